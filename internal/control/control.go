@@ -1,0 +1,80 @@
+// Package control is what people and tools see of a running daemon: the snapshot types and the unix socket that serves
+// them. It decides nothing: the daemon fills snapshots, commands print them.
+package control
+
+import (
+	"time"
+
+	"vipd/internal/lb"
+)
+
+// Status is the whole of a daemon at one moment; "vipd status -o json" prints it as it stands here.
+type Status struct {
+	Instance  string    `json:"instance"`
+	Version   string    `json:"version"`
+	PID       int       `json:"pid"`
+	Started   time.Time `json:"started"`
+	Config    string    `json:"config"` // path of the file in force
+	Links     []Link    `json:"links"`
+	VRRP      []Router  `json:"vrrp"`
+	Services  []Service `json:"services"`
+	Verdicts  []Reason  `json:"verdicts"`   // packets by what became of them, every reason once
+	TableSize uint32    `json:"table_size"` // lines of the connection table
+}
+
+// Link is an interface that the packet path is attached to.
+type Link struct {
+	Name string `json:"name"`
+	Mode string `json:"mode"` // native or generic
+}
+
+// Reason is one counted cause.
+type Reason struct {
+	Name    string `json:"name"`
+	Verdict string `json:"verdict"` // forward, pass or drop
+	Packets uint64 `json:"packets"`
+}
+
+// Router is one VRRP instance.
+type Router struct {
+	Name         string            `json:"name"`
+	Interface    string            `json:"interface"`
+	VRID         uint8             `json:"vrid"`
+	State        string            `json:"state"`
+	Priority     uint8             `json:"priority"`
+	Master       string            `json:"master,omitempty"` // address of the current master, where known
+	VIPs         []string          `json:"vips"`
+	Since        time.Time         `json:"since"`
+	Why          string            `json:"why"`              // of the last transition
+	Causes       []string          `json:"causes,omitempty"` // of FAULT
+	Sent         uint64            `json:"adverts_sent"`
+	Received     uint64            `json:"adverts_received"`
+	Refused      map[string]uint64 `json:"adverts_refused,omitempty"` // by reason
+	BecameMaster uint64            `json:"became_master"`
+}
+
+// Service is a virtual service with its counts.
+type Service struct {
+	lb.Service
+	Name   string      `json:"name"`
+	Total  lb.Counters `json:"total"`
+	Rate   lb.Rates    `json:"rate"`
+	Quorum bool        `json:"quorum"` // enough weight is alive
+	Reals  []Real      `json:"reals"`
+}
+
+// Real is a real server with its counts and its check verdict. A real server that is out of the pool is listed too.
+type Real struct {
+	lb.Real
+	Name     string      `json:"name"`
+	InPool   bool        `json:"in_pool"`
+	Healthy  bool        `json:"healthy"`
+	Why      string      `json:"why,omitempty"` // of the last verdict
+	Since    time.Time   `json:"since"`
+	Hop      string      `json:"hop,omitempty"` // MAC and interface that packets leave by
+	Active   uint32      `json:"active"`
+	Inactive uint32      `json:"inactive"`
+	Persist  uint32      `json:"persist"`
+	Total    lb.Counters `json:"total"`
+	Rate     lb.Rates    `json:"rate"`
+}

@@ -1,0 +1,230 @@
+// Package lb holds the words of load balancing that every floor above shares: services, real servers, forwarding
+// methods, connections and counters. It decides nothing and touches nothing: plain comparable values, printed as
+// ipvsadm(8) and keepalived print them.
+//
+// Invariant: a value of this package never needs the host to be understood; an address is a literal, a weight a number.
+package lb
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Protocol is an IP protocol number (IANA): the transport of a virtual service.
+type Protocol uint8
+
+// The transports that a service may have. A firewall-mark template has protocol 0 ("IP").
+const (
+	IP   Protocol = 0
+	TCP  Protocol = 6
+	UDP  Protocol = 17
+	SCTP Protocol = 132
+)
+
+// String gives the name as ipvsadm prints it: TCP, UDP, SCTP, IP.
+func (p Protocol) String() string {
+	switch p {
+	case IP:
+		return "IP"
+	case TCP:
+		return "TCP"
+	case UDP:
+		return "UDP"
+	case SCTP:
+		return "SCTP"
+	}
+	return fmt.Sprintf("IP_%d", uint8(p))
+}
+
+// Forward is how packets reach a real server. The numbers are those of the IPVS kernel interface (ip_vs.h).
+type Forward uint8
+
+// Forwarding methods.
+const (
+	Masq   Forward = 0 // NAT: destination address and port rewritten
+	Local  Forward = 1 // the director itself
+	Tunnel Forward = 2 // encapsulated
+	Route  Forward = 3 // direct routing: only the destination MAC changes
+	Bypass Forward = 4 // straight to the original destination
+)
+
+// String gives the name as ipvsadm's Forward column has it.
+func (f Forward) String() string {
+	switch f {
+	case Masq:
+		return "Masq"
+	case Local:
+		return "Local"
+	case Tunnel:
+		return "Tunnel"
+	case Route:
+		return "Route"
+	case Bypass:
+		return "Bypass"
+	}
+	return fmt.Sprintf("Forward(%d)", uint8(f))
+}
+
+// SchedFlags are a service's scheduler flags, in the positions of the kernel interface shifted down to bit 0.
+type SchedFlags uint8
+
+// Scheduler flags. What they mean depends on the scheduler: for sh and mh, flag 1 is fallback and flag 2 is port.
+const (
+	SchedFlag1 SchedFlags = 1 << iota
+	SchedFlag2
+	SchedFlag3
+)
+
+// ServiceKey names a virtual service: by protocol, address and port, or by firewall mark and family.
+// It is comparable and serves as a map key.
+type ServiceKey struct {
+	Protocol Protocol       // IP (0) with a firewall mark
+	Addr     netip.AddrPort // invalid with a firewall mark; port 0 means every port
+	Mark     uint32         // 0: not a firewall-mark service
+	V6       bool           // family of a firewall-mark service; otherwise Addr tells
+}
+
+// String prints the key as keepalived names a service in its log: [10.0.8.9]:tcp:80, FWM 7.
+func (k ServiceKey) String() string {
+	if k.Mark != 0 {
+		return fmt.Sprintf("FWM %d", k.Mark)
+	}
+	return EndpointName(k.Protocol, k.Addr)
+}
+
+// EndpointName prints an endpoint as keepalived does in logs and FIFOs: [10.0.8.12]:tcp:80.
+func EndpointName(p Protocol, a netip.AddrPort) string {
+	proto := "none"
+	switch p {
+	case TCP:
+		proto = "tcp"
+	case UDP:
+		proto = "udp"
+	case SCTP:
+		proto = "sctp"
+	}
+	return fmt.Sprintf("[%s]:%s:%d", a.Addr(), proto, a.Port())
+}
+
+// Service is a virtual service and its rules.
+type Service struct {
+	ServiceKey
+	Scheduler   string        // as ipvsadm names it: rr, wrr, sh, … If empty, wlc.
+	Flags       SchedFlags    // If zero, none.
+	Persistence time.Duration // whole seconds. If zero, not persistent.
+	MaskBits    uint8         // client prefix length that shares a persistence template. If zero, the full address (32 or 128).
+	OnePacket   bool          // UDP: schedule every datagram anew.
+	Engine      string        // persistence engine. If empty, none.
+}
+
+// TunnelType is the encapsulation of a Tunnel real server. Numbers as in the kernel interface.
+type TunnelType uint8
+
+// Encapsulations.
+const (
+	IPIP TunnelType = 0
+	GUE  TunnelType = 1
+	GRE  TunnelType = 2
+)
+
+// TunnelOptions are ipvsadm's --tun-type, --tun-port and --tun-csum options.
+type TunnelOptions struct {
+	Type    TunnelType
+	Port    uint16 // GUE destination port
+	Csum    bool
+	RemCsum bool
+}
+
+// Real is a real server as a service has it.
+type Real struct {
+	Addr    netip.AddrPort // port 0: the packet's own port is kept
+	Forward Forward
+	Weight  int32  // 0: no new connections
+	Upper   uint32 // connections at which it is overloaded. If zero, never.
+	Lower   uint32 // connections below which it recovers. If zero, three quarters of Upper.
+	Tunnel  TunnelOptions
+}
+
+// Pool is a service with its real servers in order of addition (IPVS walks them newest first).
+type Pool struct {
+	Service Service
+	Reals   []Real
+}
+
+// Counters are what has passed since the start or the last zeroing.
+type Counters struct {
+	Conns    uint64 // connections made
+	InPkts   uint64 // packets from clients
+	OutPkts  uint64 // packets to clients, where they pass us (NAT)
+	InBytes  uint64 // IP total length of InPkts
+	OutBytes uint64
+}
+
+// Add returns the sum of two counts.
+func (c Counters) Add(o Counters) Counters {
+	return Counters{c.Conns + o.Conns, c.InPkts + o.InPkts, c.OutPkts + o.OutPkts, c.InBytes + o.InBytes, c.OutBytes + o.OutBytes}
+}
+
+// Rates are Counters per second.
+type Rates Counters
+
+// State is a connection's protocol state, with the numbers that the IPVS sync protocol puts on the wire (TCP table).
+type State uint8
+
+// TCP states (ip_vs.h order). UDP has the single state UDPNormal; templates use None and Assured.
+const (
+	None State = iota
+	Established
+	SynSent
+	SynRecv
+	FinWait
+	TimeWait
+	Close
+	CloseWait
+	LastAck
+	Listen
+	SynAck
+)
+
+var tcpStateNames = [...]string{"NONE", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT", "TIME_WAIT", "CLOSE",
+	"CLOSE_WAIT", "LAST_ACK", "LISTEN", "SYNACK"}
+
+// Conn is one entry of the connection table.
+type Conn struct {
+	Protocol Protocol
+	Client   netip.AddrPort // port 0 in a template
+	Virtual  netip.AddrPort // port 65535 in a dead template
+	Real     netip.AddrPort
+	Forward  Forward
+	State    State
+	Template bool // a persistence template
+	Assured  bool // of a template: one of its connections was completed
+	Packets  uint32
+	Expires  time.Duration // time left; never negative
+}
+
+// StateName is the state as ipvsadm -lcn prints it: ESTABLISHED, UDP, NONE, ASSURED.
+func (c Conn) StateName() string {
+	switch {
+	case c.Template && c.Assured:
+		return "ASSURED"
+	case c.Template:
+		return "NONE"
+	case c.Protocol == UDP:
+		return "UDP"
+	case int(c.State) < len(tcpStateNames):
+		return tcpStateNames[c.State]
+	}
+	return fmt.Sprintf("STATE_%d", c.State)
+}
+
+// Timeouts are the three that ipvsadm --set changes.
+type Timeouts struct {
+	TCP    time.Duration // established
+	TCPFin time.Duration // FIN_WAIT
+	UDP    time.Duration
+}
+
+// DefaultTimeouts are those of the kernel: 900, 120 and 300 s.
+var DefaultTimeouts = Timeouts{TCP: 900 * time.Second, TCPFin: 120 * time.Second, UDP: 300 * time.Second}

@@ -1,0 +1,118 @@
+// Package loop is the one shape in which this program runs a state machine: one goroutine owns the machine, reads the
+// clock once a turn, executes what others sent, ticks when the machine's own deadline is due and then hands out its
+// effects. It is the only place of the core that reads a clock or starts a goroutine.
+//
+// A machine is never touched from outside its loop; ask by Do or Send. What drain does may call the kernel and must
+// never wait for a peer, a script or another loop.
+package loop
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Machine is what a loop owns: Next is its earliest deadline (zero time: none), Tick does all that is due at now.
+type Machine interface {
+	Next() time.Time
+	Tick(now time.Time)
+}
+
+// Loop owns one machine. Make it with New, then Run it in a goroutine of its own.
+type Loop struct {
+	machine Machine
+	drain   func(now time.Time) // executes the machine's effects; called after every turn
+	inbox   chan func(now time.Time)
+	done    chan struct{}
+	once    sync.Once
+}
+
+// New makes a loop for machine. drain is called in the loop's goroutine after each turn; it may be nil.
+func New(machine Machine, drain func(now time.Time)) *Loop {
+	return &Loop{machine: machine, drain: drain, inbox: make(chan func(time.Time), 256), done: make(chan struct{})}
+}
+
+// Run serves the machine until ctx ends. Functions sent before are executed first.
+func (l *Loop) Run(ctx context.Context) {
+	defer l.once.Do(func() { close(l.done) })
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		if next := l.machine.Next(); !next.IsZero() && !next.After(now) {
+			l.machine.Tick(now)
+		}
+		l.flush(now)
+		wait := time.Hour
+		if next := l.machine.Next(); !next.IsZero() {
+			wait = max(time.Until(next), 0)
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			l.finish()
+			return
+		case fn := <-l.inbox:
+			fn(time.Now())
+		case <-timer.C:
+		}
+	}
+}
+
+func (l *Loop) flush(now time.Time) {
+	if l.drain != nil {
+		l.drain(now)
+	}
+}
+
+// finish executes what was sent before the end, so that a Do never hangs.
+func (l *Loop) finish() {
+	for {
+		select {
+		case fn := <-l.inbox:
+			fn(time.Now())
+			l.flush(time.Now())
+		default:
+			return
+		}
+	}
+}
+
+// Send hands fn to the loop and returns. It reports false if the loop has ended.
+func (l *Loop) Send(fn func(now time.Time)) bool {
+	select {
+	case <-l.done:
+		return false
+	default:
+	}
+	select {
+	case l.inbox <- fn:
+		return true
+	case <-l.done:
+		return false
+	}
+}
+
+// Do runs fn in the loop and waits until it and the effects that it caused are done. It reports false if the loop has ended.
+func (l *Loop) Do(fn func(now time.Time)) bool {
+	finished := make(chan struct{})
+	ok := l.Send(func(now time.Time) {
+		fn(now)
+		l.flush(now)
+		close(finished)
+	})
+	if !ok {
+		return false
+	}
+	select {
+	case <-finished:
+		return true
+	case <-l.done:
+		select {
+		case <-finished:
+			return true
+		default:
+			return false
+		}
+	}
+}

@@ -1,0 +1,45 @@
+// Package need states what a test needs of the machine it runs on. A skip is a claim that the thing is truly absent;
+// where the environment variable CI is set, absence is a failure instead, so that nothing is skipped there unseen.
+package need
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// absent skips, or fails under CI.
+func absent(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is missing, and this is CI", what)
+	}
+	t.Skipf("%s is missing", what)
+}
+
+// Root needs uid 0.
+func Root(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		absent(t, "root")
+	}
+}
+
+// BPF needs the right to load BPF programs and a mounted bpffs.
+func BPF(t testing.TB) {
+	t.Helper()
+	Root(t)
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
+		absent(t, "kernel BTF")
+	}
+}
+
+// Tool needs a program in PATH and returns its path.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		absent(t, "the program "+name)
+	}
+	return path
+}
