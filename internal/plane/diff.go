@@ -1,0 +1,129 @@
+package plane
+
+import (
+	"slices"
+
+	"vipd/internal/lb"
+)
+
+// Pools strips what was counted: what a plane has, in the form in which it is wanted.
+func Pools(have []Pool) []lb.Pool {
+	pools := make([]lb.Pool, 0, len(have))
+	for _, h := range have {
+		p := lb.Pool{Service: h.Service}
+		for _, r := range h.Reals {
+			p.Reals = append(p.Reals, r.Real)
+		}
+		pools = append(pools, p)
+	}
+	return pools
+}
+
+// Diff returns the steps from have to want: real servers out, services out, additions, edits; nothing when both say the
+// same. Additions keep the wanted order, because IPVS's schedulers show it; a mere difference of order is none, because
+// nothing could be done about it without taking a server out. Of two wanted entries with one key the first counts.
+//
+// Values are compared by what they mean: an empty scheduler is wlc, a full mask is no mask (see Normal and NormalReal).
+func Diff(have, want []lb.Pool) []Op {
+	d := differ{have: index(have)}
+	wanted := index(want)
+	for _, h := range have {
+		d.remove(h, wanted)
+	}
+	seen := make(map[lb.ServiceKey]bool, len(want))
+	for _, w := range want {
+		if !seen[w.Service.ServiceKey] {
+			seen[w.Service.ServiceKey] = true
+			d.pool(w)
+		}
+	}
+	return slices.Concat(d.delReals, d.delServices, d.additions, d.edits)
+}
+
+type differ struct {
+	have                                    map[lb.ServiceKey]lb.Pool
+	delReals, delServices, additions, edits []Op
+}
+
+func index(pools []lb.Pool) map[lb.ServiceKey]lb.Pool {
+	m := make(map[lb.ServiceKey]lb.Pool, len(pools))
+	for _, p := range pools {
+		if _, ok := m[p.Service.ServiceKey]; !ok {
+			m[p.Service.ServiceKey] = p
+		}
+	}
+	return m
+}
+
+// remove notes what of h is not wanted. A service that goes takes its real servers along.
+func (d *differ) remove(h lb.Pool, wanted map[lb.ServiceKey]lb.Pool) {
+	w, ok := wanted[h.Service.ServiceKey]
+	if !ok {
+		d.delServices = append(d.delServices, Op{Verb: DelService, Service: h.Service})
+		return
+	}
+	for _, r := range h.Reals {
+		if findReal(w.Reals, r) < 0 {
+			d.delReals = append(d.delReals, Op{Verb: DelReal, Service: w.Service, Real: r})
+		}
+	}
+}
+
+// pool notes what is missing of w and what differs.
+func (d *differ) pool(w lb.Pool) {
+	h, ok := d.have[w.Service.ServiceKey]
+	switch {
+	case !ok:
+		d.additions = append(d.additions, Op{Verb: AddService, Service: w.Service})
+	case Normal(h.Service) != Normal(w.Service):
+		d.edits = append(d.edits, Op{Verb: EditService, Service: w.Service})
+	}
+	for i, r := range w.Reals {
+		if findReal(w.Reals, r) < i {
+			continue // named twice
+		}
+		at := findReal(h.Reals, r)
+		switch {
+		case at < 0:
+			d.additions = append(d.additions, Op{Verb: AddReal, Service: w.Service, Real: r})
+		case NormalReal(h.Reals[at]) != NormalReal(r):
+			d.edits = append(d.edits, Op{Verb: EditReal, Service: w.Service, Real: r})
+		}
+	}
+}
+
+// findReal is where reals first has r's address and port, or -1.
+func findReal(reals []lb.Real, r lb.Real) int {
+	return slices.IndexFunc(reals, func(o lb.Real) bool { return o.Addr == r.Addr })
+}
+
+// Normal writes a service in the one form that all services of its meaning share. A plane reads back this form.
+func Normal(s lb.Service) lb.Service {
+	if s.Scheduler == "" {
+		s.Scheduler = "wlc"
+	}
+	if s.Persistence == 0 || int(s.MaskBits) >= width(s.ServiceKey) {
+		s.MaskBits = 0
+	}
+	return s
+}
+
+// width is the number of bits of a client's address.
+func width(k lb.ServiceKey) int {
+	if k.V6 || k.Mark == 0 && k.Addr.Addr().Is6() {
+		return 128
+	}
+	return 32
+}
+
+// NormalReal writes a real server in the one form that all of its meaning share: tunnel options only for a tunnel, a
+// lower threshold only below an upper one.
+func NormalReal(r lb.Real) lb.Real {
+	if r.Forward != lb.Tunnel {
+		r.Tunnel = lb.TunnelOptions{}
+	}
+	if r.Upper == 0 {
+		r.Lower = 0
+	}
+	return r
+}

@@ -1,0 +1,109 @@
+package planetest
+
+import (
+	"time"
+
+	"vipd/internal/lb"
+	"vipd/internal/plane"
+)
+
+type step struct {
+	ops []plane.Op
+	err error
+}
+
+func addService(s lb.Service) plane.Op  { return plane.Op{Verb: plane.AddService, Service: s} }
+func editService(s lb.Service) plane.Op { return plane.Op{Verb: plane.EditService, Service: s} }
+func delService(s lb.Service) plane.Op  { return plane.Op{Verb: plane.DelService, Service: s} }
+func addReal(s lb.Service, r lb.Real) plane.Op {
+	return plane.Op{Verb: plane.AddReal, Service: s, Real: r}
+}
+func editReal(s lb.Service, r lb.Real) plane.Op {
+	return plane.Op{Verb: plane.EditReal, Service: s, Real: r}
+}
+func delReal(s lb.Service, r lb.Real) plane.Op {
+	return plane.Op{Verb: plane.DelReal, Service: s, Real: r}
+}
+
+func ok(ops ...plane.Op) step               { return step{ops: ops} }
+func fails(err error, ops ...plane.Op) step { return step{ops, err} }
+
+// keyOnly is a service of which an op for its real servers may know no more.
+func keyOnly(s lb.Service) lb.Service { return lb.Service{ServiceKey: s.ServiceKey} }
+
+func with(s lb.Service, change func(*lb.Service)) lb.Service {
+	change(&s)
+	return s
+}
+
+var (
+	sticky = with(Web, func(s *lb.Service) { s.Persistence, s.MaskBits = 50*time.Second, 24 })
+	hashed = with(Web, func(s *lb.Service) { s.Scheduler, s.Flags = "sh", lb.SchedFlag1|lb.SchedFlag2 })
+	odd    = with(Web, func(s *lb.Service) { s.Scheduler = "nosuch" })
+	full   = with(sticky, func(s *lb.Service) { s.MaskBits = 32 })
+	exact  = with(sticky, func(s *lb.Service) { s.MaskBits = 0 })
+)
+
+var cases = []struct {
+	name  string
+	steps []step
+	want  []lb.Pool
+}{
+	{"a service and its real servers read back as added, in that order",
+		[]step{ok(addService(Web), addReal(Web, Server(13, 2)), addReal(keyOnly(Web), Server(12, 1)), addReal(Web, Server(14, 0)))},
+		[]lb.Pool{{Service: Web, Reals: []lb.Real{Server(13, 2), Server(12, 1), Server(14, 0)}}}},
+	{"services with one address are told apart by protocol and port",
+		[]step{ok(addService(Web), addService(DNS), addReal(DNS, Server(12, 1)))},
+		[]lb.Pool{{Service: Web}, {Service: DNS, Reals: []lb.Real{Server(12, 1)}}}},
+	{"a second service of the same key is refused and changes nothing",
+		[]step{ok(addService(Web)), fails(plane.ErrServiceExists, addService(sticky))},
+		[]lb.Pool{{Service: Web}}},
+	{"editing a missing service fails", []step{fails(plane.ErrNoService, editService(Web))}, nil},
+	{"deleting a missing service fails", []step{fails(plane.ErrNoService, delService(Web))}, nil},
+	{"a real server needs its service", []step{fails(plane.ErrNoService, addReal(Web, Server(12, 1)))}, nil},
+	{"editing a real server needs its service", []step{fails(plane.ErrNoService, editReal(Web, Server(12, 1)))}, nil},
+	{"deleting a real server needs its service", []step{fails(plane.ErrNoService, delReal(Web, Server(12, 1)))}, nil},
+	{"a second real server of the same address is refused and changes nothing",
+		[]step{ok(addService(Web), addReal(Web, Server(12, 1))), fails(plane.ErrRealExists, addReal(Web, Server(12, 7)))},
+		[]lb.Pool{{Service: Web, Reals: []lb.Real{Server(12, 1)}}}},
+	{"editing a missing real server fails",
+		[]step{ok(addService(Web)), fails(plane.ErrNoReal, editReal(Web, Server(12, 1)))}, []lb.Pool{{Service: Web}}},
+	{"deleting a missing real server fails",
+		[]step{ok(addService(Web)), fails(plane.ErrNoReal, delReal(Web, Server(12, 1)))}, []lb.Pool{{Service: Web}}},
+	{"an unknown scheduler is refused at the addition", []step{fails(plane.ErrNoScheduler, addService(odd))}, nil},
+	{"an unknown scheduler is refused at an edit and the old one stays",
+		[]step{ok(addService(Web)), fails(plane.ErrNoScheduler, editService(odd))}, []lb.Pool{{Service: Web}}},
+	{"a negative weight is out of range",
+		[]step{ok(addService(Web)), fails(plane.ErrRange, addReal(Web, Server(12, -1)))}, []lb.Pool{{Service: Web}}},
+	{"a negative weight is out of range at an edit",
+		[]step{ok(addService(Web), addReal(Web, Server(12, 3))), fails(plane.ErrRange, editReal(Web, Server(12, -1)))},
+		[]lb.Pool{{Service: Web, Reals: []lb.Real{Server(12, 3)}}}},
+	{"an edit replaces every attribute of a service and keeps its real servers",
+		[]step{ok(addService(sticky), addReal(Web, Server(12, 1)), editService(hashed))},
+		[]lb.Pool{{Service: hashed, Reals: []lb.Real{Server(12, 1)}}}},
+	{"an edit without persistence ends it", []step{ok(addService(sticky), editService(Web))}, []lb.Pool{{Service: Web}}},
+	{"a netmask reads back", []step{ok(addService(sticky))}, []lb.Pool{{Service: sticky}}},
+	{"a full netmask is none", []step{ok(addService(full))}, []lb.Pool{{Service: exact}}},
+	{"an edit replaces a real server's weight and keeps its place",
+		[]step{ok(addService(Web), addReal(Web, Server(12, 1)), addReal(Web, Server(13, 1)), editReal(Web, Server(12, 9)))},
+		[]lb.Pool{{Service: Web, Reals: []lb.Real{Server(12, 9), Server(13, 1)}}}},
+	{"a deleted real server leaves the others in order",
+		[]step{ok(addService(Web), addReal(Web, Server(12, 1)), addReal(Web, Server(13, 1)), addReal(Web, Server(14, 1)),
+			delReal(Web, lb.Real{Addr: Server(13, 0).Addr}))},
+		[]lb.Pool{{Service: Web, Reals: []lb.Real{Server(12, 1), Server(14, 1)}}}},
+	{"a real server that comes back is the newest",
+		[]step{ok(addService(Web), addReal(Web, Server(12, 1)), addReal(Web, Server(13, 1)), delReal(Web, Server(12, 1))),
+			ok(addReal(Web, Server(12, 4)))},
+		[]lb.Pool{{Service: Web, Reals: []lb.Real{Server(13, 1), Server(12, 4)}}}},
+	{"a deleted service takes its real servers along",
+		[]step{ok(addService(Web), addReal(Web, Server(12, 1)), addService(DNS), delService(Web))}, []lb.Pool{{Service: DNS}}},
+	{"a service that comes back has no real servers",
+		[]step{ok(addService(Web), addReal(Web, Server(12, 1)), delService(Web)), ok(addService(Web))}, []lb.Pool{{Service: Web}}},
+	{"the first failure ends the steps and what was done before stays",
+		[]step{fails(plane.ErrNoReal, addService(Web), addReal(Web, Server(12, 1)), delReal(Web, Server(13, 1)), addService(DNS))},
+		[]lb.Pool{{Service: Web, Reals: []lb.Real{Server(12, 1)}}}},
+	{"an address may serve two services with different weights",
+		[]step{ok(addService(Web), addService(DNS), addReal(Web, Server(12, 1)), addReal(DNS, Server(12, 5)), delReal(Web, Server(12, 1)))},
+		[]lb.Pool{{Service: Web}, {Service: DNS, Reals: []lb.Real{Server(12, 5)}}}},
+	{"no step is no change", []step{ok(addService(Web)), ok()}, []lb.Pool{{Service: Web}}},
+}
