@@ -1,12 +1,32 @@
 // Package control is what people and tools see of a running daemon: the snapshot types and the unix socket that serves
-// them. It decides nothing: the daemon fills snapshots, commands print them.
+// them, HTTP over /run/vipd/NAME.sock:
+//
+//	GET /v1/status    one Status
+//	GET /v1/conns     one connection a line (NDJSON), as many as there are, at constant memory on both sides
+//	GET /v1/timeouts  the three timeouts, in seconds
+//
+// It decides nothing and changes nothing: the daemon fills snapshots (it is the Source of a server), commands print them
+// (a Client is a Source too). The names of the JSON fields are kept from release to release.
+//
+// Invariant: what comes over a socket is bounded, in size where it is kept and in time where it is waited for; neither a
+// hostile peer nor a stuck one can hold a daemon or a command.
 package control
 
 import (
+	"context"
 	"time"
 
 	"vipd/internal/lb"
 )
+
+// Source answers what a daemon is asked. Its methods are called from several goroutines at once.
+type Source interface {
+	Status(ctx context.Context) (Status, error)
+	// Conns calls visit for every connection and template, in no particular order, until visit returns false. Nothing
+	// that the rest of the daemon needs may be locked meanwhile: whoever reads the list may be slow.
+	Conns(ctx context.Context, visit func(lb.Conn) bool) error
+	Timeouts(ctx context.Context) (lb.Timeouts, error)
+}
 
 // Status is the whole of a daemon at one moment; "vipd status -o json" prints it as it stands here.
 type Status struct {

@@ -1,0 +1,86 @@
+package control
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"vipd/internal/lb"
+)
+
+// connJSON is a connection as one line of /v1/conns.
+type connJSON struct {
+	Protocol string         `json:"protocol"`
+	Client   netip.AddrPort `json:"client"`
+	Virtual  netip.AddrPort `json:"virtual"`
+	Real     netip.AddrPort `json:"real"`
+	Forward  string         `json:"forward"`
+	State    uint8          `json:"state"`      // number, as on the wire of the sync protocol
+	Name     string         `json:"state_name"` // the same for people: ESTABLISHED, UDP, ASSURED
+	Template bool           `json:"template"`
+	Assured  bool           `json:"assured"`
+	Packets  uint32         `json:"packets"`
+	Expires  int64          `json:"expires_ms"`
+}
+
+// appendConn writes c as one line. By hand, since a listing has a million of them; TestConnLines holds it against connJSON.
+func appendConn(b []byte, c lb.Conn) []byte {
+	b = append(b, `{"protocol":"`...)
+	b = append(b, protocolName(c.Protocol)...)
+	b = append(b, `","client":"`...)
+	b = appendAddr(b, c.Client)
+	b = append(b, `","virtual":"`...)
+	b = appendAddr(b, c.Virtual)
+	b = append(b, `","real":"`...)
+	b = appendAddr(b, c.Real)
+	b = append(b, `","forward":"`...)
+	b = append(b, nameOf(forwards, uint8(c.Forward))...)
+	b = append(b, `","state":`...)
+	b = strconv.AppendUint(b, uint64(c.State), 10)
+	b = append(b, `,"state_name":"`...)
+	b = append(b, c.StateName()...)
+	b = append(b, `","template":`...)
+	b = strconv.AppendBool(b, c.Template)
+	b = append(b, `,"assured":`...)
+	b = strconv.AppendBool(b, c.Assured)
+	b = append(b, `,"packets":`...)
+	b = strconv.AppendUint(b, uint64(c.Packets), 10)
+	b = append(b, `,"expires_ms":`...)
+	b = strconv.AppendInt(b, c.Expires.Milliseconds(), 10)
+	return append(b, '}', '\n')
+}
+
+// appendAddr drops a zone: it is free text, and no connection has one.
+func appendAddr(b []byte, a netip.AddrPort) []byte {
+	if !a.Addr().IsValid() {
+		return b
+	}
+	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port()).AppendTo(b)
+}
+
+// parseConn reads one line of /v1/conns.
+func parseConn(line []byte) (lb.Conn, error) {
+	var j connJSON
+	if err := json.Unmarshal(line, &j); err != nil {
+		return lb.Conn{}, fmt.Errorf("read a connection: %w", err)
+	}
+	c := lb.Conn{Client: j.Client, Virtual: j.Virtual, Real: j.Real, State: lb.State(j.State), Template: j.Template,
+		Assured: j.Assured, Packets: j.Packets}
+	if j.Protocol != "ip" {
+		p, err := numberOf(protocols, j.Protocol)
+		if err != nil {
+			return lb.Conn{}, fmt.Errorf("read a connection: %w", err)
+		}
+		c.Protocol = lb.Protocol(p)
+	}
+	f, err := numberOf(forwards, j.Forward)
+	if err != nil {
+		return lb.Conn{}, fmt.Errorf("read a connection: %w", err)
+	}
+	c.Forward = lb.Forward(f)
+	const most = int64(1<<63-1) / int64(time.Millisecond)
+	c.Expires = time.Duration(max(0, min(j.Expires, most))) * time.Millisecond
+	return c, nil
+}

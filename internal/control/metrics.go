@@ -1,0 +1,174 @@
+package control
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metric is one line of the table of everything that is exported. Labels are the log's keys: vi, vs, rs, if.
+type metric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func newMetric(name, help string, kind prometheus.ValueType, labels ...string) metric {
+	return metric{prometheus.NewDesc("vipd_"+name, help, labels, nil), kind}
+}
+
+const (
+	gauge   = prometheus.GaugeValue
+	counter = prometheus.CounterValue
+)
+
+var (
+	mInfo      = newMetric("info", "The daemon: always 1.", gauge, "instance", "version")
+	mStarted   = newMetric("start_time_seconds", "When the daemon was started, in Unix time.", gauge)
+	mLink      = newMetric("interface_info", "An interface that the packet path is attached to: always 1.", gauge, "if", "mode")
+	mVerdict   = newMetric("packets_total", "Packets by what became of them and why.", counter, "verdict", "reason")
+	mMaster    = newMetric("vrrp_master", "1 if the VRRP instance is master.", gauge, "vi", "if")
+	mFault     = newMetric("vrrp_fault", "1 if the VRRP instance is in FAULT.", gauge, "vi", "if")
+	mPriority  = newMetric("vrrp_priority", "Effective priority of the VRRP instance.", gauge, "vi", "if")
+	mSince     = newMetric("vrrp_state_since_seconds", "When the VRRP instance entered its state, in Unix time.", gauge, "vi", "if")
+	mSent      = newMetric("vrrp_adverts_sent_total", "Adverts sent.", counter, "vi", "if")
+	mReceived  = newMetric("vrrp_adverts_received_total", "Adverts received.", counter, "vi", "if")
+	mRefused   = newMetric("vrrp_adverts_refused_total", "Adverts refused, by reason.", counter, "vi", "if", "reason")
+	mBecame    = newMetric("vrrp_became_master_total", "Times that the VRRP instance became master.", counter, "vi", "if")
+	mQuorum    = newMetric("service_quorum", "1 if enough weight of the service is alive.", gauge, "vs")
+	mConns     = newMetric("service_connections_total", "Connections of a service.", counter, "vs")
+	mPackets   = newMetric("service_packets_total", "Packets of a service.", counter, "vs", "direction")
+	mBytes     = newMetric("service_bytes_total", "Bytes of a service.", counter, "vs", "direction")
+	mInPool    = newMetric("real_in_pool", "1 if the real server gets connections.", gauge, "vs", "rs")
+	mHealthy   = newMetric("real_healthy", "1 if the real server's checks succeed.", gauge, "vs", "rs")
+	mWeight    = newMetric("real_weight", "Weight of the real server.", gauge, "vs", "rs")
+	mActive    = newMetric("real_active_connections", "Connections in an active state.", gauge, "vs", "rs")
+	mInactive  = newMetric("real_inactive_connections", "Other connections.", gauge, "vs", "rs")
+	mPersist   = newMetric("real_persistence_templates", "Persistence templates.", gauge, "vs", "rs")
+	mRealConns = newMetric("real_connections_total", "Connections of a real server.", counter, "vs", "rs")
+	mRealPkts  = newMetric("real_packets_total", "Packets of a real server.", counter, "vs", "rs", "direction")
+	mRealBytes = newMetric("real_bytes_total", "Bytes of a real server.", counter, "vs", "rs", "direction")
+	mTableSize = newMetric("connection_table_size", "Lines of the connection table.", gauge)
+)
+
+// metricsHandler serves one Status as metrics. It asks once per request, so figures of one page belong together.
+func metricsHandler(src Source) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := src.Status(r.Context())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		reg := prometheus.NewRegistry()
+		reg.MustRegister(&collector{status: s})
+		promhttp.HandlerFor(reg, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}).ServeHTTP(w, r)
+	})
+}
+
+// collector prints one Status. It describes nothing beforehand: which metrics there are depends on the configuration.
+type collector struct {
+	status Status
+	once   sync.Mutex
+	seen   map[string]bool
+}
+
+func (*collector) Describe(chan<- *prometheus.Desc) {}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	c.once.Lock()
+	defer c.once.Unlock()
+	c.seen = map[string]bool{}
+	put := func(m metric, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...)
+	}
+	s := &c.status
+	put(mInfo, 1, s.Instance, s.Version)
+	put(mStarted, float64(s.Started.Unix()))
+	put(mTableSize, float64(s.TableSize))
+	for _, l := range s.Links {
+		if c.first("link", l.Name) {
+			put(mLink, 1, l.Name, l.Mode)
+		}
+	}
+	for _, v := range s.Verdicts {
+		if c.first("verdict", v.Verdict, v.Name) {
+			put(mVerdict, float64(v.Packets), v.Verdict, v.Name)
+		}
+	}
+	for i := range s.VRRP {
+		if r := &s.VRRP[i]; c.first("vi", r.Name) {
+			putRouter(put, r)
+		}
+	}
+	for i := range s.Services {
+		c.service(put, &s.Services[i])
+	}
+}
+
+// first keeps a name that stands twice from spoiling the whole page.
+func (c *collector) first(parts ...string) bool {
+	key := ""
+	for _, p := range parts {
+		key += p + "\x00"
+	}
+	was := c.seen[key]
+	c.seen[key] = true
+	return !was
+}
+
+type putFunc func(m metric, v float64, labels ...string)
+
+func putRouter(put putFunc, r *Router) {
+	put(mMaster, one(r.State == "MASTER"), r.Name, r.Interface)
+	put(mFault, one(r.State == "FAULT"), r.Name, r.Interface)
+	put(mPriority, float64(r.Priority), r.Name, r.Interface)
+	put(mSince, float64(r.Since.Unix()), r.Name, r.Interface)
+	put(mSent, float64(r.Sent), r.Name, r.Interface)
+	put(mReceived, float64(r.Received), r.Name, r.Interface)
+	put(mBecame, float64(r.BecameMaster), r.Name, r.Interface)
+	for why, n := range r.Refused {
+		put(mRefused, float64(n), r.Name, r.Interface, why)
+	}
+}
+
+func (c *collector) service(put putFunc, s *Service) {
+	vs := s.ServiceKey.String()
+	if s.V6 {
+		vs += " IPv6"
+	}
+	if !c.first("vs", vs) {
+		return
+	}
+	put(mQuorum, one(s.Quorum), vs)
+	put(mConns, float64(s.Total.Conns), vs)
+	put(mPackets, float64(s.Total.InPkts), vs, "in")
+	put(mPackets, float64(s.Total.OutPkts), vs, "out")
+	put(mBytes, float64(s.Total.InBytes), vs, "in")
+	put(mBytes, float64(s.Total.OutBytes), vs, "out")
+	for i := range s.Reals {
+		r := &s.Reals[i]
+		rs := r.Addr.String()
+		if !c.first("rs", vs, rs) {
+			continue
+		}
+		put(mInPool, one(r.InPool), vs, rs)
+		put(mHealthy, one(r.Healthy), vs, rs)
+		put(mWeight, float64(r.Weight), vs, rs)
+		put(mActive, float64(r.Active), vs, rs)
+		put(mInactive, float64(r.Inactive), vs, rs)
+		put(mPersist, float64(r.Persist), vs, rs)
+		put(mRealConns, float64(r.Total.Conns), vs, rs)
+		put(mRealPkts, float64(r.Total.InPkts), vs, rs, "in")
+		put(mRealPkts, float64(r.Total.OutPkts), vs, rs, "out")
+		put(mRealBytes, float64(r.Total.InBytes), vs, rs, "in")
+		put(mRealBytes, float64(r.Total.OutBytes), vs, rs, "out")
+	}
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
