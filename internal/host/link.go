@@ -1,0 +1,107 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Link is a network interface as it was when it was asked for.
+type Link struct {
+	Index    int
+	Name     string
+	MAC      MAC // zero if the interface has none of six bytes
+	MTU      int
+	Up       bool // switched on (IFF_UP)
+	Running  bool // has carrier (IFF_RUNNING)
+	Loopback bool
+	NoARP    bool
+	Ethernet bool
+	Master   int // index of the bridge or bond that it belongs to, or 0
+}
+
+// Ready tells that packets can travel: switched on and with carrier. keepalived: the same test for the FAULT state.
+func (l Link) Ready() bool { return l.Up && l.Running }
+
+// LinkByName looks up one interface. An unknown name is a *NoInterfaceError.
+func LinkByName(name string) (Link, error) {
+	if name == "" || len(name) >= unix.IFNAMSIZ || strings.ContainsAny(name, "/\x00") {
+		return Link{}, &NoInterfaceError{Name: name}
+	}
+	body := append(make([]byte, ifinfomsgLen), attrString(unix.IFLA_IFNAME, name)...)
+	return oneLink(name, body)
+}
+
+// oneLink asks for one link and parses the answer.
+func oneLink(name string, body []byte) (Link, error) {
+	bodies, err := request(unix.RTM_GETLINK, 0, body)
+	if errors.Is(err, unix.ENODEV) {
+		return Link{}, &NoInterfaceError{Name: name}
+	}
+	if err != nil {
+		return Link{}, fmt.Errorf("look up interface %s: %w", name, err)
+	}
+	for _, b := range bodies {
+		if l, ok := parseLink(b); ok {
+			return l, nil
+		}
+	}
+	return Link{}, &NoInterfaceError{Name: name}
+}
+
+// Links lists all interfaces in the order of their index.
+func Links() ([]Link, error) {
+	bodies, err := dump(unix.RTM_GETLINK, "interfaces", make([]byte, ifinfomsgLen))
+	if err != nil {
+		return nil, err
+	}
+	var links []Link
+	for _, b := range bodies {
+		if l, ok := parseLink(b); ok {
+			links = append(links, l)
+		}
+	}
+	slices.SortFunc(links, func(a, b Link) int { return a.Index - b.Index })
+	return links, nil
+}
+
+// UpLinks lists the interfaces that are switched on, without loopback.
+func UpLinks() ([]Link, error) {
+	links, err := Links()
+	return slices.DeleteFunc(links, func(l Link) bool { return !l.Up || l.Loopback }), err
+}
+
+// parseLink reads an ifinfomsg. Messages of another family than AF_UNSPEC tell of a bridge port or of IPv6 settings,
+// not of the link: a RTM_DELLINK of AF_BRIDGE means that a link has left its bridge, and it still exists.
+func parseLink(b []byte) (Link, bool) {
+	if len(b) < ifinfomsgLen || b[0] != unix.AF_UNSPEC {
+		return Link{}, false
+	}
+	flags := native.Uint32(b[8:])
+	l := Link{
+		Index:    int(int32(native.Uint32(b[4:]))),
+		Up:       flags&unix.IFF_UP != 0,
+		Running:  flags&unix.IFF_RUNNING != 0,
+		Loopback: flags&unix.IFF_LOOPBACK != 0,
+		NoARP:    flags&unix.IFF_NOARP != 0,
+		Ethernet: native.Uint16(b[2:]) == unix.ARPHRD_ETHER,
+	}
+	eachAttr(b[ifinfomsgLen:], func(typ uint16, val []byte) {
+		switch typ {
+		case unix.IFLA_IFNAME:
+			l.Name = text(val)
+		case unix.IFLA_ADDRESS:
+			if len(val) == len(l.MAC) {
+				copy(l.MAC[:], val)
+			}
+		case unix.IFLA_MTU:
+			l.MTU = int(number(val))
+		case unix.IFLA_MASTER:
+			l.Master = int(number(val))
+		}
+	})
+	return l, l.Index > 0 && l.Name != ""
+}
