@@ -2,7 +2,20 @@
 // weight, whether the pool has its quorum and whether the sorry server stands in. It is a pure machine with
 // keepalived's retry semantics; the checks themselves, which touch the network, are in internal/probe.
 //
-// It does not know the packet path: it says what the pools should be (Pools), internal/daemon/pool.go compares and applies.
+// It does not know the packet path: Want says what the pools should be, internal/daemon/pool.go compares and applies.
+// The daemon owns one Pools in one loop: it hands Probe effects to a probe.Runner and results to Observe.
+//
+// Invariant: a real server has a weight above zero in Want only while every one of its checkers is up, and one checker
+// never has two checks under way.
+//
+// # What becomes of the connections of a failed real server
+//
+// Without inhibit_on_failure the real server leaves the pool, as IPVS removes a destination: new connections and
+// clients with a persistence template to it go elsewhere; packets of its established connections are dropped silently,
+// neither moved nor reset, until it returns (they then go on) or their entries expire. A client's new SYN on such a
+// connection's ports is scheduled anew. With inhibit_on_failure it stays listed with weight 0, quiesced: nothing new
+// goes to it, its established connections continue to be forwarded, which is right where a failing check does not mean
+// that the server is dead. The same holds for the real servers that a sorry server displaces when the quorum is lost.
 package health
 
 import (
@@ -17,7 +30,7 @@ type Config struct {
 	Services []Service
 }
 
-// Service is one virtual_server.
+// Service is one virtual_server. A second one with the same key is ignored.
 type Service struct {
 	lb.Service
 	Reals []Real
@@ -25,18 +38,18 @@ type Service struct {
 	Omega bool // say "down" for everything at the stop
 	// Quorum is the weight that must be alive. If zero, 1.
 	Quorum     int
-	Hysteresis int
-	Sorry      *lb.Real // stands in while the quorum is lost. If nil, none.
+	Hysteresis int      // gained at Quorum+Hysteresis, lost below Quorum-Hysteresis. If zero, none.
+	Sorry      *lb.Real // stands in while the quorum is lost; weight 0 counts as 1. If nil, none.
 	// InhibitOnFailure keeps a failed real server listed with weight 0 instead of removing it.
 	InhibitOnFailure bool
 	DelayLoop        time.Duration // between checks. If zero, 60 s.
 }
 
-// Real is one real_server.
+// Real is one real_server. A second one with the same address and port in a service is ignored.
 type Real struct {
 	lb.Real
-	InhibitOnFailure bool
-	Alpha            bool
+	InhibitOnFailure bool      // or the service's
+	Alpha            bool      // or the service's
 	Checkers         []Checker // all must pass; none: always up
 }
 
@@ -60,8 +73,8 @@ type Checker struct {
 	Retry            int            // further attempts before a failure counts. Negative: keepalived's default, 1.
 	DelayBeforeRetry time.Duration  // If zero, 1 s.
 	Warmup           time.Duration  // the first run is 1 s + a random part of this after the start. Negative: DelayLoop.
-	Alpha            bool
-	LogAllFailures   bool
+	Alpha            bool           // down until it succeeded; or the real server's
+	LogAllFailures   bool           // a line for each failed check while up, not only for the deciding one
 }
 
 // Result is what a check found.
@@ -69,4 +82,9 @@ type Result struct {
 	OK   bool
 	Why  string        // of a failure, for a person: "connection refused"
 	Took time.Duration // how long it took
+	// Timeout tells a failure by silence from one by an answer.
+	Timeout bool
+	// Inconclusive: the check could not be made for a reason on our side (no such interface, address not here). It counts
+	// neither as a success nor as a failure; the next one is due a delay_loop later.
+	Inconclusive bool
 }

@@ -1,0 +1,169 @@
+package health
+
+import (
+	"fmt"
+	"time"
+)
+
+// kept is how many results a checker remembers for Status.
+const kept = 8
+
+type check struct {
+	cfg     Checker
+	id      CheckID // 0 until activated
+	service *service
+	real    *real
+	up      bool
+	ran     bool // a check has come to a conclusion since the start
+	running bool // a Probe is out
+	attempt int  // failures already forgiven while up; at cfg.Retry the next one counts
+	// decisive: the first result decides, without retries. So it is at the start, where nothing is known of the real
+	// server that retries could defend, and for a checker that joins a failed real server at a reload.
+	decisive bool
+	since    time.Time
+	due      time.Time
+	slot     int
+	last     []Observed // oldest first, at most kept
+}
+
+// schedule sets when c is checked next.
+func (p *Pools) schedule(c *check, due time.Time) {
+	c.due = due
+	p.waiting.put(c)
+}
+
+// Observe takes the result of a Probe. A result that nobody waits for, of a checker that a reload removed or a second
+// one, is ignored. The next check is due from now on, the end of this one, as keepalived counts.
+func (p *Pools) Observe(now time.Time, id CheckID, res Result) {
+	c := p.checks[id]
+	if c == nil || !c.running {
+		return
+	}
+	c.running = false
+	c.remember(now, res)
+	p.schedule(c, now.Add(p.judge(now, c, res)))
+}
+
+// judge draws the conclusion from a result and returns the time to the next check.
+//
+// keepalived (2.3 and later): failures are retried every delay_before_retry only while the checker is up; failure number
+// Retry+1 takes it down, and from then on it is checked every delay_loop and one success brings it up.
+func (p *Pools) judge(now time.Time, c *check, res Result) time.Duration {
+	words := c.cfg.Kind.words()
+	if res.Inconclusive {
+		// keepalived: it does not name the service nor, in this line, the reason.
+		p.sayReal(c, words.void+" (service %s: %s)", c.name(), res.Why)
+		return c.cfg.DelayLoop
+	}
+	delay := c.cfg.DelayLoop
+	switch {
+	case res.OK:
+		c.attempt = 0
+		if !c.up || !c.ran {
+			p.sayReal(c, words.success, c.name())
+			p.settle(now, c, true, fmt.Sprintf("%s succeeded in %s", c.label(), round(res.Took)))
+		}
+	case c.up && c.attempt >= c.cfg.Retry, !c.ran && c.decisive:
+		c.attempt = 0
+		p.logFailure(c, res)
+		text, why := words.failed+".", c.label()+": "+res.Why
+		if c.cfg.Retry > 0 && c.ran {
+			text = fmt.Sprintf("%s after %d retries.", words.failed, c.cfg.Retry)
+			why += fmt.Sprintf(", %d times in a row", c.cfg.Retry+1)
+		}
+		p.sayReal(c, text, c.name())
+		p.settle(now, c, false, why)
+	case c.up:
+		p.logFailure(c, res)
+		c.attempt++
+		delay = c.cfg.DelayBeforeRetry
+	}
+	c.ran = true
+	return delay
+}
+
+// logFailure says each single failure where log_all_failures asks for it.
+func (p *Pools) logFailure(c *check, res Result) {
+	if !c.cfg.LogAllFailures || !c.up {
+		return
+	}
+	words := c.cfg.Kind.words()
+	if res.Timeout {
+		p.sayReal(c, words.timeout, c.name())
+		return
+	}
+	p.sayReal(c, words.single, c.name())
+}
+
+// settle sets a checker's verdict and with it, if it was the one that decided, the real server's.
+func (p *Pools) settle(now time.Time, c *check, up bool, why string) {
+	s, r := c.service, c.real
+	if c.up == up {
+		// A first result that confirms what was assumed: told only where it is news, that is under alpha, where "down"
+		// was an assumption until now.
+		if up == r.alive {
+			r.why = why
+		}
+		if !c.ran && (c.cfg.Alpha || !up) {
+			p.notify(s, r, why)
+		}
+		return
+	}
+	c.up, c.since = up, now
+	switch alive := r.passing(); {
+	case alive != r.alive:
+		p.turn(now, s, r, alive, why)
+		p.updateQuorum(now, s, false)
+		p.refresh(s)
+	case !alive && !up:
+		r.why = why // one more reason to be down; the newest is shown
+	}
+}
+
+// turn takes a real server out of its pool or back in.
+func (p *Pools) turn(now time.Time, s *service, r *real, alive bool, why string) {
+	verb, prep := "Removing", "from"
+	switch {
+	case alive && r.cfg.InhibitOnFailure:
+		verb, prep = "Enabling", "of"
+	case alive:
+		verb, prep = "Adding", "to"
+	case r.cfg.InhibitOnFailure:
+		verb, prep = "Disabling", "of"
+	}
+	p.say(s, r, "%s service %s %s VS %s", verb, s.endpoint(r.cfg.Addr), prep, s.name())
+	r.alive, r.since, r.why = alive, now, why
+	p.refresh(s)
+	p.notify(s, r, why)
+}
+
+// notify tells the state of a real server to those outside.
+func (p *Pools) notify(s *service, r *real, why string) {
+	if r.alive {
+		p.emit(RealUp{s.cfg.ServiceKey, r.cfg.Addr, why})
+		return
+	}
+	p.emit(RealDown{s.cfg.ServiceKey, r.cfg.Addr, why})
+}
+
+func (c *check) remember(now time.Time, res Result) {
+	if len(c.last) == kept {
+		copy(c.last, c.last[1:])
+		c.last = c.last[:kept-1]
+	}
+	c.last = append(c.last, Observed{At: now, Result: res})
+}
+
+// name is how keepalived's log names the checker: by its real server.
+func (c *check) name() string { return c.service.endpoint(c.real.cfg.Addr) }
+
+// label names the checker for a person: kind and what it connects to.
+func (c *check) label() string { return fmt.Sprintf("%s %s", c.cfg.Kind, c.cfg.Target) }
+
+// round shortens a duration to what a person reads.
+func round(d time.Duration) time.Duration {
+	if d < 10*time.Millisecond {
+		return d.Round(10 * time.Microsecond)
+	}
+	return d.Round(time.Millisecond)
+}

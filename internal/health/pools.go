@@ -1,0 +1,215 @@
+package health
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"vipd/internal/lb"
+)
+
+// Pools is the machine: every service, its real servers and their checkers. Its verbs are Start, Tick, Observe, Update
+// and Stop; after each, Take has what is to be done.
+type Pools struct {
+	random   func(limit time.Duration) time.Duration
+	services []*service
+	checks   map[CheckID]*check
+	waiting  queue
+	lastID   CheckID
+	effects  []Effect
+}
+
+type service struct {
+	cfg      Service
+	reals    []*real
+	quorumUp bool
+	sorryUp  bool // the sorry server stands in
+	since    time.Time
+	want     lb.Pool // as last told by Changed
+	told     bool    // want has been told
+}
+
+type real struct {
+	cfg    Real
+	weight int32 // effective: what it has when it is up
+	alive  bool  // every checker is up
+	checks []*check
+	since  time.Time
+	why    string
+}
+
+// New makes a machine for cfg. Nothing is in a pool before Start. random draws from 0 to limit, for the first runs;
+// if nil, always 0.
+func New(cfg Config, random func(limit time.Duration) time.Duration) *Pools {
+	if random == nil {
+		random = func(time.Duration) time.Duration { return 0 }
+	}
+	return &Pools{random: random, services: resolveAll(cfg), checks: map[CheckID]*check{}}
+}
+
+// Start puts the real servers into their pools, up unless alpha says otherwise, and gives each checker its first time:
+// 1 s and a random part of its warm-up from now.
+func (p *Pools) Start(now time.Time) {
+	for _, s := range p.services {
+		p.open(now, s)
+		for _, c := range s.checks() {
+			c.decisive = true
+		}
+		p.updateQuorum(now, s, true)
+		p.refresh(s)
+	}
+	p.activate(now)
+}
+
+// open gives the real servers of a new service their first state.
+func (p *Pools) open(now time.Time, s *service) {
+	s.since = now
+	for _, r := range s.reals {
+		p.openReal(now, r)
+	}
+}
+
+func (p *Pools) openReal(now time.Time, r *real) {
+	for _, c := range r.checks {
+		c.up, c.since = !c.cfg.Alpha, now
+	}
+	r.alive, r.since, r.why = r.passing(), now, "no check has run yet"
+	switch {
+	case len(r.checks) == 0:
+		r.why = "it has no checker"
+	case !r.alive:
+		r.why = "alpha: down until a check succeeds"
+	}
+}
+
+// activate registers every checker that has no id yet and says so.
+func (p *Pools) activate(now time.Time) {
+	for _, s := range p.services {
+		for _, c := range s.checks() {
+			if c.id != 0 {
+				continue
+			}
+			p.lastID++
+			c.id = p.lastID
+			p.checks[c.id] = c
+			p.sayReal(c, "Activating healthchecker for service %s for VS %s", c.name(), s.name())
+			p.schedule(c, now.Add(bootstrap+p.random(c.cfg.Warmup)))
+		}
+	}
+}
+
+// Next is when the next check is due; zero: never.
+func (p *Pools) Next() time.Time {
+	if len(p.waiting) == 0 {
+		return time.Time{}
+	}
+	return p.waiting[0].due
+}
+
+// Tick asks for every check that is due at now.
+func (p *Pools) Tick(now time.Time) {
+	for len(p.waiting) > 0 && !p.waiting[0].due.After(now) {
+		c := p.waiting.take()
+		c.running = true
+		p.emit(Probe{ID: c.id, Checker: c.cfg})
+	}
+}
+
+// Take hands out what is to be done since the last Take, in order.
+func (p *Pools) Take() []Effect {
+	out := p.effects
+	p.effects = nil
+	return out
+}
+
+// Want is what the plane should hold now: each service with the real servers that are listed, in the order of the file,
+// the sorry server last. The caller may keep it.
+func (p *Pools) Want() []lb.Pool {
+	var all []lb.Pool
+	for _, s := range p.services {
+		if s.told {
+			all = append(all, lb.Pool{Service: s.want.Service, Reals: slices.Clone(s.want.Reals)})
+		}
+	}
+	return all
+}
+
+// pool is what s should be in the plane. A real server that is not in use stays listed with weight 0 under
+// inhibit_on_failure, which quiesces it, and is left out otherwise.
+func (s *service) pool() lb.Pool {
+	pool := lb.Pool{Service: s.cfg.Service}
+	for _, r := range s.reals {
+		entry := r.cfg.Real
+		switch {
+		case s.uses(r):
+			entry.Weight = r.weight
+		case r.cfg.InhibitOnFailure:
+			entry.Weight = 0
+		default:
+			continue
+		}
+		pool.Reals = append(pool.Reals, entry)
+	}
+	if !s.sorryUp {
+		return pool
+	}
+	// A sorry server may be one of the real servers.
+	same := func(r lb.Real) bool { return r.Addr == s.cfg.Sorry.Addr }
+	pool.Reals = append(slices.DeleteFunc(pool.Reals, same), *s.cfg.Sorry)
+	return pool
+}
+
+// refresh tells when the pool of s is another than last told.
+func (p *Pools) refresh(s *service) {
+	pool := s.pool()
+	if s.told && pool.Service == s.want.Service && slices.Equal(pool.Reals, s.want.Reals) {
+		return
+	}
+	s.want, s.told = pool, true
+	p.emit(Changed{s.cfg.ServiceKey})
+}
+
+// uses tells whether r is to get new connections.
+func (s *service) uses(r *real) bool { return r.alive && !s.sorryUp }
+
+// passing tells whether every checker of r is up.
+func (r *real) passing() bool {
+	return !slices.ContainsFunc(r.checks, func(c *check) bool { return !c.up })
+}
+
+func (s *service) checks() []*check {
+	var all []*check
+	for _, r := range s.reals {
+		all = append(all, r.checks...)
+	}
+	return all
+}
+
+func (s *service) real(a netip.AddrPort) *real {
+	for _, r := range s.reals {
+		if r.cfg.Addr == a {
+			return r
+		}
+	}
+	return nil
+}
+
+func (s *service) name() string { return s.cfg.ServiceKey.String() }
+
+// endpoint is how keepalived's log names a real server: with the protocol of the service.
+func (s *service) endpoint(a netip.AddrPort) string { return lb.EndpointName(s.cfg.Protocol, a) }
+
+func (p *Pools) emit(e Effect) { p.effects = append(p.effects, e) }
+
+func (p *Pools) say(s *service, r *real, format string, args ...any) {
+	line := Say{Service: s.cfg.ServiceKey, Text: fmt.Sprintf(format, args...)}
+	if r != nil {
+		line.Real = r.cfg.Addr
+	}
+	p.emit(line)
+}
+
+func (p *Pools) sayReal(c *check, format string, args ...any) {
+	p.say(c.service, c.real, format, args...)
+}

@@ -1,0 +1,84 @@
+package health
+
+import (
+	"slices"
+	"time"
+
+	"vipd/internal/lb"
+)
+
+// ServiceStatus is what is known of a service. Every type here is a copy that the caller may keep.
+type ServiceStatus struct {
+	Service    lb.Service
+	QuorumUp   bool
+	Quorum     int
+	Hysteresis int
+	Alive      int64     // weight of the real servers that are up
+	Since      time.Time // of QuorumUp's value
+	Sorry      *lb.Real  // nil: none
+	SorryUp    bool      // it stands in
+	Reals      []RealStatus
+}
+
+// RealStatus is what is known of a real server.
+type RealStatus struct {
+	Real    lb.Real // as configured; Weight is the effective one
+	Healthy bool    // every checker is up
+	InPool  bool    // it gets new connections if its weight allows; false while a sorry server displaces it
+	Listed  bool    // the plane holds it, with weight 0 where it is not InPool
+	Why     string  // of the last verdict
+	Since   time.Time
+	Checks  []CheckStatus
+}
+
+// CheckStatus is what is known of a checker.
+type CheckStatus struct {
+	ID      CheckID
+	Checker Checker // defaults filled in
+	Up      bool
+	Ran     bool // it has come to a conclusion; if not, Up is an assumption
+	Running bool // a check is under way
+	Failed  int  // failures forgiven so far while up, of Checker.Retry
+	Since   time.Time
+	Next    time.Time  // zero while Running
+	Last    []Observed // the last results, oldest first
+}
+
+// Observed is a result and when it came.
+type Observed struct {
+	At time.Time
+	Result
+}
+
+// Status tells everything that is known, in the order of the file.
+func (p *Pools) Status() []ServiceStatus {
+	var all []ServiceStatus
+	for _, s := range p.services {
+		st := ServiceStatus{Service: s.cfg.Service, QuorumUp: s.quorumUp, Quorum: s.cfg.Quorum, Hysteresis: s.cfg.Hysteresis,
+			Alive: s.alive(), Since: s.since, SorryUp: s.sorryUp}
+		if s.cfg.Sorry != nil {
+			sorry := *s.cfg.Sorry
+			st.Sorry = &sorry
+		}
+		for _, r := range s.reals {
+			st.Reals = append(st.Reals, s.statusOf(r))
+		}
+		all = append(all, st)
+	}
+	return all
+}
+
+func (s *service) statusOf(r *real) RealStatus {
+	st := RealStatus{Real: r.cfg.Real, Healthy: r.alive, InPool: s.uses(r), Listed: s.uses(r) || r.cfg.InhibitOnFailure,
+		Why: r.why, Since: r.since}
+	st.Real.Weight = r.weight
+	for _, c := range r.checks {
+		cs := CheckStatus{ID: c.id, Checker: c.cfg, Up: c.up, Ran: c.ran, Running: c.running, Failed: c.attempt, Since: c.since,
+			Last: slices.Clone(c.last)}
+		if !c.running {
+			cs.Next = c.due
+		}
+		st.Checks = append(st.Checks, cs)
+	}
+	return st
+}
