@@ -4,6 +4,13 @@
 // lock, no clock, no logger and no socket, so the same input always gives the same output.
 //
 // The package does not know that addresses are netlink or that adverts are raw sockets: internal/daemon/ha.go does.
+//
+// A Router is one instance; a Speaker holds all instances of the process and is what a loop.Loop runs. Today: version 2
+// over IPv4 multicast with no or PASS authentication (Config.Check names what else a file may ask for).
+//
+// Invariant: the addresses are asked for only in MASTER, and only there adverts with a priority above 0 leave; the one
+// exception is Start with adopted, which leaves addresses of a process that died where they are until it is known who
+// is master.
 package vrrp
 
 import (
@@ -28,7 +35,8 @@ type Config struct {
 	Priority  uint8         // If zero, 100 (255 when InitialMaster is set). 255 owns the addresses.
 	AdvertInt time.Duration // Version 2: whole seconds. If zero, 1 s.
 	Version   uint8         // If zero, 2.
-	// InitialMaster is "state MASTER". keepalived: it changes nothing unless the priority is 255.
+	// InitialMaster is "state MASTER". keepalived: it gives no head start unless the priority is 255, and clears
+	// NoPreempt and PreemptDelay.
 	InitialMaster bool
 	NoPreempt     bool
 	PreemptDelay  time.Duration // If zero, none.
@@ -42,6 +50,11 @@ type Config struct {
 	GarpMasterRepeat  int           // announcements per block and address. If zero, 5.
 	GarpMasterRefresh time.Duration // If zero, never.
 	GarpRefreshRepeat int           // If zero, 1.
+
+	GarpLowerPrioDelay  time.Duration // as GarpMasterDelay, after a weaker advert was heard. If zero, GarpMasterDelay.
+	GarpLowerPrioRepeat int           // If zero, GarpMasterRepeat; negative: no announcement.
+	LowerPrioNoAdvert   bool          // a master does not answer a weaker advert
+	HigherPrioSendAdv   bool          // a master that yields sends one last advert, so that the stronger one knows of it
 }
 
 // AuthType is RFC 2338's authentication type as it stands in the packet.
@@ -94,13 +107,15 @@ type AddAddresses struct{ Instance string }
 // RemoveAddresses is the opposite of AddAddresses.
 type RemoveAddresses struct{ Instance string }
 
-// Announce sends gratuitous ARP for every VIP, Repeat rounds over all of them.
+// Announce sends gratuitous ARP for every VIP and excluded VIP (unsolicited neighbour adverts for IPv6), Repeat rounds
+// over all of them. The log lines about it follow as Say.
 type Announce struct {
 	Instance string
 	Repeat   int
 }
 
-// Change tells that the instance went from one state to another, and why in one clause for a person.
+// Change tells that the instance went from one state to another, and why in one clause for a person. It comes after
+// the effects that the transition needs. To is Init when the instance was stopped.
 type Change struct {
 	Instance string
 	From, To State

@@ -1,0 +1,195 @@
+package vrrp
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Router is one instance: RFC 3768 §6's virtual router as this machine takes part in it. Make it with NewRouter, say
+// Start, give it packets, ticks and faults, and execute what Take returns after each of them. It is not safe for
+// concurrent use.
+type Router struct {
+	cfg      Config
+	rules    rules
+	priority uint8 // effective
+	source   netip.Addr
+	password [authLen]byte
+	vips     []netip.Addr // as adverts list them
+
+	state   State
+	since   time.Time
+	why     string
+	holding bool // the VIPs are on the host, by our doing or a predecessor's
+	faults  []string
+
+	master     netip.Addr // last heard, or ourselves. Zero: unknown.
+	masterPrio uint8
+
+	// Deadlines; zero: not running.
+	masterDown time.Time // BACKUP
+	advertAt   time.Time // MASTER
+	blockAt    time.Time // MASTER: the next delayed block of announcements …
+	blockLen   int       // … and its rounds
+	refreshAt  time.Time // MASTER
+
+	// preemptAt is when preempt_delay is over; zero: it has not begun. Meaningful in BACKUP.
+	preemptAt time.Time
+
+	id       uint16 // IP identification of the last advert
+	counters Counters
+	said     map[string]bool // warnings already logged
+	effects  []Effect
+}
+
+// NewRouter makes an instance in state INIT. cfg has passed Check.
+func NewRouter(cfg Config) *Router {
+	cfg, _ = cfg.Normal()
+	r := &Router{
+		cfg: cfg, rules: standard, priority: cfg.Priority, source: cfg.Source.Unmap(),
+		counters: Counters{Refused: map[Reason]uint64{}}, said: map[string]bool{},
+	}
+	copy(r.password[:], cfg.AuthPass)
+	for _, vip := range cfg.VIPs {
+		r.vips = append(r.vips, vip.Prefix.Addr())
+	}
+	return r
+}
+
+// Config returns the configuration with its defaults filled in.
+func (r *Router) Config() Config { return r.cfg }
+
+// Take hands out what is to be done since the last Take, in order.
+func (r *Router) Take() []Effect {
+	effects := r.effects
+	r.effects = nil
+	return effects
+}
+
+func (r *Router) emit(effects ...Effect) { r.effects = append(r.effects, effects...) }
+
+func (r *Router) say(format string, args ...any) {
+	r.emit(Say{Instance: r.cfg.Name, Text: r.words(format, args)})
+}
+
+func (r *Router) detail(format string, args ...any) {
+	r.emit(Say{Instance: r.cfg.Name, Text: r.words(format, args), Detail: true})
+}
+
+func (r *Router) warn(format string, args ...any) {
+	r.emit(Say{Instance: r.cfg.Name, Text: r.words(format, args), Warning: true})
+}
+
+func (r *Router) words(format string, args []any) string {
+	return "(" + r.cfg.Name + ") " + fmt.Sprintf(format, args...)
+}
+
+// Start begins. adopted says that the VIPs are on the host because the process before this one died: they then stay
+// until another master is heard or this router is master itself; otherwise what may be left of them is removed.
+func (r *Router) Start(now time.Time, adopted bool) {
+	if r.state != Init {
+		return
+	}
+	r.holding = adopted
+	if !r.source.IsValid() {
+		r.addFault(causeNoAddress)
+	}
+	switch {
+	case len(r.faults) > 0:
+		r.withdraw()
+		r.say("Entering FAULT STATE (init)")
+		r.become(now, Fault, r.faults[0])
+		return
+	case adopted:
+		// keepalived: removes the VIPs at every start, so that a restart of a lone director interrupts its clients.
+		r.detail("keeping VIPs of the process before")
+	default:
+		r.withdraw()
+	}
+	// RFC 3768 §6.4.1: "If the Priority = 255 (i.e., the router owns the IP address(es) associated with the virtual
+	// router) Send an ADVERTISEMENT … Transition to the {Master} state". keepalived: only with state MASTER.
+	if r.priority == 255 && r.cfg.InitialMaster {
+		r.toMaster(now, "owner of the addresses")
+		return
+	}
+	// "else Set the Master_Down_Timer to Master_Down_Interval. Transition to the {Backup} state"
+	r.say("Entering BACKUP STATE (init)")
+	r.toBackup(now, "start")
+}
+
+// Stop ends: a master says so by priority 0 before its addresses go. The router is then in INIT and can start again.
+func (r *Router) Stop(now time.Time) {
+	if r.state == Init {
+		return
+	}
+	// RFC 3768 §6.4.3: "If a Shutdown event is received, then: Cancel the Adver_Timer. Send an ADVERTISEMENT with
+	// Priority = 0. Transition to the {Initialize} state"
+	r.leave()
+	if r.holding {
+		r.withdraw()
+	}
+	r.become(now, Init, "stop")
+}
+
+// leave sends priority 0 if the router is master.
+func (r *Router) leave() {
+	if r.state != Master {
+		return
+	}
+	if r.advertise(0) {
+		r.detail("sent 0 priority")
+	}
+}
+
+// become is the one place where the state changes.
+func (r *Router) become(now time.Time, to State, why string) {
+	from := r.state
+	if from == Master {
+		r.counters.ReleasedMaster++
+	}
+	if to != Backup {
+		r.masterDown = time.Time{}
+	}
+	if to != Master {
+		r.advertAt, r.blockAt, r.refreshAt = time.Time{}, time.Time{}, time.Time{}
+	}
+	r.preemptAt = time.Time{}
+	r.state, r.since, r.why = to, now, why
+	clear(r.said)
+	r.emit(Change{Instance: r.cfg.Name, From: from, To: to, Why: why})
+}
+
+// toBackup starts the down time from the beginning.
+func (r *Router) toBackup(now time.Time, why string) {
+	r.masterDown = now.Add(r.downTime())
+	r.become(now, Backup, why)
+}
+
+// downTime is RFC 3768 §6.1's Master_Down_Interval: "(3 * Advertisement_Interval) + Skew_time".
+func (r *Router) downTime() time.Duration {
+	return 3*r.cfg.AdvertInt + r.rules.skew(r.priority)
+}
+
+// toMaster takes over. The advert goes first: it silences weaker routers while the addresses are being set.
+//
+// RFC 3768 §6.4.2: "If the Master_Down_Timer fires, then: Send an ADVERTISEMENT. Broadcast a gratuitous ARP request
+// containing the virtual router MAC address for each IP address associated with the virtual router. Set the
+// Adver_Timer to Advertisement_Interval. Transition to the {Master} state"
+func (r *Router) toMaster(now time.Time, why string) {
+	r.detail("Receive advertisement timeout")
+	r.advertise(r.priority)
+	r.say("Entering MASTER STATE")
+	r.assume()
+	r.announce(r.cfg.GarpMasterRepeat)
+	r.advertAt = now.Add(r.cfg.AdvertInt)
+	r.blockAt, r.blockLen = time.Time{}, 0
+	r.laterBlock(now, r.cfg.GarpMasterDelay, r.cfg.GarpMasterRepeat)
+	if r.cfg.GarpMasterRefresh > 0 {
+		r.refreshAt = now.Add(r.cfg.GarpMasterRefresh)
+	}
+	r.setMaster(r.source, r.priority)
+	r.counters.BecameMaster++
+	r.become(now, Master, why)
+}
+
+func (r *Router) setMaster(addr netip.Addr, priority uint8) { r.master, r.masterPrio = addr, priority }

@@ -1,0 +1,52 @@
+package vrrp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// claim is what routers are compared by.
+type claim struct {
+	priority uint8
+	addr     netip.Addr
+}
+
+// rules are the decisions that make an election come out, in one place and as values, so that a test can take one away
+// and see that the simulation notices.
+type rules struct {
+	// skew delays weaker backups.
+	skew func(priority uint8) time.Duration
+	// weaker says whether a backup that may preempt ignores a master of that priority.
+	weaker func(theirs, ours uint8) bool
+	// yields says whether a master gives way.
+	yields func(ours, theirs claim) bool
+	// leaving says whether a backup heeds priority 0.
+	leaving bool
+	// answers says whether a master advertises and announces again after a weaker advert.
+	answers bool
+	// vacates says whether adopted addresses go when another master is heard.
+	vacates bool
+}
+
+var standard = rules{
+	// RFC 3768 §6.1: "Skew_Time: Time to skew Master_Down_Interval in seconds. Calculated as:
+	// ( (256 - Priority) / 256 )"
+	skew: func(priority uint8) time.Duration {
+		return time.Duration(256-int(priority)) * time.Second / 256
+	},
+	// RFC 3768 §6.4.2: "If Preempt_Mode is False, or If the Priority in the ADVERTISEMENT is greater than or equal to
+	// the local Priority, then: Reset the Master_Down_Timer to Master_Down_Interval". The address does not count here.
+	weaker: func(theirs, ours uint8) bool { return theirs < ours },
+	// RFC 3768 §6.4.3: "If the Priority in the ADVERTISEMENT is greater than the local Priority, or If the Priority in
+	// the ADVERTISEMENT is equal to the local Priority and the primary IP Address of the sender is greater than the
+	// local primary IP Address"
+	yields: func(ours, theirs claim) bool {
+		if theirs.priority != ours.priority {
+			return theirs.priority > ours.priority
+		}
+		return theirs.addr.Compare(ours.addr) > 0
+	},
+	leaving: true,
+	answers: true,
+	vacates: true,
+}

@@ -1,0 +1,52 @@
+package vrrp
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Counters count since the router was made; Stop does not reset them.
+type Counters struct {
+	Sent                 uint64 // adverts, those with priority 0 included
+	Received             uint64 // adverts that passed all checks
+	Refused              map[Reason]uint64
+	AddressList          uint64 // accepted although their list of VIPs differs from ours
+	PriorityZeroSent     uint64
+	PriorityZeroReceived uint64
+	BecameMaster         uint64
+	ReleasedMaster       uint64
+}
+
+// Status is a copy of what is known about an instance.
+type Status struct {
+	Name           string
+	Interface      string
+	VRID           uint8
+	State          State
+	Priority       uint8 // effective
+	Source         netip.Addr
+	Master         netip.Addr // ourselves in MASTER. Zero: none heard yet.
+	MasterPriority uint8
+	Since          time.Time // of State
+	Why            string    // of State
+	Faults         []string  // causes, the oldest first
+	Holding        bool      // the VIPs are on the host as far as asked for
+	VIPs           []netip.Prefix
+	Counters       Counters
+}
+
+// Status tells how the instance stands.
+func (r *Router) Status() Status {
+	s := Status{
+		Name: r.cfg.Name, Interface: r.cfg.Interface, VRID: r.cfg.VRID,
+		State: r.state, Priority: r.priority, Source: r.source, Master: r.master, MasterPriority: r.masterPrio,
+		Since: r.since, Why: r.why, Faults: slices.Clone(r.faults), Holding: r.holding, Counters: r.counters,
+	}
+	for _, vip := range r.cfg.VIPs {
+		s.VIPs = append(s.VIPs, vip.Prefix)
+	}
+	s.Counters.Refused = maps.Clone(r.counters.Refused)
+	return s
+}
