@@ -11,7 +11,17 @@
 #ifndef VIPD_SHARED_H
 #define VIPD_SHARED_H
 
-enum { LAYOUT = 1 };
+enum number {
+	LAYOUT       = 1,
+	REGION_LINES = 64,
+	MAX_POOL     = 1024,     /* members of one pool */
+	SH_SLOTS     = 256,      /* slots of the source-hash table */
+	FILTER_WORDS = 1024,
+	STATES       = 16,
+	EVENTS       = 8,        /* SYN FIN ACK RST none; a power of two, so that an index can be masked */
+	DEAD_VPORT   = 65535,    /* of a template that can no longer match */
+	NO_REAL      = 0xffffffff,
+};
 
 /* ---- the connection table ---------------------------------------------------------------------------------------
  * One connection is one cache line. REGION_LINES lines make a region, which is one page and one element of an mmapable
@@ -19,8 +29,6 @@ enum { LAYOUT = 1 };
  * region, so that one lock per region orders all writers of one connection. Readers take no lock: they compare the
  * key and then look at life once more.
  */
-enum { REGION_LINES = 64 };
-
 /* life = generation << 32 | flags << 16 | state << 8 | phase. A line changes hands only by a new generation. */
 enum phase {
 	PHASE_EMPTY = 0, /* never used since the chain was last cleaned: a search ends here */
@@ -41,7 +49,8 @@ struct conn {
 	__be32 client, virt;     /* key. A template's client is masked */
 	__be16 cport, vport;     /* key. A template has cport 0; a dead one vport 65535 */
 	__u8 proto;              /* key */
-	__u8 pad[3];
+	__u8 template;           /* key: 1 in a template, which a packet from port 0 must not find */
+	__u8 pad[2];             /* key: 0 */
 	__u32 expires;           /* tick at which it may go, compared by signed difference */
 	__u32 real;              /* index into reals */
 	__u32 service;           /* index into services */
@@ -62,9 +71,6 @@ struct region_head {
 };
 
 /* ---- services and real servers ---------------------------------------------------------------------------------- */
-enum { MAX_POOL = 1024, SH_SLOTS = 256 }; /* members of one pool; slots of the source-hash table */
-enum { NO_REAL = 0xffffffff };
-
 enum scheduler {
 	SCHED_NONE = 0,
 	SCHED_RR,
@@ -145,8 +151,9 @@ struct link {                 /* by ifindex: an interface that the program is at
 	__u8 pad;
 };
 
-enum { FILTER_WORDS = 1024 };
-struct filter {               /* 65,536 bits: may this address be a service's? A clear bit is a sure no */
+/* 65,536 bits: may this address be a service's? A clear bit is a sure no. With a = the address as a little-endian load of
+ * its four bytes gives it, the bit's number is n = (a ^ a >> 16) & 65535: bits[n >> 6] >> (n & 63) & 1. */
+struct filter {
 	__u64 bits[FILTER_WORDS];
 };
 
@@ -156,11 +163,12 @@ struct counters {             /* per CPU; lb.Counters */
 
 /* ---- time -------------------------------------------------------------------------------------------------------
  * A tick is 2^TICK_SHIFT jiffies, about an eighth of a second, so that 31 days fit a signed 32-bit difference. */
-enum { STATES = 16 };
 struct tunables {
 	__u32 tcp[STATES];       /* ticks by state */
 	__u32 udp;
 	__u32 offset;            /* ticks added to the clock: tests travel in time */
+	__u32 extend;            /* ticks that an expired template lives on while it controls connections: 60 s */
+	__u32 pad;
 };
 
 struct meta {                 /* what a later process must know to adopt the pins */
@@ -168,6 +176,18 @@ struct meta {                 /* what a later process must know to adopt the pin
 	__u32 regions;           /* power of two */
 	__u32 hz, tick_shift;
 	__u64 seed;              /* of the connection hash */
+};
+
+/* ---- what user space asks by BPF_PROG_TEST_RUN: the frame is one of these, the answer comes back in it --------------- */
+struct order {                /* sweep, forget */
+	__u32 first, count;      /* regions; count 0: all from first on */
+	__u32 real;              /* forget: connections and templates of this one; NO_REAL: all */
+	__u32 done;              /* answer: lines freed */
+};
+
+struct instant {              /* clock_probe, answer: the same moment on both clocks */
+	__u64 jiffies, ktime;    /* jiffies64; ns of CLOCK_MONOTONIC */
+	__u32 tick, pad;         /* as connections see it, tunables.offset included */
 };
 
 /* ---- why: every packet is counted under exactly one of these ---------------------------------------------------- */
@@ -193,6 +213,7 @@ enum reason {
 	DROP_TABLE_FULL,
 	DROP_BUSY,               /* a lock was not had in time */
 	DROP_NO_ROOM,            /* the frame has no room for an answer */
+	FORWARD_STATELESS,       /* sh, and the table had no room: no connection, but the right real server */
 	REASONS,
 };
 

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * conn.h: which connection. The table's words, and the road of a packet that finds its connection; open.h makes new ones
+ * and sweep.h ends them.
+ *
+ * Every change of life is a compare-and-swap that holds the generation, and whoever wins it adjusts the counts: they are
+ * exact whatever the CPUs do. expires and packets are plain stores.
+ */
+#ifndef VIPD_CONN_H
+#define VIPD_CONN_H
+
+#include "config.h"
+#include "service.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct region);
+} regions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct region_head);
+} region_heads SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tunables);
+} tuning SEC(".maps");
+
+/* TCP states, with the numbers of the IPVS sync protocol. */
+enum tcp_state {
+	TCP_NONE, TCP_ESTABLISHED, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT, TCP_TIME_WAIT, TCP_CLOSE, TCP_CLOSE_WAIT,
+	TCP_LAST_ACK, TCP_LISTEN, TCP_SYNACK,
+};
+
+enum {
+	TCP_ACTIVE = 1 << TCP_ESTABLISHED | 1 << TCP_SYN_SENT | 1 << TCP_SYN_RECV | 1 << TCP_SYNACK,
+	TCP_REUSABLE = 1 << TCP_TIME_WAIT | 1 << TCP_CLOSE,
+};
+
+/*
+ * The next state when only the client is heard (DR, TUN): IPVS's INPUT_ONLY table. A rows is an event, a column the state
+ * that the connection is in.
+ */
+static const __u8 tcp_next[EVENTS][STATES] = {
+	/*                NONE EST SS SR FW TW CL CW LA LI SA */
+	[EVENT_SYN]  = {  3,   1,  1, 3, 3, 3, 3, 3, 3, 3, 3 },
+	[EVENT_FIN]  = {  6,   4,  2, 5, 4, 5, 6, 7, 8, 9, 5 },
+	[EVENT_ACK]  = {  1,   1,  2, 1, 4, 5, 6, 7, 6, 9, 1 },
+	[EVENT_RST]  = {  6,   6,  6, 3, 6, 6, 6, 6, 8, 9, 6 },
+	[EVENT_NONE] = {  6,   6,  6, 6, 6, 6, 6, 6, 6, 6, 6 },
+};
+
+#define LIFE_GENERATION 0xffffffff00000000ull
+
+static __always_inline __u32 life_phase(__u64 life)
+{
+	return life & 0xff;
+}
+
+static __always_inline __u32 life_state(__u64 life)
+{
+	return life >> 8 & (STATES - 1);
+}
+
+static __always_inline __u32 life_flags(__u64 life)
+{
+	return life >> 16 & 0xffff;
+}
+
+static __always_inline __u64 life_make(__u64 generation, __u32 flags, __u32 state)
+{
+	return (generation & LIFE_GENERATION) | (__u64)flags << 16 | state << 8 | PHASE_LIVE;
+}
+
+static __always_inline __u64 conn_ends(struct conn *c)
+{
+	return *(__u64 *)&c->client;
+}
+
+static __always_inline __u64 conn_ports(struct conn *c)
+{
+	return *(__u64 *)&c->cport;
+}
+
+/* Three multiplications; the upper half chooses the region, the six bits below it the line. */
+static __always_inline __u64 conn_hash(__u64 ends, __u64 ports)
+{
+	__u64 h = (ends ^ hash_seed) * 0x9e3779b97f4a7c15ull;
+
+	h ^= h >> 32;
+	h = (h + ports) * 0xd6e8feb86659fd93ull;
+	h ^= h >> 32;
+	return h * 0xd6e8feb86659fd93ull;
+}
+
+static __always_inline __u32 hash_region(__u64 hash)
+{
+	return hash >> 32 & region_mask;
+}
+
+static __always_inline __u32 hash_line(__u64 hash)
+{
+	return hash >> 26 & (REGION_LINES - 1);
+}
+
+/* jiffies64 costs a quarter of a nanosecond where ktime costs 33. */
+static __always_inline __u32 tick_now(void)
+{
+	__u32 zero = 0;
+	struct tunables *t = bpf_map_lookup_elem(&tuning, &zero);
+
+	return (bpf_jiffies64() >> tick_shift) + (t ? t->offset : 0);
+}
+
+static __always_inline __u32 timeout_of(__u8 proto, __u32 state)
+{
+	__u32 zero = 0;
+	struct tunables *t = bpf_map_lookup_elem(&tuning, &zero);
+
+	if (!t)
+		return 0;
+	return proto == PROTO_TCP ? t->tcp[state & (STATES - 1)] : t->udp;
+}
+
+static __always_inline int due(__u32 tick, __u32 expires)
+{
+	return (__s32)(tick - expires) >= 0;
+}
+
+/* May this line be taken? A template that controls connections never; conn.refs of a connection is 0. */
+static __always_inline int conn_expired(struct conn *c, __u32 tick)
+{
+	return due(tick, READ_ONCE(c->expires)) && !READ_ONCE(c->refs);
+}
+
+static __always_inline struct conn *conn_at(__u32 line)
+{
+	__u32 index = line / REGION_LINES;
+	struct region *r = bpf_map_lookup_elem(&regions, &index);
+
+	return r ? &r->line[line & (REGION_LINES - 1)] : NULL;
+}
+
+/* ---- counts ------------------------------------------------------------------------------------------------------ */
+
+static __always_inline void conn_count(__u32 real, __u32 flags, __s32 by)
+{
+	struct real_count *n = bpf_map_lookup_elem(&real_counts, &real);
+
+	if (!n)
+		return;
+	if (flags & CONN_TEMPLATE)
+		__sync_fetch_and_add(&n->persist, by);
+	else if (flags & CONN_INACTIVE)
+		__sync_fetch_and_add(&n->inactive, by);
+	else
+		__sync_fetch_and_add(&n->active, by);
+}
+
+static __always_inline void template_release(__u32 parent)
+{
+	struct conn *t = parent ? conn_at(parent - 1) : NULL;
+
+	if (t)
+		__sync_fetch_and_add(&t->refs, -1);
+}
+
+/* The template knows from now on that one of its connections was completed. It is held, so its line is still its own. */
+static __always_inline void template_assure(__u32 parent)
+{
+	struct conn *t = parent ? conn_at(parent - 1) : NULL;
+
+	if (t && !(life_flags(READ_ONCE(t->life)) & CONN_ASSURED))
+		__sync_fetch_and_or(&t->life, (__u64)CONN_ASSURED << 16);
+}
+
+/* UDP has one state and is never active. */
+static __always_inline __u32 flags_in(__u8 proto, __u32 flags, __u32 state)
+{
+	if (proto == PROTO_TCP && TCP_ACTIVE >> state & 1)
+		return flags & ~CONN_INACTIVE;
+	return flags | CONN_INACTIVE;
+}
+
+/* ---- the road of every packet but the first ------------------------------------------------------------------------ */
+
+/*
+ * The line of this connection, and its life as it was read; NULL if there is none, or it has expired, or the line changed
+ * hands meanwhile. Loads stay in order on x86; another architecture would need an acquire here.
+ *
+ * At most 64 lines, without a lock: no line of a chain becomes PHASE_EMPTY while a connection behind it lives.
+ */
+static __always_inline struct conn *conn_find(struct packet *p, __u64 *life)
+{
+	__u32 index = hash_region(p->hash), first = hash_line(p->hash);
+	struct region *r = bpf_map_lookup_elem(&regions, &index);
+
+	p->crowded = 0;
+	if (!r)
+		return NULL;
+	for (__u32 i = 0; i < REGION_LINES; i++) {
+		struct conn *c = &r->line[(first + i) & (REGION_LINES - 1)];
+		__u64 seen = READ_ONCE(c->life);
+
+		if (life_phase(seen) == PHASE_EMPTY)
+			return NULL;
+		if (conn_ends(c) != p->ends || conn_ports(c) != p->ports || life_phase(seen) != PHASE_LIVE)
+			continue;
+		*life = seen;
+		return due(p->tick, READ_ONCE(c->expires)) ? NULL : c;
+	}
+	p->crowded = 1;
+	return NULL;
+}
+
+/*
+ * Moves the connection by the packet's event and winds its timer. Says whether it was still the same connection. A packet
+ * that loses the swap to another tries again from the state that the other left, so no event is lost.
+ */
+static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 life)
+{
+	__u8 proto = packet_proto(p);
+	__u32 state = life_state(life);
+
+	for (int i = 0; i < 4 && proto == PROTO_TCP; i++) {
+		__u32 next = tcp_next[p->event & (EVENTS - 1)][state], flags;
+		__u64 was;
+
+		if (next == state)
+			break;
+		flags = flags_in(proto, life_flags(life), next);
+		was = __sync_val_compare_and_swap(&c->life, life, life_make(life, flags, next));
+		if (was == life) {
+			if (flags != life_flags(life)) {
+				conn_count(p->real, flags, 1);
+				conn_count(p->real, life_flags(life), -1);
+			}
+			if (next == TCP_ESTABLISHED)
+				template_assure(c->parent);
+			state = next;
+			break;
+		}
+		if ((was ^ life) & LIFE_GENERATION || life_phase(was) != PHASE_LIVE)
+			return 0;
+		life = was;
+		state = life_state(life);
+	}
+	/* Between the look at life and here the line may change hands only if it was just expiring: the next packet mends it. */
+	WRITE_ONCE(c->expires, p->tick + timeout_of(proto, state));
+	c->packets++;
+	return 1;
+}
+
+#endif

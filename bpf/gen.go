@@ -1,0 +1,8 @@
+// Package bpf holds the packet path: its C, the object that clang made of it, and the Go types that bpf2go read from the
+// object. Whoever loads it (internal/plane/xdp) sets the sizes of the region maps and the constants of config.h first.
+//
+// It is not a library: nothing here loads, attaches or writes maps. The words are explained in shared.h; each map stands
+// in the header of its concern.
+package bpf
+
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -go-package bpf -type number -type phase -type conn_flag -type conn -type region -type region_head -type scheduler -type service_flag -type service_key -type service -type pool -type member -type sh_table -type real_flag -type real -type real_count -type hop -type link -type filter -type counters -type tunables -type order -type instant -type meta -type reason Lb lb.bpf.c -- -O2 -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -nostdinc

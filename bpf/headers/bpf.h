@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * bpf.h: what this program needs of the BPF machine, and no more. Declared here rather than taken from the system's
+ * headers, so that the object's bytes (BTF holds every type) do not change with the package that happens to be installed.
+ * Numbers are the kernel's ABI (include/uapi/linux/bpf.h).
+ */
+#ifndef VIPD_BPF_H
+#define VIPD_BPF_H
+
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef int __s32;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+
+#define NULL ((void *)0)
+#define SEC(name) __attribute__((section(name), used))
+#define __always_inline inline __attribute__((always_inline))
+#define __noinline __attribute__((noinline))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* One load or store that the compiler neither repeats nor leaves out. */
+#define READ_ONCE(x) (*(volatile __typeof__(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
+
+/* Keeps stores on either side in order. x86 keeps them itself; the compiler must be told. */
+#define publish_barrier() __asm__ volatile("" ::: "memory")
+
+#define be16(x) ((__be16)__builtin_bswap16(x))
+#define be32(x) ((__be32)__builtin_bswap32(x))
+
+/* Map definitions are types: what they say is read from BTF. */
+#define __uint(name, value) int (*name)[value]
+#define __type(name, t) __typeof__(t) *name
+
+enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PERCPU_ARRAY = 6 };
+enum { BPF_F_MMAPABLE = 1 << 10 };
+
+enum xdp_action { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT };
+
+struct xdp_md {
+	__u32 data, data_end, data_meta;
+	__u32 ingress_ifindex, rx_queue_index, egress_ifindex;
+};
+
+struct bpf_timer {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static __s64 (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)23;
+static __s64 (*const bpf_xdp_adjust_head)(struct xdp_md *ctx, int delta) = (void *)44;
+static __s64 (*const bpf_xdp_adjust_tail)(struct xdp_md *ctx, int delta) = (void *)65;
+static __u64 (*const bpf_jiffies64)(void) = (void *)118;
+static __s64 (*const bpf_timer_init)(struct bpf_timer *timer, void *map, __u64 flags) = (void *)169;
+static __s64 (*const bpf_timer_set_callback)(struct bpf_timer *timer, void *callback) = (void *)170;
+static __s64 (*const bpf_timer_start)(struct bpf_timer *timer, __u64 ns, __u64 flags) = (void *)171;
+static __s64 (*const bpf_loop)(__u32 times, void *callback, void *ctx, __u64 flags) = (void *)181; /* 5.17 */
+
+#endif

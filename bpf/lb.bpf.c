@@ -1,0 +1,201 @@
+//go:build ignore
+
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * lb.bpf.c: the itinerary of a packet. lb reads from top to bottom; each step says NEXT or has decided, and settle is the
+ * one way out: it counts why. Below it are the programs that user space runs by BPF_PROG_TEST_RUN; nothing attaches them.
+ *
+ * Needs Linux 6.1 (bpf_loop 5.17, bpf_timer 5.15, global functions that take pointers 5.13).
+ */
+#include "headers/bpf.h"
+#include "headers/net.h"
+#include "shared.h"
+#include "config.h"
+#include "packet.h"
+#include "service.h"
+#include "conn.h"
+#include "open.h"
+#include "direct.h"
+#include "icmp.h"
+#include "sweep.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, REASONS);
+	__type(key, enum reason);
+	__type(value, __u64);
+} reasons SEC(".maps");
+
+/* Words of shared.h that no map's type holds; only their BTF is wanted. The section is nothing that is loaded. */
+struct {
+	enum number number;
+	enum phase phase;
+	enum conn_flag conn_flag;
+	enum scheduler scheduler;
+	enum service_flag service_flag;
+	enum real_flag real_flag;
+	struct order order;
+	struct instant instant;
+	struct meta meta;
+} words SEC(".words");
+
+/* The connection decides where the packet goes; NEXT: there is none that will do. */
+static __always_inline enum step hit(struct packet *p)
+{
+	struct conn *c;
+	struct real *r;
+	__u64 life;
+
+	c = conn_find(p, &life);
+	if (!c)
+		return NEXT;
+	p->real = READ_ONCE(c->real);
+	p->service = READ_ONCE(c->service);
+	/* A line that changed hands while it was read is looked for again under its region's lock. */
+	if ((READ_ONCE(c->life) ^ life) & LIFE_GENERATION)
+		return NEXT;
+	r = bpf_map_lookup_elem(&reals, &p->real);
+	if (!r || r->flags & REAL_GONE) {
+		if (p->event == EVENT_SYN)
+			return NEXT;
+		return leave(p, DROP_REAL_GONE);
+	}
+	if (p->event == EVENT_SYN && !c->parent && TCP_REUSABLE >> life_state(life) & 1)
+		return NEXT;
+	if (!conn_move(c, p, life))
+		return NEXT;
+	return leave(p, FORWARD_HIT);
+}
+
+/* No state is kept for fragments: the ports are in the first only. The host would put them together and not forward them. */
+static __always_inline enum step first_fragment(struct xdp_md *ctx, struct packet *p)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ipv4 *ip = data + sizeof(struct eth);
+
+	if ((void *)(ip + 1) > end)
+		return leave(p, PASS_MALFORMED);
+	if (likely(!(ip->frag & be16(IP_MF))))
+		return NEXT;
+	if (service_find(p) == DONE)
+		return DONE;
+	return leave(p, DROP_FRAGMENT);
+}
+
+/* The slow road works on a copy, whose address it may know: the packet itself then stays in registers. */
+static __always_inline void miss(struct packet *p)
+{
+	struct packet slow = *p;
+
+	p->why = admit(&slow);
+	p->real = slow.real;
+	p->service = slow.service;
+}
+
+static __always_inline void decide(struct xdp_md *ctx, struct packet *p)
+{
+	if (parse_link(ctx, p) == DONE || parse_network(ctx, p) == DONE || parse_transport(ctx, p) == DONE)
+		return;
+	if (first_fragment(ctx, p) == DONE)
+		return;
+	p->tick = tick_now();
+	p->hash = conn_hash(p->ends, p->ports);
+	if (hit(p) == NEXT)
+		miss(p);
+}
+
+static __always_inline int forwards(enum reason why)
+{
+	return why == FORWARD_HIT || why == FORWARD_NEW || why == FORWARD_STATELESS;
+}
+
+/* The one exit: every packet is counted under one reason, and the reason is the verdict. */
+static __always_inline int settle(struct xdp_md *ctx, enum reason why, __u32 ifindex)
+{
+	__u64 *n = bpf_map_lookup_elem(&reasons, &why);
+
+	if (n)
+		++*n;
+	if (forwards(why))
+		return ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
+	if (why == REPLY_NO_SERVER)
+		return XDP_TX;
+	return why <= PASS_NO_CONNECTION ? XDP_PASS : XDP_DROP;
+}
+
+SEC("xdp")
+int lb(struct xdp_md *ctx)
+{
+	struct packet p = {};
+	__u32 ifindex = 0;
+
+	decide(ctx, &p);
+	if (forwards(p.why)) {
+		service_count(&p);
+		direct(ctx, &p, &ifindex);
+	} else if (p.why == REPLY_NO_SERVER) {
+		p.why = answer_unreachable(ctx);
+	}
+	return settle(ctx, p.why, ifindex);
+}
+
+/* Ends what has expired, now. Frame: struct order. */
+SEC("xdp")
+int sweep(struct xdp_md *ctx)
+{
+	struct walk w = { .tick = tick_now(), .real = NO_REAL, .ending = END_EXPIRED };
+	struct order *o = order_of(ctx);
+
+	if (!o)
+		return XDP_ABORTED;
+	o->done = walk_over(o, &w);
+	return XDP_PASS;
+}
+
+/* Ends the connections of a real server, and then the templates that held them. Frame: struct order. */
+SEC("xdp")
+int forget(struct xdp_md *ctx)
+{
+	struct order *o = order_of(ctx);
+	struct walk w = { .tick = tick_now(), .ending = END_CONNS_OF_REAL };
+
+	if (!o)
+		return XDP_ABORTED;
+	w.real = o->real;
+	walk_over(o, &w);
+	w.ending = END_TEMPLATES_OF_REAL;
+	o->done = walk_over(o, &w);
+	return XDP_PASS;
+}
+
+/* Winds the sweep's timer. Run again by a newer program, its callback takes the older one's place. */
+SEC("xdp")
+int start_sweep(struct xdp_md *ctx)
+{
+	enum { CLOCK_MONOTONIC = 1 };
+	__u32 zero = 0;
+	struct sweeper *s = bpf_map_lookup_elem(&sweep_timer, &zero);
+
+	if (!s)
+		return XDP_ABORTED;
+	bpf_timer_init(&s->timer, &sweep_timer, CLOCK_MONOTONIC); /* -EBUSY: it has been, which is as well */
+	if (bpf_timer_set_callback(&s->timer, sweep_turn) || bpf_timer_start(&s->timer, SWEEP_NS, 0))
+		return XDP_ABORTED;
+	return XDP_PASS;
+}
+
+/* Both clocks at one moment, from which user space learns HZ. Frame: struct instant. */
+SEC("xdp")
+int clock_probe(struct xdp_md *ctx)
+{
+	struct instant *i = (void *)(long)ctx->data;
+
+	if ((void *)(i + 1) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	i->jiffies = bpf_jiffies64();
+	i->ktime = bpf_ktime_get_ns();
+	i->tick = tick_now();
+	return XDP_PASS;
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * open.h: a new connection, and the persistence template above it. Everything here happens under the lock of one region;
+ * the template's first, which is let go once the template is held (refs), then the connection's.
+ */
+#ifndef VIPD_OPEN_H
+#define VIPD_OPEN_H
+
+#include "conn.h"
+#include "lock.h"
+#include "schedule.h"
+
+/* What a search under the lock found: the line that has the key, and the first that could take it. */
+struct place {
+	__u32 found, free;       /* REGION_LINES: none */
+};
+
+/* A global function: 64 rounds are verified once and not at each call. */
+__noinline __u32 region_search(struct region *r, __u64 ends, __u64 ports, __u32 first, __u32 tick)
+{
+	__u32 found = REGION_LINES, free = REGION_LINES;
+
+	if (!r)
+		return found << 8 | free;
+	for (__u32 i = 0; i < REGION_LINES; i++) {
+		__u32 at = (first + i) & (REGION_LINES - 1);
+		struct conn *c = &r->line[at];
+		__u32 phase = life_phase(c->life);
+
+		if (phase == PHASE_LIVE && conn_ends(c) == ends && conn_ports(c) == ports) {
+			found = at;
+			break;
+		}
+		if (free == REGION_LINES && (phase != PHASE_LIVE || conn_expired(c, tick)))
+			free = at;
+		if (phase == PHASE_EMPTY)
+			break;
+	}
+	return found << 8 | free;
+}
+
+static __always_inline struct place region_place(struct region *r, __u64 ends, __u64 ports, __u64 hash, __u32 tick)
+{
+	__u32 at = region_search(r, ends, ports, hash_line(hash), tick);
+
+	return (struct place){ .found = at >> 8, .free = at & 0xff };
+}
+
+/*
+ * Ends a connection and settles what was counted for it. Its line stays in the chain as PHASE_DEAD. Under the region's lock;
+ * packets may move its state meanwhile, hence the tries. Global: verified once, not for each of a region's 64 lines.
+ */
+__noinline int conn_retire(struct conn *c, struct region_head *head)
+{
+	if (!c || !head)
+		return 0;
+	for (int i = 0; i < 8; i++) {
+		__u64 life = READ_ONCE(c->life);
+
+		if (life_phase(life) != PHASE_LIVE)
+			return 0;
+		if (__sync_val_compare_and_swap(&c->life, life, (life & LIFE_GENERATION) | PHASE_DEAD) != life)
+			continue;
+		conn_count(c->real, life_flags(life), -1);
+		template_release(c->parent);
+		head->live--;
+		return 1;
+	}
+	return 0;
+}
+
+/* Makes sure that the line is free, whatever it is now. */
+static __always_inline int conn_clear(struct conn *c, struct region_head *head)
+{
+	return life_phase(READ_ONCE(c->life)) != PHASE_LIVE || conn_retire(c, head);
+}
+
+/* The line's new owner, all of it written before life says so: a reader sees the old one, nobody, or the new one. */
+static __always_inline void conn_take(struct conn *c, struct region_head *head, struct packet *p, __u64 ends, __u64 ports,
+				      __u32 flags, __u32 state, __u32 expires)
+{
+	__u64 generation = c->life + (1ull << 32);
+
+	*(__u64 *)&c->client = ends;
+	*(__u64 *)&c->cport = ports;
+	c->expires = expires;
+	c->real = p->real;
+	c->service = p->service;
+	c->packets = !(flags & CONN_TEMPLATE);
+	c->parent = flags & CONN_TEMPLATE ? 0 : p->parent;
+	c->refs = !!(flags & CONN_TEMPLATE);
+	c->mark = 0;
+	conn_count(p->real, flags, 1);
+	head->live++;
+	__sync_lock_test_and_set(&c->life, life_make(generation, flags, state));
+}
+
+static __always_inline int real_gone(__u32 real)
+{
+	struct real *r = bpf_map_lookup_elem(&reals, &real);
+
+	return !r || r->flags & REAL_GONE;
+}
+
+/* ---- templates ---------------------------------------------------------------------------------------------------- */
+
+/* The template's key: the client's network, and no client port. */
+static __always_inline __u64 template_ports(struct packet *p)
+{
+	return (p->ports & 0xffffff0000ull) | 1ull << 40;
+}
+
+static __always_inline enum reason template_hold_locked(struct packet *p, struct service *s, struct region *r,
+							struct region_head *head, __u64 ends, __u64 hash)
+{
+	__u64 ports = template_ports(p);
+	struct place at = region_place(r, ends, ports, hash, p->tick);
+	enum reason why;
+	struct conn *c;
+
+	if (at.found < REGION_LINES) {
+		c = &r->line[at.found & (REGION_LINES - 1)];
+		if (real_gone(c->real)) {
+			/* Its real server was removed: it stays until its time, with a port that it can no longer match by. */
+			c->vport = DEAD_VPORT;
+			at = region_place(r, ends, ports, hash, p->tick);
+		} else if (conn_expired(c, p->tick)) {
+			at.free = at.found;
+		} else {
+			c->expires = p->tick + s->persist;
+			__sync_fetch_and_add(&c->refs, 1);
+			p->real = c->real;
+			p->parent = (__u32)(hash_region(hash) * REGION_LINES + at.found + 1);
+			return FORWARD_NEW;
+		}
+	}
+	if (at.free >= REGION_LINES)
+		return DROP_TABLE_FULL;
+	c = &r->line[at.free & (REGION_LINES - 1)];
+	if (!conn_clear(c, head))
+		return DROP_BUSY;
+	why = schedule(p);
+	if (why != FORWARD_NEW)
+		return why;
+	conn_take(c, head, p, ends, ports, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, TCP_NONE, p->tick + s->persist);
+	p->parent = (__u32)(hash_region(hash) * REGION_LINES + at.free + 1);
+	return FORWARD_NEW;
+}
+
+/* Finds or makes the template of this client, holds it, and takes its real server. Its timer starts anew. */
+__noinline enum reason template_hold(struct packet *p)
+{
+	struct region_head *head;
+	struct service *s;
+	struct region *r;
+	enum reason why;
+	__u64 ends, hash;
+	__u32 index;
+
+	if (!p)
+		return DROP_BUSY;
+	s = bpf_map_lookup_elem(&services, &p->service);
+	if (!s)
+		return REPLY_NO_SERVER;
+	ends = p->ends & (0xffffffff00000000ull | s->netmask);
+	hash = conn_hash(ends, template_ports(p));
+	index = hash_region(hash);
+	r = bpf_map_lookup_elem(&regions, &index);
+	head = bpf_map_lookup_elem(&region_heads, &index);
+	if (!r || !head || !lock(&head->lock))
+		return DROP_BUSY;
+	why = template_hold_locked(p, s, r, head, ends, hash);
+	unlock(&head->lock);
+	return why;
+}
+
+/* ---- connections --------------------------------------------------------------------------------------------------- */
+
+/*
+ * May the packet make this entry anew? Closed connections whose client comes back with the same port, unless a template
+ * holds them: conn_reuse_mode 1.
+ * ipvs: also where the real server was removed; IPVS drops that SYN until the entry has expired.
+ */
+static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64 life)
+{
+	if (conn_expired(c, p->tick))
+		return 1;
+	if (packet_proto(p) != PROTO_TCP)
+		return 0;
+	return real_gone(c->real) || (!c->parent && TCP_REUSABLE >> life_state(life) & 1);
+}
+
+static __always_inline enum reason conn_open_locked(struct packet *p, struct region *r, struct region_head *head)
+{
+	struct place at = region_place(r, p->ends, p->ports, p->hash, p->tick);
+	__u8 proto = packet_proto(p);
+	__u32 state, flags;
+	enum reason why;
+	struct conn *c;
+
+	if (at.found < REGION_LINES) {
+		__u64 life;
+
+		c = &r->line[at.found & (REGION_LINES - 1)];
+		life = READ_ONCE(c->life);
+		if (!conn_reusable(c, p, life)) {
+			/* Another CPU was faster with a packet of the same connection. */
+			p->real = c->real;
+			p->service = c->service;
+			if (real_gone(c->real))
+				return DROP_REAL_GONE;
+			conn_move(c, p, life);
+			return FORWARD_HIT;
+		}
+		at.free = at.found;
+	}
+	if (at.free >= REGION_LINES)
+		return DROP_TABLE_FULL;
+	c = &r->line[at.free & (REGION_LINES - 1)];
+	if (!conn_clear(c, head))
+		return DROP_BUSY;
+	if (!p->parent) {
+		why = schedule(p);
+		if (why != FORWARD_NEW)
+			return why;
+	}
+	state = proto == PROTO_TCP ? tcp_next[EVENT_SYN][TCP_NONE] : TCP_NONE;
+	flags = flags_in(proto, CONN_NOOUTPUT, state);
+	conn_take(c, head, p, p->ends, p->ports, flags, state, p->tick + timeout_of(proto, state));
+	return FORWARD_NEW;
+}
+
+__noinline enum reason conn_open(struct packet *p)
+{
+	struct region_head *head;
+	struct region *r;
+	enum reason why;
+	__u32 index;
+
+	if (!p)
+		return DROP_BUSY;
+	index = hash_region(p->hash);
+	r = bpf_map_lookup_elem(&regions, &index);
+	head = bpf_map_lookup_elem(&region_heads, &index);
+	if (!r || !head || !lock(&head->lock))
+		return DROP_BUSY;
+	why = conn_open_locked(p, r, head);
+	unlock(&head->lock);
+	return why;
+}
+
+/* The source hash needs no table to send a client to its server: what finds no room in it goes all the same. */
+static __always_inline enum reason forward_stateless(struct packet *p)
+{
+	struct service *s = bpf_map_lookup_elem(&services, &p->service);
+	enum reason why;
+
+	if (!s || s->scheduler != SCHED_SH)
+		return p->opening ? DROP_TABLE_FULL : PASS_NO_CONNECTION;
+	why = schedule(p);
+	return why == FORWARD_NEW ? FORWARD_STATELESS : why;
+}
+
+/* A source that no answer can be sent to (RFC 1122 3.2.1.3) makes no connection; the host knows it for a martian. */
+static __always_inline int unicast(__be32 addr)
+{
+	__u8 first = addr & 0xff;
+
+	return first != 0 && first != 127 && first < 224;
+}
+
+/* The road of a packet without a connection. Global, and so verified once; sets packet.real and packet.service. */
+__noinline enum reason admit(struct packet *p)
+{
+	struct service *s;
+	enum reason why;
+
+	if (!p)
+		return DROP_BUSY;
+	if (service_find(p) == DONE)
+		return p->why;
+	if (!unicast((__u32)p->ends))
+		return PASS_MALFORMED;
+	if (!p->opening)
+		return p->crowded ? forward_stateless(p) : PASS_NO_CONNECTION;
+	s = bpf_map_lookup_elem(&services, &p->service);
+	if (!s)
+		return PASS_NOT_SERVICE;
+	p->parent = 0;
+	why = s->persist ? template_hold(p) : FORWARD_NEW;
+	if (why == FORWARD_NEW)
+		why = conn_open(p);
+	if (why != FORWARD_NEW)
+		template_release(p->parent);
+	return why == DROP_TABLE_FULL ? forward_stateless(p) : why;
+}
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* service.h: which virtual service, which real servers it has, and what is counted for them. */
+#ifndef VIPD_SERVICE_H
+#define VIPD_SERVICE_H
+
+#include "packet.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct service_key);
+	__type(value, __u32);
+} service_index SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct service);
+} services SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct real);
+} reals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct real_count);
+} real_counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct counters);
+} service_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct counters);
+} real_counters SEC(".maps");
+
+/* Exact protocol, address and port. */
+static __always_inline enum step service_find(struct packet *p)
+{
+	struct service_key key = {
+		.addr = p->ends >> 32,
+		.port = packet_vport(p),
+		.proto = packet_proto(p),
+	};
+	__u32 *index = bpf_map_lookup_elem(&service_index, &key);
+
+	if (!index)
+		return leave(p, PASS_NOT_SERVICE);
+	p->service = *index;
+	return NEXT;
+}
+
+static __always_inline void count_one(struct counters *c, __u32 length, __u32 conns)
+{
+	if (!c)
+		return;
+	c->conns += conns;
+	c->inpkts++;
+	c->inbytes += length;
+}
+
+/* Before forwarding, as IPVS does: a packet that then meets a TTL of 1 or a missing neighbour is counted. */
+static __always_inline void service_count(struct packet *p)
+{
+	__u32 conns = p->why == FORWARD_NEW;
+
+	count_one(bpf_map_lookup_elem(&service_counters, &p->service), p->length, conns);
+	count_one(bpf_map_lookup_elem(&real_counters, &p->real), p->length, conns);
+}
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * sweep.h: the end of connections. One timer for the whole table walks a part of it every SWEEP_NS, so that all of it is
+ * passed about once a second; a timer for each connection would cost 175 ns a packet and fail with -ENOMEM in bursts.
+ * It needs no process: the timer lives while its map is pinned (a map without user reference loses its timers).
+ */
+#ifndef VIPD_SWEEP_H
+#define VIPD_SWEEP_H
+
+#include "open.h"
+
+enum { SWEEP_NS = 50 * 1000 * 1000, SWEEP_PARTS = 20 };
+
+struct sweeper {
+	struct bpf_timer timer;
+	__u32 next;              /* region */
+	__u32 turns;             /* calls so far: who looks sees that it lives */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sweeper);
+} sweep_timer SEC(".maps");
+
+/* Whom a walk over the regions ends. */
+enum ending { END_EXPIRED, END_CONNS_OF_REAL, END_TEMPLATES_OF_REAL };
+
+struct walk {
+	__u32 first;
+	__u32 tick;
+	__u32 real;
+	__u32 ending;
+	__u32 done;
+};
+
+static __always_inline int conn_ends_now(struct conn *c, struct walk *w)
+{
+	__u64 life = READ_ONCE(c->life);
+	__u32 template = life_flags(life) & CONN_TEMPLATE;
+
+	if (life_phase(life) != PHASE_LIVE)
+		return 0;
+	if (w->ending == END_EXPIRED)
+		return due(w->tick, READ_ONCE(c->expires));
+	if (w->real != NO_REAL && w->real != c->real)
+		return 0;
+	return !template == (w->ending == END_CONNS_OF_REAL) && !c->refs;
+}
+
+/* A template whose time has come while it controls connections lives on by steps of 60 s, as IPVS has it. */
+static __always_inline int template_extend(struct conn *c, __u32 tick)
+{
+	__u32 zero = 0;
+	struct tunables *t;
+
+	if (!READ_ONCE(c->refs))
+		return 0;
+	t = bpf_map_lookup_elem(&tuning, &zero);
+	if (t)
+		c->expires = tick + t->extend;
+	return 1;
+}
+
+/*
+ * Dead lines that no chain passes over become empty again. Chains are the lines from where a hash begins to where its
+ * connection lies; 64 lines are the bits of a word.
+ */
+static __always_inline void region_tidy(struct region *r)
+{
+	__u64 passed = 0;
+
+	for (__u32 i = 0; i < REGION_LINES; i++) {
+		struct conn *c = &r->line[i];
+		__u32 home;
+		__u64 chain;
+
+		if (life_phase(c->life) != PHASE_LIVE)
+			continue;
+		home = hash_line(conn_hash(conn_ends(c), conn_ports(c)));
+		chain = (2ull << ((i - home) & 63)) - 1;
+		passed |= home ? chain << home | chain >> (64 - home) : chain;
+	}
+	for (__u32 i = 0; i < REGION_LINES; i++) {
+		struct conn *c = &r->line[i];
+
+		if (life_phase(c->life) == PHASE_DEAD && !(passed >> i & 1))
+			WRITE_ONCE(c->life, (c->life & LIFE_GENERATION) | PHASE_EMPTY);
+	}
+}
+
+/* A look without the lock: most regions have nothing due. Global, so that its 64 rounds are verified once. */
+__noinline int region_due(struct region *r, struct walk *w)
+{
+	if (!r || !w)
+		return 0;
+	for (__u32 i = 0; i < REGION_LINES; i++)
+		if (conn_ends_now(&r->line[i], w))
+			return 1;
+	return 0;
+}
+
+__noinline __u32 region_end(struct region *r, struct region_head *head, struct walk *w)
+{
+	__u32 done = 0;
+
+	if (!r || !head || !w)
+		return 0;
+	for (__u32 i = 0; i < REGION_LINES; i++) {
+		struct conn *c = &r->line[i];
+
+		if (!conn_ends_now(c, w) || template_extend(c, w->tick))
+			continue;
+		done += conn_retire(c, head);
+	}
+	if (done)
+		region_tidy(r);
+	return done;
+}
+
+static int region_visit(__u32 i, struct walk *w)
+{
+	__u32 index = (w->first + i) & region_mask;
+	struct region_head *head = bpf_map_lookup_elem(&region_heads, &index);
+	struct region *r;
+
+	if (!head || !READ_ONCE(head->live))
+		return 0;
+	r = bpf_map_lookup_elem(&regions, &index);
+	/* A region whose lock is not had is left for the next time. */
+	if (!r || !region_due(r, w) || !lock(&head->lock))
+		return 0;
+	w->done += region_end(r, head, w);
+	unlock(&head->lock);
+	return 0;
+}
+
+static int sweep_turn(void *map, __u32 *key, struct sweeper *s)
+{
+	__u32 part = region_mask / SWEEP_PARTS + 1;
+	struct walk w = { .first = s->next, .tick = tick_now(), .real = NO_REAL, .ending = END_EXPIRED };
+
+	bpf_loop(part, region_visit, &w, 0);
+	s->next = (w.first + part) & region_mask;
+	s->turns++;
+	bpf_timer_start(&s->timer, SWEEP_NS, 0);
+	return 0;
+}
+
+static __always_inline struct order *order_of(struct xdp_md *ctx)
+{
+	struct order *o = (void *)(long)ctx->data;
+
+	return (void *)(o + 1) > (void *)(long)ctx->data_end ? NULL : o;
+}
+
+static __always_inline __u32 walk_over(struct order *o, struct walk *w)
+{
+	w->first = o->first;
+	bpf_loop(o->count ? o->count : region_mask + 1, region_visit, w, 0);
+	return w->done;
+}
+
+#endif
