@@ -34,13 +34,13 @@ type Config struct {
 type Service struct {
 	lb.Service
 	Reals []Real
-	Alpha bool // real servers are down until a check succeeded
+	Alpha bool // what the file says for its real servers; Checker.Alpha is what counts
 	Omega bool // say "down" for everything at the stop
 	// Quorum is the weight that must be alive. If zero, 1.
 	Quorum     int
 	Hysteresis int      // gained at Quorum+Hysteresis, lost below Quorum-Hysteresis. If zero, none.
 	Sorry      *lb.Real // stands in while the quorum is lost; weight 0 counts as 1. If nil, none.
-	// InhibitOnFailure keeps a failed real server listed with weight 0 instead of removing it.
+	// InhibitOnFailure is what the file says for its real servers; Real.InhibitOnFailure is what counts.
 	InhibitOnFailure bool
 	DelayLoop        time.Duration // between checks. If zero, 60 s.
 }
@@ -48,8 +48,9 @@ type Service struct {
 // Real is one real_server. A second one with the same address and port in a service is ignored.
 type Real struct {
 	lb.Real
-	InhibitOnFailure bool      // or the service's
-	Alpha            bool      // or the service's
+	// InhibitOnFailure keeps it listed with weight 0 while it is down, instead of removing it.
+	InhibitOnFailure bool
+	Alpha            bool      // what the file says for its checkers; Checker.Alpha is what counts
 	Checkers         []Checker // all must pass; none: always up
 }
 
@@ -73,7 +74,7 @@ type Checker struct {
 	Retry            int            // further attempts before a failure counts. Negative: keepalived's default, 1.
 	DelayBeforeRetry time.Duration  // If zero, 1 s.
 	Warmup           time.Duration  // the first run is 1 s + a random part of this after the start. Negative: DelayLoop.
-	Alpha            bool           // down until it succeeded; or the real server's
+	Alpha            bool           // down until it succeeded
 	LogAllFailures   bool           // a line for each failed check while up, not only for the deciding one
 }
 

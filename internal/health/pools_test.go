@@ -153,7 +153,10 @@ func TestACheckUnderWayAtAReloadCountsForWhatStaysAndIsIgnoredForWhatGoes(t *tes
 
 func TestASorryServerThatIsARealServerIsListedOnce(t *testing.T) {
 	sorry := lb.Real{Addr: rip1, Weight: 7}
-	cfg := oneService(Service{Sorry: &sorry, InhibitOnFailure: true, Quorum: 2}, checked(rip1, Checker{}), checked(rip2, Checker{}))
+	cfg := oneService(Service{Sorry: &sorry, Quorum: 2}, checked(rip1, Checker{}), checked(rip2, Checker{}))
+	for i := range cfg.Services[0].Reals {
+		cfg.Services[0].Reals[i].InhibitOnFailure = true
+	}
 	p := New(cfg, nil)
 	p.Start(epoch)
 	p.Tick(at(time.Second))

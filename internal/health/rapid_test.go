@@ -60,16 +60,16 @@ func drawConfig(t *rapid.T) Config {
 		addr := netip.AddrPortFrom(netip.MustParseAddr("10.0.8.9"), uint16(80+i))
 		s := Service{Service: lb.Service{ServiceKey: lb.ServiceKey{Protocol: lb.TCP, Addr: addr}}}
 		s.Alpha, s.Omega = rapid.Bool().Draw(t, "alpha"), rapid.Bool().Draw(t, "omega")
-		s.InhibitOnFailure = rapid.Bool().Draw(t, "inhibit")
 		s.Quorum = rapid.IntRange(0, 4).Draw(t, "quorum")
 		s.Hysteresis = rapid.IntRange(0, max(s.Quorum-1, 0)).Draw(t, "hysteresis")
 		if rapid.Bool().Draw(t, "sorry") {
 			s.Sorry = &lb.Real{Addr: netip.MustParseAddrPort(rapid.SampledFrom([]string{"10.0.8.99:80", "10.0.8.1:80"}).Draw(t, "sorry server"))}
 		}
 		for j := range rapid.IntRange(0, 3).Draw(t, "reals") {
-			r := Real{Real: lb.Real{Addr: netip.MustParseAddrPort(fmt.Sprintf("10.0.8.%d:80", j+1)), Weight: rapid.Int32Range(0, 3).Draw(t, "weight")}}
+			r := Real{Real: lb.Real{Addr: netip.MustParseAddrPort(fmt.Sprintf("10.0.8.%d:80", j+1)), Weight: rapid.Int32Range(0, 3).Draw(t, "weight")},
+				InhibitOnFailure: rapid.Bool().Draw(t, "inhibit")}
 			for k := range rapid.IntRange(0, 2).Draw(t, "checkers") {
-				r.Checkers = append(r.Checkers, Checker{Kind: TCPCheck, Target: netip.AddrPortFrom(r.Addr.Addr(), uint16(80+k)),
+				r.Checkers = append(r.Checkers, Checker{Kind: TCPCheck, Alpha: s.Alpha, Target: netip.AddrPortFrom(r.Addr.Addr(), uint16(80+k)),
 					Retry: rapid.IntRange(0, 2).Draw(t, "retry"), DelayLoop: time.Duration(rapid.IntRange(1, 9).Draw(t, "delay_loop")) * time.Second})
 			}
 			s.Reals = append(s.Reals, r)
@@ -84,10 +84,9 @@ func (w *walk) tick(t *rapid.T) {
 	if next.IsZero() {
 		t.Skip("nothing is due")
 	}
-	if next.Before(w.now) {
-		t.Fatalf("due at %v, which is past", next)
+	if next.After(w.now) {
+		w.now = next
 	}
-	w.now = next
 	w.pools.Tick(w.now)
 	w.check(t)
 	if n := w.pools.Next(); !n.IsZero() && !n.After(w.now) {
@@ -244,14 +243,14 @@ func poolOf(pools []lb.Pool, key lb.ServiceKey) *lb.Pool {
 func (w *walk) checkService(t *rapid.T, s ServiceStatus, pool lb.Pool, cfg Service) {
 	var alive int64
 	var expected []lb.Real
-	for _, r := range s.Reals {
-		healthy, ran := true, false
+	for j, r := range s.Reals {
+		healthy := true
 		for _, c := range r.Checks {
-			healthy, ran = healthy && c.Up, ran || c.Ran
+			healthy = healthy && c.Up
 		}
 		name := fmt.Sprint(s.Service.ServiceKey, r.Real.Addr)
 		for _, c := range r.Checks {
-			w.checkChecker(c, !healthy || !ran && w.was[name])
+			w.checkChecker(c, w.was[name])
 		}
 		w.down[name] = !healthy
 		if r.Healthy != healthy {
@@ -264,7 +263,7 @@ func (w *walk) checkService(t *rapid.T, s ServiceStatus, pool lb.Pool, cfg Servi
 		if !healthy || s.SorryUp {
 			entry.Weight = 0
 		}
-		if (healthy && !s.SorryUp || cfg.InhibitOnFailure) && !(s.SorryUp && entry.Addr == cfg.Sorry.Addr) {
+		if (healthy && !s.SorryUp || cfg.Reals[j].InhibitOnFailure) && !(s.SorryUp && entry.Addr == cfg.Sorry.Addr) {
 			expected = append(expected, entry)
 		}
 	}
@@ -286,8 +285,8 @@ func (w *walk) checkService(t *rapid.T, s ServiceStatus, pool lb.Pool, cfg Servi
 	}
 }
 
-// checkChecker opens the account of a new checker. One that a reload gives to a real server that failed, by the checkers
-// that stay or by those that it replaces, is not forgiven its first failure either.
+// checkChecker opens the account of a new checker. One that a reload finds not yet run on a real server that is down is
+// not forgiven its first failure either.
 func (w *walk) checkChecker(c CheckStatus, failed bool) {
 	b := w.book[c.ID]
 	if b == nil {

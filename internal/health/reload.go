@@ -72,22 +72,15 @@ func (p *Pools) adoptReal(now time.Time, s *service, r, was *real) {
 		p.say(s, r, "Changing weight from %d to %d for %sactive service %s of VS %s",
 			was.weight, r.weight, state, s.endpoint(r.cfg.Addr), s.name())
 	}
-	failed, ran := false, false
 	left := was.checks
 	for _, c := range r.checks {
 		left = p.adoptCheck(now, c, left)
-		failed = failed || c.ran && !c.up
-		ran = ran || c.ran
+		if !was.alive && !c.ran {
+			c.up, c.decisive = c.up && !c.cfg.Alpha, true
+		}
 	}
 	for _, c := range left {
 		p.forget(c)
-	}
-	if failed || !r.alive && !ran {
-		for _, c := range r.checks {
-			if !c.ran {
-				c.up, c.decisive = c.up && !c.cfg.Alpha, true
-			}
-		}
 	}
 }
 
@@ -99,9 +92,8 @@ func (p *Pools) adoptCheck(now time.Time, c *check, old []*check) []*check {
 		}
 		c.id, c.ran, c.running, c.since, c.last = was.id, was.ran, was.running, was.since, was.last
 		c.decisive = was.decisive
-		if was.ran {
-			c.up = was.up
-		}
+		// keepalived: takes an alpha checker that has not run for up, if another of the real server has run.
+		c.up = was.up || !was.ran && !c.cfg.Alpha
 		c.attempt = min(was.attempt, c.cfg.Retry)
 		p.forget(was)
 		p.checks[c.id] = c

@@ -34,9 +34,7 @@ func resolve(cfg Service) *service {
 		}
 		seen[r.Addr] = true
 		rs := &real{cfg: r, weight: max(r.Weight, 0)}
-		rs.cfg.InhibitOnFailure = r.InhibitOnFailure || cfg.InhibitOnFailure
 		for _, c := range r.Checkers {
-			c.Alpha = c.Alpha || r.Alpha || cfg.Alpha
 			rs.checks = append(rs.checks, &check{cfg: c.withDefaults(cfg, r), service: s, real: rs, up: true, slot: -1})
 		}
 		s.reals = append(s.reals, rs)

@@ -85,11 +85,11 @@ func (s *stage) command(f []string) {
 		s.cfg.Services = append(s.cfg.Services, s.service(f[1], options(f[2:])))
 	case "real":
 		svc := &s.cfg.Services[len(s.cfg.Services)-1]
-		svc.Reals = append(svc.Reals, s.real(f[1], options(f[2:])))
+		svc.Reals = append(svc.Reals, s.real(f[1], options(f[2:]), svc))
 	case "check":
 		svc := &s.cfg.Services[len(s.cfg.Services)-1]
 		r := &svc.Reals[len(svc.Reals)-1]
-		r.Checkers = append(r.Checkers, s.check(options(f[1:])))
+		r.Checkers = append(r.Checkers, s.check(options(f[1:]), r))
 	case "start":
 		s.pools = New(s.cfg, func(limit time.Duration) time.Duration { return limit / 2 })
 		s.pools.Start(s.now)
@@ -135,15 +135,17 @@ func (s *stage) service(addr string, o map[string]string) Service {
 	return svc
 }
 
-func (s *stage) real(addr string, o map[string]string) Real {
-	r := Real{Real: lb.Real{Addr: netip.MustParseAddrPort(addr), Forward: lb.Route, Weight: int32(s.number(o["weight"]))}}
+// real inherits from its service, and check from its real server, as the configuration's reader has it.
+func (s *stage) real(addr string, o map[string]string, svc *Service) Real {
+	r := Real{InhibitOnFailure: svc.InhibitOnFailure, Alpha: svc.Alpha,
+		Real: lb.Real{Addr: netip.MustParseAddrPort(addr), Forward: lb.Route, Weight: int32(s.number(o["weight"]))}}
 	if _, unchecked := o["unchecked"]; !unchecked {
-		r.Checkers = []Checker{s.check(o)}
+		r.Checkers = []Checker{s.check(o, &r)}
 	}
 	return r
 }
 
-func (s *stage) check(o map[string]string) Checker {
+func (s *stage) check(o map[string]string, r *Real) Checker {
 	c := Checker{Kind: TCPCheck, Retry: -1, Warmup: s.duration(o["warmup"]), DelayLoop: s.duration(o["delay_loop"]),
 		DelayBeforeRetry: s.duration(o["delay_before_retry"]), ConnectTimeout: s.duration(o["connect_timeout"])}
 	if v, ok := o["retry"]; ok {
@@ -152,7 +154,7 @@ func (s *stage) check(o map[string]string) Checker {
 	if v := o["target"]; v != "" {
 		c.Target = netip.MustParseAddrPort(v)
 	}
-	_, c.Alpha = o["alpha"]
+	c.Alpha = r.Alpha
 	_, c.LogAllFailures = o["log_all_failures"]
 	return c
 }
