@@ -160,3 +160,9 @@ func waitFor(t *testing.T, what string, is func() bool) {
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func vip(dev, prefix string) Address { return Address{Prefix: netip.MustParsePrefix(prefix), Dev: dev} }
+
+// sysctl sets a value in the namespace of the tests. /proc/sys/net shows the namespace of the thread that opens it.
+func sysctl(t *testing.T, name, value string) {
+	t.Helper()
+	check(t, os.WriteFile("/proc/sys/"+name, []byte(value), 0))
+}

@@ -43,18 +43,27 @@ func Neighbours() ([]Neighbour, error) {
 	return all, nil
 }
 
-// solicit makes the kernel resolve addr now if it does not know its MAC, test it if what it knows is old, and, with
-// managed, keep doing so. Without managed an entry that was managed becomes an ordinary one; its MAC stays. A kernel
-// before 5.16 overlooks managed.
-func solicit(ifindex int, addr netip.Addr, managed bool) error {
+// solicitation is what is to become of a neighbour entry that is asked for.
+type solicitation uint8
+
+const (
+	letGo solicitation = iota // a managed entry becomes an ordinary one, its MAC stays; a missing one stays missing
+	ask                       // an entry is made if there is none
+	keep                      // and the kernel keeps it resolved from now on. Before Linux 5.16 the same as ask
+)
+
+// solicit makes the kernel resolve addr now if it does not know its MAC, and test it if what it knows is old.
+func solicit(ifindex int, addr netip.Addr, how solicitation) error {
 	b := []byte{family(addr), 0, 0, 0}
 	b = native.AppendUint32(b, uint32(ifindex))
 	b = native.AppendUint16(b, unix.NUD_NONE)
 	b = append(b, ntfUse, 0)
 	b = append(b, attr(unix.NDA_DST, addr.AsSlice())...)
 	flags := unix.NLM_F_ACK
-	if managed {
+	if how != letGo {
 		flags |= unix.NLM_F_CREATE
+	}
+	if how == keep {
 		b = append(b, attrUint32(ndaFlagsExt, ntfExtManaged)...)
 		b = append(b, attr(ndaProtocol, []byte{Protocol})...)
 	}

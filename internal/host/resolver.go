@@ -26,14 +26,14 @@ type Resolver struct {
 	targets map[netip.Addr]*target
 	links   map[int]Link
 	neighs  map[neighKey]Neighbour
-	mine    map[neighKey]bool // managed because of us
+	mine    map[neighKey]bool // asked for by us, or by one of our kind that was killed
 	dirty   bool              // routes may have changed
 	looked  time.Time         // when they were last looked up
 
-	managed bool          // ask the kernel for managed entries; a test turns it off
-	relook  time.Duration // routes are looked up at least this often
-	settle  time.Duration // and at most this often, however many changes there are
-	kick    time.Duration // how often an entry that is not managed is asked for
+	how    solicitation  // keep; a test that stands for an old kernel has ask
+	relook time.Duration // routes are looked up at least this often
+	settle time.Duration // and at most this often, however many changes there are
+	kick   time.Duration // how often an entry that is not managed is asked for
 }
 
 type neighKey struct {
@@ -55,7 +55,7 @@ func NewResolver(told func(Hop)) *Resolver {
 	return &Resolver{
 		told: told, wake: make(chan struct{}, 1),
 		targets: map[netip.Addr]*target{}, links: map[int]Link{}, neighs: map[neighKey]Neighbour{}, mine: map[neighKey]bool{},
-		managed: true, relook: 30 * time.Second, settle: 100 * time.Millisecond, kick: 5 * time.Second,
+		how: keep, relook: 30 * time.Second, settle: 100 * time.Millisecond, kick: 5 * time.Second,
 	}
 }
 
@@ -237,8 +237,8 @@ func (r *Resolver) solicit(addr netip.Addr, t *target) {
 		r.mine[key] = r.mine[key] || have.Proto == Protocol
 		return
 	}
-	if solicit(key.ifindex, key.addr, r.managed) == nil {
-		r.mine[key] = r.managed
+	if solicit(key.ifindex, key.addr, r.how) == nil {
+		r.mine[key] = true
 	}
 }
 
@@ -277,7 +277,7 @@ func (r *Resolver) releaseAll() {
 // sees the change and takes the entry over without having lost the MAC. Failure means that the entry is gone.
 func (r *Resolver) letGo(key neighKey) {
 	if r.mine[key] {
-		_ = solicit(key.ifindex, key.addr, false)
+		_ = solicit(key.ifindex, key.addr, letGo)
 	}
 	delete(r.mine, key)
 }
