@@ -1,0 +1,46 @@
+GO ?= go
+BIN := bin/vipd
+.DEFAULT_GOAL := build
+.PHONY: help build lab test check bench fuzz bpf bpf-check setup-lab setup-test clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+build: ## the static binary, bin/vipd (needs Go only)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN) .
+
+lab: setup-lab build ## set up everything and play the site on this machine (root): two directors, two real servers
+	$(BIN) lab
+
+test: setup-test build bpf-check check ## set up everything and run all tests (root)
+
+check: ## the tests alone
+	$(GO) vet ./...
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+
+bench: build ## ns per packet and other figures, beside the floor of the same run (root)
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./bpf/
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz target for FUZZTIME each
+	@for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+		done; \
+	done
+
+bpf: ## regenerate the BPF object and its Go types (needs clang-19)
+	$(GO) generate ./bpf/
+
+bpf-check: bpf ## fail if the committed BPF object is not what its source compiles to
+	@git diff --exit-code --stat -- bpf || { echo "the committed BPF object differs from its source: run make bpf and commit"; exit 1; }
+
+setup-lab:
+	@GO=$(GO) .ci/setup lab
+
+setup-test:
+	@GO=$(GO) .ci/setup test
+
+clean: ## remove what was built
+	rm -rf bin out
