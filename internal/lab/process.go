@@ -1,0 +1,172 @@
+package lab
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Process is a program that this lab started in one of its hosts.
+type Process struct {
+	Host, Role string
+	cmd        *exec.Cmd
+	out        io.ReadCloser  // of a piped process
+	in         io.WriteCloser // of a piped process
+	done       chan struct{}
+	err        error // how it ended; read after done
+}
+
+// start runs vipd with args inside host. Its output goes to the host's log, or with pipes its standard input and output
+// to the caller.
+func (l *Lab) start(host, role string, pipes bool, args ...string) (*Process, error) {
+	log, err := os.OpenFile(l.LogFile(host), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	p := &Process{Host: host, Role: role, done: make(chan struct{})}
+	p.cmd = exec.Command(l.Program, args...)
+	p.cmd.Dir = "/"
+	p.cmd.Env = l.withMark(os.Environ(), host, role)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	// A session of its own: Ctrl-C at the terminal is for the lab, which ends its processes in order.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if l.Hold {
+		p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
+	if pipes {
+		if err := p.pipes(); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.built.inside(host, p.cmd.Start); err != nil {
+		return nil, fmt.Errorf("start %s in %s: %w", role, host, err)
+	}
+	if !pipes {
+		go p.wait()
+	}
+	return p, nil
+}
+
+func (p *Process) pipes() (err error) {
+	p.cmd.Stdout = nil
+	if p.out, err = p.cmd.StdoutPipe(); err != nil {
+		return err
+	}
+	p.in, err = p.cmd.StdinPipe()
+	return err
+}
+
+// wait reaps the process. With pipes it is called when everything was read, as exec.Cmd.Wait demands.
+func (p *Process) wait() {
+	p.err = p.cmd.Wait()
+	close(p.done)
+}
+
+// ended waits for the end of the process, at most for limit.
+func (p *Process) ended(limit time.Duration) error {
+	select {
+	case <-p.done:
+		return p.err
+	case <-time.After(limit):
+		return fmt.Errorf("%s in %s still runs after %s", p.Role, p.Host, limit)
+	}
+}
+
+// alive tells whether the process runs.
+func (p *Process) alive() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// LogFile is where the output of host's program goes.
+func (l *Lab) LogFile(host string) string { return filepath.Join(l.Dir, host+".log") }
+
+// lastWords returns the end of host's log, for a message about a program that is not there any more.
+func (l *Lab) lastWords(host string) string {
+	data, err := os.ReadFile(l.LogFile(host))
+	if err != nil {
+		return "no log: " + err.Error()
+	}
+	lines := strings.Split(string(bytes.TrimSpace(data)), "\n")
+	return strings.Join(lines[max(0, len(lines)-3):], " | ")
+}
+
+// StartDirector starts vipd on a director host, from the host's configuration.
+func (l *Lab) StartDirector(host string) error {
+	if _, ok := l.Configs[host]; !ok {
+		return fmt.Errorf("host %s is no director", host)
+	}
+	return l.track(l.start(host, RoleDirector, false, "run", "-f", l.ConfigFile(host), "--instance", l.InstanceOf(host),
+		"--log-format", "text"))
+}
+
+// StartWeb starts the web server of a real server.
+func (l *Lab) StartWeb(host string) error {
+	addr, ok := l.Reals[host]
+	if !ok {
+		return fmt.Errorf("host %s is no real server", host)
+	}
+	listen := fmt.Sprintf("0.0.0.0:%d", l.VIP.Port())
+	return l.track(l.start(host, RoleWeb, false, "lab", "serve", "--listen", listen, "--name", addr.String()))
+}
+
+// Start starts what belongs on host, if it does not run.
+func (l *Lab) Start(host string) error {
+	if _, running := l.running(host); running {
+		return fmt.Errorf("%s runs already", host)
+	}
+	if _, ok := l.Reals[host]; ok {
+		return l.StartWeb(host)
+	}
+	return l.StartDirector(host)
+}
+
+func (l *Lab) track(p *Process, err error) error {
+	if err == nil {
+		l.procs[p.Host] = p
+	}
+	return err
+}
+
+// running finds the director or web server of host, whoever started it.
+func (l *Lab) running(host string) (Member, bool) {
+	all, err := members(l.Name)
+	if err != nil {
+		return Member{}, false
+	}
+	for _, m := range all {
+		if m.Host == host && (m.Role == RoleDirector || m.Role == RoleWeb) {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
+// Signal sends sig to the director or web server of host and waits until it has ended, at most for limit.
+func (l *Lab) Signal(host string, sig syscall.Signal, limit time.Duration) error {
+	m, ok := l.running(host)
+	if !ok {
+		return fmt.Errorf("nothing runs on %s", host)
+	}
+	if err := m.signal(l.Name, sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal %s on %s: %w", m.Role, host, err)
+	}
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if now, ok := member(m.PID, l.Name); !ok || now != m {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s on %s did not end within %s of %s", m.Role, host, limit, sig)
+}

@@ -1,0 +1,223 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// fallen is the real server whose web server dies in the scene.
+const fallen = "real1"
+
+// script is the scene: what is done to the site, in this order, and what the site promises meanwhile.
+func (p *player) script() []step {
+	lost := p.lab.Reals[fallen].String()
+	l := p.cfg.Lasts
+	return []step{
+		{name: "steady", title: "steady traffic", check: p.checkSteady, expect: l},
+		{name: "real_down", title: "the web server of " + lost + " is killed", before: p.killWeb, expect: l + 13*time.Second,
+			check: func(f Figures) []string { return append(noFailure(f), nothingFrom(f, lost)...) }},
+		{name: "real_up", title: "the web server of " + lost + " returns", before: p.reviveWeb, during: p.newcomers,
+			expect: l + 5*time.Second,
+			check:  func(f Figures) []string { return append(noFailure(f), somethingFrom(f, lost)...) }},
+		{name: "director_killed", title: "the active director is killed", during: p.killDirector, bound: p.cfg.Takeover, expect: l,
+			check: func(f Figures) []string { return gapWithin(f, p.cfg.Takeover) }},
+		{name: "director_back", title: "the killed director returns", during: p.reviveDirector, check: noFailure, expect: l},
+		{name: "director_stopped", title: "the active director is stopped", during: p.stopDirector, bound: handoverBound, expect: l,
+			check: func(f Figures) []string { return gapWithin(f, handoverBound) }},
+	}
+}
+
+// until waits until ready returns nil; its last error is why it did not come true.
+func (p *player) until(ctx context.Context, ready func([]Sight) error) error {
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		all := p.lab.Look(ctx)
+		if err = ready(all); err == nil {
+			return nil
+		}
+		if e := sleep(ctx, 50*time.Millisecond); e != nil {
+			return e
+		}
+	}
+	return fmt.Errorf("after %s: %w", patience, err)
+}
+
+// ready waits until the site works: one master, every real server in both pools, and a first answer over the virtual
+// IP to an address that sends nothing else for now.
+func (p *player) ready(ctx context.Context) error {
+	err := p.until(ctx, func(all []Sight) error {
+		for _, host := range p.lab.Directors {
+			if proc := p.lab.procs[host]; proc != nil && !proc.alive() {
+				return p.dead(host)
+			}
+		}
+		if _, err := active(all); err != nil {
+			return err
+		}
+		for _, a := range p.lab.Reals {
+			if err := p.everywhere(all, a, true); err != nil {
+				return err
+			}
+		}
+		return p.lab.built.inside("client", func() error {
+			_, err := get(p.lab.Clients[len(p.lab.Clients)-1], p.lab.VIP, time.Now().Add(loadTimeout))
+			return err
+		})
+	})
+	return err
+}
+
+func (p *player) dead(host string) error {
+	return fmt.Errorf("vipd on %s has ended; it said: %s", host, p.lab.lastWords(host))
+}
+
+// everywhere wants the real server in (or out of) the pool of every director that runs.
+func (p *player) everywhere(all []Sight, real netip.Addr, in bool) error {
+	for _, s := range all {
+		if s.Up && s.InPool(p.lab.VIP, real) != in {
+			return fmt.Errorf("%s: in the pool of %s: %t", real, s.Host, !in)
+		}
+	}
+	return nil
+}
+
+func (p *player) checkSteady(f Figures) []string {
+	out := noFailure(f)
+	s, err := active(p.lab.Look(context.Background()))
+	if err != nil {
+		return append(out, err.Error())
+	}
+	svc, ok := s.service(p.lab.VIP)
+	if !ok {
+		return append(out, fmt.Sprintf("%s has no service %s", s.Host, p.lab.VIP))
+	}
+	return append(out, fairShare(f, svc)...)
+}
+
+func (p *player) killWeb(ctx context.Context) error {
+	if err := p.lab.Signal(fallen, syscall.SIGKILL, grace); err != nil {
+		return err
+	}
+	return p.until(ctx, func(all []Sight) error {
+		s, err := active(all)
+		if err != nil {
+			return err
+		}
+		return p.everywhere([]Sight{s}, p.lab.Reals[fallen], false)
+	})
+}
+
+func (p *player) reviveWeb(ctx context.Context) error {
+	if err := p.lab.StartWeb(fallen); err != nil {
+		return err
+	}
+	return p.until(ctx, func(all []Sight) error { return p.everywhere(all, p.lab.Reals[fallen], true) })
+}
+
+func (p *player) newcomers(context.Context) error { return p.traffic.use(p.visitors(true)) }
+
+func (p *player) killDirector(ctx context.Context) error {
+	s, err := active(p.lab.Look(ctx))
+	if err != nil {
+		return err
+	}
+	p.victim = s.Host
+	if p.cfg.PowerOff {
+		// The cable first: from one moment to the next nothing comes from this host any more.
+		if err := p.lab.built.setCarrier(s.Host, false); err != nil {
+			return err
+		}
+	}
+	if err := p.lab.Signal(s.Host, syscall.SIGKILL, grace); err != nil {
+		return err
+	}
+	return p.succession(ctx, s.Host)
+}
+
+// succession waits until another director than gone is master and has the virtual IP.
+func (p *player) succession(ctx context.Context, gone string) error {
+	return p.until(ctx, func(all []Sight) error {
+		s, err := active(others(all, gone))
+		if err == nil && !s.VIP {
+			err = fmt.Errorf("%s is master and has no %s", s.Host, p.lab.VIP.Addr())
+		}
+		return err
+	})
+}
+
+func (p *player) reviveDirector(ctx context.Context) error {
+	if p.cfg.PowerOff {
+		if err := p.lab.reboot(p.victim); err != nil {
+			return err
+		}
+	}
+	if err := p.lab.StartDirector(p.victim); err != nil {
+		return err
+	}
+	return p.until(ctx, func(all []Sight) error {
+		if proc := p.lab.procs[p.victim]; !proc.alive() {
+			return p.dead(p.victim)
+		}
+		for _, s := range all {
+			if s.State() != "MASTER" && s.State() != "BACKUP" {
+				return fmt.Errorf("%s is %s", s.Host, s.State())
+			}
+		}
+		_, err := active(all)
+		return err
+	})
+}
+
+func (p *player) stopDirector(ctx context.Context) error {
+	s, err := active(p.lab.Look(ctx))
+	if err != nil {
+		return err
+	}
+	if err := p.lab.Signal(s.Host, syscall.SIGTERM, 2*grace); err != nil {
+		return err
+	}
+	if err := p.lab.procs[s.Host].ended(grace); err != nil {
+		return fmt.Errorf("vipd on %s was stopped and ended with: %w", s.Host, err)
+	}
+	if p.lab.holdsVIP(s.Host) {
+		return fmt.Errorf("%s was stopped and still has %s", s.Host, p.lab.VIP.Addr())
+	}
+	return p.succession(ctx, s.Host)
+}
+
+// finale looks at the site once more: who holds the virtual IP, and which connections the active director knows.
+func (p *player) finale(ctx context.Context) error {
+	all := p.lab.Look(ctx)
+	s, err := active(all)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range all {
+		if d.VIP {
+			p.report.Holders = append(p.report.Holders, d.Host)
+		}
+	}
+	if err != nil {
+		p.report.Why = append(p.report.Why, "at the end: "+err.Error())
+		return nil
+	}
+	p.report.Active = s.Host
+	out, err := exec.CommandContext(ctx, p.lab.Program, "ipvsadm", "--instance", p.lab.InstanceOf(s.Host), "-lcn").Output()
+	if err != nil {
+		p.report.Why = append(p.report.Why, fmt.Sprintf("ipvsadm -lcn of %s: %v%s", s.Host, err, stderrOf(err)))
+	}
+	p.report.Connections = string(out)
+	return nil
+}
+
+func stderrOf(err error) string {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return " (" + string(exit.Stderr) + ")"
+	}
+	return ""
+}
