@@ -1,0 +1,85 @@
+package probe
+
+import (
+	"context"
+	"sync"
+
+	"vipd/internal/health"
+)
+
+// defaultLimit is how many checks are under way at most. Each costs a goroutine, a socket and some kilobytes.
+const defaultLimit = 1024
+
+// Runner makes many checks at a time, a bounded number of them, the others in the order in which they were asked for.
+// Its methods may be called from any goroutine and never wait for a check, Close excepted.
+type Runner struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	limit  int
+	group  sync.WaitGroup
+
+	mu      sync.Mutex
+	running int
+	queue   []job
+	closed  bool
+}
+
+type job struct {
+	checker health.Checker
+	done    func(health.Result)
+}
+
+// NewRunner makes a Runner that has at most 1024 checks under way.
+func NewRunner() *Runner {
+	r := &Runner{limit: defaultLimit}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r
+}
+
+// Start makes one check and calls done with its result, once, from a goroutine of the Runner. After Close nothing is
+// started and done is not called.
+func (r *Runner) Start(c health.Checker, done func(health.Result)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+	case r.running == r.limit:
+		r.queue = append(r.queue, job{c, done})
+	default:
+		r.running++
+		r.group.Go(func() { r.work(job{c, done}) })
+	}
+}
+
+// work makes a check and then those that wait, until none is left.
+func (r *Runner) work(j job) {
+	for ok := true; ok; j, ok = r.next() {
+		res := Run(r.ctx, j.checker)
+		if r.ctx.Err() == nil {
+			j.done(res)
+		}
+	}
+}
+
+func (r *Runner) next() (job, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || len(r.queue) == 0 {
+		r.running--
+		return job{}, false
+	}
+	j := r.queue[0]
+	r.queue[0] = job{}
+	r.queue = r.queue[1:]
+	return j, true
+}
+
+// Close cancels every check and returns when all goroutines have ended. It must not be called by a goroutine that a
+// done waits for.
+func (r *Runner) Close() {
+	r.mu.Lock()
+	r.closed, r.queue = true, nil
+	r.mu.Unlock()
+	r.cancel()
+	r.group.Wait()
+}

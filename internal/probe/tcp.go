@@ -1,0 +1,89 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vipd/internal/health"
+)
+
+// defaultConnectTimeout is what counts where the checker has none.
+const defaultConnectTimeout = 5 * time.Second
+
+// tcp makes a TCP_CHECK: a connection that is made within connect_timeout is a success. It is closed at once with FIN;
+// resets of earlier days filled the logs of real servers.
+func tcp(ctx context.Context, c health.Checker) health.Result {
+	conn, res := connect(ctx, c)
+	if conn == nil {
+		return res
+	}
+	if c.Bind.Port() != 0 {
+		// A fixed source port is in TIME_WAIT for a minute after a FIN, and the next check could not be made. A reset frees
+		// it. keepalived: 2.3.2 and later sends FIN here too, and then skips checks.
+		_ = conn.SetLinger(0)
+	}
+	_ = conn.Close()
+	return health.Result{OK: true}
+}
+
+// connect opens the connection that every stream checker begins with. Without one the result tells why.
+func connect(ctx context.Context, c health.Checker) (*net.TCPConn, health.Result) {
+	timeout := c.ConnectTimeout
+	if timeout <= 0 {
+		timeout = defaultConnectTimeout
+	}
+	dialer := net.Dialer{Timeout: timeout, KeepAlive: -1, Control: control(c)}
+	dialer.SetMultipathTCP(false) // the options of MPTCP in a SYN are dropped by some firewalls
+	if c.Bind.IsValid() || c.Bind.Port() != 0 {
+		dialer.LocalAddr = &net.TCPAddr{IP: c.Bind.Addr().AsSlice(), Port: int(c.Bind.Port()), Zone: c.Bind.Addr().Zone()}
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", c.Target.String())
+	if err != nil {
+		return nil, failure(ctx, c, err, timeout)
+	}
+	return conn.(*net.TCPConn), health.Result{}
+}
+
+// control sets the socket options that must stand before bind(2) and connect(2).
+func control(c health.Checker) func(network, address string, raw syscall.RawConn) error {
+	return func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		if e := raw.Control(func(fd uintptr) { err = options(int(fd), c) }); e != nil {
+			return e
+		}
+		return err
+	}
+}
+
+func options(fd int, c health.Checker) error {
+	if c.Mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(c.Mark)); err != nil {
+			return &setupError{fmt.Sprintf("cannot set mark %d", c.Mark), err}
+		}
+	}
+	if c.BindIf != "" {
+		if err := unix.BindToDevice(fd, c.BindIf); err != nil {
+			return &setupError{"cannot bind to interface " + c.BindIf, err}
+		}
+	}
+	if c.Bind.Port() != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return &setupError{"cannot reuse the source port", err}
+		}
+	}
+	return nil
+}
+
+// setupError is a socket option that could not be set: the check was never made.
+type setupError struct {
+	what string
+	err  error
+}
+
+func (e *setupError) Error() string { return fmt.Sprintf("%s: %v", e.what, e.err) }
+func (e *setupError) Unwrap() error { return e.err }
