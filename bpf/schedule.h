@@ -52,16 +52,22 @@ static __always_inline struct member *pool_member(struct pool *pool, __u32 at)
 
 struct pool_walk {
 	struct pool *pool;
-	__u32 at, end;
+	__u32 from, end;
 	__s32 weight;            /* at least; in pool_heaviest the most so far */
+	__u32 found;
 };
 
+/* Counts by i, which the verifier does not know: with a sum of its own it would walk all 1,024 rounds (6.6 and later). */
 static int pool_step(__u32 i, struct pool_walk *w)
 {
-	if (w->at >= w->end || fit_weight(pool_member(w->pool, w->at)) >= w->weight)
+	__u32 at = w->from + i;
+
+	if (at >= w->end)
 		return 1;
-	w->at++;
-	return 0;
+	if (fit_weight(pool_member(w->pool, at)) < w->weight)
+		return 0;
+	w->found = at;
+	return 1;
 }
 
 /*
@@ -70,12 +76,12 @@ static int pool_step(__u32 i, struct pool_walk *w)
  */
 static __always_inline __u32 pool_find(struct pool *pool, __u32 from, __u32 to, __s32 weight)
 {
-	struct pool_walk w = { .pool = pool, .at = from, .end = to, .weight = weight };
+	struct pool_walk w = { .pool = pool, .from = from, .end = to, .weight = weight, .found = NO_REAL };
 
 	if (from < to && fit_weight(pool_member(pool, from)) >= weight)
 		return from;
 	bpf_loop(MAX_POOL, pool_step, &w, 0);
-	return w.at < to ? w.at : NO_REAL;
+	return w.found;
 }
 
 /* The next fit one after the last pick, once round; from the head if there was none. */
