@@ -28,7 +28,7 @@ func RunTraffic(t *testing.T, open func(t *testing.T) (plane.Plane, Traffic)) {
 			c.Forward != lb.Route || c.State != lb.Established || c.Template {
 			t.Errorf("connection %+v", c)
 		}
-		if c.Expires <= 890*time.Second || c.Expires > 900*time.Second {
+		if c.Expires <= 890*time.Second || c.Expires > 901*time.Second {
 			t.Errorf("expires in %v, want nearly 900 s", c.Expires)
 		}
 		if r := read(t, p).Reals[0]; r.Active != 1 || r.Inactive != 0 || r.Total.Conns != 1 {

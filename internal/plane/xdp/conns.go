@@ -1,0 +1,106 @@
+package xdp
+
+import (
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"vipd/bpf"
+	"vipd/internal/lb"
+)
+
+// mapRegions makes the connection table readable as memory: a walk costs no system call.
+func mapRegions(m *ebpf.Map) ([]byte, error) {
+	return unix.Mmap(m.FD(), 0, int(m.MaxEntries()*m.ValueSize()), unix.PROT_READ, unix.MAP_SHARED)
+}
+
+// lineWords is a line of the table as 64-bit words, the size in which it is read.
+const lineWords = int(unsafe.Sizeof(conn{}) / 8)
+
+type line [lineWords]uint64
+
+// lines is the table as lines. BPF programs write it at any time.
+func (p *Plane) lines() []line {
+	return unsafe.Slice((*line)(unsafe.Pointer(&p.table[0])), len(p.table)/(lineWords*8))
+}
+
+// read copies a line that holds a connection; false if it does not, or changed hands meanwhile. Atomic loads keep their
+// order, so what lies between two looks at the same life belongs to it.
+func (l *line) read(into *line) bool {
+	life := atomic.LoadUint64(&l[0])
+	if life&0xff != uint64(bpf.LbPhasePHASE_LIVE) {
+		return false
+	}
+	for i := range l {
+		into[i] = atomic.LoadUint64(&l[i])
+	}
+	again := atomic.LoadUint64(&l[0])
+	// State and flags may move on under one generation; what was copied with the line is good then.
+	return again>>32 == life>>32 && again&0xff == life&0xff
+}
+
+// Conns calls visit for every connection and template that has not expired, until visit returns false. It reads memory;
+// the order is that of the table, which a secret decides.
+func (p *Plane) Conns(visit func(lb.Conn) bool) error {
+	now, err := p.tick()
+	if err != nil {
+		return fmt.Errorf("list connections: %w", err)
+	}
+	reals := p.byIndex()
+	table := p.lines()
+	var copied line
+	for i := range table {
+		if !table[i].read(&copied) {
+			continue
+		}
+		c := (*conn)(unsafe.Pointer(&copied))
+		left := int32(c.Expires - now)
+		if left <= 0 && c.Refs == 0 || int(c.Real) >= len(reals) || reals[c.Real] == nil {
+			continue
+		}
+		if !visit(p.connOf(c, reals[c.Real], max(left, 0))) {
+			break
+		}
+	}
+	return nil
+}
+
+// byIndex is every real server that a connection may refer to, by its index.
+func (p *Plane) byIndex() []*real {
+	list := make([]*real, len(p.realSlots.used))
+	for _, s := range p.services {
+		for _, r := range s.reals {
+			list[r.index] = r
+		}
+		for _, r := range s.gone {
+			list[r.index] = r
+		}
+	}
+	return list
+}
+
+func (p *Plane) connOf(c *conn, r *real, left int32) lb.Conn {
+	flags := bpf.LbConnFlag(c.Life >> 16 & 0xffff)
+	vport := port16(c.Vport)
+	rport := r.spec.Addr.Port()
+	// A dead template shows its port that matches nothing on both sides; a real server without a port has the packet's.
+	if rport == 0 || flags&bpf.LbConnFlagCONN_TEMPLATE != 0 && vport == uint16(bpf.LbNumberDEAD_VPORT) {
+		rport = vport
+	}
+	return lb.Conn{
+		Protocol: lb.Protocol(c.Proto),
+		Client:   netip.AddrPortFrom(addr4(c.Client), port16(c.Cport)),
+		Virtual:  netip.AddrPortFrom(addr4(c.Virt), vport),
+		Real:     netip.AddrPortFrom(r.spec.Addr.Addr(), rport),
+		Forward:  r.spec.Forward,
+		State:    lb.State(c.Life >> 8 & 0xff),
+		Template: flags&bpf.LbConnFlagCONN_TEMPLATE != 0,
+		Assured:  flags&bpf.LbConnFlagCONN_ASSURED != 0,
+		Packets:  c.Packets,
+		Expires:  p.clock.duration(left),
+	}
+}

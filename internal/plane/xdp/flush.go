@@ -1,0 +1,179 @@
+package xdp
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"vipd/bpf"
+	"vipd/internal/plane"
+)
+
+// flush writes what Apply changed. The order is the one in which a killed writer does least harm: what is pointed at
+// before what points at it, and what is taken away last.
+func (p *Plane) flush() error {
+	if len(p.changed) == 0 {
+		return nil
+	}
+	if err := p.grace(); err != nil {
+		return err
+	}
+	var errs []error
+	if err := p.writeFilter(true); err != nil {
+		errs = append(errs, err)
+	}
+	for _, t := range p.changed {
+		if err := p.write(t); err != nil {
+			errs = append(errs, fmt.Errorf("service %s: %w", t.spec.ServiceKey, err))
+		}
+	}
+	p.changed, p.dirty = nil, map[*service]*pending{}
+	p.flipped = time.Now()
+	return errors.Join(append(errs, p.writeFilter(false))...)
+}
+
+func (p *Plane) write(t *pending) error {
+	if !t.alive {
+		return p.unindex(t.service)
+	}
+	for _, r := range t.reals {
+		if err := p.maps.put(bpf.LbMapReals, r.index, r.entry(t.service, 0)); err != nil {
+			return err
+		}
+		r.fresh = false
+	}
+	if err := p.writePool(t); err != nil {
+		return err
+	}
+	if err := p.maps.put(bpf.LbMapServices, t.index, t.entry(p.clock)); err != nil {
+		return err
+	}
+	if !t.indexed {
+		if err := p.maps[bpf.LbMapServiceIndex].Update(keyOf(t.spec.ServiceKey), t.index, ebpf.UpdateAny); err != nil {
+			return fmt.Errorf("write service_index: %w", err)
+		}
+		t.indexed = true
+	}
+	return p.writeGone(t.service)
+}
+
+// unindex takes a service from packets that have no connection.
+func (p *Plane) unindex(s *service) error {
+	if s.indexed {
+		if err := p.maps[bpf.LbMapServiceIndex].Delete(keyOf(s.spec.ServiceKey)); err != nil {
+			return fmt.Errorf("write service_index: %w", err)
+		}
+		s.indexed = false
+		p.retire(s.extent)
+		s.extent = extent{}
+	}
+	return p.writeGone(s)
+}
+
+// writeGone tells packets with a connection to a removed real server.
+func (p *Plane) writeGone(s *service) error {
+	for _, r := range s.gone {
+		if r.removed != p.epoch || r.fresh {
+			continue
+		}
+		if err := p.maps.put(bpf.LbMapReals, r.index, r.entry(s, gone)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writePool fills the pool that is not in use, and makes it the one that the service's entry will name.
+func (p *Plane) writePool(t *pending) error {
+	next, err := p.takeExtent(len(t.reals))
+	if err != nil {
+		return err
+	}
+	pool := bpf.LbPool{First: next.first, Count: next.count, Table: t.pool ^ 1, Di: 1}
+	members := newestFirst(t.reals)
+	for i, r := range members {
+		if err := p.maps.put(bpf.LbMapMembers, next.first+uint32(i), bpf.LbMember{Real: r.index, Weight: r.spec.Weight}); err != nil {
+			return err
+		}
+	}
+	if err := p.maps.put(bpf.LbMapShTables, pool.Table, shTable(members)); err != nil {
+		return err
+	}
+	pool.Di, pool.Mw = plane.WRR(t.weights())
+	if err := p.carry(t, members, &pool); err != nil {
+		return err
+	}
+	if err := p.maps.put(bpf.LbMapPools, t.pool^1, pool); err != nil {
+		return err
+	}
+	p.retire(t.extent)
+	t.pool, t.extent = t.pool^1, next
+	return nil
+}
+
+func newestFirst(reals []*real) []*real {
+	list := slices.Clone(reals)
+	slices.Reverse(list)
+	return list
+}
+
+func shTable(members []*real) bpf.LbShTable {
+	weights := make([]int32, len(members))
+	for i, r := range members {
+		weights[i] = r.spec.Weight
+	}
+	var t bpf.LbShTable
+	for slot, at := range plane.SourceHash(weights) {
+		t.Real[slot] = noReal
+		if at >= 0 {
+			t.Real[slot] = members[at].index
+		}
+	}
+	return t
+}
+
+// carry brings the schedulers' place from the old pool into the new one, by IPVS's rules for each change.
+// ipvs: a pick between this look and the flip is not carried over; IPVS picks under a lock that changes take as well.
+func (p *Plane) carry(t *pending, members []*real, next *bpf.LbPool) error {
+	var old bpf.LbPool
+	next.Pos = next.Count
+	if !t.restart {
+		if err := p.maps.get(bpf.LbMapPools, t.pool, &old); err != nil {
+			return err
+		}
+		next.Cw = old.Cw
+		if t.spec.Scheduler != "wrr" || len(t.steps) == 0 {
+			pos, err := p.lastPick(t, old, members)
+			if err != nil {
+				return err
+			}
+			next.Pos = pos
+		}
+	}
+	for _, s := range t.steps {
+		next.Cw = plane.WRRLevel(next.Cw, s.di, s.mw)
+	}
+	return nil
+}
+
+// lastPick is where the server that was picked last stands now. If it was removed, it is the one before it: the next
+// pick is then the one after it, as it would have been.
+func (p *Plane) lastPick(t *pending, old bpf.LbPool, members []*real) (uint32, error) {
+	if old.Pos >= old.Count {
+		return uint32(len(members)), nil // none was picked
+	}
+	for i := old.Pos + 1; i > 0; i-- {
+		var m bpf.LbMember
+		if err := p.maps.get(bpf.LbMapMembers, old.First+i-1, &m); err != nil {
+			return 0, err
+		}
+		at := slices.IndexFunc(members, func(r *real) bool { return r.index == m.Real })
+		if at >= 0 && !t.left[m.Real] {
+			return uint32(at), nil
+		}
+	}
+	return uint32(len(members)), nil
+}

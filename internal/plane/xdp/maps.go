@@ -1,0 +1,75 @@
+package xdp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+
+	"vipd/bpf"
+)
+
+// The maps' words, by the names that this package speaks.
+type (
+	conn       = bpf.LbConn
+	serviceKey = bpf.LbServiceKey
+	meta       = bpf.LbMeta
+	counters   = bpf.LbCounters
+)
+
+const (
+	layout      = uint32(bpf.LbNumberLAYOUT)
+	regionLines = uint32(bpf.LbNumberREGION_LINES)
+	maxPool     = int(bpf.LbNumberMAX_POOL)
+	noReal      = uint32(bpf.LbNumberNO_REAL)
+	gone        = uint8(bpf.LbRealFlagREAL_GONE)
+)
+
+// metaMap is the one map that no packet reads: it is not in the object.
+const metaMap = "meta"
+
+// maps are all of the plane's maps by name, those of the object and meta.
+type maps map[string]*ebpf.Map
+
+func (m maps) get(name string, index uint32, value any) error {
+	if err := m[name].Lookup(index, value); err != nil {
+		return fmt.Errorf("read %s[%d]: %w", name, index, err)
+	}
+	return nil
+}
+
+func (m maps) put(name string, index uint32, value any) error {
+	if err := m[name].Update(index, value, ebpf.UpdateAny); err != nil {
+		return fmt.Errorf("write %s[%d]: %w", name, index, err)
+	}
+	return nil
+}
+
+func (m maps) close() {
+	for _, one := range m {
+		one.Close()
+	}
+}
+
+// be32 is an IPv4 address as it stands in a map: its bytes in wire order.
+func be32(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.NativeEndian.Uint32(b[:])
+}
+
+func be16(port uint16) uint16 {
+	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, port))
+}
+
+func addr4(be uint32) netip.Addr {
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], be)
+	return netip.AddrFrom4(b)
+}
+
+func port16(be uint16) uint16 {
+	var b [2]byte
+	binary.NativeEndian.PutUint16(b[:], be)
+	return binary.BigEndian.Uint16(b[:])
+}

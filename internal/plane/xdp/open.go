@@ -1,0 +1,284 @@
+package xdp
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"vipd/bpf"
+	"vipd/internal/lb"
+	"vipd/internal/plane"
+)
+
+// Options say where a plane lives and how large it is.
+type Options struct {
+	// PinDir is the directory for the pins, in a BPF file system: /sys/fs/bpf/vipd/NAME. No dots in its last element.
+	PinDir string
+	// TableSize is the number of lines of the connection table, rounded up to 64 times a power of two. A line takes 64
+	// bytes; at half load a million connections need 2 Mi. If zero, that, or the size that the pins have.
+	TableSize uint32
+	// Services and Reals are how many of each there may be. If zero, 1,024 and 16,384.
+	Services, Reals uint32
+}
+
+// DefaultTableSize is a million connections at half load: 128 MiB.
+const DefaultTableSize = 2 << 20
+
+// Plane is an open packet path.
+type Plane struct {
+	dir     string
+	lock    *os.File
+	maps    maps
+	progs   map[string]*ebpf.Program
+	meta    meta
+	clock   clock
+	links   map[int]*attachment
+	adopted bool
+	table   []byte // the regions, mapped for reading
+	*state
+}
+
+var _ plane.Plane = (*Plane)(nil)
+
+// Open starts a packet path in opts.PinDir, or takes over the one that is pinned there, with its services, connections,
+// counts and interfaces; their program is replaced by this binary's in one step, and forwarding never stops.
+//
+// Errors: ErrLayout (pins that this binary cannot use; they are left as they are), ErrBusy, ErrPermission, ErrKernel,
+// ErrNoBPFFS.
+func Open(opts Options) (*Plane, error) {
+	if err := check(opts.PinDir); err != nil {
+		return nil, err
+	}
+	// Needed before Linux 5.11 only; newer kernels account memory by cgroup.
+	_ = rlimit.RemoveMemlock()
+	p, err := open(opts)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", opts.PinDir, err)
+	}
+	return p, nil
+}
+
+func check(dir string) error {
+	if dir == "" || strings.Contains(filepath.Base(dir), ".") {
+		return fmt.Errorf("pin directory %q: the last element must not be empty or have dots, which a BPF file system refuses", dir)
+	}
+	parent := filepath.Dir(dir)
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return explain("make the pin directory", err)
+	}
+	var s unix.Statfs_t
+	if err := unix.Statfs(parent, &s); err != nil {
+		return explain("look at "+parent, err)
+	}
+	if s.Type != unix.BPF_FS_MAGIC {
+		return fmt.Errorf("%s: %w", parent, ErrNoBPFFS)
+	}
+	return nil
+}
+
+func open(opts Options) (*Plane, error) {
+	p := &Plane{dir: opts.PinDir, links: map[int]*attachment{}}
+	err := p.begin(opts)
+	if err != nil {
+		p.release()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Plane) begin(opts Options) (err error) {
+	if p.lock, err = lockDir(p.dir); err == nil {
+		p.adopted = true
+		err = p.adopt(opts)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = p.create(opts)
+	}
+	if err != nil {
+		return err
+	}
+	if p.table, err = mapRegions(p.maps[bpf.LbMapRegions]); err != nil {
+		return explain("map the connection table", err)
+	}
+	if p.state, err = readState(p.maps, p.clock); err != nil {
+		return err
+	}
+	if err := p.adoptLinks(pinned(p.dir)); err != nil {
+		return err
+	}
+	if err := p.tidy(); err != nil {
+		return err
+	}
+	// Wound again by an adopter, the timer runs the new program from then on.
+	return p.run(bpf.LbProgStartSweep, make([]byte, 64), nil)
+}
+
+// create makes everything anew under another name. Nothing of it is live before the rename at its end.
+func (p *Plane) create(opts Options) error {
+	temp := p.dir + "~"
+	if err := removeStale(temp); err != nil {
+		return err
+	}
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		return explain("make the pin directory", err)
+	}
+	err := p.fill(temp, opts)
+	if err == nil {
+		if err = os.Rename(temp, p.dir); err == nil { // from here on it is live
+			return nil
+		}
+	}
+	for _, name := range pinned(temp) {
+		os.Remove(filepath.Join(temp, name))
+	}
+	os.Remove(temp)
+	return err
+}
+
+func (p *Plane) fill(dir string, opts Options) (err error) {
+	if p.lock, err = lockDir(dir); err != nil {
+		return err
+	}
+	if p.meta, err = newMeta(opts.TableSize); err != nil {
+		return err
+	}
+	p.clock = clock{p.meta.Hz, p.meta.TickShift}
+	spec, err := load(opts, p.meta)
+	if err != nil {
+		return err
+	}
+	if err := p.start(spec, nil); err != nil {
+		return err
+	}
+	if err := p.maps.put(metaMap, 0, p.meta); err != nil {
+		return err
+	}
+	if err := p.setDefaults(); err != nil {
+		return err
+	}
+	for name, m := range p.maps {
+		if err := m.Pin(filepath.Join(dir, name)); err != nil {
+			return explain("pin "+name, err)
+		}
+	}
+	return nil
+}
+
+func newMeta(lines uint32) (meta, error) {
+	if lines == 0 {
+		lines = DefaultTableSize
+	}
+	hz, err := kernelHZ()
+	if err != nil {
+		return meta{}, err
+	}
+	var seed [8]byte
+	rand.Read(seed[:])
+	return meta{Layout: layout, Regions: regionsFor(lines), Hz: hz, TickShift: tickShift(hz), Seed: binary.NativeEndian.Uint64(seed[:])}, nil
+}
+
+// regionsFor is the power of two of regions that holds so many lines.
+func regionsFor(lines uint32) uint32 {
+	regions := (lines-1)/regionLines + 1
+	return 1 << bits.Len32(regions-1)
+}
+
+// load reads the object and gives its maps their sizes and its program its constants.
+func load(opts Options, m meta) (*ebpf.CollectionSpec, error) {
+	spec, err := bpf.LoadLb()
+	if err != nil {
+		return nil, fmt.Errorf("read the object: %w", err)
+	}
+	sizes := map[string]uint32{bpf.LbMapRegions: m.Regions, bpf.LbMapRegionHeads: m.Regions}
+	if n := opts.Services; n != 0 {
+		sizes[bpf.LbMapServices], sizes[bpf.LbMapServiceIndex], sizes[bpf.LbMapServiceCounters] = n, n, n
+		sizes[bpf.LbMapPools], sizes[bpf.LbMapShTables] = 2*n, 2*n
+	}
+	if n := opts.Reals; n != 0 {
+		sizes[bpf.LbMapReals], sizes[bpf.LbMapRealCounts], sizes[bpf.LbMapRealCounters] = n, n, n
+		// Every pool has two lists, and a list begins at a block: room for twice that keeps gaps from mattering.
+		sizes[bpf.LbMapHops], sizes[bpf.LbMapMembers] = n+1, 4*n+4*blockSize
+	}
+	for name, n := range sizes {
+		spec.Maps[name].MaxEntries = n
+	}
+	spec.Maps[metaMap] = &ebpf.MapSpec{Name: metaMap, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(binary.Size(meta{})), MaxEntries: 1}
+	constants := map[string]any{bpf.LbVarRegionMask: m.Regions - 1, bpf.LbVarHashSeed: m.Seed, bpf.LbVarTickShift: m.TickShift}
+	for name, value := range constants {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return spec, nil
+}
+
+// start loads the programs, with the maps that are given and new ones for the others.
+func (p *Plane) start(spec *ebpf.CollectionSpec, have maps) error {
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: have})
+	if err != nil {
+		return explain("load the packet path", err)
+	}
+	p.progs, p.maps = coll.Programs, maps{}
+	for name, m := range coll.Maps {
+		if strings.HasPrefix(name, ".") {
+			m.Close() // constants belong to the programs, not to what is pinned
+			continue
+		}
+		p.maps[name] = m
+	}
+	return nil
+}
+
+// setDefaults writes IPVS's timeouts.
+func (p *Plane) setDefaults() error {
+	t := bpf.LbTunables{Extend: p.clock.ticks(time.Minute)}
+	for state, seconds := range tcpTimeouts {
+		t.Tcp[state] = p.clock.ticks(time.Duration(seconds) * time.Second)
+	}
+	t.Udp = p.clock.ticks(lb.DefaultTimeouts.UDP)
+	return p.maps.put(bpf.LbMapTuning, 0, t)
+}
+
+// tcpTimeouts are the seconds of each state in IPVS.
+var tcpTimeouts = [...]int{lb.None: 2, lb.Established: 900, lb.SynSent: 120, lb.SynRecv: 60, lb.FinWait: 120,
+	lb.TimeWait: 120, lb.Close: 10, lb.CloseWait: 60, lb.LastAck: 30, lb.Listen: 120, lb.SynAck: 120}
+
+// Adopted reports whether Open took over what was pinned.
+func (p *Plane) Adopted() bool { return p.adopted }
+
+// TableSize is the number of lines of the connection table.
+func (p *Plane) TableSize() int { return int(p.meta.Regions * regionLines) }
+
+// Close lets go: the pins stay, and forwarding goes on.
+func (p *Plane) Close() error {
+	p.release()
+	return nil
+}
+
+func (p *Plane) release() {
+	if p.table != nil {
+		unix.Munmap(p.table)
+		p.table = nil
+	}
+	for _, l := range p.links {
+		l.link.Close() // pinned: this closes a descriptor and no more
+	}
+	p.maps.close()
+	for _, prog := range p.progs {
+		prog.Close()
+	}
+	if p.lock != nil {
+		p.lock.Close()
+	}
+	p.links, p.maps, p.progs, p.lock = nil, nil, nil, nil
+}

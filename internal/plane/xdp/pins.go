@@ -1,0 +1,174 @@
+package xdp
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// lockDir takes the directory for this process. The lock ends with the process, however that ends.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrBusy
+		}
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	return f, nil
+}
+
+// pinned lists what is in a pin directory.
+func pinned(dir string) []string {
+	entries, _ := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// removeStale clears away what a process that ended in create or Remove left. Nothing in such a directory is live, but
+// for links that Remove had not come to.
+func removeStale(temp string) error {
+	lock, err := lockDir(temp)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("clean up %s: %w", temp, err)
+	}
+	defer lock.Close()
+	for _, name := range pinned(temp) {
+		path := filepath.Join(temp, name)
+		if strings.HasPrefix(name, linkPrefix) {
+			if l, err := link.LoadPinnedLink(path, nil); err == nil {
+				l.Detach()
+				l.Close()
+			}
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("clean up: %w", err)
+		}
+	}
+	if err := os.Remove(temp); err != nil {
+		return fmt.Errorf("clean up: %w", err)
+	}
+	return nil
+}
+
+// Remove detaches every interface and removes all pins: connections and counts are gone. The plane is closed after it.
+func (p *Plane) Remove() error {
+	var errs []error
+	for ifindex := range p.links {
+		errs = append(errs, p.detach(ifindex))
+	}
+	temp := p.dir + "~"
+	if err := os.Rename(p.dir, temp); err != nil { // from here on the next Open begins anew
+		errs = append(errs, err)
+	}
+	p.release()
+	errs = append(errs, removeStale(temp))
+	if parent := filepath.Dir(p.dir); filepath.Base(parent) == "vipd" {
+		os.Remove(parent) // unless another instance is there
+	}
+	return errors.Join(errs...)
+}
+
+// Remove ends whatever is pinned in dir, of any version, without opening it: the way out of ErrLayout. Interfaces are
+// detached. A directory that is not there is no error; ErrBusy if a process has it open.
+func Remove(dir string) error {
+	lock, err := lockDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", dir, err)
+	}
+	err = os.Rename(dir, dir+"~")
+	lock.Close()
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", dir, err)
+	}
+	return removeStale(dir + "~")
+}
+
+// adopt takes over the pins, or says why not before it has touched anything.
+func (p *Plane) adopt(opts Options) error {
+	names := pinned(p.dir)
+	if len(names) == 0 {
+		// Nobody fills a directory under its live name; somebody's mkdir is as good as none.
+		os.Remove(p.dir)
+		p.lock.Close()
+		p.adopted = false
+		return p.create(opts)
+	}
+	if err := p.readMeta(names, opts); err != nil {
+		return err
+	}
+	spec, err := load(opts, p.meta)
+	if err != nil {
+		return err
+	}
+	have := maps{}
+	defer have.close()
+	for name, want := range spec.Maps {
+		if strings.HasPrefix(name, ".") {
+			continue
+		}
+		m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir, name), nil)
+		if err != nil {
+			return damaged(fmt.Errorf("map %s: %w", name, err))
+		}
+		have[name] = m
+		if err := want.Compatible(m); err != nil {
+			return damaged(fmt.Errorf("map %s: %w", name, err))
+		}
+	}
+	return p.start(spec, have)
+}
+
+func damaged(err error) error {
+	return fmt.Errorf("%w: %w (end the old program with the version that started it, or remove the pins)", ErrLayout, err)
+}
+
+func (p *Plane) readMeta(names []string, opts Options) error {
+	if !slices.Contains(names, metaMap) {
+		return damaged(errors.New("there is no meta"))
+	}
+	m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir, metaMap), &ebpf.LoadPinOptions{ReadOnly: true})
+	if err != nil {
+		return damaged(err)
+	}
+	defer m.Close()
+	if err := m.Lookup(uint32(0), &p.meta); err != nil {
+		return damaged(fmt.Errorf("read meta: %w", err))
+	}
+	hz, err := kernelHZ()
+	if err != nil {
+		return err
+	}
+	switch have := p.meta; {
+	case have.Layout != layout:
+		return damaged(fmt.Errorf("it has layout %d, this version needs %d", have.Layout, layout))
+	case have.Hz != hz || have.TickShift != tickShift(hz):
+		return damaged(fmt.Errorf("it counts time in 2^%d of 1/%d s, this kernel has 1/%d s", have.TickShift, have.Hz, hz))
+	case have.Regions == 0 || have.Regions&(have.Regions-1) != 0:
+		return damaged(fmt.Errorf("it says %d regions", have.Regions))
+	case opts.TableSize != 0 && regionsFor(opts.TableSize) != have.Regions:
+		return damaged(fmt.Errorf("its connection table has %d lines, %d are wanted", have.Regions*regionLines, regionsFor(opts.TableSize)*regionLines))
+	}
+	p.clock = clock{p.meta.Hz, p.meta.TickShift}
+	return nil
+}

@@ -1,0 +1,150 @@
+package xdp
+
+import (
+	"fmt"
+	"time"
+
+	"vipd/bpf"
+	"vipd/internal/lb"
+	"vipd/internal/plane"
+)
+
+// Read returns the services in about their order of addition. Counts are of now, rates of the last Sample.
+// ipvs: its counters are those of the last 2 s tick.
+func (p *Plane) Read() ([]plane.Pool, error) {
+	var pools []plane.Pool
+	for _, s := range p.sorted() {
+		if !s.alive {
+			continue
+		}
+		pool := plane.Pool{Service: s.spec, Rate: s.rate.Rates()}
+		var err error
+		if pool.Total, err = p.total(bpf.LbMapServiceCounters, s.index); err != nil {
+			return nil, err
+		}
+		for _, r := range s.reals {
+			one, err := p.readReal(r)
+			if err != nil {
+				return nil, err
+			}
+			pool.Reals = append(pool.Reals, one)
+		}
+		pools = append(pools, pool)
+	}
+	return pools, nil
+}
+
+func (p *Plane) readReal(r *real) (plane.Real, error) {
+	var n bpf.LbRealCount
+	if err := p.maps.get(bpf.LbMapRealCounts, r.index, &n); err != nil {
+		return plane.Real{}, err
+	}
+	total, err := p.total(bpf.LbMapRealCounters, r.index)
+	return plane.Real{Real: r.spec, Active: n.Active, Inactive: n.Inactive, Persist: n.Persist, Total: total, Rate: r.rate.Rates()}, err
+}
+
+// total is the sum over the CPUs.
+func (p *Plane) total(name string, index uint32) (sum lb.Counters, err error) {
+	var each []counters
+	if err := p.maps.get(name, index, &each); err != nil {
+		return sum, err
+	}
+	for _, c := range each {
+		sum = sum.Add(lb.Counters{Conns: c.Conns, InPkts: c.Inpkts, OutPkts: c.Outpkts, InBytes: c.Inbytes, OutBytes: c.Outbytes})
+	}
+	return sum, nil
+}
+
+// Sample takes the counts for the rates, and frees what no connection refers to any more. Call it every 2 s, the period
+// of IPVS's estimator; a call within a second of the last one does nothing.
+func (p *Plane) Sample(now time.Time) error {
+	if now.Sub(p.sampled) < time.Second {
+		return nil
+	}
+	p.sampled = now
+	err := p.eachRate(func(e *plane.Estimator, total lb.Counters) { e.Fold(total) })
+	if err != nil {
+		return err
+	}
+	if err := p.reap(false); err != nil {
+		return err
+	}
+	return p.writeFilter(false)
+}
+
+// startRates lets the rates begin with what has been counted before this process.
+func (p *Plane) startRates() error {
+	return p.eachRate(func(e *plane.Estimator, total lb.Counters) { e.Start(total) })
+}
+
+func (p *Plane) eachRate(visit func(*plane.Estimator, lb.Counters)) error {
+	for _, s := range p.services {
+		if !s.alive {
+			continue
+		}
+		total, err := p.total(bpf.LbMapServiceCounters, s.index)
+		if err != nil {
+			return err
+		}
+		visit(&s.rate, total)
+		for _, r := range s.reals {
+			if total, err = p.total(bpf.LbMapRealCounters, r.index); err != nil {
+				return err
+			}
+			visit(&r.rate, total)
+		}
+	}
+	return nil
+}
+
+// Timeouts are those that ipvsadm --set changes.
+func (p *Plane) Timeouts() (lb.Timeouts, error) {
+	var t bpf.LbTunables
+	if err := p.maps.get(bpf.LbMapTuning, 0, &t); err != nil {
+		return lb.Timeouts{}, err
+	}
+	return lb.Timeouts{TCP: p.clock.seconds(t.Tcp[lb.Established]), TCPFin: p.clock.seconds(t.Tcp[lb.FinWait]), UDP: p.clock.seconds(t.Udp)}, nil
+}
+
+// SetTimeouts holds for the next packet of each connection. Whole seconds up to 31 days; 0 keeps a value.
+func (p *Plane) SetTimeouts(want lb.Timeouts) error {
+	var t bpf.LbTunables
+	if err := p.maps.get(bpf.LbMapTuning, 0, &t); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		to *uint32
+		d  time.Duration
+	}{{&t.Tcp[lb.Established], want.TCP}, {&t.Tcp[lb.FinWait], want.TCPFin}, {&t.Udp, want.UDP}} {
+		if f.d < 0 || f.d > maxPeriod {
+			return fmt.Errorf("timeout %v: %w", f.d, plane.ErrRange)
+		}
+		if f.d != 0 {
+			*f.to = p.clock.ticks(f.d)
+		}
+	}
+	return p.maps.put(bpf.LbMapTuning, 0, t)
+}
+
+// Reason is one of the ways in which a packet left the packet path, and how many took it.
+type Reason struct {
+	Name    string // forward_hit: stable, for metrics
+	Verdict string // pass (to the host), forward, reply or drop
+	Packets uint64
+}
+
+// Reasons lists all of them, in the order of shared.h. Every packet is counted under exactly one.
+func (p *Plane) Reasons() ([]Reason, error) {
+	list := make([]Reason, len(reasonNames))
+	for i, name := range reasonNames {
+		var each []uint64
+		if err := p.maps.get(bpf.LbMapReasons, uint32(i), &each); err != nil {
+			return nil, err
+		}
+		for _, n := range each {
+			list[i].Packets += n
+		}
+		list[i].Name, list[i].Verdict = name, verdictOf(name)
+	}
+	return list, nil
+}

@@ -1,0 +1,222 @@
+package xdp
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"vipd/bpf"
+	"vipd/internal/lb"
+	"vipd/internal/plane"
+)
+
+// state is what the maps hold, in Go, and which of their indices are free. It is derived: readState makes it of the maps.
+type state struct {
+	services map[lb.ServiceKey]*service
+	hops     map[netip.Addr]*hop
+	// Free indices of the arrays. Members are handed out in blocks.
+	serviceSlots, realSlots, hopSlots, blockSlots *slots
+	// An epoch ends when every packet that ran in it is done. What was taken out of use in an epoch is free after it.
+	epoch       int
+	flipped     time.Time  // when something was last taken out of use in this epoch
+	retired     []extent   // members of pools that packets may still read
+	changed     []*pending // by Apply, not yet written
+	dirty       map[*service]*pending
+	sampled     time.Time
+	filter      bpf.LbFilter // as written
+	filterKnown bool
+}
+
+// extent is a pool's place in the members map, in members.
+type extent struct{ first, count uint32 }
+
+// service is one entry of the services map. It lives on without being alive while connections refer to its real servers.
+type service struct {
+	index   uint32
+	spec    lb.Service
+	alive   bool   // wanted
+	indexed bool   // in service_index
+	pool    uint32 // index into pools, as packets see it
+	extent
+	reals []*real // in order of addition
+	gone  []*real
+	rate  plane.Estimator
+}
+
+// real is one entry of the reals map.
+type real struct {
+	index   uint32
+	spec    lb.Real
+	hop     uint32
+	fresh   bool // not written yet
+	removed int  // epoch in which it went
+	rate    plane.Estimator
+}
+
+// hop is one entry of the hops map: the neighbour behind an address, whichever real servers have it.
+type hop struct {
+	index uint32
+	users int
+}
+
+func (s *service) find(addr netip.AddrPort) int { return findReal(s.reals, addr) }
+
+func findReal(reals []*real, addr netip.AddrPort) int {
+	return slices.IndexFunc(reals, func(r *real) bool { return r.spec.Addr == addr })
+}
+
+// sorted lists the services by index: about the order of addition, and a stable one.
+func (s *state) sorted() []*service {
+	list := make([]*service, 0, len(s.services))
+	for _, one := range s.services {
+		list = append(list, one)
+	}
+	slices.SortFunc(list, func(a, b *service) int { return cmp.Compare(a.index, b.index) })
+	return list
+}
+
+// readState writes nothing. What does not fit together is ErrLayout.
+func readState(m maps, c clock) (*state, error) {
+	s := &state{
+		services:     map[lb.ServiceKey]*service{},
+		hops:         map[netip.Addr]*hop{},
+		serviceSlots: newSlots(m[bpf.LbMapServices].MaxEntries()),
+		realSlots:    newSlots(m[bpf.LbMapReals].MaxEntries()),
+		hopSlots:     newSlots(m[bpf.LbMapHops].MaxEntries()),
+		blockSlots:   newSlots(m[bpf.LbMapMembers].MaxEntries() / blockSize),
+		dirty:        map[*service]*pending{},
+	}
+	s.hopSlots.claim(0) // means "none"
+	entries, err := allReals(m[bpf.LbMapReals])
+	if err != nil {
+		return nil, err
+	}
+	if err := s.readServices(m, c, entries); err != nil {
+		return nil, err
+	}
+	return s, s.readGone(entries)
+}
+
+// allReals reads the whole array: by one call for many entries where the kernel can.
+func allReals(m *ebpf.Map) ([]bpf.LbReal, error) {
+	all := make([]bpf.LbReal, m.MaxEntries())
+	keys := make([]uint32, len(all))
+	var cursor ebpf.MapBatchCursor
+	n, err := m.BatchLookup(&cursor, keys, all, nil)
+	if (err == nil || errors.Is(err, ebpf.ErrKeyNotExist)) && n == len(all) {
+		return all, nil
+	}
+	for i := range all {
+		if err := m.Lookup(uint32(i), &all[i]); err != nil {
+			return nil, fmt.Errorf("read reals[%d]: %w", i, err)
+		}
+	}
+	return all, nil
+}
+
+func (s *state) readServices(m maps, c clock, entries []bpf.LbReal) error {
+	var key serviceKey
+	var index uint32
+	for all := m[bpf.LbMapServiceIndex].Iterate(); all.Next(&key, &index); {
+		if !s.serviceSlots.claim(index) {
+			return damaged(fmt.Errorf("two services have index %d", index))
+		}
+		one := &service{index: index, alive: true, indexed: true}
+		if err := one.read(m, c, key); err != nil {
+			return err
+		}
+		for b := range blocks(int(one.count)) {
+			if !s.blockSlots.claim(one.first/blockSize + uint32(b)) {
+				return damaged(fmt.Errorf("pool %d has members of another", one.pool))
+			}
+		}
+		if err := s.readMembers(m, one, entries); err != nil {
+			return err
+		}
+		s.services[one.spec.ServiceKey] = one
+	}
+	return nil
+}
+
+// read fills in what services and pools hold of it.
+func (s *service) read(m maps, c clock, key serviceKey) error {
+	var entry bpf.LbService
+	var pool bpf.LbPool
+	if err := m.get(bpf.LbMapServices, s.index, &entry); err != nil {
+		return damaged(err)
+	}
+	if err := m.get(bpf.LbMapPools, entry.Pool, &pool); err != nil {
+		return damaged(err)
+	}
+	if entry.Pool/2 != s.index || pool.First%blockSize != 0 {
+		return damaged(fmt.Errorf("service %d has pool %d at member %d", s.index, entry.Pool, pool.First))
+	}
+	s.pool, s.extent = entry.Pool, extent{pool.First, pool.Count}
+	s.spec = serviceOf(key, entry, c)
+	return nil
+}
+
+func (s *state) readMembers(m maps, one *service, entries []bpf.LbReal) error {
+	for i := range one.count {
+		var member bpf.LbMember
+		if err := m.get(bpf.LbMapMembers, one.first+i, &member); err != nil {
+			return damaged(err)
+		}
+		if !s.realSlots.claim(member.Real) {
+			return damaged(fmt.Errorf("real server %d is in two pools", member.Real))
+		}
+		// A killed writer may have come to the pool and not to the entry's flag, never the other way round.
+		r := &real{index: member.Real, spec: realOf(entries[member.Real])}
+		if err := s.adoptHop(r, entries[member.Real]); err != nil {
+			return err
+		}
+		one.reals = append(one.reals, r)
+	}
+	slices.Reverse(one.reals) // the map has the newest first
+	return nil
+}
+
+// readGone finds the written entries of reals that are in no pool: those that were removed while connections referred to
+// them, and what a killed writer had not finished or not cleared away, which are treated alike.
+func (s *state) readGone(entries []bpf.LbReal) error {
+	for i, e := range entries {
+		if e.Addr[0] == 0 || !s.realSlots.claim(uint32(i)) {
+			continue
+		}
+		key := ownerOf(e)
+		one := s.services[key]
+		if one == nil {
+			one = &service{index: e.Service, pool: 2 * e.Service, spec: lb.Service{ServiceKey: key}}
+			if checkKey(key) != nil || !s.serviceSlots.claim(e.Service) {
+				return damaged(fmt.Errorf("real server %d has service %d", i, e.Service))
+			}
+			s.services[key] = one
+		}
+		r := &real{index: uint32(i), spec: realOf(e)}
+		if err := s.adoptHop(r, e); err != nil {
+			return err
+		}
+		one.gone = append(one.gone, r)
+	}
+	return nil
+}
+
+func (s *state) adoptHop(r *real, e bpf.LbReal) error {
+	addr := r.spec.Addr.Addr()
+	h := s.hops[addr]
+	if h == nil {
+		if !s.hopSlots.claim(e.Hop) {
+			return damaged(fmt.Errorf("real server %s has hop %d", r.spec.Addr, e.Hop))
+		}
+		h = &hop{index: e.Hop}
+		s.hops[addr] = h
+	}
+	h.users++
+	r.hop = h.index
+	return nil
+}

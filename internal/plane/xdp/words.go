@@ -1,0 +1,133 @@
+package xdp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"net/netip"
+
+	"vipd/bpf"
+	"vipd/internal/lb"
+	"vipd/internal/plane"
+)
+
+// How services and real servers are written in the maps, and read back; and which of them this plane cannot forward yet.
+
+var schedulers = map[string]bpf.LbScheduler{"rr": bpf.LbSchedulerSCHED_RR, "wrr": bpf.LbSchedulerSCHED_WRR, "sh": bpf.LbSchedulerSCHED_SH}
+
+func unsupported(format string, args ...any) error {
+	return fmt.Errorf(format+": %w", append(args, plane.ErrUnsupported)...)
+}
+
+// checkService is plane.CheckService and what this plane leaves out.
+func checkService(s lb.Service) error {
+	if err := plane.CheckService(s); err != nil {
+		return err
+	}
+	if err := checkKey(s.ServiceKey); err != nil {
+		return err
+	}
+	n := plane.Normal(s)
+	switch _, ok := schedulers[n.Scheduler]; {
+	case !ok:
+		return unsupported("scheduler %s (rr, wrr and sh are)", n.Scheduler)
+	case s.OnePacket:
+		return unsupported("one-packet scheduling")
+	case s.Engine != "":
+		return unsupported("persistence engine %s", s.Engine)
+	case s.Persistence > maxPeriod:
+		return fmt.Errorf("persistence %v, more than 31 days: %w", s.Persistence, plane.ErrRange)
+	}
+	return nil
+}
+
+func checkKey(k lb.ServiceKey) error {
+	switch {
+	case k.Mark != 0:
+		return unsupported("a firewall-mark service (address, protocol and port are)")
+	case !k.Addr.Addr().Is4():
+		return unsupported("service address %s (IPv4 is)", k.Addr.Addr())
+	case k.Protocol != lb.TCP && k.Protocol != lb.UDP:
+		return unsupported("protocol %s (TCP and UDP are)", k.Protocol)
+	case k.Addr.Port() == 0:
+		return unsupported("a service of every port (port 0)")
+	}
+	return nil
+}
+
+// checkReal is plane.CheckReal and what this plane leaves out. A port that is not the service's is taken and shown, and
+// changes no packet, as with IPVS: direct routing leaves ports alone.
+func checkReal(r lb.Real) error {
+	if err := plane.CheckReal(r); err != nil {
+		return err
+	}
+	switch {
+	case r.Forward != lb.Route:
+		return unsupported("forwarding method %s (Route, direct routing, is)", r.Forward)
+	case !r.Addr.Addr().Is4():
+		return unsupported("real server address %s (IPv4 is)", r.Addr.Addr())
+	case r.Addr.Addr().IsUnspecified() || r.Addr.Addr().IsMulticast():
+		return fmt.Errorf("real server address %s: %w", r.Addr.Addr(), plane.ErrRange)
+	case r.Upper != 0:
+		return unsupported("connection thresholds")
+	}
+	return nil
+}
+
+func keyOf(k lb.ServiceKey) serviceKey {
+	return serviceKey{Addr: be32(k.Addr.Addr()), Port: be16(k.Addr.Port()), Proto: uint8(k.Protocol)}
+}
+
+func keyFrom(k serviceKey) lb.ServiceKey {
+	return lb.ServiceKey{Protocol: lb.Protocol(k.Proto), Addr: netip.AddrPortFrom(addr4(k.Addr), port16(k.Port))}
+}
+
+// entry is the service as packets see it. Flags have the positions of IPVS's kernel interface: the first is bit 3.
+func (s *service) entry(c clock) bpf.LbService {
+	mask := int(s.spec.MaskBits)
+	if mask == 0 {
+		mask = 32
+	}
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], ^uint32(0)<<(32-mask))
+	return bpf.LbService{
+		Scheduler: uint32(schedulers[s.spec.Scheduler]),
+		Flags:     uint32(s.spec.Flags) << 3,
+		Pool:      s.pool,
+		Persist:   c.ticks(s.spec.Persistence),
+		Netmask:   binary.NativeEndian.Uint32(b[:]),
+	}
+}
+
+// serviceOf is entry's way back.
+func serviceOf(k serviceKey, e bpf.LbService, c clock) lb.Service {
+	s := lb.Service{ServiceKey: keyFrom(k), Flags: lb.SchedFlags(e.Flags >> 3), Persistence: c.seconds(e.Persist),
+		MaskBits: uint8(bits.OnesCount32(e.Netmask))}
+	for name, number := range schedulers {
+		if uint32(number) == e.Scheduler {
+			s.Scheduler = name
+		}
+	}
+	return plane.Normal(s)
+}
+
+// entry is the real server as packets see it. The last two words are for a later process alone: the key of the service,
+// which service_index no longer has when both are gone.
+func (r *real) entry(s *service, flags uint8) bpf.LbReal {
+	key := keyOf(s.spec.ServiceKey)
+	e := bpf.LbReal{Port: be16(r.spec.Addr.Port()), Forward: uint8(r.spec.Forward), Flags: flags, Hop: r.hop,
+		Weight: r.spec.Weight, Service: s.index}
+	e.Addr[0] = be32(r.spec.Addr.Addr())
+	e.Spare[6], e.Spare[7] = key.Addr, uint32(key.Port)|uint32(key.Proto)<<16
+	return e
+}
+
+// realOf is entry's way back.
+func realOf(e bpf.LbReal) lb.Real {
+	return lb.Real{Addr: netip.AddrPortFrom(addr4(e.Addr[0]), port16(e.Port)), Forward: lb.Forward(e.Forward), Weight: e.Weight}
+}
+
+// ownerOf is the key of the service that a real server was written for.
+func ownerOf(e bpf.LbReal) lb.ServiceKey {
+	return keyFrom(serviceKey{Addr: e.Spare[6], Port: uint16(e.Spare[7]), Proto: uint8(e.Spare[7] >> 16)})
+}
