@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"io"
+	"time"
+
+	"vipd/internal/control"
+)
+
+// Env is the outside world of a command: tests call the real commands in process with their own.
+type Env struct {
+	Args   []string // without the program name
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+	Getenv func(string) string
+
+	// Dial gives the daemon of an instance. If nil, the one behind its socket.
+	Dial func(instance string) (control.Source, error)
+	// Names resolves names of hosts and services. If nil, this machine's.
+	Names Names
+	// Now is the clock that "status" counts from. If nil, time.Now.
+	Now func() time.Time
+}
+
+// instanceVariable names the environment variable that chooses an instance where no option does.
+const instanceVariable = "VIPD_INSTANCE"
+
+const defaultInstance = "default"
+
+// instance is the name of the daemon to ask when no option says it.
+func (e Env) instance() string {
+	if e.Getenv != nil {
+		if name := e.Getenv(instanceVariable); name != "" {
+			return name
+		}
+	}
+	return defaultInstance
+}
+
+func (e Env) dial(instance string) (control.Source, error) {
+	if e.Dial != nil {
+		return e.Dial(instance)
+	}
+	c, err := control.Dial(instance)
+	if err != nil {
+		return nil, err // not c: a nil *Client is not a nil Source
+	}
+	return c, nil
+}
+
+func (e Env) now() time.Time {
+	if e.Now != nil {
+		return e.Now()
+	}
+	return time.Now()
+}

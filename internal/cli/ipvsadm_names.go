@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"vipd/internal/lb"
+)
+
+// Names turns names of hosts and services into numbers and back. False means that there is no name, or none in time.
+type Names interface {
+	HostAddr(name string) (netip.Addr, bool) // the first IPv4 address
+	HostName(addr netip.Addr) (string, bool)
+	ServicePort(name string, proto lb.Protocol) (uint16, bool)
+	ServiceName(port uint16, proto lb.Protocol) (string, bool)
+}
+
+func (e Env) names() Names {
+	if e.Names != nil {
+		return e.Names
+	}
+	return &machineNames{services: sync.OnceValue(func() serviceTable { return readServices("/etc/services") })}
+}
+
+const (
+	lookupTime = 2 * time.Second // for one name
+	namesTime  = 5 * time.Second // for all names of one listing; the rest stays numeric
+)
+
+// machineNames asks this machine: /etc/hosts, DNS, /etc/services.
+type machineNames struct {
+	services func() serviceTable
+	spent    time.Duration
+	hosts    map[netip.Addr]string // empty: no name
+}
+
+func (m *machineNames) HostAddr(name string) (netip.Addr, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), namesTime)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", name)
+	if err != nil || len(addrs) == 0 {
+		return netip.Addr{}, false
+	}
+	return addrs[0].Unmap(), true
+}
+
+func (m *machineNames) HostName(addr netip.Addr) (string, bool) {
+	name, known := m.hosts[addr]
+	if !known {
+		name = m.ask(addr)
+		if m.hosts == nil {
+			m.hosts = map[netip.Addr]string{}
+		}
+		m.hosts[addr] = name
+	}
+	return name, name != ""
+}
+
+func (m *machineNames) ask(addr netip.Addr) string {
+	left := min(lookupTime, namesTime-m.spent)
+	if left <= 0 {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), left)
+	defer cancel()
+	start := time.Now()
+	found, err := net.DefaultResolver.LookupAddr(ctx, addr.String())
+	m.spent += time.Since(start)
+	if err != nil || len(found) == 0 {
+		return ""
+	}
+	return strings.TrimSuffix(found[0], ".")
+}
+
+func (m *machineNames) ServicePort(name string, proto lb.Protocol) (uint16, bool) {
+	port, ok := m.services().ports[serviceName{name, proto}]
+	return port, ok
+}
+
+func (m *machineNames) ServiceName(port uint16, proto lb.Protocol) (string, bool) {
+	name, ok := m.services().names[servicePort{port, proto}]
+	return name, ok
+}
+
+type (
+	serviceName struct {
+		name  string
+		proto lb.Protocol
+	}
+	servicePort struct {
+		port  uint16
+		proto lb.Protocol
+	}
+	// serviceTable is services(5). Of two lines for the same thing the first counts.
+	serviceTable struct {
+		ports map[serviceName]uint16 // aliases included
+		names map[servicePort]string
+	}
+)
+
+func readServices(path string) serviceTable {
+	t := serviceTable{map[serviceName]uint16{}, map[servicePort]string{}}
+	f, err := os.Open(path)
+	if err != nil {
+		return t
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		t.add(lines.Text())
+	}
+	return t
+}
+
+func (t serviceTable) add(line string) {
+	line, _, _ = strings.Cut(line, "#")
+	fields := strings.Fields(line)
+	if len(fields) < 2 {
+		return
+	}
+	digits, protoName, _ := strings.Cut(fields[1], "/")
+	port, err := strconv.ParseUint(digits, 10, 16)
+	proto, known := map[string]lb.Protocol{"tcp": lb.TCP, "udp": lb.UDP, "sctp": lb.SCTP}[protoName]
+	if err != nil || !known {
+		return
+	}
+	if _, taken := t.names[servicePort{uint16(port), proto}]; !taken {
+		t.names[servicePort{uint16(port), proto}] = fields[0]
+	}
+	for _, name := range append(fields[:1:1], fields[2:]...) {
+		if _, taken := t.ports[serviceName{name, proto}]; !taken {
+			t.ports[serviceName{name, proto}] = uint16(port)
+		}
+	}
+}
