@@ -37,6 +37,8 @@ type real struct {
 	checks []*check
 	since  time.Time
 	why    string
+
+	adoptedDown bool // the process before had it out of the pool
 }
 
 // New makes a machine for cfg. Nothing is in a pool before Start. random draws from 0 to limit, for the first runs;
@@ -72,12 +74,14 @@ func (p *Pools) open(now time.Time, s *service) {
 
 func (p *Pools) openReal(now time.Time, r *real) {
 	for _, c := range r.checks {
-		c.up, c.since = !c.cfg.Alpha, now
+		c.up, c.since = !c.cfg.Alpha && !r.adoptedDown, now
 	}
 	r.alive, r.since, r.why = r.passing(), now, "no check has run yet"
 	switch {
 	case len(r.checks) == 0:
 		r.why = "it has no checker"
+	case r.adoptedDown:
+		r.why = "it was down before the restart: down until a check succeeds"
 	case !r.alive:
 		r.why = "alpha: down until a check succeeds"
 	}
