@@ -1,0 +1,163 @@
+package conf
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Severity says what a Diagnostic means for the start.
+type Severity uint8
+
+// Severities.
+const (
+	Notice  Severity = iota // worth knowing; nothing is wrong
+	Warning                 // the daemon starts, but something is not as it was written
+	Error                   // the daemon does not start with this file
+)
+
+func (s Severity) String() string {
+	switch s {
+	case Notice:
+		return "notice"
+	case Warning:
+		return "warning"
+	}
+	return "error"
+}
+
+// Diagnostic is one thing to say about a configuration.
+type Diagnostic struct {
+	Severity Severity
+	Code     string   // stable name of the kind: unknown-keyword, bad-value, …
+	File     string   // as given, or as the include found it
+	Line     int      // from 1; 0: the file as a whole
+	Col      int      // in characters, from 1; 0: the line as a whole
+	Text     string   // what is wrong, in keepalived's words where it has some
+	More     []string // further lines that keepalived prints for the same fault
+	Expected string   // what could stand there, "" if that is not clear
+	Hint     string   // what to do, "" if there is nothing to say
+	Source   string   // the line as it stands in the file
+	Bare     bool     // keepalived prints Text without file and line
+	Width    int      // characters that the caret should underline, at least 1
+}
+
+// String is the short form, as keepalived prints it: (FILE: Line N) text.
+func (d Diagnostic) String() string {
+	if d.Line == 0 {
+		return clean(d.Text)
+	}
+	return fmt.Sprintf("(%s: Line %d) %s", clean(d.File), d.Line, clean(d.Text))
+}
+
+// Long is the form for a person: place, severity and code, the line with a caret under the column, what was expected
+// and a hint. It ends with a line end.
+func (d Diagnostic) Long() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s [%s]\n", d.Severity, d.String(), d.Code)
+	for _, m := range d.More {
+		fmt.Fprintf(&b, "  %s\n", clean(m))
+	}
+	if d.Line > 0 && d.Source != "" {
+		gutter := fmt.Sprintf("%5d | ", d.Line)
+		source, caret := excerpt(d.Source, d.Col, d.Width)
+		fmt.Fprintf(&b, "%s%s\n", gutter, source)
+		if d.Col > 0 {
+			fmt.Fprintf(&b, "%s| %s\n", strings.Repeat(" ", len(gutter)-2), caret)
+		}
+	}
+	if d.Expected != "" {
+		fmt.Fprintf(&b, "      expected: %s\n", clean(d.Expected))
+	}
+	if d.Hint != "" {
+		fmt.Fprintf(&b, "      hint: %s\n", clean(d.Hint))
+	}
+	return b.String()
+}
+
+// excerpt gives at most about a hundred characters of a line around a column, and the line with the caret. Tabs become
+// one blank, so that both lines agree in every terminal.
+func excerpt(source string, col, width int) (line, caret string) {
+	const show = 100
+	runes := []rune(clean(source))
+	if len(runes) != utf8.RuneCountInString(source) {
+		col = 1 // characters were replaced by longer ones; cannot happen with clean as it is
+	}
+	start := 0
+	if col > show {
+		start = col - show/2
+	}
+	end := min(len(runes), start+show+20)
+	at := min(max(col-1, 0), len(runes))
+	pad := 0
+	for _, r := range runes[min(start, at):at] {
+		pad += cells(r)
+	}
+	return string(runes[min(start, end):end]), strings.Repeat(" ", pad) + "^" + strings.Repeat("~", max(0, min(width, end-at)-1))
+}
+
+// clean makes text safe for a terminal, one character for one: control characters and bad bytes become a mark.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}
+
+// cells is the width of a character in a terminal: 2 for the wide ones of East Asia.
+func cells(r rune) int {
+	switch {
+	case r >= 0x1100 && r <= 0x115f, r >= 0x2e80 && r <= 0xa4cf, r >= 0xac00 && r <= 0xd7a3, r >= 0xf900 && r <= 0xfaff,
+		r >= 0xfe30 && r <= 0xfe6f, r >= 0xff00 && r <= 0xff60, r >= 0x1f300 && r <= 0x1faff, r >= 0x20000 && r <= 0x3fffd:
+		return 2
+	case r >= 0x300 && r <= 0x36f:
+		return 0
+	}
+	return 1
+}
+
+// maxDiagnostics bounds what is gathered; a binary file would give one per line.
+const maxDiagnostics = 10000
+
+// diagnostics gathers.
+type diagnostics struct {
+	strict bool
+	list   []*Diagnostic
+}
+
+// add appends a diagnostic and returns it, so that Expected, Hint and More can be set.
+func (d *diagnostics) add(sev Severity, code string, f *File, t Token, text string) *Diagnostic {
+	if d.strict && sev == Warning {
+		sev = Error
+	}
+	n := &Diagnostic{Severity: sev, Code: code, Line: t.Line, Col: t.Col, Text: text, Width: max(1, utf8.RuneCountInString(t.Raw))}
+	if f != nil {
+		n.File, n.Source = f.Name, f.Line(t.Line)
+	}
+	if len(d.list) < maxDiagnostics || sev == Error && len(d.list) < 2*maxDiagnostics {
+		d.list = append(d.list, n)
+	}
+	return n
+}
+
+func (d *diagnostics) all() []Diagnostic {
+	out := make([]Diagnostic, len(d.list))
+	for i, n := range d.list {
+		out[i] = *n
+	}
+	return out
+}
+
+// Worst is the highest severity among them; false if there are none.
+func Worst(all []Diagnostic) (Severity, bool) {
+	worst := Notice
+	for _, d := range all {
+		worst = max(worst, d.Severity)
+	}
+	return worst, len(all) > 0
+}

@@ -1,0 +1,131 @@
+package conf
+
+import "strings"
+
+// emit cuts a finished line into statements.
+func (r *reader) emit(l line) {
+	if r.include(l) {
+		return
+	}
+	r.undefined(l)
+	r.pieces = lex(r.pieces[:0], l.text, false)
+	s := stmt{file: l.file}
+	start, end := 0, 0
+	flush := func() {
+		if len(s.words) > 0 {
+			s.raw = l.text[start:end]
+			r.queue = append(r.queue, s)
+		}
+		s = stmt{file: l.file}
+	}
+	for _, p := range r.pieces {
+		if p.kind == blankPiece || p.kind == commentPiece {
+			continue
+		}
+		t := p.token(l.text)
+		t.Line, t.Col = l.n, l.col(p.start)
+		switch t.Kind {
+		case Open, Close:
+			flush()
+			r.queue = append(r.queue, stmt{kind: t.Kind, words: []Token{t}, file: l.file, extra: r.nest(l.file, t)})
+			continue
+		case Broken:
+			r.unterminated(l, t)
+			s.open, end = true, p.end
+			continue
+		}
+		if len(s.words) == 0 {
+			start = p.start
+		}
+		end = p.end
+		s.words = append(s.words, t)
+	}
+	flush()
+}
+
+// undefined says which names on a finished line stand for nothing. They stay as they are.
+func (r *reader) undefined(l line) {
+	for i := strings.IndexByte(l.text, '$'); i >= 0 && i < len(l.text); i++ {
+		if l.text[i] != '$' {
+			continue
+		}
+		name, _, end := reference(l.text, i)
+		if end == 0 {
+			r.glued(l, i)
+			continue
+		}
+		if _, ok := r.defs[name]; !ok {
+			d := r.diags.add(Warning, "undefined-name", l.file, Token{Line: l.n, Col: l.col(i), Raw: l.text[i:end]}, l.text[i:end]+" is not defined")
+			d.Hint = "add above: $" + name + "=VALUE"
+			if l.text[i+1] == '{' {
+				d.Hint += "; as it stands, the braces are taken for a block"
+			}
+		}
+	}
+}
+
+// glued says that a name which is defined stands before something that it must not stand before.
+func (r *reader) glued(l line, i int) {
+	end := nameEnd(l.text, i+1)
+	name := l.text[i+1 : end]
+	if _, ok := r.defs[name]; ok {
+		r.diags.add(Warning, "undefined-name", l.file, Token{Line: l.n, Col: l.col(i), Raw: l.text[i:end]},
+			"$"+name+" is not replaced here").Hint = "write ${" + name + "}: without braces a blank, a slash or the end must follow"
+	}
+}
+
+// nest counts braces and tells a closing one too many.
+func (r *reader) nest(f *File, t Token) (extra bool) {
+	switch {
+	case t.Kind == Open:
+		r.depth = append(r.depth, opened{f, t})
+	case len(r.depth) == 0:
+		return true
+	default:
+		r.depth = r.depth[:len(r.depth)-1]
+	}
+	return false
+}
+
+// unterminated reports a double quote without an end. The words before it stay.
+func (r *reader) unterminated(l line, t Token) {
+	d := r.diags.add(Warning, "unterminated-quote", l.file, t, "Unterminated quote '"+l.text+"'")
+	d.More = []string{"Unmatched quote: '" + l.text + "'"}
+	d.Expected = `a closing "`
+}
+
+// define takes $NAME=VALUE and, when the value ends with a backslash, the lines that follow.
+func (r *reader) define(l line) {
+	name, value, _ := strings.Cut(l.text[1:], "=")
+	value = strings.TrimLeft(stripComment(value), blanks)
+	if !continued(value) {
+		r.defs[name] = value
+		return
+	}
+	var parts []string
+	for more := true; more; {
+		value = strings.TrimRight(value, blanks)
+		if value, more = strings.CutSuffix(value, `\`); value != "" {
+			parts = append(parts, strings.Trim(value, blanks))
+		}
+		if !more {
+			break
+		}
+		next, ok := r.line()
+		if !ok {
+			break
+		}
+		value = strings.Trim(stripComment(next.text), blanks)
+	}
+	r.defs[name] = strings.Join(parts, "\n")
+}
+
+// stripComment cuts the comment off a line that is not going to be lexed now.
+func stripComment(s string) string {
+	for _, p := range lex(nil, s, true) {
+		if p.kind == commentPiece {
+			return strings.TrimRight(s[:p.start], blanks)
+		}
+	}
+	return strings.TrimRight(s, blanks)
+}

@@ -1,0 +1,56 @@
+package conf
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+	"unicode/utf8"
+)
+
+func FuzzLoad(f *testing.F) {
+	for _, text := range corpus(f) {
+		f.Add(text, "a b\n")
+	}
+	f.Add("include i.conf\n~SEQ(i,3) a $i ${_RANDOM 1 2}\n$A=$A\n$A\n@x b\n", "include f.conf\n$M=\\\nx\\\ny\n$M\n")
+	f.Add("virtual_server fwmark 5 {\nreal_server 1.2.3.4 {\nTCP_CHECK {\n}\n}\n", "~LST({a,b},{1,2}) $a$b\n")
+	f.Fuzz(func(t *testing.T, text, included string) {
+		fsys := fstest.MapFS{"f.conf": {Data: []byte(text)}, "i.conf": {Data: []byte(included)}}
+		c, tree, all := Load(fsys, "f.conf", Options{ID: "x"})
+		if c == nil {
+			t.Fatal("no Config")
+		}
+		for _, file := range tree.Files {
+			if !strings.HasPrefix(text, file.text) && file.text != included {
+				t.Errorf("%s has text %q", file.Name, file.text)
+			}
+		}
+		for _, d := range all {
+			sane(t, d)
+		}
+		for _, v := range c.Instances {
+			if v.Name == "" || v.Interface == "" || v.VRID == 0 {
+				t.Errorf("instance %+v cannot run", v)
+			}
+		}
+		for _, s := range c.Health.Services {
+			if len(s.Reals) == 0 || s.Mark == 0 && !s.Addr.IsValid() {
+				t.Errorf("service %s cannot run", s)
+			}
+		}
+	})
+}
+
+// sane checks that a diagnostic says something, at a place that exists, and is safe to print.
+func sane(t *testing.T, d Diagnostic) {
+	if d.Text == "" || d.Code == "" {
+		t.Errorf("diagnostic %+v says nothing", d)
+	}
+	if d.Line > 0 && d.Col > utf8.RuneCountInString(d.Source)+1 {
+		t.Errorf("column %d of %q", d.Col, d.Source)
+	}
+	for _, r := range d.Long() {
+		if r < ' ' && r != '\n' || r == 0x7f || r == 0x9b {
+			t.Errorf("control character %q in %q", r, d.Long())
+		}
+	}
+}

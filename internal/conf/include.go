@@ -1,0 +1,218 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"sort"
+	"strings"
+)
+
+// includeCheck says which faults of an include are errors.
+type includeCheck uint8
+
+const (
+	checkRead     includeCheck = 1 << iota // a matched file cannot be read
+	checkMatch                             // nothing matches a name without wildcards
+	checkWildcard                          // nothing matches, wildcards or not
+	checkBrace                             // an alternative in braces matches nothing
+	checkAll      = checkRead | checkMatch | checkWildcard | checkBrace
+)
+
+var includes = map[string]includeCheck{"include": 0, "includer": checkRead, "includem": checkMatch,
+	"includew": checkMatch | checkWildcard, "includeb": checkBrace, "includea": checkAll}
+
+// start opens the main file.
+func (r *reader) start(name string) bool {
+	r.abs = strings.HasPrefix(name, "/")
+	p := inside(name)
+	text, err := fs.ReadFile(r.fsys, p)
+	if err != nil {
+		f := newFile(name, "")
+		r.tree.Files = append(r.tree.Files, f)
+		d := r.diags.add(Error, "unreadable-file", f, Token{}, fmt.Sprintf("cannot read %s: %s", name, reason(err)))
+		d.Hint = "give the name of a readable keepalived.conf"
+		return false
+	}
+	f := newFile(name, string(text))
+	f.path = p
+	r.read(f)
+	return true
+}
+
+// reason is the bare cause of a file error; the name stands before it.
+func reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "no such file"
+	case errors.Is(err, fs.ErrPermission):
+		return "permission denied"
+	}
+	return err.Error()
+}
+
+// inside turns a name into a path of the fs.FS, which has no leading slash.
+func inside(name string) string { return strings.TrimPrefix(path.Clean(name), "/") }
+
+// shown is the name of a path of the fs.FS as a person knows it.
+func (r *reader) shown(p string) string {
+	switch {
+	case r.abs && p == ".":
+		return "/"
+	case r.abs:
+		return "/" + p
+	}
+	return p
+}
+
+// include handles a line that is an include of some kind.
+func (r *reader) include(l line) bool {
+	word, rest, found := strings.Cut(strings.ReplaceAll(l.text, "\t", " "), " ")
+	check, known := includes[word]
+	if !known || !found {
+		return false
+	}
+	at := len(l.text) - len(strings.TrimLeft(rest, blanks))
+	pattern := stripComment(l.text[at:])
+	tok := Token{Line: l.n, Col: l.col(at), Raw: pattern}
+	var files []string
+	missing := 0
+	for _, alt := range braces(pattern) {
+		m := r.glob(l.file, alt)
+		if len(m) == 0 {
+			missing++
+		}
+		files = append(files, m...)
+	}
+	r.missing(l, tok, pattern, check, len(files), missing)
+	for i := len(files) - 1; i >= 0; i-- {
+		r.push(l, tok, files[i], check)
+	}
+	return true
+}
+
+// missing reports an include that matched nothing, or not in every alternative.
+func (r *reader) missing(l line, tok Token, pattern string, check includeCheck, found, missing int) {
+	if missing == 0 {
+		return
+	}
+	text, severe := "Config files missing '"+pattern+"'.", check&checkWildcard != 0
+	if check&checkMatch != 0 && !strings.ContainsAny(pattern, "*?[") {
+		severe = true
+	}
+	if found > 0 {
+		text, severe = `Some config files missing: "`+pattern+`".`, check&checkBrace != 0
+	}
+	severity := Warning
+	if severe {
+		severity = Error
+	}
+	d := r.diags.add(severity, "include-missing", l.file, tok, text)
+	d.Hint = "names are relative to the directory of the file that has the include"
+}
+
+// push opens an included file; it is read before the rest of the including one.
+func (r *reader) push(l line, tok Token, p string, check includeCheck) {
+	name := r.shown(p)
+	for f := l.file; f != nil; f = f.From {
+		if f.path == p {
+			r.diags.add(Warning, "include-cycle", l.file, tok, "file '"+name+"' includes itself - skipping")
+			return
+		}
+	}
+	if len(r.tree.Files) >= maxFiles {
+		r.diags.add(Warning, "include-many", l.file, tok, "too many included files - skipping '"+name+"'")
+		return
+	}
+	info, err := fs.Stat(r.fsys, p)
+	if err == nil && (!info.Mode().IsRegular() || info.Mode()&0o111 != 0) {
+		r.diags.add(Warning, "include-skipped", l.file, tok,
+			"Configuration file '"+name+"' is not a regular non-executable file - skipping")
+		return
+	}
+	text, err := fs.ReadFile(r.fsys, p)
+	if err != nil {
+		severity := Warning
+		if check&checkRead != 0 {
+			severity = Error
+		}
+		r.diags.add(severity, "include-unreadable", l.file, tok,
+			"Configuration file '"+name+"' open problem ("+reason(err)+") - skipping")
+		return
+	}
+	f := newFile(name, string(text))
+	f.From, f.FromLine, f.path = l.file, l.n, p
+	r.read(f)
+}
+
+// glob gives the sorted matches of a pattern without braces. As in glob(3), a wildcard does not match a leading dot.
+func (r *reader) glob(from *File, pattern string) []string {
+	p := inside(pattern)
+	if !strings.HasPrefix(pattern, "/") {
+		p = path.Join(path.Dir(from.path), pattern)
+	}
+	p = strings.TrimPrefix(strings.ReplaceAll(p, "[!", "[^"), "/")
+	if !strings.ContainsAny(p, `*?[\`) {
+		if _, err := fs.Stat(r.fsys, p); err != nil {
+			return nil
+		}
+		return []string{p}
+	}
+	all, err := fs.Glob(r.fsys, p)
+	if err != nil {
+		return nil
+	}
+	out := all[:0]
+	dot := strings.HasPrefix(path.Base(p), ".")
+	for _, m := range all {
+		if dot || !strings.HasPrefix(path.Base(m), ".") {
+			out = append(out, m)
+		}
+	}
+	sort.Strings(out)
+	return out
+}
+
+// maxPatterns bounds what braces may expand to.
+const maxPatterns = 1000
+
+// braces expands {a,b} in a pattern, leftmost first.
+func braces(s string) []string {
+	var out []string
+	for work := []string{s}; len(work) > 0 && len(out)+len(work) <= maxPatterns; {
+		s := work[len(work)-1]
+		work = work[:len(work)-1]
+		start := strings.IndexByte(s, '{')
+		end := braceEnd(s, start)
+		if start < 0 || end < 0 {
+			out = append(out, s)
+			continue
+		}
+		alts := fields(s[start+1 : end])
+		for i := len(alts) - 1; i >= 0; i-- {
+			work = append(work, s[:start]+alts[i]+s[end+1:])
+		}
+	}
+	return out
+}
+
+// braceEnd gives the place of the brace that closes the one at start, or -1.
+func braceEnd(s string, start int) int {
+	depth := 0
+	for i := max(start, 0); i < len(s); i++ {
+		switch s[i] {
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
+}

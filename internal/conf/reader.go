@@ -1,0 +1,207 @@
+package conf
+
+import (
+	"io/fs"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+)
+
+// Bounds on what a file may ask of us. A configuration that passes them is a mistake or an attack.
+const (
+	maxFiles    = 10000
+	maxRepeated = 200000 // lines made by ~SEQ and ~LST
+	maxRounds   = 200    // replacements within one line
+)
+
+// stmt is one statement as keepalived reads it: words up to a brace or the end of the line, or a brace.
+type stmt struct {
+	kind  Kind // Word, Open or Close
+	words []Token
+	raw   string // the words as written, for keywords that take a command
+	file  *File
+	extra bool // a closing brace that nothing opened
+	open  bool // a double quote was not closed; that word is missing from words
+}
+
+// arg gives word i, or an empty token placed at the end of the statement.
+func (s *stmt) arg(i int) Token {
+	if i < len(s.words) {
+		return s.words[i]
+	}
+	last := s.words[len(s.words)-1]
+	return Token{Line: last.Line, Col: last.Col + len(last.Raw)}
+}
+
+// text is the text of word i, or "".
+func (s *stmt) text(i int) string { return s.arg(i).Text }
+
+// line is a line on its way: the physical one, or what replacements made of it.
+type line struct {
+	text string
+	off  int     // where text starts in the physical line
+	cols []int32 // column of every byte, once something was replaced
+	file *File
+	n    int
+}
+
+func (l line) col(i int) int {
+	if l.cols == nil {
+		return column(l.file.Line(l.n), l.off+i)
+	}
+	if i < len(l.cols) {
+		return int(l.cols[i])
+	}
+	return 1
+}
+
+// cut drops the first i bytes.
+func (l line) cut(i int) line {
+	l.text = l.text[i:]
+	if l.cols == nil {
+		l.off += i
+	} else {
+		l.cols = l.cols[i:]
+	}
+	return l
+}
+
+// reader gives the statements of a file and of all that it includes, definitions and conditions replaced.
+type reader struct {
+	fsys    fs.FS
+	opts    Options
+	diags   *diagnostics
+	tree    *Tree
+	abs     bool     // the main file's name starts with a slash, so the names of included ones do
+	sources []source // the last one is read first
+	queue   []stmt
+	defs    map[string]string
+	random  *rand.Rand
+	made    int // lines made by repetition
+	pieces  []piece
+	depth   []opened
+	ended   bool
+}
+
+type opened struct {
+	file *File
+	tok  Token
+}
+
+// source is where lines come from: a file, a definition of several lines, a repetition. It gives false at its end.
+type source func() (line, bool)
+
+func newReader(fsys fs.FS, opts Options, d *diagnostics) *reader {
+	return &reader{fsys: fsys, opts: opts, diags: d, tree: &Tree{}, defs: map[string]string{},
+		random: rand.New(rand.NewPCG(opts.Seed, 0))}
+}
+
+// next gives the next statement, or false at the end of everything.
+func (r *reader) next() (stmt, bool) {
+	for len(r.queue) == 0 {
+		l, ok := r.line()
+		if !ok {
+			r.finish()
+			return stmt{}, false
+		}
+		r.process(l)
+	}
+	s := r.queue[0]
+	r.queue = r.queue[1:]
+	return s, true
+}
+
+// line gives the next line to look at.
+func (r *reader) line() (line, bool) {
+	for len(r.sources) > 0 {
+		top := len(r.sources) - 1
+		if l, ok := r.sources[top](); ok {
+			return l, true
+		}
+		r.sources = r.sources[:top]
+	}
+	return line{}, false
+}
+
+// read lets a file be read before everything else.
+func (r *reader) read(f *File) {
+	r.tree.Files = append(r.tree.Files, f)
+	n := 0
+	r.sources = append(r.sources, func() (line, bool) {
+		n++
+		return line{text: f.Line(n), file: f, n: n}, n <= f.Lines()
+	})
+}
+
+// finish says which braces are missing, once.
+func (r *reader) finish() {
+	if r.ended || len(r.depth) == 0 {
+		return
+	}
+	r.ended = true
+	last := r.depth[len(r.depth)-1]
+	d := r.diags.add(Warning, "missing-close", last.file, last.tok,
+		"There are "+strconv.Itoa(len(r.depth))+" missing '}'s or extra '{'s")
+	d.Bare = true
+	d.Expected = "a '}' for the block opened here"
+}
+
+// process brings a line to statements: conditions, definitions, repetition, replacement, include, in turn until nothing
+// changes.
+func (r *reader) process(l line) {
+	if unreadable(l.text) {
+		what := "a NUL byte"
+		if len(l.text) > maxLine {
+			what = "more than " + strconv.Itoa(maxLine) + " bytes"
+		}
+		r.diags.add(Warning, "unreadable-line", l.file, Token{Line: l.n, Col: 1}, "line has "+what+" in it - ignoring")
+		return
+	}
+	for range maxRounds {
+		l = l.cut(len(l.text) - len(strings.TrimLeft(l.text, blanks)))
+		l.text = strings.TrimRight(l.text, blanks)
+		if l.text == "" || l.text[0] == '#' || l.text[0] == '!' {
+			return
+		}
+		if l.text[0] == '@' {
+			var keep bool
+			if l, keep = r.condition(l); !keep {
+				return
+			}
+			continue
+		}
+		if isDefinition(l.text) {
+			r.define(l)
+			return
+		}
+		if l.text[0] == '~' {
+			if r.repeat(l) {
+				return
+			}
+		}
+		next, changed := r.replace(l)
+		if !changed {
+			r.emit(l)
+			return
+		}
+		l = next
+	}
+	r.diags.add(Warning, "endless-definition", l.file, Token{Line: l.n, Col: 1},
+		"definitions on this line refer to each other without end - ignoring the line")
+}
+
+// condition looks at @ID or @^ID in front of a line.
+func (r *reader) condition(l line) (line, bool) {
+	id, rest, found := strings.Cut(l.text[1:], " ")
+	if tab, r2, ok := strings.Cut(l.text[1:], "\t"); ok && len(tab) < len(id) {
+		id, rest, found = tab, r2, true
+	}
+	if !found {
+		return l, false
+	}
+	name, not := strings.CutPrefix(id, "^")
+	if (name == r.opts.ID) == not {
+		return l, false
+	}
+	return l.cut(len(l.text) - len(rest)), true
+}

@@ -1,0 +1,130 @@
+package conf
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Tree is every file that was read, the main one first, in the order of reading.
+type Tree struct {
+	Files []*File
+}
+
+// File is the text of one file. It is read as it stands: definitions, conditions and includes are not replaced.
+type File struct {
+	Name string // as given, or as the include found it
+	// From is the line of the include in the including file; nil and 0 for the main file.
+	From     *File
+	FromLine int
+
+	path   string // inside the fs.FS
+	text   string
+	starts []int // offset of every line
+	nodes  []*Node
+	end    string // what follows the last token
+	tail   []Comment
+	parsed bool
+}
+
+// Node is one statement: a keyword with its arguments, and its block if it has one. A stray brace is a node without
+// words.
+type Node struct {
+	Words []Token
+	Open  *Token // nil: no block
+	Body  []*Node
+	Close *Token // nil: no block, or the closing brace is missing
+
+	Doc  []Comment // comment lines above
+	Note []Comment // comments on the line of its last word or opening brace
+	Tail []Comment // comments between the last inner statement and the closing brace
+	End  []Comment // comments on the line of the closing brace
+}
+
+// newFile keeps the text and finds its lines.
+func newFile(name, text string) *File {
+	f := &File{Name: name, text: text, starts: []int{0}}
+	for i := 0; ; {
+		n := strings.IndexByte(text[i:], '\n')
+		if n < 0 {
+			return f
+		}
+		i += n + 1
+		f.starts = append(f.starts, i)
+	}
+}
+
+// Parse makes the lossless tree of one text. It cannot fail.
+func Parse(name, text string) *File { return newFile(name, text) }
+
+// Lines is the number of lines; a file that ends with a line end has an empty last one.
+func (f *File) Lines() int { return len(f.starts) }
+
+// Line gives line n (from 1) without its end, or "".
+func (f *File) Line(n int) string {
+	return strings.TrimSuffix(strings.TrimSuffix(f.rawLine(n), "\n"), "\r")
+}
+
+// rawLine gives line n with its end.
+func (f *File) rawLine(n int) string {
+	if n < 1 || n > len(f.starts) {
+		return ""
+	}
+	if n == len(f.starts) {
+		return f.text[f.starts[n-1]:]
+	}
+	return f.text[f.starts[n-1]:f.starts[n]]
+}
+
+// Nodes gives the statements at the outer level. They are made at the first call.
+func (f *File) Nodes() []*Node {
+	if !f.parsed {
+		f.parsed = true
+		b := builder{file: f}
+		b.run()
+	}
+	return f.nodes
+}
+
+// Tail gives the comments after the last statement.
+func (f *File) Tail() []Comment { f.Nodes(); return f.tail }
+
+// String prints the tree: the text of the file, byte for byte.
+func (f *File) String() string {
+	var b strings.Builder
+	for _, n := range f.Nodes() {
+		n.print(&b)
+	}
+	b.WriteString(f.end)
+	return b.String()
+}
+
+func (n *Node) print(b *strings.Builder) {
+	for i := range n.Words {
+		n.Words[i].print(b)
+	}
+	if n.Open != nil {
+		n.Open.print(b)
+	}
+	for _, in := range n.Body {
+		in.print(b)
+	}
+	if n.Close != nil {
+		n.Close.print(b)
+	}
+}
+
+func (t *Token) print(b *strings.Builder) {
+	b.WriteString(t.Before)
+	b.WriteString(t.Raw)
+}
+
+// Keyword is the first word, or "".
+func (n *Node) Keyword() string {
+	if len(n.Words) == 0 {
+		return ""
+	}
+	return n.Words[0].Text
+}
+
+// column is the place of byte offset i of s in characters, from 1.
+func column(s string, i int) int { return utf8.RuneCountInString(s[:min(i, len(s))]) + 1 }
