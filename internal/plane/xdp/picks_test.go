@@ -1,0 +1,356 @@
+package xdp
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"vipd/internal/lb"
+	"vipd/internal/plane"
+	"vipd/internal/plane/planetest"
+)
+
+func TestPlane(t *testing.T) {
+	p := opened(t, small)
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, *Plane)
+	}{
+		{"wrr begins as IPVS does when servers are added one by one", wrrBegins},
+		{"wrr begins the same when they are added in one step", wrrBeginsAtOnce},
+		{"rr goes on behind the last pick when servers come and go", rrGoesOn},
+		{"another scheduler begins anew", anotherScheduler},
+		{"sh keeps a client and follows the weights", sourceHash},
+		{"an index is not used again before the last connection is gone", indexKept},
+		{"a removed service drops its connections while there are others", removedDrops},
+		{"an expired connection is not listed", expired},
+		{"a template is listed with the masked client and its state", template},
+		{"a dead template shows a port that matches nothing", deadTemplate},
+		{"rates follow the counts", rates},
+		{"what is full says so and stays usable", full},
+		{"what cannot be forwarded is named", unsupportedNamed},
+		{"next hops are asked for, told and forgotten", nextHops},
+		{"every packet has a reason", everyReason},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, emptied(t, p)) })
+	}
+}
+
+// picks makes n connections from one port on and says which hosts they went to.
+func picks(t *testing.T, p *Plane, s lb.Service, from, n int) string {
+	t.Helper()
+	var list []string
+	for i := range n {
+		verdict, to := runner{p}.pass(t, s.ServiceKey, port(uint16(from+i)), "S")
+		if verdict != xdpTX || to == routerMAC { // the answer that there is no server
+			list = append(list, "none")
+			continue
+		}
+		list = append(list, fmt.Sprint(to[5]))
+	}
+	return strings.Join(list, ",")
+}
+
+func wantPicks(t *testing.T, p *Plane, s lb.Service, from int, want string) {
+	t.Helper()
+	if got := picks(t, p, s, from, 1+strings.Count(want, ",")); got != want {
+		t.Errorf("picks %s, want %s", got, want)
+	}
+}
+
+const ipvsPicks = "13,12,11,11,12,11,13,12,11,11,12,11" // weights 3, 2, 1 added in this order
+
+func wrrBegins(t *testing.T, p *Plane) {
+	for _, op := range add(planetest.Web, planetest.Server(11, 3), planetest.Server(12, 2), planetest.Server(13, 1)) {
+		do(t, p, op)
+	}
+	wantPicks(t, p, planetest.Web, 40000, ipvsPicks)
+}
+
+func wrrBeginsAtOnce(t *testing.T, p *Plane) {
+	do(t, p, add(planetest.Web, planetest.Server(11, 3), planetest.Server(12, 2), planetest.Server(13, 1))...)
+	wantPicks(t, p, planetest.Web, 40000, ipvsPicks)
+}
+
+func with(s lb.Service, scheduler string) lb.Service {
+	s.Scheduler = scheduler
+	return s
+}
+
+func rrGoesOn(t *testing.T, p *Plane) {
+	web := with(planetest.Web, "rr")
+	do(t, p, add(web, planetest.Server(11, 1), planetest.Server(12, 1), planetest.Server(13, 1))...)
+	wantPicks(t, p, web, 40000, "13,12")
+	do(t, p, plane.Op{Verb: plane.AddReal, Service: web, Real: planetest.Server(14, 1)})
+	wantPicks(t, p, web, 40010, "11,14,13,12")
+	do(t, p, plane.Op{Verb: plane.DelReal, Service: web, Real: planetest.Server(12, 1)})
+	wantPicks(t, p, web, 40020, "11,14") // 12 was the last pick: on behind the one before it
+	do(t, p, plane.Op{Verb: plane.EditReal, Service: web, Real: planetest.Server(13, 0)})
+	wantPicks(t, p, web, 40030, "11,14")
+	do(t, p, plane.Op{Verb: plane.EditService, Service: web})
+	wantPicks(t, p, web, 40040, "11,14,11")
+	do(t, p, plane.Op{Verb: plane.DelReal, Service: web, Real: planetest.Server(11, 1)},
+		plane.Op{Verb: plane.DelReal, Service: web, Real: planetest.Server(14, 1)})
+	wantPicks(t, p, web, 40050, "none")
+}
+
+func anotherScheduler(t *testing.T, p *Plane) {
+	web := with(planetest.Web, "rr")
+	do(t, p, add(web, planetest.Server(11, 1), planetest.Server(12, 3))...)
+	wantPicks(t, p, web, 40000, "12")
+	do(t, p, plane.Op{Verb: plane.EditService, Service: planetest.Web})
+	wantPicks(t, p, web, 40010, "12,12,12,11,12,12,12,11")
+	do(t, p, plane.Op{Verb: plane.EditService, Service: web})
+	wantPicks(t, p, web, 40020, "12,11,12,11")
+}
+
+func sourceHash(t *testing.T, p *Plane) {
+	web := with(planetest.Web, "sh")
+	do(t, p, add(web, planetest.Server(11, 1), planetest.Server(12, 1))...)
+	first := picks(t, p, web, 40000, 1)
+	wantPicks(t, p, web, 40001, first+","+first+","+first)
+	var host byte = 11
+	if first == "12" {
+		host = 12
+	}
+	do(t, p, plane.Op{Verb: plane.EditReal, Service: web, Real: planetest.Server(host, 0)})
+	wantPicks(t, p, web, 40010, "none")
+	web.Flags = lb.SchedFlag1 // fallback
+	do(t, p, plane.Op{Verb: plane.EditService, Service: web})
+	wantPicks(t, p, web, 40020, map[string]string{"11": "12", "12": "11"}[first])
+}
+
+func indexKept(t *testing.T, p *Plane) {
+	do(t, p, add(planetest.Web, planetest.Server(11, 1))...)
+	runner{p}.Connect(t, planetest.Web, port(40000))
+	kept := p.services[planetest.Web.ServiceKey].reals[0].index
+	do(t, p, plane.Op{Verb: plane.DelService, Service: planetest.Web})
+	now := time.Now()
+	p.flipped = now.Add(-time.Hour)
+	if err := p.Sample(now); err != nil {
+		t.Fatal(err)
+	}
+	do(t, p, add(planetest.DNS, planetest.Server(11, 1), planetest.Server(12, 1), planetest.Server(13, 1))...)
+	for _, r := range p.services[planetest.DNS.ServiceKey].reals {
+		if r.index == kept {
+			t.Fatalf("index %d has a second owner", kept)
+		}
+	}
+	if err := p.Travel(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := p.Sweep(); n > 1 || err != nil { // the timer may have been there first
+		t.Fatalf("swept %d, error %v", n, err)
+	}
+	p.flipped = now.Add(-time.Hour)
+	if err := p.Sample(now.Add(2 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if p.realSlots.used[kept] || len(p.services) != 1 {
+		t.Errorf("index %d is still in use, services %v", kept, p.services)
+	}
+}
+
+func removedDrops(t *testing.T, p *Plane) {
+	do(t, p, add(planetest.Web, planetest.Server(11, 1))...)
+	do(t, p, add(planetest.DNS, planetest.Server(11, 1))...)
+	runner{p}.Connect(t, planetest.Web, port(40000))
+	do(t, p, plane.Op{Verb: plane.DelService, Service: planetest.Web})
+	if verdict, _ := (runner{p}).pass(t, planetest.Web.ServiceKey, port(40000), "A"); verdict != 1 {
+		t.Errorf("verdict %d, want XDP_DROP", verdict)
+	}
+	do(t, p, plane.Op{Verb: plane.DelService, Service: planetest.DNS})
+	if verdict, _ := (runner{p}).pass(t, planetest.Web.ServiceKey, port(40000), "A"); verdict != xdpPass {
+		t.Errorf("verdict %d after the last service, want XDP_PASS", verdict)
+	}
+}
+
+func expired(t *testing.T, p *Plane) {
+	do(t, p, add(planetest.DNS, planetest.Server(11, 1))...)
+	if err := p.SetTimeouts(lb.Timeouts{UDP: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	runner{p}.Connect(t, planetest.DNS, port(40000))
+	if err := p.Travel(6 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if list := conns(t, p); len(list) != 1 || list[0].Expires > 4*time.Second+200*time.Millisecond || list[0].Expires < 3*time.Second {
+		t.Errorf("connections %+v", list)
+	}
+	if err := p.Travel(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if list := conns(t, p); len(list) != 0 {
+		t.Errorf("connections %+v", list)
+	}
+}
+
+func sticky() lb.Service {
+	s := planetest.Web
+	s.Persistence, s.MaskBits = 50*time.Second, 24
+	return s
+}
+
+func templateOf(t *testing.T, p *Plane) (found lb.Conn) {
+	t.Helper()
+	for _, c := range conns(t, p) {
+		if c.Template {
+			found = c
+		}
+	}
+	return found
+}
+
+func template(t *testing.T, p *Plane) {
+	do(t, p, add(sticky(), planetest.Server(11, 1))...)
+	picks(t, p, sticky(), 40000, 1)
+	c := templateOf(t, p)
+	if c.Client.String() != "10.0.4.0:0" || c.Virtual.String() != "10.0.8.9:80" || c.Real.String() != "10.0.8.11:80" || c.StateName() != "NONE" ||
+		c.Expires < 48*time.Second || c.Expires > 51*time.Second {
+		t.Errorf("template %+v", c)
+	}
+	runner{p}.send(t, sticky().ServiceKey, port(40000), "A")
+	if c := templateOf(t, p); c.StateName() != "ASSURED" {
+		t.Errorf("template %+v", c)
+	}
+	pools, _ := p.Read()
+	if r := pools[0].Reals[0]; r.Persist != 1 || r.Active != 1 {
+		t.Errorf("real server %+v", r)
+	}
+}
+
+func deadTemplate(t *testing.T, p *Plane) {
+	do(t, p, add(sticky(), planetest.Server(11, 1))...)
+	picks(t, p, sticky(), 40000, 1)
+	do(t, p, plane.Op{Verb: plane.DelReal, Service: sticky(), Real: planetest.Server(11, 1)},
+		plane.Op{Verb: plane.AddReal, Service: sticky(), Real: planetest.Server(12, 1)})
+	wantPicks(t, p, sticky(), 40001, "12")
+	dead := 0
+	for _, c := range conns(t, p) {
+		if c.Template && c.Virtual.Port() == 65535 {
+			dead++
+			if c.Real.String() != "10.0.8.11:65535" {
+				t.Errorf("dead template %+v", c)
+			}
+		}
+	}
+	if dead != 1 {
+		t.Errorf("%d dead templates, want 1: %+v", dead, conns(t, p))
+	}
+}
+
+func rates(t *testing.T, p *Plane) {
+	do(t, p, add(planetest.Web, planetest.Server(11, 1))...)
+	now := time.Unix(1e6, 0)
+	p.sampled = time.Time{}
+	if err := p.Sample(now); err != nil {
+		t.Fatal(err)
+	}
+	picks(t, p, planetest.Web, 40000, 40)
+	if err := p.Sample(now.Add(2 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	pools, _ := p.Read()
+	s, r := pools[0], pools[0].Reals[0]
+	if s.Rate.Conns != 5 || r.Rate.InPkts != 5 || s.Total.Conns != 40 || r.Total.InBytes != 40*40 { // a quarter of 20/s
+		t.Errorf("service %+v %+v, real server %+v %+v", s.Total, s.Rate, r.Total, r.Rate)
+	}
+}
+
+func full(t *testing.T, p *Plane) {
+	var reals []lb.Real
+	for i := range 33 {
+		reals = append(reals, planetest.Server(byte(i+1), 1))
+	}
+	err := p.Apply(add(planetest.Web, reals...))
+	if err == nil || !strings.HasSuffix(err.Error(), "table full") {
+		t.Errorf("error %v", err)
+	}
+	planetest.Want(t, p, []lb.Pool{{Service: planetest.Web, Reals: reals[:32]}})
+	// All are replaced at once; the old ones are free when packets no longer see them.
+	do(t, p, plane.Op{Verb: plane.DelService, Service: planetest.Web})
+	do(t, p, add(planetest.DNS, reals[1:]...)...)
+	planetest.Want(t, p, []lb.Pool{{Service: planetest.DNS, Reals: reals[1:]}})
+}
+
+func unsupportedNamed(t *testing.T, p *Plane) {
+	service := func(change func(*lb.Service)) plane.Op {
+		s := planetest.Web
+		change(&s)
+		return plane.Op{Verb: plane.AddService, Service: s}
+	}
+	do(t, p, add(planetest.DNS)...)
+	masq := planetest.Server(11, 1)
+	masq.Forward = lb.Masq
+	limited := planetest.Server(11, 1)
+	limited.Upper = 5
+	for text, op := range map[string]plane.Op{
+		"add service [10.0.8.9]:tcp:80: scheduler wlc (rr, wrr and sh are): not supported by this data plane": service(func(s *lb.Service) { s.Scheduler = "" }),
+		"add service FWM 7: a firewall-mark service (address, protocol and port are): not supported by this data plane": service(func(s *lb.Service) {
+			s.ServiceKey = lb.ServiceKey{Mark: 7}
+		}),
+		"one-packet scheduling: ":                              service(func(s *lb.Service) { s.OnePacket = true }),
+		"persistence engine sip: ":                             service(func(s *lb.Service) { s.Engine = "sip" }),
+		"protocol SCTP (TCP and UDP are): ":                    service(func(s *lb.Service) { s.Protocol = lb.SCTP }),
+		"forwarding method Masq (Route, direct routing, is): ": {Verb: plane.AddReal, Service: planetest.DNS, Real: masq},
+		"connection thresholds: ":                              {Verb: plane.AddReal, Service: planetest.DNS, Real: limited},
+	} {
+		if err := p.Apply([]plane.Op{op}); err == nil || !strings.Contains(err.Error(), text) || !strings.HasSuffix(err.Error(), plane.ErrUnsupported.Error()) {
+			t.Errorf("error %v, want %q", err, text)
+		}
+	}
+}
+
+func nextHops(t *testing.T, p *Plane) {
+	do(t, p, add(planetest.Web, planetest.Server(12, 1), planetest.Server(11, 1))...)
+	do(t, p, add(planetest.DNS, planetest.Server(11, 1))...)
+	if got := fmt.Sprint(p.Hops()); got != "[10.0.8.11 10.0.8.12]" {
+		t.Errorf("hops %s", got)
+	}
+	addr := planetest.Server(11, 1).Addr.Addr()
+	if _, ok := p.Hop(addr); ok {
+		t.Error("a new address has a next hop")
+	}
+	hop := Hop{Ifindex: 1, Src: ourMAC, Dst: realMAC}
+	if err := p.SetHop(addr, hop); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := p.Hop(addr); !ok || got != hop {
+		t.Errorf("hop %+v", got)
+	}
+	if err := p.ClearHop(addr); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := p.Hop(addr); ok {
+		t.Error("the next hop is still there")
+	}
+	if err := p.SetHop(planetest.Server(99, 1).Addr.Addr(), hop); err == nil || !strings.Contains(err.Error(), "10.0.8.99") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func everyReason(t *testing.T, p *Plane) {
+	count := func() (total uint64, by map[string]Reason) {
+		list, err := p.Reasons()
+		if err != nil {
+			t.Fatal(err)
+		}
+		by = map[string]Reason{}
+		for _, r := range list {
+			total += r.Packets
+			by[r.Name] = r
+		}
+		return total, by
+	}
+	do(t, p, add(planetest.Web, planetest.Server(11, 1))...)
+	before, old := count()
+	runner{p}.Connect(t, planetest.Web, port(40000))
+	after, by := count()
+	if after-before != 2 || by["forward_new"].Packets-old["forward_new"].Packets != 1 || by["forward_hit"].Packets-old["forward_hit"].Packets != 1 {
+		t.Errorf("counted %v, before %v", by, old)
+	}
+	if by["forward_hit"].Verdict != "forward" || by["drop_ttl"].Verdict != "drop" || by["reply_no_server"].Verdict != "reply" || by["pass_icmp"].Verdict != "pass" {
+		t.Errorf("verdicts %v", by)
+	}
+}
