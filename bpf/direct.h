@@ -36,7 +36,7 @@ static __always_inline void direct(struct xdp_md *ctx, struct packet *p, __u32 *
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ipv4 *ip = data + sizeof(struct eth);
-	struct real *r = bpf_map_lookup_elem(&reals, &p->real);
+	struct real *r = real_at(p->real);
 	struct hop *hop;
 	__u32 index;
 

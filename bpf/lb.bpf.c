@@ -24,7 +24,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, REASONS);
-	__type(key, enum reason);
+	__type(key, __u32);
 	__type(value, __u64);
 } reasons SEC(".maps");
 
@@ -36,6 +36,7 @@ struct {
 	enum scheduler scheduler;
 	enum service_flag service_flag;
 	enum real_flag real_flag;
+	enum reason reason;
 	struct order order;
 	struct instant instant;
 	struct meta meta;
@@ -56,7 +57,7 @@ static __always_inline enum step hit(struct packet *p)
 	/* A line that changed hands while it was read is looked for again under its region's lock. */
 	if ((READ_ONCE(c->life) ^ life) & LIFE_GENERATION)
 		return NEXT;
-	r = bpf_map_lookup_elem(&reals, &p->real);
+	r = real_at(p->real);
 	if (!r || r->flags & REAL_GONE) {
 		if (p->event == EVENT_SYN)
 			return NEXT;
@@ -114,7 +115,8 @@ static __always_inline int forwards(enum reason why)
 /* The one exit: every packet is counted under one reason, and the reason is the verdict. */
 static __always_inline int settle(struct xdp_md *ctx, enum reason why, __u32 ifindex)
 {
-	__u64 *n = bpf_map_lookup_elem(&reasons, &why);
+	__u32 index = why;
+	__u64 *n = bpf_map_lookup_elem(&reasons, &index);
 
 	if (n)
 		++*n;

@@ -97,7 +97,7 @@ static __always_inline void conn_take(struct conn *c, struct region_head *head, 
 
 static __always_inline int real_gone(__u32 real)
 {
-	struct real *r = bpf_map_lookup_elem(&reals, &real);
+	struct real *r = real_at(real);
 
 	return !r || r->flags & REAL_GONE;
 }
@@ -159,7 +159,7 @@ __noinline enum reason template_hold(struct packet *p)
 
 	if (!p)
 		return DROP_BUSY;
-	s = bpf_map_lookup_elem(&services, &p->service);
+	s = service_at(p->service);
 	if (!s)
 		return REPLY_NO_SERVER;
 	ends = p->ends & (0xffffffff00000000ull | s->netmask);
@@ -252,7 +252,7 @@ __noinline enum reason conn_open(struct packet *p)
 /* The source hash needs no table to send a client to its server: what finds no room in it goes all the same. */
 static __always_inline enum reason forward_stateless(struct packet *p)
 {
-	struct service *s = bpf_map_lookup_elem(&services, &p->service);
+	struct service *s = service_at(p->service);
 	enum reason why;
 
 	if (!s || s->scheduler != SCHED_SH)
@@ -283,7 +283,7 @@ __noinline enum reason admit(struct packet *p)
 		return PASS_MALFORMED;
 	if (!p->opening)
 		return p->crowded ? forward_stateless(p) : PASS_NO_CONNECTION;
-	s = bpf_map_lookup_elem(&services, &p->service);
+	s = service_at(p->service);
 	if (!s)
 		return PASS_NOT_SERVICE;
 	p->parent = 0;

@@ -94,8 +94,9 @@ static __always_inline enum step parse_network(struct xdp_md *ctx, struct packet
 	f = bpf_map_lookup_elem(&service_filter, &zero);
 	if (!f)
 		return leave(p, PASS_NOT_SERVICE);
-	n = (ip->dst ^ ip->dst >> 16) & 0xffff;
-	if (!(f->bits[n >> 6] >> (n & 63) & 1))
+	n = ip->dst ^ ip->dst >> 16;
+	forget_bounds(n); /* 6.1 does not track a 32-bit exclusive or */
+	if (!(f->bits[n >> 6 & (FILTER_WORDS - 1)] >> (n & 63) & 1))
 		return leave(p, PASS_NOT_SERVICE);
 	if (ip->proto == PROTO_ICMP)
 		return leave(p, PASS_ICMP);

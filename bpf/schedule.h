@@ -39,7 +39,7 @@ static __always_inline __s32 fit_weight(struct member *m)
 
 	if (!m || m->weight <= 0)
 		return 0;
-	r = bpf_map_lookup_elem(&reals, &m->real);
+	r = real_at(m->real);
 	return r && !(r->flags & REAL_OVERLOADED) ? m->weight : 0;
 }
 
@@ -154,7 +154,7 @@ static __always_inline __u32 sh_slot(__u32 value, __u32 turn)
 static __always_inline __u32 sh_fit(struct sh_table *t, __u32 slot)
 {
 	__u32 real = t->real[slot & (SH_SLOTS - 1)];
-	struct real *r = bpf_map_lookup_elem(&reals, &real);
+	struct real *r = real_at(real);
 
 	if (!r || r->weight <= 0 || r->flags & (REAL_OVERLOADED | REAL_GONE))
 		return NO_REAL;
@@ -215,7 +215,7 @@ __noinline enum reason schedule(struct packet *p)
 
 	if (!p)
 		return REPLY_NO_SERVER;
-	s = bpf_map_lookup_elem(&services, &p->service);
+	s = service_at(p->service);
 	if (!s)
 		return REPLY_NO_SERVER;
 	index = s->pool;

@@ -48,6 +48,17 @@ struct {
 	__type(value, struct counters);
 } real_counters SEC(".maps");
 
+/* Keys are copied to the stack: before 6.2 a map helper takes no key out of a global function's argument. */
+static __always_inline struct service *service_at(__u32 index)
+{
+	return bpf_map_lookup_elem(&services, &index);
+}
+
+static __always_inline struct real *real_at(__u32 index)
+{
+	return bpf_map_lookup_elem(&reals, &index);
+}
+
 /* Exact protocol, address and port. */
 static __always_inline enum step service_find(struct packet *p)
 {

@@ -30,6 +30,9 @@ typedef __u32 __be32;
 /* Keeps stores on either side in order. x86 keeps them itself; the compiler must be told. */
 #define publish_barrier() __asm__ volatile("" ::: "memory")
 
+/* The compiler forgets what it knows of x: for a mask that the verifier needs to see and clang would prove away. */
+#define forget_bounds(x) __asm__ volatile("" : "+r"(x))
+
 #define be16(x) ((__be16)__builtin_bswap16(x))
 #define be32(x) ((__be32)__builtin_bswap32(x))
 
