@@ -182,6 +182,10 @@ func TestEveryStateOfAConnectionSurvivesItsLine(t *testing.T) {
 		if err != nil || got != c {
 			t.Errorf("%+v came back as %+v, %v", c, got, err)
 		}
+		spaced, err := parseConn(append([]byte(" "), line...)) // as any JSON
+		if err != nil || spaced != c {
+			t.Errorf("%+v came back as %+v, %v, from encoding/json", c, spaced, err)
+		}
 		var j connJSON
 		if err := json.Unmarshal(line, &j); err != nil {
 			t.Fatal(err)
