@@ -36,6 +36,7 @@ func (r *Router) receive(now time.Time, advert Advert, err error) {
 	case Master:
 		r.masterReceives(now, &advert)
 	}
+	r.compareVIPs(&advert) // last: a change of state or master lets it be said again, not twice
 }
 
 func (r *Router) refused(err error) {
@@ -62,6 +63,7 @@ func (r *Router) backupReceives(now time.Time, a *Advert) {
 		r.detail("Backup received priority 0 advertisement")
 		if r.rules.leaving {
 			r.masterDown = now.Add(r.rules.skew(r.priority))
+			r.downWhy = a.Source.String() + " left with priority 0"
 		}
 		return
 	}
@@ -75,9 +77,10 @@ func (r *Router) backupReceives(now time.Time, a *Advert) {
 	if weaker && !r.cfg.NoPreempt && !r.delaying(now) {
 		// "else Discard the ADVERTISEMENT"; the timer goes on, so that we take over after what is left of it.
 		r.say("received lower priority (%d) advert from %s - discarding", a.Priority, a.Source)
+		r.downWhy = fmt.Sprintf("preempting %s with lower priority %d, ours %d", a.Source, a.Priority, r.priority)
 		return
 	}
-	r.masterDown = now.Add(r.downTime())
+	r.waitForMaster(now)
 }
 
 // preemptDelay starts the delay at the first weaker advert and forgets it at any other.
@@ -199,7 +202,6 @@ func (r *Router) check(a *Advert) error {
 	case a.Dest != GroupIPv4:
 		return refuse(ReasonDestination, "Expected multicast packet but received unicast packet")
 	}
-	r.compareVIPs(a)
 	return nil
 }
 

@@ -27,7 +27,8 @@ type Router struct {
 	masterPrio uint8
 
 	// Deadlines; zero: not running.
-	masterDown time.Time // BACKUP
+	masterDown time.Time // BACKUP …
+	downWhy    string    // … and why we then take over
 	advertAt   time.Time // MASTER
 	blockAt    time.Time // MASTER: the next delayed block of announcements …
 	blockLen   int       // … and its rounds
@@ -161,8 +162,14 @@ func (r *Router) become(now time.Time, to State, why string) {
 
 // toBackup starts the down time from the beginning.
 func (r *Router) toBackup(now time.Time, why string) {
-	r.masterDown = now.Add(r.downTime())
+	r.waitForMaster(now)
 	r.become(now, Backup, why)
+}
+
+// waitForMaster starts the Master_Down_Timer.
+func (r *Router) waitForMaster(now time.Time) {
+	r.masterDown = now.Add(r.downTime())
+	r.downWhy = "no advert for " + r.downTime().Round(time.Millisecond).String()
 }
 
 // downTime is RFC 3768 §6.1's Master_Down_Interval: "(3 * Advertisement_Interval) + Skew_time".

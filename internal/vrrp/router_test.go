@@ -3,6 +3,7 @@ package vrrp
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -119,6 +120,58 @@ func TestEffectsOfATakeoverComeInOrder(t *testing.T) {
 	want := []string{"send", "add", "announce", "change"}
 	if !slices.Equal(kinds, want) {
 		t.Fatalf("%v, want %v", kinds, want)
+	}
+}
+
+// The lines are those of keepalived 2.2.7 for the same addresses and two rounds: the rounds are the outer loop, the
+// first one names the instance.
+func TestAnnouncementsAreSaidLineByLine(t *testing.T) {
+	r := started(func(c *Config) {
+		c.Name, c.GarpMasterRepeat = "v2evip", 2
+		c.VIPs = []Address{{Prefix: netip.MustParsePrefix("10.9.0.32/24")}, {Prefix: netip.MustParsePrefix("10.9.1.32/32"), Dev: "eth1"}}
+		c.Excluded = []Address{{Prefix: netip.MustParsePrefix("fd00:9::32/64")}}
+	})
+	r.Tick(r.Next())
+	want := []string{
+		"(v2evip) Sending/queueing gratuitous ARPs on eth0 for 10.9.0.32",
+		"Sending gratuitous ARP on eth0 for 10.9.0.32",
+		"(v2evip) Sending/queueing gratuitous ARPs on eth1 for 10.9.1.32",
+		"Sending gratuitous ARP on eth1 for 10.9.1.32",
+		"(v2evip) Sending/queueing Unsolicited Neighbour Adverts on eth0 for fd00:9::32",
+		"Sending unsolicited Neighbour Advert on eth0 for fd00:9::32",
+		"Sending gratuitous ARP on eth0 for 10.9.0.32",
+		"Sending gratuitous ARP on eth1 for 10.9.1.32",
+		"Sending unsolicited Neighbour Advert on eth0 for fd00:9::32",
+	}
+	lines := said(r.Take(), false)
+	if got := lines[len(lines)-len(want):]; !slices.Equal(got, want) {
+		t.Errorf("said\n%s", strings.Join(got, "\n"))
+	}
+}
+
+func TestATransitionTellsWhy(t *testing.T) {
+	second := at(time.Second)
+	for _, c := range []struct {
+		name string
+		do   func(r *Router)
+		want string
+	}{
+		{"nobody was heard", func(*Router) {}, "no advert for 3.609s"},
+		{"the master left", func(r *Router) { r.Receive(second, from("10.0.8.3", 0)) }, "10.0.8.3 left with priority 0"},
+		{"the master is weaker", func(r *Router) { r.Receive(second, from("10.0.8.3", 50)) }, "preempting 10.0.8.3 with lower priority 50, ours 100"},
+		{"the master fell silent", func(r *Router) {
+			r.Receive(second, from("10.0.8.3", 50))
+			r.Receive(second, from("10.0.8.3", 150))
+		}, "no advert for 3.609s"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := started()
+			c.do(r)
+			r.Tick(r.Next())
+			if s := r.Status(); s.State != Master || s.Why != c.want || s.Since.Before(at(time.Second)) {
+				t.Errorf("%s because %q", s.State, s.Why)
+			}
+		})
 	}
 }
 

@@ -224,6 +224,10 @@ func (w *world) drain(h *host) {
 			}
 			w.note("%s: %s → %s: %s", h.name, e.From, e.To, e.Why)
 		case Say:
+			// The lines per announcement and round have a test of their own.
+			if strings.HasPrefix(e.Text, "Sending ") {
+				continue
+			}
 			if w.all || w.trace != nil && !e.Detail {
 				w.note("%s says %s", h.name, e.Text)
 			}
