@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"context"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"vipd/internal/daemon"
+)
+
+// defaultConfig is where keepalived's users have their file.
+const defaultConfig = "/etc/keepalived/keepalived.conf"
+
+func newRunCommand(env Env) *cobra.Command {
+	var opts daemon.Options
+	cmd := &cobra.Command{
+		Use:   "run -f FILE",
+		Short: "Run the director in the foreground",
+		Long: `Run the director in the foreground, configured by a keepalived.conf.
+
+SIGTERM or SIGINT stops it: a priority-0 advert is sent, virtual IPs and services are removed, the XDP program is
+detached. After SIGKILL everything stays and goes on forwarding; the next start of the same instance adopts it.
+
+Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 configuration; 3 already running;
+4 missing permission; 6 no configuration file.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+			defer stop()
+			opts.Log = env.Stderr
+			return daemon.Run(ctx, opts)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&opts.Config, "file", "f", defaultConfig, "configuration file")
+	f.StringVar(&opts.Instance, "instance", "default", "name of this daemon: its socket /run/vipd/NAME.sock and its pins /sys/fs/bpf/vipd/NAME/")
+	f.StringVar(&opts.LogFormat, "log-format", "text", "log lines as text or json")
+	f.BoolVar(&opts.Strict, "strict", false, "treat every warning in the file as an error")
+	f.StringSliceVar(&opts.Interfaces, "interface", nil, "attach the packet path to this interface (repeatable; default: those of the instances and addresses in the file)")
+	f.StringVar(&opts.HTTP, "http", "", "also serve /status and /metrics, read-only, on this ADDRESS:PORT")
+	f.Uint32Var(&opts.Connections, "connections", 0, "connections that the table is made for (default 1,000,000)")
+	return cmd
+}

@@ -1,0 +1,285 @@
+// Package daemon is where the subsystems meet: configuration becomes machines, machines get their loops, their effects
+// reach this host and the packet path. Its files are named after the meetings: ha.go (VRRP ↔ addresses and ARP),
+// pool.go (check verdicts ↔ plane), events.go (one event, one log line), status.go (snapshots for control).
+//
+// It decides nothing about the protocols and knows nothing of the command line. Invariant: what a start has set up is
+// taken back if the start fails half-way, unless a predecessor left it: that goes on forwarding.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"vipd/internal/conf"
+	"vipd/internal/control"
+	"vipd/internal/host"
+	"vipd/internal/probe"
+	"vipd/internal/vrrp"
+)
+
+// Options are what the command line says.
+type Options struct {
+	Config      string    // path of the file
+	Instance    string    // name of this daemon
+	LogFormat   string    // text or json. If empty, text.
+	Log         io.Writer // where events go
+	Strict      bool      // a warning about the file is an error
+	Interfaces  []string  // that the packet path is attached to. If empty, those of the file.
+	HTTP        string    // ADDRESS:PORT for /status and /metrics. If empty, none.
+	Connections uint32    // that the table is made for. If zero, 1,000,000.
+}
+
+// daemon is one running instance.
+type daemon struct {
+	opts    Options
+	events  events
+	cfg     *conf.Config
+	started time.Time
+	host    Host
+	ha      *ha
+	pool    *pool // nil if the file has no virtual server
+	links   []attached
+	undo    []func() // what a failed start or the stop takes back, last first
+	wg      sync.WaitGroup
+}
+
+type attached struct{ name, mode string }
+
+// Run runs an instance until ctx ends, then stops it in order. A start that fails returns a *Failure.
+func Run(ctx context.Context, opts Options) error {
+	ev, err := newEvents(opts.Log, opts.LogFormat)
+	if err != nil {
+		return err
+	}
+	d := &daemon{opts: opts, events: ev, started: time.Now()}
+	if err := d.load(); err != nil {
+		return err
+	}
+	if err := d.start(ctx); err != nil {
+		d.takeBack()
+		return err
+	}
+	d.serve(ctx)
+	d.stop()
+	return nil
+}
+
+// start brings everything up, in this order; each step that leaves something behind adds to undo.
+func (d *daemon) start(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		d.checkHost, d.lock, d.openHA, d.openPlane, d.listen, d.listenHTTP, d.startLoops,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *daemon) takeBack() {
+	for _, f := range slices.Backward(d.undo) {
+		f()
+	}
+	d.wg.Wait()
+}
+
+// checkHost refuses what cannot work before anything is touched.
+func (d *daemon) checkHost(context.Context) error {
+	if err := control.CheckInstance(d.opts.Instance); err != nil {
+		return fail(ExitConfig, "", "%w", err)
+	}
+	if err := host.CheckPrivileges(); err != nil {
+		return fail(ExitPermission, "run it as root, or give it these capabilities (setcap, AmbientCapabilities=)", "%w", err)
+	}
+	m := newMachine()
+	d.host, d.undo = m, append(d.undo, m.close)
+	for _, i := range d.cfg.Instances {
+		if _, err := d.host.Link(i.Interface); err != nil {
+			return d.noInterface(err, "vrrp_instance "+i.Name)
+		}
+		for _, a := range addresses(i) {
+			if _, err := d.host.Link(a.Dev); err != nil {
+				return d.noInterface(err, fmt.Sprintf("virtual_ipaddress %s of vrrp_instance %s", a.Prefix, i.Name))
+			}
+		}
+	}
+	for _, name := range d.opts.Interfaces {
+		if _, err := d.host.Link(name); err != nil {
+			return d.noInterface(err, "--interface")
+		}
+	}
+	return nil
+}
+
+func (d *daemon) noInterface(err error, who string) error {
+	if !errors.Is(err, host.ErrNoInterface) {
+		return fail(ExitFatal, "", "%s: %w", who, err)
+	}
+	names := "none"
+	if links, listErr := host.Links(); listErr == nil {
+		names = ""
+		for _, l := range links {
+			names += " " + l.Name
+		}
+	}
+	return fail(ExitFatal, "interfaces of this host:"+names, "%s: %w", who, err)
+}
+
+func (d *daemon) lock(context.Context) error {
+	l, err := host.LockInstance(control.Dir, d.opts.Instance)
+	var locked *host.LockedError
+	switch {
+	case errors.As(err, &locked):
+		return fail(ExitRunning, "stop it, or give this one another name with --instance", "%w", err)
+	case err != nil:
+		return fail(ExitFatal, "", "%w", err)
+	}
+	d.undo = append(d.undo, func() { _ = l.Release() })
+	return nil
+}
+
+func (d *daemon) openHA(context.Context) (err error) {
+	if d.ha, err = newHA(d.host, d.events, d.cfg.Instances); err != nil {
+		return err
+	}
+	d.undo = append(d.undo, d.ha.close)
+	return nil
+}
+
+// listen opens the socket that commands ask.
+func (d *daemon) listen(ctx context.Context) error {
+	ln, err := control.Listen(control.SocketPath(d.opts.Instance))
+	switch {
+	case errors.Is(err, control.ErrRunning):
+		return fail(ExitRunning, "stop it, or give this one another name with --instance", "%w", err)
+	case err != nil:
+		return fail(ExitFatal, "", "%w", err)
+	}
+	d.serveOn(ctx, ln, control.Serve)
+	return nil
+}
+
+func (d *daemon) listenHTTP(ctx context.Context) error {
+	if d.opts.HTTP == "" {
+		return nil
+	}
+	ln, err := net.Listen("tcp", d.opts.HTTP)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fail(ExitFatal, "choose another port for --http, or find who has it with: ss -ltnp", "--http %s: address already in use", d.opts.HTTP)
+	case err != nil:
+		return fail(ExitFatal, "--http wants ADDRESS:PORT of this host, such as 127.0.0.1:9112", "--http %s: %w", d.opts.HTTP, err)
+	}
+	d.serveOn(ctx, ln, control.ServeHTTP)
+	return nil
+}
+
+// serveOn answers questions on ln from now on until the daemon ends.
+func (d *daemon) serveOn(_ context.Context, ln net.Listener, serve func(context.Context, net.Listener, control.Source) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.wg.Go(func() {
+		if err := serve(ctx, ln, d); err != nil {
+			d.events.Error("answer on " + ln.Addr().String() + ": " + err.Error())
+		}
+	})
+	d.undo = append(d.undo, cancel)
+}
+
+// startLoops starts the machines. What they do from here on is taken back by stop.
+func (d *daemon) startLoops(context.Context) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.undo = append(d.undo, cancel)
+	if d.pool != nil {
+		d.pool.run(ctx, &d.wg)
+		d.pool.loop.Do(d.pool.start)
+	}
+	d.ha.run(ctx, &d.wg)
+	d.ha.loop.Do(d.ha.start)
+	if len(d.cfg.Instances) == 0 {
+		return nil
+	}
+	d.wg.Go(func() {
+		if err := d.host.Watch(ctx, d.ha.changed); err != nil && ctx.Err() == nil {
+			d.events.Error("watch the host: " + err.Error())
+		}
+	})
+	return nil
+}
+
+// serve waits for the end.
+func (d *daemon) serve(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	d.events.Info(fmt.Sprintf("vipd %s runs as instance %s with %s", Version(), d.opts.Instance, d.opts.Config))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			d.events.Warn("SIGHUP: this version does not reload; restart it: a start adopts what is there")
+		}
+	}
+}
+
+// Stopping: how long a master that has said priority 0 goes on forwarding what still arrives. The peer needs its skew,
+// below one second with version 2, and its announcement a moment to be heard.
+const (
+	lingerMax   = 1200 * time.Millisecond
+	lingerHeard = 200 * time.Millisecond
+)
+
+// stop ends in an order that loses nothing: first the mastership, then, while the peer takes over, packets that still
+// arrive are forwarded, and only then go the services and the program.
+func (d *daemon) stop() {
+	d.events.Info("Stopping")
+	master := slices.ContainsFunc(d.ha.status(), func(s vrrp.Status) bool { return s.State == vrrp.Master })
+	d.ha.loop.Do(func(now time.Time) {
+		select {
+		case <-d.ha.heard:
+		default:
+		}
+		d.ha.speaker.Stop(now)
+	})
+	if master && d.pool != nil {
+		d.linger()
+	}
+	if d.pool != nil {
+		d.pool.loop.Do(d.pool.end)
+	}
+	d.takeBack()
+	d.events.Info("Stopped")
+}
+
+func (d *daemon) linger() {
+	select {
+	case <-d.ha.heard:
+		time.Sleep(lingerHeard)
+	case <-time.After(lingerMax):
+	}
+}
+
+// jitter is a random part of limit.
+func jitter(limit time.Duration) time.Duration {
+	if limit <= 0 {
+		return 0
+	}
+	return rand.N(limit)
+}
+
+// newProber makes the executor of checks.
+func (d *daemon) newProber() Prober {
+	r := probe.NewRunner()
+	d.undo = append(d.undo, r.Close)
+	return r
+}

@@ -1,0 +1,264 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"vipd/internal/host"
+	"vipd/internal/loop"
+	"vipd/internal/vrrp"
+)
+
+// ha is where VRRP meets this machine: packets and facts about links and addresses go into the speaker, its effects
+// become adverts, addresses, gratuitous ARP and log lines. One loop owns the speaker.
+type ha struct {
+	host    Host
+	events  events
+	speaker *vrrp.Speaker
+	loop    *loop.Loop
+	wires   map[string]Wire // by interface
+	heard   chan struct{}   // gets a token when another director's advert arrived; used while stopping
+	failing map[string]bool // sends that fail, said once
+}
+
+// newHA opens a socket on every interface of instances. Nothing is sent before start.
+func newHA(h Host, ev events, instances []vrrp.Config) (*ha, error) {
+	a := &ha{host: h, events: ev, speaker: vrrp.NewSpeaker(), wires: map[string]Wire{}, heard: make(chan struct{}, 1), failing: map[string]bool{}}
+	a.loop = loop.New(a.speaker, a.drain)
+	for _, cfg := range instances {
+		if err := a.add(cfg); err != nil {
+			a.close()
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func (a *ha) add(cfg vrrp.Config) error {
+	normal, notes := cfg.Normal()
+	for _, n := range notes {
+		a.events.Warn(n, "vi", cfg.Name)
+	}
+	if _, err := a.speaker.Add(normal); err != nil {
+		return fail(ExitConfig, "", "%w", err)
+	}
+	if a.wires[cfg.Interface] != nil {
+		return nil
+	}
+	wire, err := a.host.OpenVRRP(cfg.Interface)
+	if err != nil {
+		return fail(ExitFatal, "", "open the VRRP socket on %s: %w", cfg.Interface, err)
+	}
+	a.wires[cfg.Interface] = wire
+	return nil
+}
+
+// close closes the sockets, which ends their receivers.
+func (a *ha) close() {
+	for _, w := range a.wires {
+		_ = w.Close()
+	}
+}
+
+// run serves until ctx ends. The receivers end when close is called.
+func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
+	for ifname, wire := range a.wires {
+		wg.Go(func() { a.receive(ifname, wire) })
+	}
+	wg.Go(func() { a.loop.Run(ctx) })
+}
+
+// start brings every instance up: from adopted addresses if all its VIPs are still on the host, from nothing otherwise.
+func (a *ha) start(now time.Time) {
+	for _, r := range a.speaker.Routers() {
+		cfg := r.Config()
+		a.refreshLink(now, cfg.Interface)
+		r.Start(now, a.allPresent(cfg))
+	}
+}
+
+func (a *ha) allPresent(cfg vrrp.Config) bool {
+	for _, v := range addresses(cfg) {
+		if has, err := a.host.HasAddress(v); err != nil || !has {
+			return false
+		}
+	}
+	return len(cfg.VIPs) > 0
+}
+
+// refreshLink tells the instances of an interface what the host says of it now: up or down, and its address.
+func (a *ha) refreshLink(now time.Time, ifname string) {
+	link, err := a.host.Link(ifname)
+	down := err != nil || !link.Ready()
+	for _, r := range a.speaker.On(ifname) {
+		r.Fault(now, vrrp.CauseInterfaceDown(ifname), down)
+		source, err := a.source(r.Config())
+		if err != nil {
+			source = netip.Addr{}
+		}
+		r.SetSource(now, source)
+	}
+}
+
+// source is the address that an instance's adverts leave from: the file's, or the interface's own.
+func (a *ha) source(cfg vrrp.Config) (netip.Addr, error) {
+	if cfg.Source.IsValid() {
+		return cfg.Source, nil
+	}
+	var vips []netip.Addr
+	for _, r := range a.speaker.Routers() {
+		for _, v := range addresses(r.Config()) {
+			vips = append(vips, v.Prefix.Addr())
+		}
+	}
+	return a.host.Source(cfg.Interface, vips)
+}
+
+// changed takes what the host tells of itself.
+func (a *ha) changed(e host.Event) {
+	index := 0 // every interface
+	switch e := e.(type) {
+	case host.LinkEvent:
+		index = e.Index
+	case host.AddressEvent:
+		index = e.Ifindex
+	case host.Resync:
+	default:
+		return
+	}
+	a.loop.Send(func(now time.Time) {
+		for name := range a.wires {
+			if link, err := a.host.Link(name); index == 0 || err != nil || link.Index == index {
+				a.refreshLink(now, name)
+			}
+		}
+	})
+}
+
+// receive hands packets to the loop until the socket is closed.
+func (a *ha) receive(ifname string, wire Wire) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := wire.Recv(buf)
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return
+		case errors.Is(err, syscall.ENETDOWN): // said once when a link goes; the link events say the rest
+			continue
+		case err != nil:
+			a.events.Error("receive adverts: "+err.Error(), "if", ifname)
+			return
+		}
+		packet := slices.Clone(buf[:n])
+		a.loop.Send(func(now time.Time) {
+			a.speaker.Receive(now, ifname, packet)
+			a.notice(ifname, packet)
+		})
+	}
+}
+
+// notice lets a stopping daemon know that somebody else announces one of our virtual routers.
+func (a *ha) notice(ifname string, packet []byte) {
+	advert, err := vrrp.ParseIPv4(packet)
+	if err != nil || advert.Priority == 0 {
+		return
+	}
+	if slices.ContainsFunc(a.speaker.On(ifname), func(r *vrrp.Router) bool { return r.Config().VRID == advert.VRID }) {
+		select {
+		case a.heard <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// drain executes the speaker's effects, in order.
+func (a *ha) drain(time.Time) {
+	for _, e := range a.speaker.Take() {
+		switch e := e.(type) {
+		case vrrp.Send:
+			a.send(e)
+		case vrrp.AddAddresses:
+			a.setAddresses(e.Instance, a.host.AddAddress)
+		case vrrp.RemoveAddresses:
+			a.setAddresses(e.Instance, a.host.DelAddress)
+		case vrrp.Announce:
+			a.announce(e)
+		case vrrp.Say:
+			a.say(e)
+		case vrrp.Change:
+			// The machine's own Say lines are keepalived's; this one says why, which keepalived's do not.
+			a.events.Info("("+e.Instance+") "+e.From.String()+" to "+e.To.String()+": "+e.Why, "vi", e.Instance)
+		}
+	}
+}
+
+func (a *ha) say(e vrrp.Say) {
+	if e.Warning {
+		a.events.Warn(e.Text, "vi", e.Instance)
+		return
+	}
+	a.events.Info(e.Text, "vi", e.Instance)
+}
+
+func (a *ha) send(e vrrp.Send) {
+	ifname := a.speaker.Router(e.Instance).Config().Interface
+	err := a.wires[ifname].Send(e.Packet, e.To)
+	if err != nil && !a.failing[e.Instance] {
+		a.events.Error("("+e.Instance+") send advert: "+err.Error(), "vi", e.Instance, "if", ifname)
+	}
+	a.failing[e.Instance] = err != nil
+}
+
+// setAddresses adds or removes all addresses of an instance; one that fails does not keep the others back.
+func (a *ha) setAddresses(instance string, do func(host.Address) error) {
+	for _, addr := range addresses(a.speaker.Router(instance).Config()) {
+		if err := do(addr); err != nil {
+			a.events.Error("("+instance+") "+err.Error(), "vi", instance, "if", addr.Dev)
+		}
+	}
+}
+
+// announce sends gratuitous ARP in keepalived's order: round by round over all addresses.
+func (a *ha) announce(e vrrp.Announce) {
+	all := addresses(a.speaker.Router(e.Instance).Config())
+	for range e.Repeat {
+		for _, v := range all {
+			if !v.Prefix.Addr().Is4() {
+				continue
+			}
+			if err := a.host.Announce(v.Dev, v.Prefix.Addr()); err != nil {
+				a.events.Error("("+e.Instance+") announce "+v.Prefix.Addr().String()+": "+err.Error(), "vi", e.Instance, "if", v.Dev)
+			}
+		}
+	}
+}
+
+// addresses are all that an instance puts on the host, each with its device.
+func addresses(cfg vrrp.Config) []host.Address {
+	var all []host.Address
+	for _, v := range append(slices.Clone(cfg.VIPs), cfg.Excluded...) {
+		dev := v.Dev
+		if dev == "" {
+			dev = cfg.Interface
+		}
+		all = append(all, host.Address{Prefix: v.Prefix, Dev: dev, Label: v.Label, Scope: v.Scope, Brd: v.Brd})
+	}
+	return all
+}
+
+// status copies what the speaker knows.
+func (a *ha) status() []vrrp.Status {
+	var all []vrrp.Status
+	a.loop.Do(func(time.Time) {
+		for _, r := range a.speaker.Routers() {
+			all = append(all, r.Status())
+		}
+	})
+	return all
+}

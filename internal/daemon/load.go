@@ -1,0 +1,86 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vipd/internal/conf"
+)
+
+// load reads the configuration and says everything that there is to say about it. A file that keepalived would start
+// with is started with; errors refuse it.
+func (d *daemon) load() error {
+	path, err := filepath.Abs(d.opts.Config)
+	if err != nil {
+		return fail(ExitNoConfig, "", "%s: %w", d.opts.Config, err)
+	}
+	if err := readable(path); err != nil {
+		return fail(ExitNoConfig, "name the configuration file with -f FILE", "read %s: %w", d.opts.Config, err)
+	}
+	d.opts.Config = path
+	cfg, _, diags := conf.Load(os.DirFS("/"), path, conf.Options{Strict: d.opts.Strict, ID: hostID(), Env: os.Getenv, Seed: uint64(d.started.UnixNano())})
+	d.cfg = cfg
+	return d.judge(diags)
+}
+
+// judge says each diagnostic in its long form, and refuses the file if one of them is an error.
+func (d *daemon) judge(diags []conf.Diagnostic) error {
+	var first *conf.Diagnostic
+	errs := 0
+	for _, g := range diags {
+		text := strings.TrimRight(g.Long(), "\n")
+		switch g.Severity {
+		case conf.Notice:
+			d.events.Info(text)
+		case conf.Warning:
+			d.events.Warn(text)
+		default:
+			if errs++; first == nil {
+				first = &g
+			}
+			d.events.Error(text)
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return fail(ExitConfig, first.Hint, "%s: refused, %s: %s", d.opts.Config, count(errs, "error"), first)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss, first", n, what)
+}
+
+// readable tells why a path cannot be read as a file, without the path, which the caller names.
+func readable(path string) error {
+	f, err := os.Open(path)
+	if err == nil {
+		defer f.Close()
+		var info fs.FileInfo
+		if info, err = f.Stat(); err == nil && info.IsDir() {
+			return errors.New("it is a directory")
+		}
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// hostID is what @ID lines compare with: the host's name up to the first dot.
+func hostID() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	name, _, _ = strings.Cut(name, ".")
+	return name
+}

@@ -1,0 +1,141 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"vipd/internal/host"
+	"vipd/internal/plane/xdp"
+)
+
+// bpffs is where pins live; systemd mounts it, other systems may not.
+const bpffs = "/sys/fs/bpf"
+
+// openPlane opens or adopts the packet path, attaches it and makes the pool machine that drives it. A file without
+// virtual servers needs none.
+func (d *daemon) openPlane(context.Context) error {
+	if len(d.cfg.Health.Services) == 0 {
+		return nil
+	}
+	if err := mountBPFFS(); err != nil {
+		return fail(ExitFatal, "mount -t bpf bpf "+bpffs, "%w", err)
+	}
+	p, err := xdp.Open(xdp.Options{
+		PinDir:    bpffs + "/vipd/" + d.opts.Instance,
+		TableSize: 2 * d.opts.Connections, // half full at that many
+		Services:  atLeast(1024, 2*len(d.cfg.Health.Services)),
+		Reals:     atLeast(16384, 2*d.reals()),
+	})
+	if err != nil {
+		return pathFailure(err)
+	}
+	adopted := p.Adopted()
+	d.undo = append(d.undo, func() { d.closePlane(p, adopted) })
+	for _, name := range d.interfaces() {
+		mode, err := p.Attach(name)
+		if err != nil {
+			return pathFailure(err)
+		}
+		d.links = append(d.links, attached{name, string(mode)})
+		d.events.Info(fmt.Sprintf("packet path attached to %s in %s mode", name, mode), "if", name)
+	}
+	if adopted {
+		d.events.Info("adopted the packet path of the process before: connections go on")
+	}
+	return d.openPool(p)
+}
+
+// closePlane is the end of a start that failed or of a stop: what was adopted goes on, what is ours goes.
+func (d *daemon) closePlane(p *xdp.Plane, adopted bool) {
+	if d.pool != nil && d.pool.closed {
+		return
+	}
+	if adopted {
+		_ = p.Close()
+		return
+	}
+	if err := p.Remove(); err != nil {
+		d.events.Error("remove the packet path: " + err.Error())
+	}
+}
+
+func (d *daemon) openPool(p Plane) error {
+	resolver := host.NewResolver(func(h host.Hop) { d.pool.hop(h) })
+	d.pool = newPool(d.events, d.cfg.Health, p, d.newProber(), resolver.Set, jitter)
+	ctx, cancel := context.WithCancel(context.Background())
+	d.wg.Go(func() {
+		if err := resolver.Run(ctx); err != nil && ctx.Err() == nil {
+			d.events.Error("resolve next hops: " + err.Error())
+		}
+	})
+	d.undo = append(d.undo, cancel)
+	return nil
+}
+
+// pathFailure gives the errors of the plane their exit code and the next step.
+func pathFailure(err error) error {
+	code, hint := ExitFatal, ""
+	switch {
+	case errors.Is(err, xdp.ErrPermission):
+		code, hint = ExitPermission, "run it as root, or give it CAP_NET_ADMIN and CAP_BPF (before Linux 5.8: CAP_SYS_ADMIN)"
+	case errors.Is(err, xdp.ErrBusy):
+		code, hint = ExitRunning, "another process has this instance's pins open; give this one another name with --instance"
+	case errors.Is(err, xdp.ErrForeign):
+		hint = "two XDP programs cannot share an interface: remove the other, or choose interfaces with --interface"
+	case errors.Is(err, xdp.ErrLayout):
+		hint = "stop the vipd that made them with SIGTERM, which removes them, or remove them by hand; connections are lost then"
+	case errors.Is(err, xdp.ErrKernel):
+		hint = "a kernel of 6.1 or newer with BPF is needed"
+	}
+	return fail(code, hint, "%w", err)
+}
+
+// interfaces are those that packets for a service may come in by: what the command line says, else where instances
+// speak and addresses stand, else every interface that is up.
+func (d *daemon) interfaces() []string {
+	names := d.opts.Interfaces
+	if len(names) == 0 {
+		for _, i := range d.cfg.Instances {
+			names = append(names, i.Interface)
+			for _, a := range addresses(i) {
+				names = append(names, a.Dev)
+			}
+		}
+	}
+	if len(names) == 0 {
+		links, _ := host.UpLinks()
+		for _, l := range links {
+			if l.Ethernet {
+				names = append(names, l.Name)
+			}
+		}
+	}
+	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == "lo" })
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (d *daemon) reals() (n int) {
+	for _, s := range d.cfg.Health.Services {
+		n += len(s.Reals) + 1
+	}
+	return n
+}
+
+func atLeast(floor uint32, n int) uint32 { return max(floor, uint32(n)) }
+
+// mountBPFFS mounts the BPF file system where pins live if nobody has.
+func mountBPFFS() error {
+	var s unix.Statfs_t
+	if err := unix.Statfs(bpffs, &s); err == nil && s.Type == unix.BPF_FS_MAGIC {
+		return nil
+	}
+	if err := unix.Mount("bpf", bpffs, "bpf", 0, "mode=0700"); err != nil {
+		return fmt.Errorf("mount a BPF file system on %s: %w", bpffs, err)
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"sync"
+	"time"
+
+	"vipd/internal/health"
+	"vipd/internal/host"
+	"vipd/internal/lb"
+	"vipd/internal/loop"
+	"vipd/internal/plane"
+	"vipd/internal/plane/xdp"
+)
+
+// Plane is a packet path as the daemon drives it: the contract of package plane, and what the XDP plane needs of the
+// host to send frames.
+type Plane interface {
+	plane.Plane
+	Hops() []netip.Addr
+	SetHop(addr netip.Addr, hop xdp.Hop) error
+	ClearHop(addr netip.Addr) error
+	Sample(now time.Time) error
+	Reasons() ([]xdp.Reason, error)
+	TableSize() int
+	Remove() error
+}
+
+// Prober executes checks: probe.Runner, or a test's.
+type Prober interface {
+	Start(c health.Checker, done func(health.Result))
+}
+
+// pool is where check verdicts meet the packet path: results go into the health machine, what it wants becomes the
+// difference that the plane applies, and the next hops that the plane then needs are asked of the host. One loop owns
+// the machine and the plane.
+type pool struct {
+	events events
+	pools  *health.Pools
+	plane  Plane
+	prober Prober
+	hops   func([]netip.Addr) // tells the resolver what is needed
+	loop   *loop.Loop
+
+	closed   bool      // the plane is gone; nothing may touch it
+	applied  []lb.Pool // what the plane holds
+	known    bool      // applied is true; false after a failure
+	refused  map[lb.ServiceKey]string
+	hopState map[netip.Addr]host.Hop
+}
+
+// rateInterval is how often rates are estimated, as the kernel does (ip_vs_est.c).
+const rateInterval = 2 * time.Second
+
+func newPool(ev events, cfg health.Config, p Plane, prober Prober, hops func([]netip.Addr), random func(time.Duration) time.Duration) *pool {
+	m := &pool{events: ev, pools: health.New(cfg, random), plane: p, prober: prober, hops: hops,
+		refused: map[lb.ServiceKey]string{}, hopState: map[netip.Addr]host.Hop{}}
+	m.loop = loop.New(m.pools, m.drain)
+	return m
+}
+
+func (m *pool) run(ctx context.Context, wg *sync.WaitGroup) {
+	wg.Go(func() { m.loop.Run(ctx) })
+	wg.Go(func() {
+		tick := time.NewTicker(rateInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				m.loop.Send(m.sample)
+			}
+		}
+	})
+}
+
+// drain executes the machine's effects; however many pools changed, the plane is brought up to date once.
+func (m *pool) drain(time.Time) {
+	changed := false
+	for _, e := range m.pools.Take() {
+		switch e := e.(type) {
+		case health.Probe:
+			m.prober.Start(e.Checker, func(r health.Result) {
+				m.loop.Send(func(now time.Time) { m.pools.Observe(now, e.ID, r) })
+			})
+		case health.Changed:
+			changed = true
+		case health.Say:
+			m.say(e)
+		}
+	}
+	if changed {
+		m.sync()
+	}
+}
+
+func (m *pool) say(e health.Say) {
+	if e.Real.IsValid() {
+		m.events.Info(e.Text, "vs", e.Service.String(), "rs", lb.EndpointName(e.Service.Protocol, e.Real))
+		return
+	}
+	m.events.Info(e.Text, "vs", e.Service.String())
+}
+
+// sync makes the plane hold what the machine wants. A service that the plane refuses does not keep the others back.
+func (m *pool) sync() {
+	if !m.known {
+		have, err := m.plane.Read()
+		if err != nil {
+			m.events.Error("read the packet path: " + err.Error())
+			return
+		}
+		m.applied = plane.Pools(have)
+	}
+	want := m.pools.Want()
+	m.known = true
+	failed := map[lb.ServiceKey]bool{}
+	for _, op := range plane.Diff(m.applied, want) {
+		if failed[op.Service.ServiceKey] {
+			continue
+		}
+		if err := m.plane.Apply([]plane.Op{op}); err != nil {
+			failed[op.Service.ServiceKey], m.known = true, false
+			m.refuse(op.Service.ServiceKey, err)
+		}
+	}
+	m.applied = want
+	m.hops(m.plane.Hops())
+}
+
+// refuse says once why a service is not forwarded.
+func (m *pool) refuse(key lb.ServiceKey, err error) {
+	if m.refused[key] != err.Error() {
+		m.events.Error(fmt.Sprintf("virtual server %s: %v", key, err), "vs", key.String())
+	}
+	m.refused[key] = err.Error()
+}
+
+// hop takes what the host found about the way to a real server.
+func (m *pool) hop(h host.Hop) {
+	m.loop.Send(func(time.Time) {
+		if m.closed {
+			return
+		}
+		old, seen := m.hopState[h.Addr]
+		m.hopState[h.Addr] = h
+		var err error
+		if h.OK {
+			err = m.plane.SetHop(h.Addr, xdp.Hop{Ifindex: h.Ifindex, Src: h.Src, Dst: h.Dst})
+		} else {
+			err = m.plane.ClearHop(h.Addr)
+		}
+		switch {
+		case err != nil:
+			m.events.Error(fmt.Sprintf("next hop of %s: %v", h.Addr, err), "rs", h.Addr.String())
+		case h.OK && (!old.OK || old.Dst != h.Dst || old.Ifindex != h.Ifindex):
+			m.events.Info(fmt.Sprintf("next hop of %s is %s on %s", h.Addr, h.Dst, h.IfName), "rs", h.Addr.String(), "if", h.IfName)
+		case !h.OK && seen && old.OK:
+			m.events.Warn(fmt.Sprintf("next hop of %s is lost: %s", h.Addr, h.Why), "rs", h.Addr.String())
+		}
+	})
+}
+
+func (m *pool) sample(now time.Time) {
+	if m.closed {
+		return
+	}
+	if err := m.plane.Sample(now); err != nil {
+		m.events.Error("estimate rates: " + err.Error())
+	}
+}
+
+// end takes every service off the plane, with keepalived's lines, and then the plane off the host.
+func (m *pool) end(now time.Time) {
+	m.pools.Stop(now)
+	for _, e := range m.pools.Take() {
+		if say, ok := e.(health.Say); ok {
+			m.say(say)
+		}
+	}
+	m.sync()
+	m.closed = true
+	if err := m.plane.Remove(); err != nil {
+		m.events.Error("remove the packet path: " + err.Error())
+	}
+}
+
+// errStopping answers questions about a plane that is gone.
+var errStopping = errors.New("the daemon is stopping")
+
+// ask runs fn in the loop if the plane is still there.
+func (m *pool) ask(fn func() error) error {
+	err := errStopping
+	m.loop.Do(func(time.Time) {
+		if !m.closed {
+			err = fn()
+		}
+	})
+	return err
+}
+
+// start begins the checks, from what a process before has left in the plane.
+func (m *pool) start(now time.Time) {
+	if have, err := m.plane.Read(); err == nil {
+		m.pools.Adopt(plane.Pools(have))
+	}
+	m.pools.Start(now)
+}
+
+func (m *pool) timeouts() (t lb.Timeouts, err error) {
+	err = m.ask(func() (err error) { t, err = m.plane.Timeouts(); return err })
+	return t, err
+}
+
+// conns copies the connections in the loop, so that a slow reader holds nobody up.
+func (m *pool) conns() (all []lb.Conn, err error) {
+	err = m.ask(func() error {
+		return m.plane.Conns(func(c lb.Conn) bool { all = append(all, c); return true })
+	})
+	return all, err
+}
+
+// poolStatus is what the loop knows, copied.
+type poolStatus struct {
+	services []health.ServiceStatus
+	plane    []plane.Pool
+	hops     map[netip.Addr]host.Hop
+	reasons  []xdp.Reason
+	size     uint32
+}
+
+func (m *pool) status() (st poolStatus, err error) {
+	err = m.ask(func() (err error) {
+		st.services, st.hops, st.size = m.pools.Status(), maps.Clone(m.hopState), uint32(m.plane.TableSize())
+		if st.plane, err = m.plane.Read(); err != nil {
+			return err
+		}
+		st.reasons, err = m.plane.Reasons()
+		return err
+	})
+	return st, err
+}

@@ -1,0 +1,118 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"os"
+
+	"vipd/internal/control"
+	"vipd/internal/health"
+	"vipd/internal/host"
+	"vipd/internal/lb"
+	"vipd/internal/plane"
+	"vipd/internal/vrrp"
+)
+
+// Status implements control.Source: a snapshot of everything, each part as its loop knew it.
+func (d *daemon) Status(context.Context) (control.Status, error) {
+	s := control.Status{Instance: d.opts.Instance, Version: Version(), PID: os.Getpid(), Started: d.started, Config: d.opts.Config}
+	for _, r := range d.ha.status() {
+		s.VRRP = append(s.VRRP, routerStatus(r))
+	}
+	if d.pool == nil {
+		return s, nil
+	}
+	st, err := d.pool.status()
+	if err != nil {
+		return s, err
+	}
+	s.TableSize = st.size
+	s.Services = serviceStatuses(st)
+	for _, l := range d.links {
+		s.Links = append(s.Links, control.Link{Name: l.name, Mode: l.mode})
+	}
+	for _, r := range st.reasons {
+		s.Verdicts = append(s.Verdicts, control.Reason{Name: r.Name, Verdict: r.Verdict, Packets: r.Packets})
+	}
+	return s, nil
+}
+
+// Conns implements control.Source.
+func (d *daemon) Conns(_ context.Context, visit func(lb.Conn) bool) error {
+	if d.pool == nil {
+		return nil
+	}
+	all, err := d.pool.conns()
+	for _, c := range all {
+		if !visit(c) {
+			break
+		}
+	}
+	return err
+}
+
+// Timeouts implements control.Source.
+func (d *daemon) Timeouts(context.Context) (lb.Timeouts, error) {
+	if d.pool == nil {
+		return lb.DefaultTimeouts, nil
+	}
+	return d.pool.timeouts()
+}
+
+func routerStatus(r vrrp.Status) control.Router {
+	out := control.Router{Name: r.Name, Interface: r.Interface, VRID: r.VRID, State: r.State.String(), Priority: r.Priority,
+		Since: r.Since, Why: r.Why, Causes: r.Faults, Sent: r.Counters.Sent, Received: r.Counters.Received,
+		BecameMaster: r.Counters.BecameMaster, Refused: map[string]uint64{}}
+	if r.Master.IsValid() {
+		out.Master = r.Master.String()
+	}
+	for _, v := range r.VIPs {
+		out.VIPs = append(out.VIPs, v.String())
+	}
+	for reason, n := range r.Counters.Refused {
+		out.Refused[string(reason)] = n
+	}
+	return out
+}
+
+// serviceStatuses joins what the machine wants with what the plane has counted.
+func serviceStatuses(st poolStatus) []control.Service {
+	have := map[lb.ServiceKey]plane.Pool{}
+	for _, p := range st.plane {
+		have[p.Service.ServiceKey] = p
+	}
+	var all []control.Service
+	for _, s := range st.services {
+		p := have[s.Service.ServiceKey]
+		out := control.Service{Service: s.Service, Name: s.Service.ServiceKey.String(), Total: p.Total, Rate: p.Rate, Quorum: s.QuorumUp}
+		counted := map[netip.AddrPort]plane.Real{}
+		for _, r := range p.Reals {
+			counted[r.Addr] = r
+		}
+		for _, r := range s.Reals {
+			out.Reals = append(out.Reals, realStatus(s.Service.Protocol, r, counted, st.hops))
+		}
+		if s.Sorry != nil && s.SorryUp {
+			sorry := health.RealStatus{Real: *s.Sorry, Healthy: true, InPool: true, Listed: true, Why: "sorry server", Since: s.Since}
+			out.Reals = append(out.Reals, realStatus(s.Service.Protocol, sorry, counted, st.hops))
+		}
+		all = append(all, out)
+	}
+	return all
+}
+
+func realStatus(p lb.Protocol, r health.RealStatus, counted map[netip.AddrPort]plane.Real, hops map[netip.Addr]host.Hop) control.Real {
+	out := control.Real{Real: r.Real, Name: lb.EndpointName(p, r.Real.Addr), InPool: r.Listed, Healthy: r.Healthy, Why: r.Why, Since: r.Since}
+	if c, ok := counted[r.Real.Addr]; ok {
+		out.Weight = c.Weight // what packets see: 0 while inhibited
+		out.Active, out.Inactive, out.Persist, out.Total, out.Rate = c.Active, c.Inactive, c.Persist, c.Total, c.Rate
+	}
+	if h, ok := hops[r.Real.Addr.Addr()]; ok {
+		if h.OK {
+			out.Hop = h.Dst.String() + " on " + h.IfName
+		} else {
+			out.Hop = h.Why
+		}
+	}
+	return out
+}
