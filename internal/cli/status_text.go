@@ -1,0 +1,224 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"vipd/internal/control"
+)
+
+// screen writes "vipd status" for a person. Text that came from outside (reasons of checks, names) is cleaned of what a
+// terminal would obey.
+type screen struct {
+	bytes.Buffer
+	now time.Time
+}
+
+func printStatus(w io.Writer, s *control.Status, now time.Time) error {
+	out := &screen{now: now}
+	out.head(s)
+	out.routers(s.VRRP)
+	out.services(s.Services)
+	out.links(s.Links)
+	out.verdicts(s.Verdicts)
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+func (o *screen) linef(format string, args ...any) {
+	for i, a := range args {
+		if s, ok := a.(string); ok {
+			args[i] = clean(s)
+		}
+	}
+	fmt.Fprintf(o, format+"\n", args...)
+}
+
+// table writes rows in columns, two blanks before the first and between them.
+func (o *screen) table(rows [][]string) {
+	var widths []int
+	for _, row := range rows {
+		for i := range row {
+			row[i] = clean(row[i])
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			fmt.Fprintf(&line, "  %-*s", widths[i], cell)
+		}
+		o.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+}
+
+func (o *screen) head(s *control.Status) {
+	o.linef("vipd %s, instance %s, pid %d, up %s, %s", s.Version, s.Instance, s.PID, o.ago(s.Started), s.Config)
+}
+
+func (o *screen) routers(all []control.Router) {
+	if len(all) == 0 {
+		return
+	}
+	o.linef("\nVRRP")
+	var rows [][]string
+	for _, r := range all {
+		state := fmt.Sprintf("%s for %s", r.State, o.ago(r.Since))
+		if r.Why != "" {
+			state += " (" + r.Why + ")"
+		}
+		rows = append(rows, []string{r.Name, state, fmt.Sprintf("%s, VRID %d, priority %d", r.Interface, r.VRID, r.Priority)})
+		rows = append(rows, []string{"", "addresses " + cmp.Or(strings.Join(r.VIPs, " "), "none"), masterText(r)})
+		if len(r.Causes) > 0 {
+			rows = append(rows, []string{"", "fault: " + strings.Join(r.Causes, ", ")})
+		}
+		rows = append(rows, []string{"", fmt.Sprintf("adverts %d sent, %d received%s", r.Sent, r.Received, refusedText(r.Refused)),
+			fmt.Sprintf("%d × master", r.BecameMaster)})
+	}
+	o.table(rows)
+}
+
+func masterText(r control.Router) string {
+	if r.State == "MASTER" || r.Master == "" {
+		return ""
+	}
+	return "master is " + r.Master
+}
+
+func refusedText(refused map[string]uint64) string {
+	var parts []string
+	for _, why := range slices.Sorted(maps.Keys(refused)) {
+		if refused[why] != 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", refused[why], why))
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return ", refused: " + strings.Join(parts, ", ")
+}
+
+func (o *screen) services(all []control.Service) {
+	if len(all) == 0 {
+		return
+	}
+	o.linef("\nServices")
+	p := &printer{}
+	for i := range all {
+		s := &all[i]
+		line := p.service(s)
+		if s.Name != "" && s.Name != s.ServiceKey.String() {
+			line += ", " + s.Name
+		}
+		if !s.Quorum {
+			line += ", quorum lost"
+		}
+		o.linef("  %s, %d conns/s", line, s.Rate.Conns)
+		rows := [][]string{{"", "real server", "forward", "weight", "active", "inactive", "conns/s", "pool"}}
+		for j := range s.Reals {
+			rows = append(rows, o.real(&s.Reals[j]))
+		}
+		if len(s.Reals) == 0 {
+			rows = [][]string{{"", "no real server"}}
+		}
+		o.table(rows)
+	}
+}
+
+func (o *screen) real(r *control.Real) []string {
+	return []string{"", r.Addr.String(), r.Forward.String(), strconv.Itoa(int(r.Weight)), strconv.Itoa(int(r.Active)),
+		strconv.Itoa(int(r.Inactive)), strconv.FormatUint(r.Rate.Conns, 10), o.poolText(r)}
+}
+
+// poolText says whether a real server gets connections and, if anything is unusual, why and since when.
+func (o *screen) poolText(r *control.Real) string {
+	text := "out"
+	switch {
+	case r.InPool && r.Weight == 0:
+		text = "in, quiesced"
+	case r.InPool:
+		text = "in"
+	}
+	if r.InPool && r.Healthy && r.Weight != 0 && r.Hop != "" {
+		return text + " via " + r.Hop
+	}
+	if r.InPool && r.Healthy {
+		return text
+	}
+	if !r.Since.IsZero() {
+		text += " for " + o.ago(r.Since)
+	}
+	if r.Why != "" {
+		text += ": " + r.Why
+	}
+	return text
+}
+
+func (o *screen) links(all []control.Link) {
+	if len(all) == 0 {
+		return
+	}
+	o.linef("\nInterfaces")
+	var rows [][]string
+	for _, l := range all {
+		rows = append(rows, []string{l.Name, l.Mode})
+	}
+	o.table(rows)
+}
+
+// verdicts shows what was counted, drops first, the most frequent first.
+func (o *screen) verdicts(all []control.Reason) {
+	order := map[string]int{"drop": -3, "forward": -2, "pass": -1}
+	shown := slices.DeleteFunc(slices.Clone(all), func(r control.Reason) bool { return r.Packets == 0 })
+	slices.SortStableFunc(shown, func(a, b control.Reason) int {
+		return cmp.Or(cmp.Compare(order[a.Verdict], order[b.Verdict]), cmp.Compare(b.Packets, a.Packets))
+	})
+	o.linef("\nPackets")
+	rows := [][]string{}
+	for _, r := range shown {
+		rows = append(rows, []string{r.Verdict, r.Name, strconv.FormatUint(r.Packets, 10)})
+	}
+	if len(shown) == 0 {
+		rows = [][]string{{"none yet"}}
+	}
+	o.table(rows)
+}
+
+// ago is how long ago t was, in the two largest units.
+func (o *screen) ago(t time.Time) string {
+	if t.IsZero() {
+		return "?"
+	}
+	d := max(0, o.now.Sub(t)).Truncate(time.Second)
+	days, hours, minutes, seconds := d/(24*time.Hour), d/time.Hour%24, d/time.Minute%60, d/time.Second%60
+	switch {
+	case days > 0:
+		return fmt.Sprintf("%dd%dh", days, hours)
+	case hours > 0:
+		return fmt.Sprintf("%dh%dm", hours, minutes)
+	case minutes > 0:
+		return fmt.Sprintf("%dm%ds", minutes, seconds)
+	}
+	return fmt.Sprintf("%ds", seconds)
+}
+
+// clean replaces characters that a terminal obeys, and the ones that tables are made of.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\uFFFD' {
+			return '?'
+		}
+		return r
+	}, s)
+}
