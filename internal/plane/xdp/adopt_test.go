@@ -3,11 +3,13 @@ package xdp
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -168,7 +170,7 @@ func TestAnotherLayoutIsRefusedAndLeftAlone(t *testing.T) {
 	refused(larger, "has 1024 lines, 4096 are wanted")
 	more := opts
 	more.Reals *= 2
-	refused(more, "MaxEntries: 32 changed to 64")
+	refused(more, "map hops: MaxEntries: 33 changed to 65")
 	os.Remove(filepath.Join(opts.PinDir, bpf.LbMapMembers))
 	refused(opts, "map members: ")
 	os.Remove(filepath.Join(opts.PinDir, metaMap))
@@ -259,6 +261,30 @@ func TestAPinDirectoryMustBeInABPFFileSystem(t *testing.T) {
 	opts.PinDir = "/sys/fs/bpf/vipd/a.b"
 	if _, err := Open(opts); err == nil || !strings.Contains(err.Error(), "dots") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestWithoutTheRightToBPFTheErrorSaysSo(t *testing.T) {
+	if dir := os.Getenv("XDP_TEST_NOBODY"); dir != "" {
+		_, err := Open(Options{PinDir: dir, TableSize: 64})
+		fmt.Println(errors.Is(err, ErrPermission), err)
+		return
+	}
+	dir := pinDir(t)
+	child := exec.Command(os.Args[0], "-test.run=^TestWithoutTheRightToBPFTheErrorSaysSo$")
+	child.Env = append(os.Environ(), "XDP_TEST_NOBODY="+dir)
+	child.Dir = "/"
+	// A user's namespace: uid 0 there, and no right here.
+	child.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 65534, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 65534, Size: 1}}}
+	out, err := child.Output()
+	if err != nil {
+		t.Fatalf("run without rights: %v", err)
+	}
+	want := "true open " + dir + ": ask the kernel for BPF: not permitted to use BPF: root or CAP_BPF and CAP_NET_ADMIN are needed\n"
+	if !strings.HasPrefix(string(out), want) {
+		t.Errorf("%s\nwant %s", out, want)
 	}
 }
 

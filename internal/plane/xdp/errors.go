@@ -25,15 +25,25 @@ var (
 	ErrNoBPFFS = errors.New("not in a BPF file system: mount -t bpf bpf /sys/fs/bpf")
 )
 
-// explain adds the typed error to what the kernel said about a BPF call.
+// explain adds the typed error to what the kernel said about a BPF call. EPERM says nothing that ErrPermission does not,
+// and the library's guess at it (MEMLOCK) leads astray.
 func explain(what string, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EPERM), errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%s: %w (%w)", what, ErrPermission, err)
+		return fmt.Errorf("%s: %w", what, ErrPermission)
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.ENOSYS):
 		return fmt.Errorf("%s: %w: %w", what, ErrKernel, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// usable asks the kernel for the least that BPF has, before anything is made: is there BPF, and for us?
+func usable() error {
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "probe", Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 8, MaxEntries: 1})
+	if err != nil {
+		return explain("ask the kernel for BPF", err)
+	}
+	return m.Close()
 }

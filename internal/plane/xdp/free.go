@@ -3,7 +3,6 @@ package xdp
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -123,38 +122,6 @@ func (p *Plane) tidy() error {
 		return err
 	}
 	return p.writeFilter(false)
-}
-
-// ---- hops
-
-// takeHop gives r the hop of its address.
-func (p *Plane) takeHop(r *real, addr netip.Addr) error {
-	h := p.hops[addr]
-	if h == nil {
-		index, ok := p.hopSlots.take()
-		if !ok {
-			return fmt.Errorf("%d next hops: %w", len(p.hopSlots.used), plane.ErrFull)
-		}
-		h = &hop{index: index}
-		p.hops[addr] = h
-		if err := p.maps.put(bpf.LbMapHops, index, bpf.LbHop{}); err != nil {
-			return err
-		}
-	}
-	h.users++
-	r.hop = h.index
-	return nil
-}
-
-func (p *Plane) dropHop(r *real) error {
-	addr := r.spec.Addr.Addr()
-	h := p.hops[addr]
-	if h.users--; h.users > 0 {
-		return nil
-	}
-	delete(p.hops, addr)
-	p.hopSlots.free(h.index, 1)
-	return p.maps.put(bpf.LbMapHops, h.index, bpf.LbHop{})
 }
 
 // ---- counts

@@ -57,11 +57,14 @@ var _ plane.Plane = (*Plane)(nil)
 // Errors: ErrLayout (pins that this binary cannot use; they are left as they are), ErrBusy, ErrPermission, ErrKernel,
 // ErrNoBPFFS.
 func Open(opts Options) (*Plane, error) {
+	// Needed before Linux 5.11 only; newer kernels account memory by cgroup.
+	_ = rlimit.RemoveMemlock()
+	if err := usable(); err != nil {
+		return nil, fmt.Errorf("open %s: %w", opts.PinDir, err)
+	}
 	if err := check(opts.PinDir); err != nil {
 		return nil, err
 	}
-	// Needed before Linux 5.11 only; newer kernels account memory by cgroup.
-	_ = rlimit.RemoveMemlock()
 	p, err := open(opts)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", opts.PinDir, err)

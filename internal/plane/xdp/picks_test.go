@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,7 @@ func TestPlane(t *testing.T) {
 		{"what is full says so and stays usable", full},
 		{"what cannot be forwarded is named", unsupportedNamed},
 		{"next hops are asked for, told and forgotten", nextHops},
+		{"a next hop may be told before its real server is added", hopBefore},
 		{"every packet has a reason", everyReason},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, emptied(t, p)) })
@@ -325,8 +327,33 @@ func nextHops(t *testing.T, p *Plane) {
 	if _, ok := p.Hop(addr); ok {
 		t.Error("the next hop is still there")
 	}
-	if err := p.SetHop(planetest.Server(99, 1).Addr.Addr(), hop); err == nil || !strings.Contains(err.Error(), "10.0.8.99") {
-		t.Errorf("error %v", err)
+}
+
+func hopBefore(t *testing.T, p *Plane) {
+	hop := Hop{Ifindex: 1, Src: ourMAC, Dst: realMAC}
+	for i := range 32 { // as many as there may be
+		if err := p.SetHop(planetest.Server(byte(100+i), 1).Addr.Addr(), hop); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addr := planetest.Server(11, 1).Addr.Addr()
+	if err := p.SetHop(addr, hop); err != nil {
+		t.Fatal(err)
+	}
+	do(t, p, add(planetest.Web, planetest.Server(11, 1))...)
+	if got, ok := p.Hop(addr); !ok || got != hop {
+		t.Errorf("hop %+v", got)
+	}
+	for i := range 32 {
+		if err := p.ClearHop(planetest.Server(byte(100+i), 1).Addr.Addr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(p.hops) != 1 || p.hopSlots.inUse() != 2 {
+		t.Errorf("hops %v", p.hops)
+	}
+	if err := p.SetHop(netip.MustParseAddr("fd00::1"), hop); err == nil {
+		t.Error("an IPv6 next hop was taken")
 	}
 }
 

@@ -3,6 +3,7 @@ package xdp
 import (
 	"errors"
 	"fmt"
+	stdmaps "maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,8 +17,11 @@ import (
 // lockDir takes the directory for this process. The lock ends with the process, however that ends.
 func lockDir(dir string) (*os.File, error) {
 	f, err := os.Open(dir)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, err
+	}
+	if err != nil {
+		return nil, explain("open the pins", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
@@ -123,7 +127,7 @@ func (p *Plane) adopt(opts Options) error {
 	}
 	have := maps{}
 	defer have.close()
-	for name, want := range spec.Maps {
+	for _, name := range slices.Sorted(stdmaps.Keys(spec.Maps)) {
 		if strings.HasPrefix(name, ".") {
 			continue
 		}
@@ -132,7 +136,7 @@ func (p *Plane) adopt(opts Options) error {
 			return damaged(fmt.Errorf("map %s: %w", name, err))
 		}
 		have[name] = m
-		if err := want.Compatible(m); err != nil {
+		if err := spec.Maps[name].Compatible(m); err != nil {
 			return damaged(fmt.Errorf("map %s: %w", name, err))
 		}
 	}
