@@ -37,6 +37,7 @@ Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 c
 	f.StringVarP(&opts.Config, "file", "f", defaultConfig, "configuration file")
 	f.StringVar(&opts.Instance, "instance", "default", "name of this daemon: its socket /run/vipd/NAME.sock and its pins /sys/fs/bpf/vipd/NAME/")
 	f.StringVar(&opts.LogFormat, "log-format", "text", "log lines as text or json")
+	f.BoolVarP(&opts.Detail, "log-detail", "D", false, "log details too, such as every gratuitous ARP")
 	f.BoolVar(&opts.Strict, "strict", false, "treat every warning in the file as an error")
 	f.StringSliceVar(&opts.Interfaces, "interface", nil, "attach the packet path to this interface (repeatable; default: those of the instances and addresses in the file)")
 	f.StringVar(&opts.HTTP, "http", "", "also serve /status and /metrics, read-only, on this ADDRESS:PORT")

@@ -4,7 +4,7 @@ var globalLVS = join([]keyword{
 	planned("lvs_sync_daemon", "IF [VI] [id N] [maxlen N] [port N] [ttl N] [group ADDR]", "", "Tell connections to the other director."),
 	inert("lvs_flush", "", "off", "Clear the table at the start.", "the table is this daemon's own"),
 }, planned("lvs_flush_on_stop", "[VS]", "off", "Clear the table at the stop.").also("lvs_flush_onstop"), []keyword{
-	planned("lvs_timeouts", "[tcp N] [tcpfin N] [udp N]", "900 120 300", "Connection timeouts.").begin(setTimeouts),
+	works("lvs_timeouts", "[tcp N] [tcpfin N] [udp N]", "900 120 300", "Connection timeouts.", setTimeouts),
 })
 
 // perProcess makes rows for keepalived's processes: NAME with vrrp_, checker_ and bfd_ before it.

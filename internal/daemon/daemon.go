@@ -33,6 +33,7 @@ type Options struct {
 	Instance    string    // name of this daemon
 	LogFormat   string    // text or json. If empty, text.
 	Log         io.Writer // where events go
+	Detail      bool      // say what keepalived says only with -D
 	Strict      bool      // a warning about the file is an error
 	Interfaces  []string  // that the packet path is attached to. If empty, those of the file.
 	HTTP        string    // ADDRESS:PORT for /status and /metrics. If empty, none.
@@ -57,7 +58,7 @@ type attached struct{ name, mode string }
 
 // Run runs an instance until ctx ends, then stops it in order. A start that fails returns a *Failure.
 func Run(ctx context.Context, opts Options) error {
-	ev, err := newEvents(opts.Log, opts.LogFormat)
+	ev, err := newEvents(opts.Log, opts.LogFormat, opts.Detail)
 	if err != nil {
 		return err
 	}

@@ -14,12 +14,17 @@ import (
 type events struct{ *slog.Logger }
 
 // newEvents writes to w as text (a line a person reads) or json (one object a line).
-func newEvents(w io.Writer, format string) (events, error) {
+// Details, which keepalived says only with -D, are at the level Debug.
+func newEvents(w io.Writer, format string, detail bool) (events, error) {
+	level := slog.LevelInfo
+	if detail {
+		level = slog.LevelDebug
+	}
 	switch format {
 	case "", "text":
-		return events{slog.New(&lineHandler{out: w, mu: new(sync.Mutex)})}, nil
+		return events{slog.New(&lineHandler{out: w, level: level, mu: new(sync.Mutex)})}, nil
 	case "json":
-		return events{slog.New(slog.NewJSONHandler(w, nil))}, nil
+		return events{slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))}, nil
 	}
 	return events{}, fail(ExitFatal, "--log-format text or --log-format json", "log format %q is not known", format)
 }
@@ -27,14 +32,15 @@ func newEvents(w io.Writer, format string) (events, error) {
 // lineHandler prints "TIME text key=value…", with the level in front of the text only when it is not the usual one.
 type lineHandler struct {
 	out   io.Writer
+	level slog.Level
 	mu    *sync.Mutex
 	attrs []slog.Attr
 }
 
-func (h *lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+func (h *lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
 
 func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &lineHandler{out: h.out, mu: h.mu, attrs: append(append([]slog.Attr(nil), h.attrs...), attrs...)}
+	return &lineHandler{out: h.out, level: h.level, mu: h.mu, attrs: append(append([]slog.Attr(nil), h.attrs...), attrs...)}
 }
 
 // WithGroup is not used by this program; the attributes stay flat.

@@ -199,11 +199,14 @@ func (a *ha) drain(time.Time) {
 }
 
 func (a *ha) say(e vrrp.Say) {
-	if e.Warning {
+	switch {
+	case e.Warning:
 		a.events.Warn(e.Text, "vi", e.Instance)
-		return
+	case e.Detail:
+		a.events.Debug(e.Text, "vi", e.Instance)
+	default:
+		a.events.Info(e.Text, "vi", e.Instance)
 	}
-	a.events.Info(e.Text, "vi", e.Instance)
 }
 
 func (a *ha) send(e vrrp.Send) {

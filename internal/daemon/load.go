@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"vipd/internal/conf"
+	"vipd/internal/vrrp"
 )
 
 // load reads the configuration and says everything that there is to say about it. A file that keepalived would start
@@ -24,7 +26,23 @@ func (d *daemon) load() error {
 	d.opts.Config = path
 	cfg, _, diags := conf.Load(os.DirFS("/"), path, conf.Options{Strict: d.opts.Strict, ID: hostID(), Env: os.Getenv, Seed: uint64(d.started.UnixNano())})
 	d.cfg = cfg
-	return d.judge(diags)
+	if err := d.judge(diags); err != nil {
+		return err
+	}
+	d.leaveOut()
+	return nil
+}
+
+// leaveOut drops the instances that this version cannot run, loudly. keepalived would start with such a file, so the
+// rest of it is started here too.
+func (d *daemon) leaveOut() {
+	d.cfg.Instances = slices.DeleteFunc(d.cfg.Instances, func(i vrrp.Config) bool {
+		err := i.Check()
+		if err != nil {
+			d.events.Error(fmt.Sprintf("(%s) is left out: %v", i.Name, err), "vi", i.Name)
+		}
+		return err != nil
+	})
 }
 
 // judge says each diagnostic in its long form, and refuses the file if one of them is an error.

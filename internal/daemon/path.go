@@ -46,6 +46,9 @@ func (d *daemon) openPlane(context.Context) error {
 	if adopted {
 		d.events.Info("adopted the packet path of the process before: connections go on")
 	}
+	if err := p.SetTimeouts(d.cfg.Global.Timeouts); err != nil {
+		return fail(ExitFatal, "", "set the connection timeouts: %w", err)
+	}
 	return d.openPool(p)
 }
 

@@ -38,6 +38,7 @@ func (l *Loop) Run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
+		l.read()
 		now := time.Now()
 		if next := l.machine.Next(); !next.IsZero() && !next.After(now) {
 			l.machine.Tick(now)
@@ -53,10 +54,30 @@ func (l *Loop) Run(ctx context.Context) {
 			l.finish()
 			return
 		case fn := <-l.inbox:
-			fn(time.Now())
+			l.turn(fn)
 		case <-timer.C:
 		}
 	}
+}
+
+// read executes what waits. It comes before the deadlines: after a stall of the machine, what has arrived meanwhile is
+// known before a timer that it would have restarted is taken for expired.
+func (l *Loop) read() {
+	for range cap(l.inbox) {
+		select {
+		case fn := <-l.inbox:
+			l.turn(fn)
+		default:
+			return
+		}
+	}
+}
+
+// turn executes one function and the effects that it caused.
+func (l *Loop) turn(fn func(now time.Time)) {
+	now := time.Now()
+	fn(now)
+	l.flush(now)
 }
 
 func (l *Loop) flush(now time.Time) {
@@ -67,14 +88,8 @@ func (l *Loop) flush(now time.Time) {
 
 // finish executes what was sent before the end, so that a Do never hangs.
 func (l *Loop) finish() {
-	for {
-		select {
-		case fn := <-l.inbox:
-			fn(time.Now())
-			l.flush(time.Now())
-		default:
-			return
-		}
+	for len(l.inbox) > 0 {
+		l.read()
 	}
 }
 
