@@ -144,6 +144,7 @@ func (l *Lab) Down() error {
 	for _, host := range l.Directors {
 		errs = append(errs, l.forget(host))
 	}
+	os.Remove(pinDir) // the last instance on this machine leaves no empty directory; otherwise it is not empty, and stays
 	return errors.Join(append(errs, os.RemoveAll(l.Dir))...)
 }
 

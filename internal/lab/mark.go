@@ -58,15 +58,25 @@ func member(pid int, name string) (Member, bool) {
 	if err != nil {
 		return Member{}, false
 	}
-	for v := range bytes.SplitSeq(env, []byte{0}) {
+	host, role, ok := parseMark(env, name)
+	return Member{PID: pid, Host: host, Role: role}, ok
+}
+
+// parseMark finds the mark of the lab called name in an environment as /proc shows it: strings that end with a zero,
+// and whatever else a process has put there.
+func parseMark(environ []byte, name string) (host, role string, ok bool) {
+	for v := range bytes.SplitSeq(environ, []byte{0}) {
 		mark, ok := strings.CutPrefix(string(v), MarkVar+"=")
 		if !ok {
 			continue
 		}
 		part := strings.Split(mark, "/")
-		return Member{PID: pid, Host: part[min(1, len(part)-1)], Role: part[len(part)-1]}, len(part) == 3 && part[0] == name
+		if len(part) != 3 || part[0] != name {
+			return "", "", false
+		}
+		return part[1], part[2], true
 	}
-	return Member{}, false
+	return "", "", false
 }
 
 // ancestors returns pid and everything above it.

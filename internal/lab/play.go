@@ -66,9 +66,6 @@ type player struct {
 	standing bool      // the network is built
 }
 
-// patience bounds every wait for something that the scene makes happen.
-const patience = 45 * time.Second
-
 // errBroken says that the scene cannot go on; why is in the report.
 var errBroken = errors.New("the scene did not hold")
 
@@ -108,7 +105,7 @@ func (p *player) play(ctx context.Context) error {
 	}
 	p.locked(func() { p.standing = true })
 	p.do("waiting for a master and a checked pool")
-	if err := p.ready(ctx); err != nil {
+	if err := p.lab.Ready(ctx); err != nil {
 		return err
 	}
 	t, err := p.lab.startTraffic(p.visitors(false))
@@ -172,7 +169,8 @@ func (p *player) perform(ctx context.Context, s step) error {
 	return nil
 }
 
-// measure lets the step's requests run for as long as the step lasts, and until its act is complete.
+// measure lets the step's requests run for as long as the step lasts, and for half of that after its act is complete:
+// what the act brings about shows only then.
 func (p *player) measure(ctx context.Context, s step) error {
 	end := time.Now().Add(p.cfg.Lasts)
 	var err error
@@ -180,7 +178,7 @@ func (p *player) measure(ctx context.Context, s step) error {
 		err = p.act(ctx, s.during)
 	}
 	if err == nil {
-		err = sleep(ctx, time.Until(end))
+		err = sleep(ctx, max(time.Until(end), p.cfg.Lasts/2))
 	}
 	p.last = time.Now()
 	return err

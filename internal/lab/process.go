@@ -93,15 +93,18 @@ func (p *Process) alive() bool {
 // LogFile is where the output of host's program goes.
 func (l *Lab) LogFile(host string) string { return filepath.Join(l.Dir, host+".log") }
 
-// lastWords returns the end of host's log, for a message about a program that is not there any more.
-func (l *Lab) lastWords(host string) string {
+// Tail is the last n lines of host's log; empty if there is none.
+func (l *Lab) Tail(host string, n int) []string {
 	data, err := os.ReadFile(l.LogFile(host))
-	if err != nil {
-		return "no log: " + err.Error()
+	if data = bytes.TrimSpace(data); err != nil || len(data) == 0 {
+		return nil
 	}
-	lines := strings.Split(string(bytes.TrimSpace(data)), "\n")
-	return strings.Join(lines[max(0, len(lines)-3):], " | ")
+	lines := strings.Split(string(data), "\n")
+	return lines[max(0, len(lines)-n):]
 }
+
+// lastWords is the end of host's log, for a message about a program that is not there any more.
+func (l *Lab) lastWords(host string) string { return strings.Join(l.Tail(host, 3), " | ") }
 
 // StartDirector starts vipd on a director host, from the host's configuration.
 func (l *Lab) StartDirector(host string) error {
