@@ -16,13 +16,14 @@ import (
 // Dir is where the sockets of all instances are.
 const Dir = "/run/vipd"
 
-var instanceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var instanceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 
-// CheckInstance says whether name may name an instance: it becomes a file name twice, so it is letters, digits, dot,
+// CheckInstance says whether name may name an instance: it becomes a file name twice, once in a BPF file system, which
+// refuses dots: letters, digits,
 // dash and underscore, 64 at most.
 func CheckInstance(name string) error {
 	if !instanceName.MatchString(name) {
-		return fmt.Errorf("instance name %.80q: want letters, digits, dot, dash and underscore, at most 64", name)
+		return fmt.Errorf("instance name %.80q: want letters, digits, dash and underscore, at most 64", name)
 	}
 	return nil
 }

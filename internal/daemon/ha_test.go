@@ -1,0 +1,135 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"vipd/internal/vrrp"
+)
+
+// runHA runs a director's VRRP half in the bubble and returns how to end it.
+func runHA(t *testing.T, h *fakeHost, log *journal) (a *ha, end func()) {
+	t.Helper()
+	a, err := newHA(h, quiet(t, log), []vrrp.Config{siteInstance()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	a.run(ctx, &wg)
+	a.loop.Do(a.start)
+	return a, func() { cancel(); a.close(); wg.Wait() }
+}
+
+// advert is one of another director.
+func advert(source string, priority uint8) []byte {
+	a := vrrp.Advert{Source: netip.MustParseAddr(source), Dest: vrrp.GroupIPv4, TTL: 255, ID: 1, Version: 2, Type: 1, Count: 1, VRID: 51, Priority: priority,
+		AuthType: vrrp.AuthPass, AdvertInt: time.Second, VIPs: []netip.Addr{vip.Addr()}}
+	copy(a.AuthData[:], "1111")
+	return a.AppendIPv4(nil)
+}
+
+func TestALoneDirectorTakesTheAddressAndGivesItBackWithPriorityZero(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, log := newFakeHost(), new(journal)
+		a, end := runHA(t, h, log)
+		defer end()
+		time.Sleep(3500 * time.Millisecond)
+		if h.holds(vip) {
+			t.Fatal("it took the address before its master down time was over")
+		}
+		time.Sleep(200 * time.Millisecond)
+		if !h.holds(vip) || len(h.announced) != 5 {
+			t.Fatalf("holds %v, %d announcements, want the address and 5", h.holds(vip), len(h.announced))
+		}
+		if st := a.status(); st[0].State != vrrp.Master || !log.has("(VI_1) Entering MASTER STATE") {
+			t.Fatalf("state %v", st[0].State)
+		}
+		h.wire.sent(t)
+		a.loop.Do(a.speaker.Stop)
+		sent := h.wire.sent(t)
+		if h.holds(vip) || len(sent) != 1 || sent[0].Priority != 0 {
+			t.Fatalf("after the stop it holds %v and sent %v", h.holds(vip), sent)
+		}
+	})
+}
+
+func TestAnAdoptedAddressStaysUntilAnotherMasterIsHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, log := newFakeHost(), new(journal)
+		h.addrs[vip] = true
+		_, end := runHA(t, h, log)
+		defer end()
+		time.Sleep(time.Second)
+		if !h.holds(vip) {
+			t.Fatal("the start removed the address that the process before held")
+		}
+		h.wire.in <- advert("10.0.8.55", 100)
+		synctest.Wait()
+		if h.holds(vip) {
+			t.Fatal("the address stayed although another director is master")
+		}
+	})
+}
+
+func TestALinkThatGoesDownIsAFaultAndAnAddressIsNoneOfTheLoopsBusiness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, log := newFakeHost(), new(journal)
+		a, end := runHA(t, h, log)
+		defer end()
+		time.Sleep(4 * time.Second)
+		h.mu.Lock()
+		h.up = false
+		h.mu.Unlock()
+		a.loop.Do(func(now time.Time) { a.refreshLink(now, "eth0") })
+		if st := a.status()[0]; st.State != vrrp.Fault || h.holds(vip) {
+			t.Fatalf("state %v, holds %v", st.State, h.holds(vip))
+		}
+	})
+}
+
+func TestAnAddressThatTheKernelRefusesIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, log := newFakeHost(), new(journal)
+		h.refuse = errTest
+		_, end := runHA(t, h, log)
+		defer end()
+		time.Sleep(4 * time.Second)
+		if !log.has("ERROR (VI_1) refused by the test") {
+			t.Fatal("nothing was said about the address")
+		}
+	})
+}
+
+func TestAStoppingDirectorNoticesWhoTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, log := newFakeHost(), new(journal)
+		a, end := runHA(t, h, log)
+		defer end()
+		for name, c := range map[string]struct {
+			packet []byte
+			heard  bool
+		}{
+			"an advert of the same virtual router": {advert("10.0.8.55", 90), true},
+			"one that gives up":                    {advert("10.0.8.55", 0), false},
+			"garbage":                              {[]byte{0x45, 0}, false},
+		} {
+			h.wire.in <- c.packet
+			synctest.Wait()
+			select {
+			case <-a.heard:
+				if !c.heard {
+					t.Errorf("%s was taken for a new master", name)
+				}
+			default:
+				if c.heard {
+					t.Errorf("%s was not noticed", name)
+				}
+			}
+		}
+	})
+}
