@@ -29,21 +29,25 @@ func playLab(env Env, opts labOptions) error {
 			showLogs(env.Stderr, l)
 		}
 		if err = errors.Join(err, l.Down()); err != nil {
-			return err
+			report.OK, report.Why = false, append(report.Why, err.Error())
+			return errors.Join(err, saveReport(report, opts.json))
 		}
-		if err := printReport(env.Stdout, report); err != nil {
+		if err := errors.Join(printReport(env.Stdout, report), saveReport(report, opts.json)); err != nil {
 			return err
-		}
-		if opts.json != "" {
-			if err := report.WriteJSON(opts.json); err != nil {
-				return err
-			}
 		}
 		if !report.OK {
 			return &exitCode{1}
 		}
 		return nil
 	})
+}
+
+// saveReport writes the figures to path. If path is empty, nowhere.
+func saveReport(r lab.Report, path string) error {
+	if path == "" {
+		return nil
+	}
+	return r.WriteJSON(path)
 }
 
 // watchLab plays, with the live view where there is a terminal and with lines elsewhere.

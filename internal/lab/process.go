@@ -104,7 +104,7 @@ func (l *Lab) Tail(host string, n int) []string {
 }
 
 // lastWords is the end of host's log, for a message about a program that is not there any more.
-func (l *Lab) lastWords(host string) string { return strings.Join(l.Tail(host, 3), " | ") }
+func (l *Lab) lastWords(host string) string { return strings.Join(l.Tail(host, 2), "; ") }
 
 // StartDirector starts vipd on a director host, from the host's configuration.
 func (l *Lab) StartDirector(host string) error {

@@ -64,6 +64,9 @@ func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // WriteJSON writes the report to a file, whole or not at all.
 func (r Report) WriteJSON(path string) error {
+	if r.Steps == nil {
+		r.Steps = []StepReport{} // a reader finds a list, not null
+	}
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
