@@ -1,0 +1,107 @@
+package bpf
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+type mac [6]byte
+
+var (
+	ourMAC    = mac{2, 0, 0, 0, 0, 1}
+	routerMAC = mac{2, 0, 0, 0, 0, 2}
+)
+
+// realMAC is the neighbour of the n-th real server.
+func realMAC(n int) mac { return mac{2, 0, 0, 0, 1, byte(n)} }
+
+const (
+	fin = 0x01
+	syn = 0x02
+	rst = 0x04
+	psh = 0x08
+	ack = 0x10
+
+	icmpProto, tcpProto, udpProto, sctpProto = 1, 6, 17, 132
+)
+
+// frame is a packet in words. What is left zero is what an ordinary packet of a client has.
+type frame struct {
+	dst, src mac            // ourMAC, routerMAC
+	ethType  uint16         // 0x0800
+	proto    uint8          // TCP
+	from, to netip.AddrPort // client, vip
+	flags    uint8          // of TCP
+	ttl      uint8          // 64
+	options  []byte         // of IP, in fours
+	frag     uint16         // flags and offset, as in the header
+	payload  []byte
+	trailer  []byte // behind the packet: Ethernet's padding
+	version  uint8  // 4
+	ihl      uint8  // what there is
+	length   uint16 // what there is
+}
+
+func or[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+// bytes is the frame on the wire, checksums right.
+func (f frame) bytes() []byte {
+	dst, src := or(f.dst, ourMAC), or(f.src, routerMAC)
+	b := append(append([]byte{}, dst[:]...), src[:]...)
+	b = binary.BigEndian.AppendUint16(b, or(f.ethType, 0x0800))
+	return append(append(b, f.packet()...), f.trailer...)
+}
+
+func (f frame) packet() []byte {
+	l4 := f.transport()
+	header := 20 + len(f.options)
+	b := make([]byte, 20, header+len(l4))
+	b[0] = or(f.version, 4)<<4 | or(f.ihl, uint8(header/4))
+	binary.BigEndian.PutUint16(b[2:], or(f.length, uint16(header+len(l4))))
+	binary.BigEndian.PutUint16(b[4:], 0x1234)
+	binary.BigEndian.PutUint16(b[6:], f.frag)
+	b[8], b[9] = or(f.ttl, 64), or(f.proto, tcpProto)
+	copy(b[12:], or(f.from, client).Addr().AsSlice())
+	copy(b[16:], or(f.to, vip).Addr().AsSlice())
+	b = append(b, f.options...)
+	binary.BigEndian.PutUint16(b[10:], ^sum(b))
+	return append(b, l4...)
+}
+
+func (f frame) transport() []byte {
+	var b []byte
+	from, to := or(f.from, client), or(f.to, vip)
+	ports := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, from.Port()), to.Port())
+	switch or(f.proto, tcpProto) {
+	case tcpProto:
+		b = append(ports, 0, 0, 0, 1, 0, 0, 0, 2, 5<<4, f.flags, 0xff, 0xff, 0, 0, 0, 0)
+	case udpProto:
+		b = append(binary.BigEndian.AppendUint16(ports, uint16(8+len(f.payload))), 0, 0)
+	case icmpProto:
+		b = []byte{8, 0, 0xf7, 0xff, 0, 0, 0, 0}
+	default:
+		b = append(ports, make([]byte, 8)...)
+	}
+	return append(b, f.payload...)
+}
+
+// sum is the ones' complement sum of RFC 1071; of a whole header with its checksum it is 0xffff.
+func sum(b []byte) uint16 {
+	var s uint32
+	for i := 0; i+1 < len(b); i += 2 {
+		s += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	if len(b)%2 == 1 {
+		s += uint32(b[len(b)-1]) << 8
+	}
+	for s > 0xffff {
+		s = s&0xffff + s>>16
+	}
+	return uint16(s)
+}

@@ -1,0 +1,290 @@
+package bpf
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"vipd/internal/need"
+)
+
+var (
+	client = netip.MustParseAddrPort("10.0.4.102:5244")
+	vip    = netip.MustParseAddrPort("10.0.8.9:80")
+)
+
+const (
+	loopback  = 1 // the interface that BPF_PROG_TEST_RUN says frames came in by
+	elsewhere = 7
+
+	ticksPerSecond = 8 // of the rig's tuning; the clock itself stands still enough
+	tableHZ        = 250
+)
+
+// XDP's verdicts, as the kernel numbers them.
+const (
+	xdpAborted = iota
+	xdpDrop
+	xdpPass
+	xdpTX
+	xdpRedirect
+)
+
+// rig is the object in the kernel, with our MAC on the loopback interface and nothing else.
+type rig struct {
+	testing.TB
+	LbObjects
+	regions   int
+	nextReal  uint32
+	nextEntry uint32
+}
+
+// newRig loads the object with that many regions (a power of two).
+func newRig(t testing.TB, regions int) *rig {
+	t.Helper()
+	need.BPF(t)
+	spec, err := LoadLb()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{TB: t, regions: regions}
+	r.configure(spec)
+	if err := spec.LoadAndAssign(&r.LbObjects, nil); err != nil {
+		t.Fatalf("load: %+v", err)
+	}
+	t.Cleanup(func() { r.LbObjects.Close() })
+	r.put(r.Links, loopback, LbLink{Mac: ourMAC, Attached: 1})
+	r.put(r.Tuning, 0, ipvsTimeouts())
+	return r
+}
+
+func (r *rig) configure(spec *ebpf.CollectionSpec) {
+	for _, name := range []string{LbMapRegions, LbMapRegionHeads} {
+		spec.Maps[name].MaxEntries = uint32(r.regions)
+	}
+	r.set(spec, LbVarRegionMask, uint32(r.regions-1))
+	r.set(spec, LbVarHashSeed, uint64(0x5eed))
+	r.set(spec, LbVarLockTries, uint32(1<<20)) // two CPUs may be shared with anything
+}
+
+func (r *rig) set(spec *ebpf.CollectionSpec, name string, v any) {
+	r.Helper()
+	if err := spec.Variables[name].Set(v); err != nil {
+		r.Fatalf("%s: %v", name, err)
+	}
+}
+
+// ipvsTimeouts are the kernel's, by TCP state: features.md says NONE 2, ESTABLISHED 900, … seconds.
+func ipvsTimeouts() LbTunables {
+	t := LbTunables{Udp: 300 * ticksPerSecond, Extend: 60 * ticksPerSecond}
+	for state, seconds := range []uint32{2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120} {
+		t.Tcp[state] = seconds * ticksPerSecond
+	}
+	return t
+}
+
+func (r *rig) put(m *ebpf.Map, key, value any) {
+	r.Helper()
+	if k, ok := key.(int); ok {
+		key = uint32(k)
+	}
+	if err := m.Put(key, value); err != nil {
+		r.Fatalf("%v: %v", m, err)
+	}
+}
+
+func get[T any](r *rig, m *ebpf.Map, key uint32) T {
+	r.Helper()
+	var v T
+	if err := m.Lookup(key, &v); err != nil {
+		r.Fatalf("%v: %v", m, err)
+	}
+	return v
+}
+
+// travel moves the table's clock on.
+func (r *rig) travel(seconds int) {
+	t := get[LbTunables](r, r.Tuning, 0)
+	t.Offset += uint32(seconds * ticksPerSecond)
+	r.put(r.Tuning, 0, t)
+}
+
+// reasonCounts sums each reason over the CPUs.
+func (r *rig) reasonCounts() (n [LbReasonREASONS]uint64) {
+	r.Helper()
+	var perCPU []uint64
+	for i := range n {
+		if err := r.Reasons.Lookup(uint32(i), &perCPU); err != nil {
+			r.Fatal(err)
+		}
+		for _, v := range perCPU {
+			n[i] += v
+		}
+	}
+	return n
+}
+
+// run sends one frame through and returns the verdict, the frame afterwards, and the one reason that was counted.
+func (r *rig) run(in []byte) (verdict uint32, out []byte, why LbReason) {
+	r.Helper()
+	before := r.reasonCounts()
+	verdict, out = r.test(r.Lb, in)
+	total := uint64(0)
+	for i, n := range r.reasonCounts() {
+		if d := n - before[i]; d != 0 {
+			total += d
+			why = LbReason(i)
+		}
+	}
+	if total != 1 {
+		r.Fatalf("one packet was counted %d times", total)
+	}
+	return verdict, out, why
+}
+
+func (r *rig) test(p *ebpf.Program, in []byte) (uint32, []byte) {
+	r.Helper()
+	o := ebpf.RunOptions{Data: in, DataOut: make([]byte, len(in)+64)}
+	verdict, err := p.Run(&o)
+	if err != nil {
+		r.Fatalf("run %v: %v", p, err)
+	}
+	return verdict, o.DataOut
+}
+
+// want sends the frame and fails if it is not treated so. It returns the frame afterwards.
+func (r *rig) want(f frame, why LbReason) []byte {
+	r.Helper()
+	in := f.bytes()
+	verdict, out, got := r.run(in)
+	if got != why || verdict != verdictOf(why) {
+		r.Fatalf("%+v: %s, verdict %d; want %s, verdict %d", f, got.name(), verdict, why.name(), verdictOf(why))
+	}
+	if verdict == xdpPass && string(out) != string(in) {
+		r.Fatalf("a passed frame was changed: % x, was % x", out, in)
+	}
+	return out
+}
+
+func (why LbReason) name() string {
+	return [...]string{"PASS_NOT_IPV4", "PASS_MALFORMED", "PASS_NOT_OURS", "PASS_NOT_SERVICE", "PASS_ICMP", "PASS_FRAGMENT",
+		"PASS_NO_CONNECTION", "FORWARD_HIT", "FORWARD_NEW", "REPLY_NO_SERVER", "DROP_REAL_GONE", "DROP_NO_NEIGHBOUR",
+		"DROP_TTL", "DROP_FRAGMENT", "DROP_TABLE_FULL", "DROP_BUSY", "DROP_NO_ROOM", "FORWARD_STATELESS"}[why]
+}
+
+// verdictOf is what a reason's first word promises, for hops out of the interface that the frame came in by.
+func verdictOf(why LbReason) uint32 {
+	switch kind, _, _ := strings.Cut(why.name(), "_"); kind {
+	case "PASS":
+		return xdpPass
+	case "DROP":
+		return xdpDrop
+	}
+	return xdpTX
+}
+
+// order runs sweep or forget over the whole table and says how many lines were freed.
+func (r *rig) order(p *ebpf.Program, o LbOrder) uint32 {
+	r.Helper()
+	in := make([]byte, 16)
+	for i, v := range []uint32{o.First, o.Count, o.Real} {
+		binary.NativeEndian.PutUint32(in[4*i:], v)
+	}
+	verdict, out := r.test(p, in)
+	if verdict != xdpPass {
+		r.Fatalf("%v: verdict %d", p, verdict)
+	}
+	return binary.NativeEndian.Uint32(out[12:])
+}
+
+func (r *rig) sweep() uint32 { r.Helper(); return r.order(r.Sweep, LbOrder{}) }
+
+// lines calls visit for every line of the table with its number.
+func (r *rig) lines(visit func(n uint32, c LbConn)) {
+	r.Helper()
+	for i := range uint32(r.regions) {
+		region := get[LbRegion](r, r.Regions, i)
+		for j, c := range region.Line {
+			visit(i*uint32(LbNumberREGION_LINES)+uint32(j), c)
+		}
+	}
+}
+
+// conns are the live lines by number.
+func (r *rig) conns() map[uint32]LbConn {
+	r.Helper()
+	all := map[uint32]LbConn{}
+	r.lines(func(n uint32, c LbConn) {
+		if c.phase() == LbPhasePHASE_LIVE {
+			all[n] = c
+		}
+	})
+	return all
+}
+
+// conn is the one connection (not template) in the table, and template the one template.
+func (r *rig) conn() LbConn     { r.Helper(); return r.only(false) }
+func (r *rig) template() LbConn { r.Helper(); return r.only(true) }
+
+func (r *rig) only(template bool) LbConn {
+	r.Helper()
+	var found []LbConn
+	for _, c := range r.conns() {
+		if (c.flags()&LbConnFlagCONN_TEMPLATE != 0) == template {
+			found = append(found, c)
+		}
+	}
+	if len(found) != 1 {
+		r.Fatalf("%d entries (template: %v), want 1", len(found), template)
+	}
+	return found[0]
+}
+
+// edit changes the line that holds c.
+func (r *rig) edit(c LbConn, change func(*LbConn)) {
+	r.Helper()
+	for n, have := range r.conns() {
+		if have == c {
+			region := get[LbRegion](r, r.Regions, n/uint32(LbNumberREGION_LINES))
+			change(&region.Line[n%uint32(LbNumberREGION_LINES)])
+			r.put(r.Regions, n/uint32(LbNumberREGION_LINES), region)
+			return
+		}
+	}
+	r.Fatal("no such line")
+}
+
+func (c LbConn) phase() LbPhase    { return LbPhase(c.Life & 0xff) }
+func (c LbConn) state() int        { return int(c.Life >> 8 & 0xff) }
+func (c LbConn) flags() LbConnFlag { return LbConnFlag(c.Life >> 16 & 0xffff) }
+
+func addr4(a netip.Addr) uint32 { b := a.As4(); return binary.NativeEndian.Uint32(b[:]) }
+func port2(p uint16) uint16     { return bits.ReverseBytes16(p) }
+func filterBit(a uint32) uint32 { return (a ^ a>>16) & 0xffff }
+func (c LbConn) from() uint16   { return port2(c.Cport) }
+func (c LbConn) toPort() uint16 { return port2(c.Vport) }
+
+// counters sums a per-CPU entry.
+func (r *rig) counters(m *ebpf.Map, index uint32) (n LbCounters) {
+	r.Helper()
+	var perCPU []LbCounters
+	if err := m.Lookup(index, &perCPU); err != nil {
+		r.Fatal(err)
+	}
+	for _, c := range perCPU {
+		n.Conns, n.Inpkts, n.Inbytes = n.Conns+c.Conns, n.Inpkts+c.Inpkts, n.Inbytes+c.Inbytes
+		n.Outpkts, n.Outbytes = n.Outpkts+c.Outpkts, n.Outbytes+c.Outbytes
+	}
+	return n
+}
+
+// counts are active, inactive and persist of a real server.
+func (r *rig) counts(real uint32) [3]uint32 {
+	r.Helper()
+	n := get[LbRealCount](r, r.RealCounts, real)
+	return [3]uint32{n.Active, n.Inactive, n.Persist}
+}

@@ -1,0 +1,252 @@
+package bpf
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"testing"
+)
+
+func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+// TestHostKeepsItsPackets has a row for every way in which a packet is the host's: it passes, and no byte of it changes.
+func TestHostKeepsItsPackets(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	group := mac{1, 0, 0x5e, 0, 0, 18}
+	rows := []struct {
+		name string
+		in   frame
+		why  LbReason
+	}{
+		{"an ARP request", frame{ethType: 0x0806}, LbReasonPASS_NOT_IPV4},
+		{"an IPv6 packet", frame{ethType: 0x86dd}, LbReasonPASS_NOT_IPV4},
+		{"a packet in a VLAN", frame{ethType: 0x8100}, LbReasonPASS_NOT_IPV4},
+		{"a packet of the service to another station's MAC", frame{flags: syn, dst: mac{2, 0, 0, 0, 0, 9}}, LbReasonPASS_NOT_OURS},
+		{"one whose MAC differs in the first four bytes", frame{flags: syn, dst: mac{2, 0, 0, 9, 0, 1}}, LbReasonPASS_NOT_OURS},
+		{"a broadcast frame", frame{flags: syn, dst: mac{255, 255, 255, 255, 255, 255}}, LbReasonPASS_NOT_OURS},
+		{"an advert to VRRP's group", frame{proto: 112, dst: group, to: at("224.0.0.18:0")}, LbReasonPASS_NOT_OURS},
+		{"ssh to the director", frame{flags: syn, to: at("10.0.8.25:22")}, LbReasonPASS_NOT_SERVICE},
+		{"an address whose filter bit is the service's", frame{flags: syn, to: at("8.9.10.0:80")}, LbReasonPASS_NOT_SERVICE},
+		{"another port of the service's address", frame{flags: syn, to: at("10.0.8.9:81")}, LbReasonPASS_NOT_SERVICE},
+		{"UDP to the port of a TCP service", frame{proto: udpProto}, LbReasonPASS_NOT_SERVICE},
+		{"SCTP to the service's port", frame{proto: sctpProto}, LbReasonPASS_NOT_SERVICE},
+		{"a ping of the service's address", frame{proto: icmpProto}, LbReasonPASS_ICMP},
+		{"a following fragment to the service's address", frame{frag: 100, payload: make([]byte, 64)}, LbReasonPASS_FRAGMENT},
+		{"a last fragment of UDP", frame{frag: 0x2000 | 1, proto: udpProto}, LbReasonPASS_FRAGMENT},
+		{"a first fragment to a port without service", frame{frag: 0x2000, to: at("10.0.8.9:81")}, LbReasonPASS_NOT_SERVICE},
+		{"a late ACK without connection", frame{flags: ack}, LbReasonPASS_NO_CONNECTION},
+		{"a FIN without connection", frame{flags: fin | ack}, LbReasonPASS_NO_CONNECTION},
+		{"a RST without connection", frame{flags: rst}, LbReasonPASS_NO_CONNECTION},
+		{"a SYN that is also a RST", frame{flags: syn | rst}, LbReasonPASS_NO_CONNECTION},
+		{"a segment without any flag", frame{}, LbReasonPASS_NO_CONNECTION},
+		{"version 6 in an IPv4 frame", frame{flags: syn, version: 6}, LbReasonPASS_MALFORMED},
+		{"a header of 16 bytes", frame{flags: syn, ihl: 4}, LbReasonPASS_MALFORMED},
+		{"a header longer than the packet", frame{flags: syn, ihl: 15}, LbReasonPASS_MALFORMED},
+		{"a total length beyond the frame", frame{flags: syn, length: 41}, LbReasonPASS_MALFORMED},
+		{"a total length within the TCP header", frame{flags: syn, length: 39}, LbReasonPASS_MALFORMED},
+		{"a total length of nothing", frame{flags: syn, length: 1, trailer: make([]byte, 6)}, LbReasonPASS_MALFORMED},
+		{"a SYN from 0.0.0.0", frame{flags: syn, from: at("0.0.0.0:1")}, LbReasonPASS_MALFORMED},
+		{"a SYN from loopback", frame{flags: syn, from: at("127.0.0.1:1")}, LbReasonPASS_MALFORMED},
+		{"a SYN from a group", frame{flags: syn, from: at("224.0.0.1:1")}, LbReasonPASS_MALFORMED},
+		{"a SYN from broadcast", frame{flags: syn, from: at("255.255.255.255:1")}, LbReasonPASS_MALFORMED},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			r.TB = t
+			r.want(row.in, row.why)
+		})
+	}
+	r.TB = t
+	if filterBit(addr4(vip.Addr())) != filterBit(addr4(at("8.9.10.0:80").Addr())) {
+		t.Error("8.9.10.0 has a filter bit of its own")
+	}
+	if n := len(r.conns()); n != 0 {
+		t.Errorf("%d connections were made", n)
+	}
+}
+
+func TestRuntFramesOfEveryLengthPass(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	r.serve(vip, udpProto, LbSchedulerSCHED_RR).add(1)
+	for _, f := range []frame{{flags: syn}, {proto: udpProto}, {flags: syn, options: make([]byte, 40)}} {
+		whole := f.bytes()
+		for n := 14; n < len(whole); n++ {
+			verdict, out, why := r.run(whole[:n])
+			if verdict != xdpPass || why != LbReasonPASS_MALFORMED || !bytes.Equal(out, whole[:n]) {
+				t.Errorf("the first %d bytes of protocol %d: %s, verdict %d", n, or(f.proto, tcpProto), why.name(), verdict)
+			}
+		}
+	}
+}
+
+func TestInterfaceThatIsNotAttachedIsTheHosts(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	r.put(r.Links, loopback, LbLink{Mac: ourMAC})
+	r.want(frame{flags: syn}, LbReasonPASS_NOT_OURS)
+}
+
+// TestForwardedFrame: of a packet that goes to a real server the MACs, the TTL and the header's checksum change, no more.
+func TestForwardedFrame(t *testing.T) {
+	r := newRig(t, 4)
+	real := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	r.serve(vip, udpProto, LbSchedulerSCHED_RR).add(1)
+	rows := []struct {
+		name string
+		in   frame
+		why  LbReason
+	}{
+		{"the first packet", frame{flags: syn}, LbReasonFORWARD_NEW},
+		{"a packet with data", frame{flags: ack | psh, payload: []byte("GET / HTTP/1.1\r\n\r\n")}, LbReasonFORWARD_HIT},
+		{"a packet with IP options", frame{flags: ack, options: []byte{7, 7, 4, 0, 0, 0, 0, 0}}, LbReasonFORWARD_HIT},
+		{"forty bytes of options", frame{flags: ack, options: bytes.Repeat([]byte{1}, 40)}, LbReasonFORWARD_HIT},
+		{"a frame padded to 60 bytes", frame{flags: ack, trailer: make([]byte, 6)}, LbReasonFORWARD_HIT},
+		{"the greatest TTL", frame{flags: ack, ttl: 255}, LbReasonFORWARD_HIT},
+		{"the least TTL that may pass", frame{flags: ack, ttl: 2}, LbReasonFORWARD_HIT},
+		{"don't fragment", frame{flags: ack, frag: 0x4000}, LbReasonFORWARD_HIT},
+		{"a full frame", frame{flags: ack, payload: make([]byte, 1460)}, LbReasonFORWARD_HIT},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			r.TB = t
+			want := row.in
+			want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, or(row.in.ttl, 64)-1
+			if out := r.want(row.in, row.why); !bytes.Equal(out, want.bytes()) {
+				t.Errorf("got  % x\nwant % x", out, want.bytes())
+			}
+		})
+	}
+}
+
+// TestChecksumOfEveryTTL walks the incremental checksum through all its carries.
+func TestChecksumOfEveryTTL(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip, udpProto, LbSchedulerSCHED_RR).add(1)
+	for ttl := 2; ttl < 256; ttl++ {
+		for _, length := range []int{0, 1, 255, 256, 1024} {
+			_, out := r.test(r.Lb, frame{proto: udpProto, ttl: uint8(ttl), payload: make([]byte, length)}.bytes())
+			if got := sum(out[14:34]); got != 0xffff || out[22] != uint8(ttl-1) {
+				t.Fatalf("TTL %d, %d bytes: header sums to %#x, TTL is now %d", ttl, length, got, out[22])
+			}
+		}
+	}
+}
+
+func TestWhatCannotBeForwarded(t *testing.T) {
+	rows := []struct {
+		name string
+		in   frame
+		prep func(s *service)
+		why  LbReason
+	}{
+		{"TTL 1", frame{flags: syn, ttl: 1}, nil, LbReasonDROP_TTL},
+		{"a real server without hop", frame{flags: syn}, func(s *service) { s.hop(LbReal{Weight: 1}) }, LbReasonDROP_NO_NEIGHBOUR},
+		{"a real server whose hop is not in the map", frame{flags: syn}, func(s *service) { s.hop(LbReal{Weight: 1, Hop: 1 << 20}) }, LbReasonDROP_NO_NEIGHBOUR},
+		{"a neighbour that is not resolved", frame{flags: syn}, func(s *service) { s.put(s.Hops, 1, LbHop{}) }, LbReasonDROP_NO_NEIGHBOUR},
+		{"a first fragment of the service", frame{flags: syn, frag: 0x2000}, nil, LbReasonDROP_FRAGMENT},
+	}
+	r := newRig(t, 4)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	s.add(1)
+	for i, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			r.TB = t
+			s.put(s.Hops, 1, LbHop{Ifindex: loopback, Dst: realMAC(1), Src: ourMAC})
+			s.hop(LbReal{Weight: 1, Hop: 1})
+			if row.prep != nil {
+				row.prep(s)
+			}
+			row.in.from = at(fmt.Sprintf("10.0.4.102:%d", 1000+i))
+			r.want(row.in, row.why)
+		})
+	}
+}
+
+// hop rewrites the first real server.
+func (s *service) hop(r LbReal) { s.Helper(); s.put(s.Reals, 1, r) }
+
+func TestFrameLeavesByTheInterfaceOfItsRealServer(t *testing.T) {
+	r := newRig(t, 4)
+	real := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	r.put(r.Hops, real, LbHop{Ifindex: elsewhere, Dst: realMAC(int(real)), Src: mac{2, 0, 0, 0, 0, 7}})
+	verdict, out, why := r.run(frame{flags: syn}.bytes())
+	want := frame{flags: syn, dst: realMAC(int(real)), src: mac{2, 0, 0, 0, 0, 7}, ttl: 63}.bytes()
+	if verdict != xdpRedirect || why != LbReasonFORWARD_NEW || !bytes.Equal(out, want) {
+		t.Errorf("%s, verdict %d: % x", why.name(), verdict, out)
+	}
+}
+
+func TestChangedNeighbourReachesLiveConnections(t *testing.T) {
+	r := newRig(t, 4)
+	real := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	r.put(r.Hops, real, LbHop{Ifindex: loopback, Dst: realMAC(99), Src: ourMAC})
+	if out := r.want(frame{flags: ack}, LbReasonFORWARD_HIT); mac(out[:6]) != realMAC(99) {
+		t.Errorf("sent to %x", out[:6])
+	}
+}
+
+// TestNothingIsServedBeforeTheMapsSaySo: each word that user space may not have written yet.
+func TestNothingIsServedBeforeTheMapsSaySo(t *testing.T) {
+	r := newRig(t, 4)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	r.put(r.ServiceIndex, LbServiceKey{Addr: addr4(vip.Addr()), Port: port2(80), Proto: tcpProto}, uint32(1<<20))
+	r.want(frame{flags: syn}, LbReasonPASS_NOT_SERVICE)
+	r.put(r.ServiceIndex, LbServiceKey{Addr: addr4(vip.Addr()), Port: port2(80), Proto: tcpProto}, s.index)
+	s.pool = 1 << 20
+	s.write()
+	r.want(frame{flags: syn}, LbReasonREPLY_NO_SERVER)
+	s.pool, s.scheduler = 0, LbSchedulerSCHED_NONE
+	s.write()
+	r.want(frame{flags: syn}, LbReasonREPLY_NO_SERVER)
+	s.scheduler = LbSchedulerSCHED_SH
+	r.put(r.Pools, 0, LbPool{Table: 1 << 20})
+	s.write()
+	r.want(frame{flags: syn}, LbReasonREPLY_NO_SERVER)
+}
+
+// TestCounters: conns at creation, packets and IP bytes as received, per service and per real server, drops at the real
+// server's door included.
+func TestCounters(t *testing.T) {
+	r := newRig(t, 4)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	a, b := s.add(1), s.add(1)
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW) // to b, the newest
+	r.want(frame{flags: ack, payload: make([]byte, 100)}, LbReasonFORWARD_HIT)
+	r.want(frame{flags: ack, ttl: 1}, LbReasonDROP_TTL)
+	r.want(frame{flags: syn, from: at("10.0.4.103:1")}, LbReasonFORWARD_NEW) // to a
+	r.want(frame{flags: ack, from: at("10.0.4.104:1")}, LbReasonPASS_NO_CONNECTION)
+	for _, row := range []struct {
+		name string
+		got  LbCounters
+		want LbCounters
+	}{
+		{"the service", r.counters(r.ServiceCounters, s.index), LbCounters{Conns: 2, Inpkts: 4, Inbytes: 40 + 140 + 40 + 40}},
+		{"the first pick", r.counters(r.RealCounters, b), LbCounters{Conns: 1, Inpkts: 3, Inbytes: 40 + 140 + 40}},
+		{"the second pick", r.counters(r.RealCounters, a), LbCounters{Conns: 1, Inpkts: 1, Inbytes: 40}},
+	} {
+		if row.got != row.want {
+			t.Errorf("%s: %+v, want %+v", row.name, row.got, row.want)
+		}
+	}
+	if c := r.conns(); len(c) != 2 {
+		t.Errorf("%d connections", len(c))
+	}
+}
+
+func TestPacketsOfAConnectionAreCountedInIt(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip, udpProto, LbSchedulerSCHED_RR).add(1)
+	for i := range 5 {
+		want := LbReasonFORWARD_HIT
+		if i == 0 {
+			want = LbReasonFORWARD_NEW
+		}
+		r.want(frame{proto: udpProto}, want)
+	}
+	if c := r.conn(); c.Packets != 5 {
+		t.Errorf("%d packets, want 5", c.Packets)
+	}
+}

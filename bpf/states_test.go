@@ -1,0 +1,285 @@
+package bpf
+
+import (
+	"encoding/binary"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+var stateNames = strings.Fields("NONE ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN SYNACK")
+
+const (
+	none = iota
+	established
+	synSent
+	synRecv
+	finWait
+	timeWait
+	closed
+)
+
+func stateNumber(t testing.TB, name string) int {
+	t.Helper()
+	for i, n := range stateNames {
+		if n == name {
+			return i
+		}
+	}
+	t.Fatalf("no state %q", name)
+	return 0
+}
+
+// tick is the table's clock.
+func (r *rig) tick() uint32 {
+	r.Helper()
+	_, out := r.test(r.ClockProbe, make([]byte, 24))
+	return binary.NativeEndian.Uint32(out[16:])
+}
+
+// secondsLeft until c may go, to the nearest second.
+func (r *rig) secondsLeft(c LbConn) int {
+	r.Helper()
+	return (int(int32(c.Expires-r.tick())) + ticksPerSecond/2) / ticksPerSecond
+}
+
+// TestTCPStates walks the whole table that IPVS uses when it sees the client's packets only: from every state, every event,
+// the state after it, its timeout, and on which count the connection then stands. The service is persistent: a SYN would
+// make a closed connection anew otherwise, which TestReuse has.
+func TestTCPStates(t *testing.T) {
+	text, err := os.ReadFile("testdata/input_only.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := strings.Split(strings.TrimSpace(string(text)), "\n")
+	events := map[string][]uint8{"SYN": {syn, syn | fin, syn | ack}, "FIN": {fin, fin | ack, fin | psh}, "ACK": {ack, ack | psh},
+		"RST": {rst, rst | ack, rst | fin, rst | syn}, "none": {0, psh}}
+	r := newRig(t, 4)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	s.persist = 60
+	real := s.add(1)
+	seconds, active := timesOf(t, rows[1:])
+	for _, row := range rows[1:] {
+		words := strings.Fields(row)
+		for i, event := range strings.Fields(rows[0])[1:6] {
+			for _, flags := range events[event] {
+				t.Run(words[0]+" "+event+" "+strconv.Itoa(int(flags)), func(t *testing.T) {
+					r.TB = t
+					r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+					r.inState(real, stateNumber(t, words[0]), active[words[0]])
+					r.want(frame{flags: flags}, LbReasonFORWARD_HIT)
+					r.checkState(real, words[1+i], seconds, active)
+				})
+			}
+		}
+	}
+}
+
+func timesOf(t *testing.T, rows []string) (seconds map[string]int, active map[string]bool) {
+	seconds, active = map[string]int{}, map[string]bool{}
+	for _, row := range rows {
+		words := strings.Fields(row)
+		n, err := strconv.Atoi(words[6])
+		if err != nil {
+			t.Fatal(err)
+		}
+		seconds[words[0]], active[words[0]] = n, words[7] == "yes"
+	}
+	return seconds, active
+}
+
+// inState makes a connection and puts it into a state, however it may be reached.
+func (r *rig) inState(real uint32, state int, active bool) {
+	r.Helper()
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	r.edit(r.conn(), func(c *LbConn) {
+		flags := uint64(LbConnFlagCONN_NOOUTPUT)
+		if !active {
+			flags |= uint64(LbConnFlagCONN_INACTIVE)
+		}
+		c.Life = c.Life&^0xffffff00 | flags<<16 | uint64(state)<<8
+	})
+	n := LbRealCount{Active: 1, Persist: 1}
+	if !active {
+		n = LbRealCount{Inactive: 1, Persist: 1}
+	}
+	r.put(r.RealCounts, real, n)
+}
+
+func (r *rig) checkState(real uint32, want string, seconds map[string]int, active map[string]bool) {
+	r.Helper()
+	c := r.conn()
+	if got := stateNames[c.state()]; got != want {
+		r.Errorf("now %s, want %s", got, want)
+	}
+	if got := r.secondsLeft(c); got != seconds[want] {
+		r.Errorf("%d s left, want %d", got, seconds[want])
+	}
+	counts := [3]uint32{1, 0, 1}
+	if !active[want] {
+		counts = [3]uint32{0, 1, 1}
+	}
+	if got := r.counts(real); got != counts {
+		r.Errorf("active, inactive, persist %v, want %v", got, counts)
+	}
+	if inactive := c.flags()&LbConnFlagCONN_INACTIVE != 0; inactive == active[want] {
+		r.Errorf("inactive flag %v in %s", inactive, want)
+	}
+}
+
+// TestLivesOfConnections: what a client does, and what is in the table then.
+func TestLivesOfConnections(t *testing.T) {
+	rows := []struct {
+		name    string
+		proto   uint8
+		flags   []uint8
+		state   int
+		seconds int
+		counts  [3]uint32
+	}{
+		{"a SYN is half a connection, and active", tcpProto, []uint8{syn}, synRecv, 60, [3]uint32{1, 0, 0}},
+		{"a SYN with ACK makes one too", tcpProto, []uint8{syn | ack}, synRecv, 60, [3]uint32{1, 0, 0}},
+		{"a SYN sent again", tcpProto, []uint8{syn, syn}, synRecv, 60, [3]uint32{1, 0, 0}},
+		{"a handshake", tcpProto, []uint8{syn, ack}, established, 900, [3]uint32{1, 0, 0}},
+		{"data", tcpProto, []uint8{syn, ack, ack | psh, ack}, established, 900, [3]uint32{1, 0, 0}},
+		{"the client closes: FIN_WAIT, as only the client is heard", tcpProto, []uint8{syn, ack, fin | ack}, finWait, 120, [3]uint32{0, 1, 0}},
+		{"the last ACK changes nothing", tcpProto, []uint8{syn, ack, fin | ack, ack}, finWait, 120, [3]uint32{0, 1, 0}},
+		{"the client resets", tcpProto, []uint8{syn, ack, rst}, closed, 10, [3]uint32{0, 1, 0}},
+		{"the same port again after FIN_WAIT", tcpProto, []uint8{syn, ack, fin | ack, syn}, synRecv, 60, [3]uint32{1, 0, 0}},
+		{"datagrams are never active", udpProto, []uint8{0, 0}, none, 300, [3]uint32{0, 1, 0}},
+	}
+	r := newRig(t, 4)
+	real := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	udpReal := r.serve(vip, udpProto, LbSchedulerSCHED_RR).add(1)
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			r.TB = t
+			r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+			for _, flags := range row.flags {
+				if verdict, _ := r.test(r.Lb, frame{proto: row.proto, flags: flags}.bytes()); verdict != xdpTX {
+					t.Fatalf("flags %#x: verdict %d", flags, verdict)
+				}
+			}
+			counted := map[uint8]uint32{tcpProto: real, udpProto: udpReal}[row.proto]
+			if c := r.conn(); c.state() != row.state || r.secondsLeft(c) != row.seconds {
+				t.Errorf("state %s, %d s", stateNames[c.state()], r.secondsLeft(c))
+			}
+			if got := r.counts(counted); got != row.counts {
+				t.Errorf("active, inactive, persist %v, want %v", got, row.counts)
+			}
+		})
+	}
+}
+
+// TestEntryAsItIsWritten holds each word of a fresh connection.
+func TestEntryAsItIsWritten(t *testing.T) {
+	r := newRig(t, 4)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	real := s.add(1)
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	c := r.conn()
+	want := LbConn{Life: 1<<32 | uint64(LbConnFlagCONN_NOOUTPUT)<<16 | synRecv<<8 | 2, Client: addr4(client.Addr()), Virt: addr4(vip.Addr()),
+		Cport: port2(client.Port()), Vport: port2(vip.Port()), Proto: tcpProto, Expires: c.Expires, Real: real, Service: s.index, Packets: 1}
+	if c != want {
+		t.Errorf("%+v\nwant %+v", c, want)
+	}
+}
+
+// TestReuse: a client that comes back with the port of a closed connection gets a new one, and no SYN is lost.
+func TestReuse(t *testing.T) {
+	rows := []struct {
+		name    string
+		state   int
+		flags   uint8
+		persist int
+		why     LbReason
+	}{
+		{"a SYN in TIME_WAIT is scheduled anew", timeWait, syn, 0, LbReasonFORWARD_NEW},
+		{"a SYN in CLOSE is scheduled anew", closed, syn, 0, LbReasonFORWARD_NEW},
+		{"a SYN in FIN_WAIT stays", finWait, syn, 0, LbReasonFORWARD_HIT},
+		{"a SYN in ESTABLISHED stays", established, syn, 0, LbReasonFORWARD_HIT},
+		{"an ACK in TIME_WAIT stays", timeWait, ack, 0, LbReasonFORWARD_HIT},
+		{"a SYN in TIME_WAIT stays with its template", timeWait, syn, 60, LbReasonFORWARD_HIT},
+	}
+	r := newRig(t, 4)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	a, b := s.add(1), s.add(1)
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			r.TB = t
+			r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+			s.persist = row.persist
+			s.write()
+			r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+			old := r.conn()
+			r.edit(old, func(c *LbConn) { c.Life = c.Life&^0xff00 | uint64(row.state)<<8 })
+			r.want(frame{flags: row.flags}, row.why)
+			now := r.conn()
+			if anew := row.why == LbReasonFORWARD_NEW; anew != (now.Real != old.Real) || anew != (now.Life>>32 != old.Life>>32) {
+				t.Errorf("real server %d then %d, generation %d then %d", old.Real, now.Real, old.Life>>32, now.Life>>32)
+			}
+			na, nb := r.counts(a), r.counts(b)
+			if na[0]+na[1]+nb[0]+nb[1] != 1 {
+				t.Errorf("counts %v and %v for one connection", na, nb)
+			}
+		})
+	}
+}
+
+func TestRealServerThatIsGone(t *testing.T) {
+	rows := []struct {
+		name  string
+		proto uint8
+		flags uint8
+		why   LbReason
+	}{
+		{"data to it is dropped", tcpProto, ack | psh, LbReasonDROP_REAL_GONE},
+		{"a FIN to it is dropped", tcpProto, fin | ack, LbReasonDROP_REAL_GONE},
+		{"a datagram to it is dropped", udpProto, 0, LbReasonDROP_REAL_GONE},
+		{"a SYN is scheduled anew", tcpProto, syn, LbReasonFORWARD_NEW},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			r := newRig(t, 4)
+			s := r.serve(vip, row.proto, LbSchedulerSCHED_RR)
+			a, b := s.add(1), s.add(1)
+			r.want(frame{proto: row.proto, flags: syn}, LbReasonFORWARD_NEW)
+			before := r.conn()
+			s.remove(b)
+			r.want(frame{proto: row.proto, flags: row.flags}, row.why)
+			after := r.conn()
+			if row.why == LbReasonFORWARD_NEW {
+				if after.Real != a || r.counts(b) != [3]uint32{} || r.counts(a) != [3]uint32{1, 0, 0} {
+					t.Errorf("on %d, counts %v and %v", after.Real, r.counts(a), r.counts(b))
+				}
+				return
+			}
+			if after != before {
+				t.Errorf("the drop changed the entry: %+v, was %+v", after, before)
+			}
+			s.restore(b, 1)
+			r.want(frame{proto: row.proto, flags: row.flags}, LbReasonFORWARD_HIT) // it goes on when the server comes back
+		})
+	}
+}
+
+func TestRealServerOfWeightZeroKeepsItsConnections(t *testing.T) {
+	r := newRig(t, 4)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+	a, b := s.add(1), s.add(1)
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+	on := r.conn().Real
+	s.weigh(on, 0)
+	r.want(frame{flags: ack | psh}, LbReasonFORWARD_HIT)
+	for i := range 4 {
+		out := r.want(frame{flags: syn, from: following(client, "port"), to: vip, ttl: uint8(64 + i)}, []LbReason{LbReasonFORWARD_NEW, LbReasonFORWARD_HIT}[min(i, 1)])
+		if mac(out[:6]) == realMAC(int(on)) {
+			t.Error("a new connection went to it")
+		}
+	}
+	if on != a && on != b {
+		t.Errorf("connection on %d", on)
+	}
+}
