@@ -68,7 +68,7 @@ func (r *rig) configure(spec *ebpf.CollectionSpec) {
 	}
 	r.set(spec, LbVarRegionMask, uint32(r.regions-1))
 	r.set(spec, LbVarHashSeed, uint64(0x5eed))
-	r.set(spec, LbVarLockTries, uint32(1<<20)) // two CPUs may be shared with anything
+	r.set(spec, LbVarLockTries, uint32(1<<18)) // the CPUs may be shared with anything
 }
 
 func (r *rig) set(spec *ebpf.CollectionSpec, name string, v any) {

@@ -1,0 +1,262 @@
+package bpf
+
+import (
+	"net/netip"
+	"testing"
+)
+
+// persistent is a rig with a persistent service of two real servers; b, the newest, is picked first.
+func persistent(t *testing.T, proto uint8, seconds int) (r *rig, s *service, a, b uint32) {
+	t.Helper()
+	r = newRig(t, 4)
+	s = r.serve(vip, proto, LbSchedulerSCHED_RR)
+	s.persist = seconds
+	a, b = s.add(1), s.add(1)
+	return r, s, a, b
+}
+
+func port(n uint16) netip.AddrPort { return netip.AddrPortFrom(client.Addr(), n) }
+
+// opened sends a SYN and says which real server the client got.
+func (r *rig) opened(f frame) byte {
+	r.Helper()
+	f.flags = syn
+	return r.want(f, LbReasonFORWARD_NEW)[5]
+}
+
+func TestTemplateAsItIsWritten(t *testing.T) {
+	r, s, _, b := persistent(t, tcpProto, 60)
+	s.netmask = addr4(netip.MustParseAddr("255.255.255.0"))
+	s.write()
+	r.opened(frame{})
+	c := r.template()
+	want := LbConn{Life: 1<<32 | 0x1180<<16 | none<<8 | 2, Client: addr4(netip.MustParseAddr("10.0.4.0")), Virt: addr4(vip.Addr()),
+		Vport: port2(vip.Port()), Proto: tcpProto, Template: 1, Expires: c.Expires, Real: b, Service: s.index, Refs: 1}
+	if c != want {
+		t.Errorf("%+v\nwant %+v", c, want)
+	}
+	if got := r.secondsLeft(c); got != 60 {
+		t.Errorf("%d s left", got)
+	}
+	if n := r.counts(b); n != [3]uint32{1, 0, 1} {
+		t.Errorf("active, inactive, persist %v", n)
+	}
+}
+
+func TestClientStaysWithItsServer(t *testing.T) {
+	r, s, a, b := persistent(t, tcpProto, 60)
+	for i := range uint16(5) {
+		if got := r.opened(frame{from: port(1000 + i)}); got != byte(b) {
+			t.Errorf("connection %d went to %d", i, got)
+		}
+	}
+	if got := r.opened(frame{from: at("10.0.4.103:1")}); got != byte(a) {
+		t.Errorf("another client went to %d: the first one's picks moved the pointer", got)
+	}
+	s.netmask = addr4(netip.MustParseAddr("255.255.255.0"))
+	s.write()
+	first := r.opened(frame{from: at("10.0.5.1:1")})
+	if got := r.opened(frame{from: at("10.0.5.2:1")}); got != first {
+		t.Errorf("two clients of one network went to %d and %d", first, got)
+	}
+	if refs := r.templateOf(client.Addr()).Refs; refs != 5 {
+		t.Errorf("the template controls %d connections, want 5", refs)
+	}
+}
+
+func (r *rig) templateOf(a netip.Addr) (found LbConn) {
+	r.Helper()
+	for _, c := range r.conns() {
+		if c.Template == 1 && c.Client == addr4(a) {
+			found = c
+		}
+	}
+	return found
+}
+
+func TestEachServiceHasItsOwnTemplate(t *testing.T) {
+	r, _, _, _ := persistent(t, tcpProto, 60)
+	other := r.serve(at("10.0.8.9:443"), tcpProto, LbSchedulerSCHED_RR)
+	other.persist = 60
+	c := other.add(1)
+	r.opened(frame{})
+	if got := r.opened(frame{to: at("10.0.8.9:443")}); got != byte(c) {
+		t.Errorf("went to %d", got)
+	}
+	if n := len(r.conns()); n != 4 {
+		t.Errorf("%d entries, want two connections and two templates", n)
+	}
+}
+
+// TestTemplateTimer: set anew by every new connection, not by packets; 60 s at a time while connections are attached.
+func TestTemplateTimer(t *testing.T) {
+	r, _, _, b := persistent(t, tcpProto, 100)
+	r.opened(frame{})
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+	r.travel(50)
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+	if got := r.secondsLeft(r.template()); got != 50 {
+		t.Errorf("after a packet: %d s left, want 50", got)
+	}
+	r.opened(frame{from: port(2)})
+	if got := r.secondsLeft(r.template()); got != 100 {
+		t.Errorf("after a new connection: %d s left, want 100", got)
+	}
+	r.travel(101) // the second connection, a bare SYN, is gone too
+	if freed := r.sweep(); freed != 1 {
+		t.Errorf("%d lines freed, want the half-open connection's", freed)
+	}
+	if got := r.secondsLeft(r.template()); got != 60 {
+		t.Errorf("at its end with a connection attached: %d s left, want 60", got)
+	}
+	r.travel(1000)
+	if freed := r.sweep(); freed < 1 {
+		t.Error("the last connection is not freed")
+	}
+	r.travel(61)
+	r.sweep()
+	if n := len(r.conns()); n != 0 || r.counts(b) != [3]uint32{} {
+		t.Errorf("%d entries left, counts %v", n, r.counts(b))
+	}
+}
+
+func TestExpiredTemplate(t *testing.T) {
+	r, s, a, b := persistent(t, udpProto, 10)
+	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
+	r.travel(11)
+	if out := r.want(frame{proto: udpProto, from: port(2)}, LbReasonFORWARD_NEW); out[5] != byte(b) {
+		t.Errorf("while it controls a connection the template holds, but the client went to %d", out[5])
+	}
+	r.order(r.Forget, LbOrder{Real: b}) // connections, and the template with them
+	s.remove(a)
+	s.restore(a, 1)
+	first := r.want(frame{proto: udpProto, from: port(3)}, LbReasonFORWARD_NEW)[5]
+	r.edit(r.conn(), func(c *LbConn) { c.Expires -= 1000 * ticksPerSecond })
+	r.sweep()
+	r.travel(11)
+	if out := r.want(frame{proto: udpProto, from: port(4)}, LbReasonFORWARD_NEW); out[5] == first {
+		t.Error("a template that had expired was followed")
+	}
+	if n := len(r.conns()); n != 2 {
+		t.Errorf("%d entries: the expired template's line is taken over in place", n)
+	}
+}
+
+func TestAssured(t *testing.T) {
+	r, _, _, _ := persistent(t, tcpProto, 60)
+	r.opened(frame{})
+	if r.template().flags()&LbConnFlagCONN_ASSURED != 0 {
+		t.Error("assured by a SYN alone")
+	}
+	r.want(frame{flags: rst}, LbReasonFORWARD_HIT)
+	if r.template().flags()&LbConnFlagCONN_ASSURED != 0 {
+		t.Error("assured by a reset")
+	}
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+	if r.template().flags()&LbConnFlagCONN_ASSURED == 0 {
+		t.Error("not assured by a handshake")
+	}
+	if r.template().flags()&LbConnFlagCONN_TEMPLATE == 0 {
+		t.Error("no template any more")
+	}
+}
+
+func TestDatagramsDoNotAssure(t *testing.T) {
+	r, _, _, _ := persistent(t, udpProto, 60)
+	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
+	r.want(frame{proto: udpProto}, LbReasonFORWARD_HIT)
+	if r.template().flags()&LbConnFlagCONN_ASSURED != 0 {
+		t.Error("assured")
+	}
+}
+
+func TestTemplateOfAServerThatIsGone(t *testing.T) {
+	r, s, a, b := persistent(t, tcpProto, 60)
+	if got := r.opened(frame{}); got != byte(b) {
+		t.Fatalf("went to %d", got)
+	}
+	s.remove(b)
+	if got := r.opened(frame{from: port(2)}); got != byte(a) {
+		t.Errorf("went to %d", got)
+	}
+	dead, live := 0, 0
+	for _, c := range r.conns() {
+		switch {
+		case c.Template == 1 && c.toPort() == uint16(LbNumberDEAD_VPORT) && c.Real == b && c.Cport == 0:
+			dead++
+		case c.Template == 1 && c.toPort() == vip.Port() && c.Real == a:
+			live++
+		}
+	}
+	if dead != 1 || live != 1 {
+		t.Errorf("%d dead and %d live templates, want one of each", dead, live)
+	}
+	s.restore(b, 1)
+	if got := r.opened(frame{from: port(3)}); got != byte(a) {
+		t.Errorf("the dead template matched again: client went to %d", got)
+	}
+	r.travel(2000)
+	r.sweep()
+	r.travel(61)
+	r.sweep()
+	if n := len(r.conns()); n != 0 || r.counts(a) != [3]uint32{} || r.counts(b) != [3]uint32{} {
+		t.Errorf("%d entries, counts %v %v", n, r.counts(a), r.counts(b))
+	}
+}
+
+func TestSYNOfAConnectionWhoseServerIsGoneLeavesItsTemplate(t *testing.T) {
+	r, s, a, b := persistent(t, tcpProto, 60)
+	r.opened(frame{})
+	s.remove(b)
+	if got := r.opened(frame{}); got != byte(a) {
+		t.Errorf("went to %d", got)
+	}
+	for _, c := range r.conns() {
+		if c.Template == 1 && c.Refs != map[uint32]uint32{a: 1, b: 0}[c.Real] {
+			t.Errorf("template of %d controls %d", c.Real, c.Refs)
+		}
+	}
+	if n := r.counts(b); n != [3]uint32{0, 0, 1} {
+		t.Errorf("the old server has %v", n)
+	}
+}
+
+// TestQuiescedServerKeepsItsPersistentClients, and so does an overloaded one: the template is asked, not the scheduler.
+func TestQuiescedServerKeepsItsPersistentClients(t *testing.T) {
+	r, s, a, b := persistent(t, tcpProto, 60)
+	r.opened(frame{})
+	s.weigh(b, 0)
+	if got := r.opened(frame{from: port(2)}); got != byte(b) {
+		t.Errorf("weight 0: went to %d", got)
+	}
+	s.weigh(b, 1)
+	s.mark(b, LbRealFlagREAL_OVERLOADED)
+	if got := r.opened(frame{from: port(3)}); got != byte(b) {
+		t.Errorf("overloaded: went to %d", got)
+	}
+	if got := r.opened(frame{from: at("10.0.4.103:1")}); got != byte(a) {
+		t.Errorf("a new client went to the overloaded %d", got)
+	}
+}
+
+// TestPortZeroIsNoTemplate: a datagram from port 0 has the key of a template but for one byte.
+func TestPortZeroIsNoTemplate(t *testing.T) {
+	r, _, _, _ := persistent(t, udpProto, 60)
+	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
+	r.want(frame{proto: udpProto, from: port(0)}, LbReasonFORWARD_NEW)
+	r.want(frame{proto: udpProto, from: port(0)}, LbReasonFORWARD_HIT)
+	if c := r.template(); c.Refs != 2 || c.Packets != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestNoTemplateWithoutServer(t *testing.T) {
+	r := newRig(t, 4)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+	s.persist = 60
+	s.write()
+	r.want(frame{flags: syn}, LbReasonREPLY_NO_SERVER)
+	if n := len(r.conns()); n != 0 {
+		t.Errorf("%d entries", n)
+	}
+}

@@ -1,0 +1,339 @@
+package bpf
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// clientNumber is a client of its own for each n.
+func clientNumber(n int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 50, byte(n >> 8), byte(n)}), 3000)
+}
+
+// fill opens connections until the table of one region is full.
+func (r *rig) fill() {
+	r.Helper()
+	for i := range int(LbNumberREGION_LINES) {
+		r.opened(frame{from: clientNumber(i)})
+	}
+}
+
+// liveHead is what region_heads says of a region.
+func (r *rig) liveHead(i uint32) uint32 { return get[LbRegionHead](r, r.RegionHeads, i).Live }
+
+func TestFullRegion(t *testing.T) {
+	r := newRig(t, 1)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	real := s.add(1)
+	r.fill()
+	r.want(frame{flags: syn, from: clientNumber(64)}, LbReasonDROP_TABLE_FULL)
+	r.want(frame{flags: ack, from: clientNumber(64)}, LbReasonPASS_NO_CONNECTION)
+	r.want(frame{flags: ack, from: clientNumber(63)}, LbReasonFORWARD_HIT)
+	if n := r.counts(real); n != [3]uint32{64, 0, 0} || r.liveHead(0) != 64 {
+		t.Errorf("counts %v, head %d", n, r.liveHead(0))
+	}
+	r.travel(61) // all but the established one are expired: the next takes a line over without waiting for the sweep
+	r.opened(frame{from: clientNumber(64)})
+	if n := r.counts(real); n != [3]uint32{64, 0, 0} || r.liveHead(0) != 64 {
+		t.Errorf("after reuse in place: counts %v, head %d", n, r.liveHead(0))
+	}
+	r.want(frame{flags: ack, from: clientNumber(63)}, LbReasonFORWARD_HIT)
+}
+
+func TestFullRegionWithTemplate(t *testing.T) {
+	r := newRig(t, 1)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	real := s.add(1)
+	for i := range 63 {
+		r.opened(frame{from: clientNumber(i)})
+	}
+	s.persist = 60
+	s.write()
+	// The template takes the last line, the connection finds none and lets the template go.
+	r.want(frame{flags: syn, from: clientNumber(63)}, LbReasonDROP_TABLE_FULL)
+	if c := r.template(); c.Refs != 0 || r.counts(real) != [3]uint32{63, 0, 1} {
+		t.Errorf("template holds %d, counts %v", c.Refs, r.counts(real))
+	}
+	r.want(frame{flags: syn, from: clientNumber(64)}, LbReasonDROP_TABLE_FULL) // no line even for the template
+}
+
+// TestSourceHashNeedsNoTable: its clients go on to the right server when there is no room, SYN or not.
+func TestSourceHashNeedsNoTable(t *testing.T) {
+	r := newRig(t, 1)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_SH)
+	for range 3 {
+		s.add(1)
+	}
+	r.fill()
+	for i := 64; i < 96; i++ {
+		first := r.want(frame{flags: syn, from: clientNumber(i)}, LbReasonFORWARD_STATELESS)
+		second := r.want(frame{flags: ack, from: clientNumber(i)}, LbReasonFORWARD_STATELESS)
+		if first[5] != second[5] {
+			t.Errorf("client %d: SYN to %d, ACK to %d", i, first[5], second[5])
+		}
+	}
+	if n := r.counters(r.ServiceCounters, s.index); n.Conns != 64 || n.Inpkts != 128 {
+		t.Errorf("%+v", n)
+	}
+	r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+	stateless := r.opened(frame{from: clientNumber(70)})
+	if want := r.want(frame{flags: ack, from: clientNumber(70)}, LbReasonFORWARD_HIT); want[5] != stateless {
+		t.Error("with room it is a connection again")
+	}
+}
+
+func TestSourceHashWithoutServerAndWithoutRoom(t *testing.T) {
+	r := newRig(t, 1)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_SH)
+	real := s.add(1)
+	r.fill()
+	s.weigh(real, 0)
+	r.want(frame{flags: syn, from: clientNumber(64)}, LbReasonREPLY_NO_SERVER)
+}
+
+// TestBusy: a lock that is not had in time is a named drop, and nothing stays behind.
+func TestBusy(t *testing.T) {
+	r := newRig(t, 1)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	real := s.add(1)
+	r.opened(frame{})
+	r.put(r.RegionHeads, 0, LbRegionHead{Lock: 1, Live: 1})
+	r.want(frame{flags: syn, from: port(2)}, LbReasonDROP_BUSY)
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT) // a connection's packets take no lock
+	s.persist = 60
+	s.write()
+	r.want(frame{flags: syn, from: port(2)}, LbReasonDROP_BUSY)
+	r.travel(5000)
+	if freed := r.sweep(); freed != 0 {
+		t.Error("the sweep worked in a region that was locked")
+	}
+	r.put(r.RegionHeads, 0, LbRegionHead{Live: 1})
+	if freed := r.sweep(); freed != 1 {
+		t.Errorf("%d lines freed once it was not", freed)
+	}
+	pool := get[LbPool](r, r.Pools, s.pool)
+	held := pool
+	held.Lock = 1
+	r.put(r.Pools, s.pool, held)
+	r.want(frame{flags: syn, from: port(2)}, LbReasonDROP_BUSY)
+	r.put(r.Pools, s.pool, pool)
+	r.opened(frame{from: port(2)})
+	if n := r.counts(real); n != [3]uint32{1, 0, 1} {
+		t.Errorf("counts %v", n)
+	}
+}
+
+// TestExpiredEntryCountsAsAbsent, before any sweep.
+func TestExpiredEntryCountsAsAbsent(t *testing.T) {
+	r := newRig(t, 4)
+	real := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	datagrams := r.serve(vip, udpProto, LbSchedulerSCHED_RR).add(1)
+	r.opened(frame{})
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+	r.travel(899)
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+	r.travel(901)
+	r.want(frame{flags: ack}, LbReasonPASS_NO_CONNECTION)
+	r.opened(frame{})
+	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
+	r.travel(301)
+	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
+	if n := len(r.conns()); n != 2 || r.counts(real) != [3]uint32{1, 0, 0} || r.counts(datagrams) != [3]uint32{0, 1, 0} {
+		t.Errorf("%d entries, counts %v %v", n, r.counts(real), r.counts(datagrams))
+	}
+}
+
+// TestClockWraps: expiry is a signed difference, and holds over the end of the 32 bits.
+func TestClockWraps(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	tuning := ipvsTimeouts()
+	tuning.Offset = -r.tick() - 10*ticksPerSecond
+	r.put(r.Tuning, 0, tuning)
+	r.opened(frame{})
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+	r.travel(20)
+	if r.sweep() != 0 {
+		t.Error("swept")
+	}
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+}
+
+// TestSweep frees what is due, settles the counts and cleans the chains.
+func TestSweep(t *testing.T) {
+	r := newRig(t, 8)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	a, b := s.add(1), s.add(1)
+	const n = 256
+	for i := range n {
+		r.opened(frame{from: clientNumber(i)})
+		if i%4 == 0 {
+			r.want(frame{flags: ack, from: clientNumber(i)}, LbReasonFORWARD_HIT)
+		}
+	}
+	if r.sweep() != 0 {
+		t.Error("something was due at once")
+	}
+	r.travel(61)
+	if freed := r.sweep(); freed != n*3/4 {
+		t.Errorf("%d freed, want the %d half-open ones", freed, n*3/4)
+	}
+	if ca, cb := r.counts(a), r.counts(b); ca[0]+cb[0] != n/4 || ca[1]+cb[1] != 0 {
+		t.Errorf("counts %v %v", ca, cb)
+	}
+	r.checkTable()
+	for i := 0; i < n; i += 4 {
+		r.want(frame{flags: ack, from: clientNumber(i)}, LbReasonFORWARD_HIT)
+	}
+	r.travel(901)
+	r.sweep()
+	r.lines(func(n uint32, c LbConn) {
+		if c.phase() != LbPhasePHASE_EMPTY {
+			t.Errorf("line %d is in phase %d after all is gone", n, c.phase())
+		}
+	})
+}
+
+// checkTable holds what is always true of a table at rest: no connection in two lines, region_heads right, and each
+// connection found by a search that ends at the first empty line.
+func (r *rig) checkTable() {
+	r.Helper()
+	seen, live := map[LbConn]uint32{}, make([]uint32, r.regions)
+	refs := map[uint32]uint32{}
+	for n, c := range r.conns() {
+		key := LbConn{Client: c.Client, Virt: c.Virt, Cport: c.Cport, Vport: c.Vport, Proto: c.Proto, Template: c.Template}
+		if other, twice := seen[key]; twice && c.toPort() != uint16(LbNumberDEAD_VPORT) {
+			r.Errorf("lines %d and %d hold one connection", n, other)
+		}
+		seen[key] = n
+		live[n/uint32(LbNumberREGION_LINES)]++
+		if c.Parent != 0 {
+			refs[c.Parent-1]++
+		}
+	}
+	for i, n := range live {
+		if h := get[LbRegionHead](r, r.RegionHeads, uint32(i)); h.Live != n || h.Lock != 0 {
+			r.Errorf("region %d has %d live lines, its head says %+v", i, n, h)
+		}
+	}
+	for n, c := range r.conns() {
+		if c.Refs != refs[n] {
+			r.Errorf("template in line %d controls %d, and says %d", n, refs[n], c.Refs)
+		}
+	}
+}
+
+// TestForget ends the connections and templates of one real server, and leaves the others.
+func TestForget(t *testing.T) {
+	r, _, a, b := persistent(t, tcpProto, 60)
+	for i := range 40 {
+		r.opened(frame{from: clientNumber(i)})
+	}
+	if freed := r.order(r.Forget, LbOrder{Real: a}); freed != 40 {
+		t.Errorf("%d lines freed, want 20 connections and 20 templates", freed)
+	}
+	if r.counts(a) != [3]uint32{} || r.counts(b) != [3]uint32{20, 0, 20} {
+		t.Errorf("counts %v %v", r.counts(a), r.counts(b))
+	}
+	r.checkTable()
+	if freed := r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)}); freed != 40 {
+		t.Errorf("%d lines freed of the rest", freed)
+	}
+}
+
+func TestSweepOfAPart(t *testing.T) {
+	r := newRig(t, 8)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	for i := range 64 {
+		r.opened(frame{from: clientNumber(i)})
+	}
+	r.travel(61)
+	freed := uint32(0)
+	for i := range uint32(8) {
+		n := r.liveHead(i)
+		if got := r.order(r.Sweep, LbOrder{First: i, Count: 1}); got != n {
+			t.Errorf("region %d: %d freed of %d", i, got, n)
+		}
+		freed += n
+	}
+	if freed != 64 {
+		t.Errorf("%d in all", freed)
+	}
+}
+
+// TestTimerSweepsAlone: started once, it frees what is due with nobody's help, and goes on.
+func TestTimerSweepsAlone(t *testing.T) {
+	r := newRig(t, 64)
+	real := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	for range 2 { // the second start is that of a newer program
+		if verdict, _ := r.test(r.StartSweep, make([]byte, 14)); verdict != xdpPass {
+			t.Fatalf("start: verdict %d", verdict)
+		}
+	}
+	r.opened(frame{})
+	r.travel(61)
+	deadline := time.Now().Add(10 * time.Second)
+	for r.counts(real) != [3]uint32{} {
+		if time.Now().After(deadline) {
+			t.Fatalf("still %v after %d turns", r.counts(real), get[LbSweeper](r, r.SweepTimer, 0).Turns)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	r.checkTable()
+}
+
+func TestClockProbe(t *testing.T) {
+	r := newRig(t, 4)
+	_, one := r.test(r.ClockProbe, make([]byte, 24))
+	time.Sleep(50 * time.Millisecond)
+	_, two := r.test(r.ClockProbe, make([]byte, 24))
+	word := func(b []byte, i int) uint64 { return binary.NativeEndian.Uint64(b[8*i:]) }
+	jiffies, ns := word(two, 0)-word(one, 0), word(two, 1)-word(one, 1)
+	if hz := float64(jiffies) / (float64(ns) / 1e9); hz < 50 || hz > 2000 {
+		t.Errorf("%d jiffies in %d ns: HZ would be %.0f", jiffies, ns, hz)
+	}
+}
+
+// TestOrdersNeedTheirFrame: a program that is run with too short a frame does nothing and says so.
+func TestOrdersNeedTheirFrame(t *testing.T) {
+	r := newRig(t, 4)
+	for name, p := range map[string]func() uint32{
+		"sweep":  func() uint32 { v, _ := r.test(r.Sweep, make([]byte, 15)); return v },
+		"forget": func() uint32 { v, _ := r.test(r.Forget, make([]byte, 15)); return v },
+		"clock":  func() uint32 { v, _ := r.test(r.ClockProbe, make([]byte, 23)); return v },
+	} {
+		if v := p(); v != xdpAborted {
+			t.Errorf("%s: verdict %d", name, v)
+		}
+	}
+}
+
+// TestChainsOverTheEndOfARegion: with one region nearly full, chains wrap from its last line to its first.
+func TestChainsOverTheEndOfARegion(t *testing.T) {
+	r := newRig(t, 1)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	for round := range 20 {
+		for i := range 60 {
+			r.opened(frame{from: at(fmt.Sprintf("10.50.%d.%d:%d", round, i, 1000+i))})
+		}
+		r.checkTable()
+		for i := range 60 {
+			if i%3 == 0 {
+				r.want(frame{flags: ack, from: at(fmt.Sprintf("10.50.%d.%d:%d", round, i, 1000+i))}, LbReasonFORWARD_HIT)
+			}
+		}
+		r.travel(61)
+		r.sweep()
+		for i := 0; i < 60; i += 3 {
+			r.want(frame{flags: rst, from: at(fmt.Sprintf("10.50.%d.%d:%d", round, i, 1000+i))}, LbReasonFORWARD_HIT)
+		}
+		r.travel(11)
+		r.sweep()
+		if n := len(r.conns()); n != 0 {
+			t.Fatalf("round %d: %d left", round, n)
+		}
+	}
+}
