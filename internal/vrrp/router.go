@@ -46,15 +46,18 @@ type Router struct {
 // NewRouter makes an instance in state INIT. cfg has passed Check.
 func NewRouter(cfg Config) *Router {
 	cfg, _ = cfg.Normal()
-	r := &Router{
-		cfg: cfg, rules: standard, priority: cfg.Priority, source: cfg.Source.Unmap(),
-		counters: Counters{Refused: map[Reason]uint64{}}, said: map[string]bool{},
-	}
+	r := &Router{rules: standard, source: cfg.Source.Unmap(), counters: Counters{Refused: map[Reason]uint64{}}, said: map[string]bool{}}
+	r.configure(cfg)
+	return r
+}
+
+// configure derives from cfg, which is Normal, what packets need.
+func (r *Router) configure(cfg Config) {
+	r.cfg, r.priority, r.password, r.vips = cfg, cfg.Priority, [authLen]byte{}, nil
 	copy(r.password[:], cfg.AuthPass)
 	for _, vip := range cfg.VIPs {
 		r.vips = append(r.vips, vip.Prefix.Addr())
 	}
-	return r
 }
 
 // Config returns the configuration with its defaults filled in.

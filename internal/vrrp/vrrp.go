@@ -112,6 +112,7 @@ type RemoveAddresses struct{ Instance string }
 type Announce struct {
 	Instance string
 	Repeat   int
+	Only     []netip.Addr // If nil, all.
 }
 
 // Change tells that the instance went from one state to another, and why in one clause for a person. It comes after
