@@ -48,9 +48,11 @@ type daemon struct {
 	started time.Time
 	host    Host
 	ha      *ha
-	pool    *pool // nil if the file has no virtual server
+	mu      sync.Mutex // of pool and links for other goroutines than the one that serves
+	pool    *pool      // nil if the file has no virtual server
 	links   []attached
-	undo    []func() // what a failed start or the stop takes back, last first
+	ctx     context.Context // of the loops
+	undo    []func()        // what a failed start or the stop takes back, last first
 	wg      sync.WaitGroup
 }
 
@@ -104,7 +106,20 @@ func (d *daemon) checkHost(context.Context) error {
 	}
 	m := newMachine()
 	d.host, d.undo = m, append(d.undo, m.close)
-	for _, i := range d.cfg.Instances {
+	if err := d.checkInterfaces(d.cfg); err != nil {
+		return err
+	}
+	for _, name := range d.opts.Interfaces {
+		if _, err := d.host.Link(name); err != nil {
+			return d.noInterface(err, "--interface")
+		}
+	}
+	return nil
+}
+
+// checkInterfaces refuses a configuration that names an interface which this host does not have.
+func (d *daemon) checkInterfaces(cfg *conf.Config) error {
+	for _, i := range cfg.Instances {
 		if _, err := d.host.Link(i.Interface); err != nil {
 			return d.noInterface(err, "vrrp_instance "+i.Name)
 		}
@@ -112,11 +127,6 @@ func (d *daemon) checkHost(context.Context) error {
 			if _, err := d.host.Link(a.Dev); err != nil {
 				return d.noInterface(err, fmt.Sprintf("virtual_ipaddress %s of vrrp_instance %s", a.Prefix, i.Name))
 			}
-		}
-	}
-	for _, name := range d.opts.Interfaces {
-		if _, err := d.host.Link(name); err != nil {
-			return d.noInterface(err, "--interface")
 		}
 	}
 	return nil
@@ -199,16 +209,13 @@ func (d *daemon) serveOn(_ context.Context, ln net.Listener, serve func(context.
 // startLoops starts the machines. What they do from here on is taken back by stop.
 func (d *daemon) startLoops(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
-	d.undo = append(d.undo, cancel)
+	d.ctx, d.undo = ctx, append(d.undo, cancel)
 	if d.pool != nil {
 		d.pool.run(ctx, &d.wg)
 		d.pool.loop.Do(d.pool.start)
 	}
 	d.ha.run(ctx, &d.wg)
 	d.ha.loop.Do(d.ha.start)
-	if len(d.cfg.Instances) == 0 {
-		return nil
-	}
 	d.wg.Go(func() {
 		if err := d.host.Watch(ctx, d.ha.changed); err != nil && ctx.Err() == nil {
 			d.events.Error("watch the host: " + err.Error())
@@ -228,7 +235,7 @@ func (d *daemon) serve(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-hup:
-			d.events.Warn("SIGHUP: this version does not reload; restart it: a start adopts what is there")
+			_ = d.reread() // which has said what there is to say
 		}
 	}
 }

@@ -159,8 +159,9 @@ func (p *fakePlane) Sample(time.Time) error               { return nil }
 func (p *fakePlane) Reasons() ([]xdp.Reason, error) {
 	return []xdp.Reason{{Name: "forward_hit", Verdict: "forward", Packets: 7}}, nil
 }
-func (p *fakePlane) TableSize() int { return 64 }
-func (p *fakePlane) Remove() error  { p.removed = true; return nil }
+func (p *fakePlane) Attach(string) (xdp.Mode, error) { return xdp.Native, nil }
+func (p *fakePlane) TableSize() int                  { return 64 }
+func (p *fakePlane) Remove() error                   { p.removed = true; return nil }
 
 // fakeProber answers every check at once with what health says of its target.
 type fakeProber struct {

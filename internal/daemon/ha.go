@@ -25,6 +25,8 @@ type ha struct {
 	wires   map[string]Wire // by interface
 	heard   chan struct{}   // gets a token when another director's advert arrived; used while stopping
 	failing map[string]bool // sends that fail, said once
+
+	receivers *sync.WaitGroup // nil before run
 }
 
 // newHA opens a socket on every interface of instances. Nothing is sent before start.
@@ -48,14 +50,22 @@ func (a *ha) add(cfg vrrp.Config) error {
 	if _, err := a.speaker.Add(normal); err != nil {
 		return fail(ExitConfig, "", "%w", err)
 	}
-	if a.wires[cfg.Interface] != nil {
+	return a.openWire(cfg.Interface)
+}
+
+// openWire opens the socket of an interface if there is none yet. Once the daemon runs, its packets are received at once.
+func (a *ha) openWire(ifname string) error {
+	if a.wires[ifname] != nil {
 		return nil
 	}
-	wire, err := a.host.OpenVRRP(cfg.Interface)
+	wire, err := a.host.OpenVRRP(ifname)
 	if err != nil {
-		return fail(ExitFatal, "", "open the VRRP socket on %s: %w", cfg.Interface, err)
+		return fail(ExitFatal, "", "open the VRRP socket on %s: %w", ifname, err)
 	}
-	a.wires[cfg.Interface] = wire
+	a.wires[ifname] = wire
+	if a.receivers != nil {
+		a.receivers.Go(func() { a.receive(ifname, wire) })
+	}
 	return nil
 }
 
@@ -68,6 +78,7 @@ func (a *ha) close() {
 
 // run serves until ctx ends. The receivers end when close is called.
 func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
+	a.receivers = wg
 	for ifname, wire := range a.wires {
 		wg.Go(func() { a.receive(ifname, wire) })
 	}
@@ -187,6 +198,8 @@ func (a *ha) drain(time.Time) {
 			a.setAddresses(e.Instance, a.host.AddAddress)
 		case vrrp.RemoveAddresses:
 			a.setAddresses(e.Instance, a.host.DelAddress)
+		case vrrp.Vacate:
+			a.vacate(e)
 		case vrrp.Announce:
 			a.announce(e)
 		case vrrp.Say:
@@ -227,12 +240,21 @@ func (a *ha) setAddresses(instance string, do func(host.Address) error) {
 	}
 }
 
+// vacate removes addresses that an instance no longer has.
+func (a *ha) vacate(e vrrp.Vacate) {
+	for _, addr := range hostAddresses(e.Interface, e.Addresses) {
+		if err := a.host.DelAddress(addr); err != nil {
+			a.events.Error("("+e.Instance+") "+err.Error(), "vi", e.Instance, "if", addr.Dev)
+		}
+	}
+}
+
 // announce sends gratuitous ARP in keepalived's order: round by round over all addresses.
 func (a *ha) announce(e vrrp.Announce) {
 	all := addresses(a.speaker.Router(e.Instance).Config())
 	for range e.Repeat {
 		for _, v := range all {
-			if !v.Prefix.Addr().Is4() {
+			if !v.Prefix.Addr().Is4() || e.Only != nil && !slices.Contains(e.Only, v.Prefix.Addr()) {
 				continue
 			}
 			if err := a.host.Announce(v.Dev, v.Prefix.Addr()); err != nil {
@@ -244,13 +266,17 @@ func (a *ha) announce(e vrrp.Announce) {
 
 // addresses are all that an instance puts on the host, each with its device.
 func addresses(cfg vrrp.Config) []host.Address {
+	return hostAddresses(cfg.Interface, append(slices.Clone(cfg.VIPs), cfg.Excluded...))
+}
+
+func hostAddresses(ifname string, list []vrrp.Address) []host.Address {
 	var all []host.Address
-	for _, v := range append(slices.Clone(cfg.VIPs), cfg.Excluded...) {
-		dev := v.Dev
-		if dev == "" {
-			dev = cfg.Interface
+	for _, v := range list {
+		a := host.Address(v)
+		if a.Dev == "" {
+			a.Dev = ifname
 		}
-		all = append(all, host.Address{Prefix: v.Prefix, Dev: dev, Label: v.Label, Scope: v.Scope, Brd: v.Brd})
+		all = append(all, a)
 	}
 	return all
 }

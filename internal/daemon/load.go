@@ -13,30 +13,37 @@ import (
 	"vipd/internal/vrrp"
 )
 
-// load reads the configuration and says everything that there is to say about it. A file that keepalived would start
-// with is started with; errors refuse it.
+// load reads the daemon's own file.
 func (d *daemon) load() error {
 	path, err := filepath.Abs(d.opts.Config)
 	if err != nil {
 		return fail(ExitNoConfig, "", "%s: %w", d.opts.Config, err)
 	}
-	if err := readable(path); err != nil {
-		return fail(ExitNoConfig, "name the configuration file with -f FILE", "read %s: %w", d.opts.Config, err)
-	}
-	d.opts.Config = path
-	cfg, _, diags := conf.Load(os.DirFS("/"), path, conf.Options{Strict: d.opts.Strict, ID: hostID(), Env: os.Getenv, Seed: uint64(d.started.UnixNano())})
-	d.cfg = cfg
-	if err := d.judge(diags); err != nil {
+	if d.cfg, err = d.read(path); err != nil {
 		return err
 	}
-	d.leaveOut()
+	d.opts.Config = path
 	return nil
+}
+
+// read reads a configuration and says everything that there is to say about it. A file that keepalived would start
+// with is started with; errors refuse it.
+func (d *daemon) read(path string) (*conf.Config, error) {
+	if err := readable(path); err != nil {
+		return nil, fail(ExitNoConfig, "name the configuration file with -f FILE", "read %s: %w", path, err)
+	}
+	cfg, _, diags := conf.Load(os.DirFS("/"), path, conf.Options{Strict: d.opts.Strict, ID: hostID(), Env: os.Getenv, Seed: uint64(d.started.UnixNano())})
+	if err := d.judge(path, diags); err != nil {
+		return nil, err
+	}
+	d.leaveOut(cfg)
+	return cfg, nil
 }
 
 // leaveOut drops the instances that this version cannot run, loudly. keepalived would start with such a file, so the
 // rest of it is started here too.
-func (d *daemon) leaveOut() {
-	d.cfg.Instances = slices.DeleteFunc(d.cfg.Instances, func(i vrrp.Config) bool {
+func (d *daemon) leaveOut(cfg *conf.Config) {
+	cfg.Instances = slices.DeleteFunc(cfg.Instances, func(i vrrp.Config) bool {
 		err := i.Check()
 		if err != nil {
 			d.events.Error(fmt.Sprintf("(%s) is left out: %v", i.Name, err), "vi", i.Name)
@@ -46,7 +53,7 @@ func (d *daemon) leaveOut() {
 }
 
 // judge says each diagnostic in its long form, and refuses the file if one of them is an error.
-func (d *daemon) judge(diags []conf.Diagnostic) error {
+func (d *daemon) judge(path string, diags []conf.Diagnostic) error {
 	var first *conf.Diagnostic
 	errs := 0
 	for _, g := range diags {
@@ -66,7 +73,7 @@ func (d *daemon) judge(diags []conf.Diagnostic) error {
 	if first == nil {
 		return nil
 	}
-	return fail(ExitConfig, first.Hint, "%s: refused, %s: %s", d.opts.Config, count(errs, "error"), first)
+	return fail(ExitConfig, first.Hint, "%s: refused, %s: %s", path, count(errs, "error"), first)
 }
 
 func count(n int, what string) string {

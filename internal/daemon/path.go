@@ -17,7 +17,7 @@ const bpffs = "/sys/fs/bpf"
 
 // openPlane opens or adopts the packet path, attaches it and makes the pool machine that drives it. A file without
 // virtual servers needs none.
-func (d *daemon) openPlane(context.Context) error {
+func (d *daemon) openPlane(context.Context) (err error) {
 	if len(d.cfg.Health.Services) == 0 {
 		return nil
 	}
@@ -34,14 +34,13 @@ func (d *daemon) openPlane(context.Context) error {
 		return pathFailure(err)
 	}
 	adopted := p.Adopted()
-	d.undo = append(d.undo, func() { d.closePlane(p, adopted) })
-	for _, name := range d.interfaces() {
-		mode, err := p.Attach(name)
+	defer func() {
 		if err != nil {
-			return pathFailure(err)
+			d.closePlane(p, adopted)
 		}
-		d.links = append(d.links, attached{name, string(mode)})
-		d.events.Info(fmt.Sprintf("packet path attached to %s in %s mode", name, mode), "if", name)
+	}()
+	if err := d.attach(p); err != nil {
+		return err
 	}
 	if adopted {
 		d.events.Info("adopted the packet path of the process before: connections go on")
@@ -49,7 +48,27 @@ func (d *daemon) openPlane(context.Context) error {
 	if err := p.SetTimeouts(d.cfg.Global.Timeouts); err != nil {
 		return fail(ExitFatal, "", "set the connection timeouts: %w", err)
 	}
-	return d.openPool(p)
+	d.undo = append(d.undo, func() { d.closePlane(p, adopted) })
+	d.openPool(p)
+	return nil
+}
+
+// attach attaches the packet path to the interfaces of the configuration in force that it is not on yet.
+func (d *daemon) attach(p Plane) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, name := range d.interfaces() {
+		if slices.ContainsFunc(d.links, func(l attached) bool { return l.name == name }) {
+			continue
+		}
+		mode, err := p.Attach(name)
+		if err != nil {
+			return pathFailure(err)
+		}
+		d.links = append(d.links, attached{name, string(mode)})
+		d.events.Info(fmt.Sprintf("packet path attached to %s in %s mode", name, mode), "if", name)
+	}
+	return nil
 }
 
 // closePlane is the end of a start that failed or of a stop: what was adopted goes on, what is ours goes.
@@ -66,9 +85,13 @@ func (d *daemon) closePlane(p *xdp.Plane, adopted bool) {
 	}
 }
 
-func (d *daemon) openPool(p Plane) error {
-	resolver := host.NewResolver(func(h host.Hop) { d.pool.hop(h) })
-	d.pool = newPool(d.events, d.cfg.Health, p, d.newProber(), resolver.Set, jitter)
+func (d *daemon) openPool(p Plane) {
+	var m *pool
+	resolver := host.NewResolver(func(h host.Hop) { m.hop(h) })
+	m = newPool(d.events, d.cfg.Health, p, d.newProber(), resolver.Set, jitter)
+	d.mu.Lock()
+	d.pool = m
+	d.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	d.wg.Go(func() {
 		if err := resolver.Run(ctx); err != nil && ctx.Err() == nil {
@@ -76,7 +99,6 @@ func (d *daemon) openPool(p Plane) error {
 		}
 	})
 	d.undo = append(d.undo, cancel)
-	return nil
 }
 
 // pathFailure gives the errors of the plane their exit code and the next step.

@@ -21,6 +21,7 @@ import (
 // host to send frames.
 type Plane interface {
 	plane.Plane
+	Attach(ifname string) (xdp.Mode, error)
 	Hops() []netip.Addr
 	SetHop(addr netip.Addr, hop xdp.Hop) error
 	ClearHop(addr netip.Addr) error

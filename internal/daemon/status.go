@@ -19,15 +19,18 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 	for _, r := range d.ha.status() {
 		s.VRRP = append(s.VRRP, routerStatus(r))
 	}
-	if d.pool == nil {
+	m := d.servicePool()
+	if m == nil {
 		return s, nil
 	}
-	st, err := d.pool.status()
+	st, err := m.status()
 	if err != nil {
 		return s, err
 	}
 	s.TableSize = st.size
 	s.Services = serviceStatuses(st)
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, l := range d.links {
 		s.Links = append(s.Links, control.Link{Name: l.name, Mode: l.mode})
 	}
@@ -39,10 +42,11 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 
 // Conns implements control.Source.
 func (d *daemon) Conns(_ context.Context, visit func(lb.Conn) bool) error {
-	if d.pool == nil {
+	m := d.servicePool()
+	if m == nil {
 		return nil
 	}
-	all, err := d.pool.conns()
+	all, err := m.conns()
 	for _, c := range all {
 		if !visit(c) {
 			break
@@ -53,10 +57,18 @@ func (d *daemon) Conns(_ context.Context, visit func(lb.Conn) bool) error {
 
 // Timeouts implements control.Source.
 func (d *daemon) Timeouts(context.Context) (lb.Timeouts, error) {
-	if d.pool == nil {
+	m := d.servicePool()
+	if m == nil {
 		return lb.DefaultTimeouts, nil
 	}
-	return d.pool.timeouts()
+	return m.timeouts()
+}
+
+// servicePool is the pool half, from any goroutine; nil while no service is configured.
+func (d *daemon) servicePool() *pool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.pool
 }
 
 func routerStatus(r vrrp.Status) control.Router {

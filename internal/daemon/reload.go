@@ -1,0 +1,156 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"vipd/internal/conf"
+	"vipd/internal/vrrp"
+)
+
+// reload makes cfg the configuration in force. It is a literal list of steps in order; what can fail without anything
+// being changed comes first. What did not change is not touched: a MASTER stays MASTER, check results and connections
+// are kept.
+func (d *daemon) reload(cfg *conf.Config) error {
+	if err := d.checkInterfaces(cfg); err != nil {
+		return err
+	}
+	if err := vrrp.Acceptable(cfg.Instances); err != nil {
+		return fail(ExitConfig, "", "%w", err)
+	}
+	steps := []struct {
+		name  string
+		apply func(*conf.Config) error
+	}{
+		{"sockets", func(c *conf.Config) error { return d.ha.open(c.Instances) }},
+		{"packet path", d.reloadPlane},
+		{"instances", func(c *conf.Config) error { return d.ha.reload(c.Instances) }},
+		{"services", d.reloadPools},
+	}
+	old := d.cfg
+	d.cfg = cfg
+	for _, s := range steps {
+		if err := s.apply(cfg); err != nil {
+			d.cfg = old
+			return fmt.Errorf("reload: %s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// reloadPlane opens a packet path if services are new to this daemon, and attaches it to interfaces that are.
+func (d *daemon) reloadPlane(cfg *conf.Config) error {
+	if d.pool == nil {
+		if len(cfg.Health.Services) == 0 {
+			return nil
+		}
+		if err := d.openPlane(d.ctx); err != nil {
+			return err
+		}
+		d.pool.run(d.ctx, &d.wg)
+		d.pool.loop.Do(d.pool.start)
+		return nil
+	}
+	return d.pool.ask(func() error {
+		if err := d.attach(d.pool.plane); err != nil {
+			return err
+		}
+		return d.pool.plane.SetTimeouts(cfg.Global.Timeouts)
+	})
+}
+
+func (d *daemon) reloadPools(cfg *conf.Config) error {
+	if d.pool == nil {
+		return nil
+	}
+	var refused map[string]string
+	d.pool.loop.Do(func(now time.Time) {
+		clear(d.pool.refused)
+		d.pool.pools.Update(now, cfg.Health)
+		d.pool.drain(now)
+		refused = map[string]string{}
+		for key, why := range d.pool.refused {
+			refused[key.String()] = why
+		}
+	})
+	if len(refused) > 0 {
+		name := slices.Sorted(maps.Keys(refused))[0]
+		return &partly{fmt.Errorf("virtual server %s: %s", name, refused[name])}
+	}
+	return nil
+}
+
+// partly is the error of a reload of which everything but what it names is done.
+type partly struct{ err error }
+
+func (p *partly) Error() string { return p.err.Error() }
+func (p *partly) Unwrap() error { return p.err }
+
+// open opens sockets on the interfaces of instances that have none yet.
+func (a *ha) open(instances []vrrp.Config) (err error) {
+	a.loop.Do(func(time.Time) {
+		for _, cfg := range instances {
+			if err = a.openWire(cfg.Interface); err != nil {
+				return
+			}
+		}
+	})
+	return err
+}
+
+// reload changes the instances to these; the sockets are open.
+func (a *ha) reload(instances []vrrp.Config) (err error) {
+	a.loop.Do(func(now time.Time) {
+		a.speaker.Retire(now, instances)
+		a.drain(now)
+		var fresh []vrrp.Config
+		if fresh, err = a.speaker.Renew(now, instances); err != nil {
+			return
+		}
+		a.drain(now)
+		for _, cfg := range fresh {
+			r, addErr := a.speaker.Add(cfg)
+			if addErr != nil {
+				err = errors.Join(err, addErr)
+				continue
+			}
+			a.refreshLink(now, cfg.Interface)
+			r.Start(now, false)
+		}
+		for name := range a.wires {
+			a.refreshLink(now, name)
+		}
+		a.closeUnused()
+	})
+	return err
+}
+
+// closeUnused closes the sockets of interfaces that no instance is on any more.
+func (a *ha) closeUnused() {
+	for name, w := range a.wires {
+		if len(a.speaker.On(name)) == 0 {
+			_ = w.Close()
+			delete(a.wires, name)
+		}
+	}
+}
+
+// reread is a reload of the daemon's own file, as SIGHUP asks for.
+func (d *daemon) reread() error {
+	d.events.Info("Reloading ...")
+	cfg, err := d.read(d.opts.Config)
+	if err == nil {
+		err = d.reload(cfg)
+	}
+	var part *partly
+	if err != nil && !errors.As(err, &part) {
+		d.events.Error("Reload refused, nothing is changed: " + strings.TrimSuffix(err.Error(), "\n"))
+		return err
+	}
+	d.events.Info("Reload complete")
+	return err
+}
