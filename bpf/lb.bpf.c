@@ -2,8 +2,8 @@
 
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * lb.bpf.c: the itinerary of a packet. lb reads from top to bottom; each step says NEXT or has decided, and settle is the
- * one way out: it counts why. Below it are the programs that user space runs by BPF_PROG_TEST_RUN; nothing attaches them.
+ * lb.bpf.c: the itinerary of a packet. decide reads from top to bottom; each step says NEXT or has decided, and settle is
+ * the one way out: it counts why. Below it are the programs that user space runs by BPF_PROG_TEST_RUN; nothing attaches them.
  *
  * Needs Linux 6.1 (bpf_loop 5.17, bpf_timer 5.15, global functions that take pointers 5.13).
  */
@@ -127,8 +127,7 @@ static __always_inline int settle(struct xdp_md *ctx, enum reason why, __u32 ifi
 	return why <= PASS_NO_CONNECTION ? XDP_PASS : XDP_DROP;
 }
 
-SEC("xdp")
-int lb(struct xdp_md *ctx)
+static __always_inline int balance(struct xdp_md *ctx)
 {
 	struct packet p = {};
 	__u32 ifindex = 0;
@@ -141,6 +140,12 @@ int lb(struct xdp_md *ctx)
 		p.why = answer_unreachable(ctx);
 	}
 	return settle(ctx, p.why, ifindex);
+}
+
+SEC("xdp")
+int lb(struct xdp_md *ctx)
+{
+	return balance(ctx);
 }
 
 /* Ends what has expired, now. Frame: struct order. */

@@ -1,0 +1,59 @@
+//go:build ignore
+
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * bench.bpf.c: the packet path behind a generator of frames, for measuring. BPF_PROG_TEST_RUN repeats a program on one frame
+ * and leaves in it what the last run wrote, so each run first makes it the next client's frame. Not part of what is shipped.
+ */
+#include "lb.bpf.c"
+
+__u32 turn;
+__u32 flows = 1;             /* clients, a power of two */
+__u32 base;                  /* number of the first */
+
+/* The frame of the next client, as it came from the wire. NULL if it is not the one that the test sends. */
+static __always_inline struct eth *next_frame(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct eth *eth = data;
+	struct ipv4 *ip = (void *)(eth + 1);
+	struct tcp *tcp = (void *)(ip + 1);
+	__u32 n = base + (turn++ & (flows - 1));
+
+	if ((void *)(tcp + 1) > end)
+		return NULL;
+	*(__u32 *)eth->dst = 0x00000002; /* 02:00:00:00:00:01 */
+	*(__u16 *)(eth->dst + 4) = 0x0100;
+	ip->ttl = 64;
+	ip->src = be32(0x0a320000 + (n >> 8));
+	tcp->sport = be16(1024 + (n & 255));
+	return eth;
+}
+
+/* What the generator itself costs. */
+SEC("xdp")
+int bench_empty(struct xdp_md *ctx)
+{
+	return next_frame(ctx) ? XDP_DROP : XDP_ABORTED;
+}
+
+/* The least that a forwarder can do: look that it is IPv4, swap the MACs, send it back. */
+SEC("xdp")
+int bench_floor(struct xdp_md *ctx)
+{
+	struct eth *eth = next_frame(ctx);
+	__u8 mac[6];
+
+	if (!eth || eth->type != be16(ETH_IPV4))
+		return XDP_ABORTED;
+	__builtin_memcpy(mac, eth->dst, 6);
+	__builtin_memcpy(eth->dst, eth->src, 6);
+	__builtin_memcpy(eth->src, mac, 6);
+	return XDP_TX;
+}
+
+SEC("xdp")
+int bench_path(struct xdp_md *ctx)
+{
+	return next_frame(ctx) ? balance(ctx) : XDP_ABORTED;
+}
