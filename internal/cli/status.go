@@ -56,16 +56,21 @@ func askStatus(ctx context.Context, env Env, instance string) (control.Status, e
 		return control.Status{}, &daemon.Failure{Code: exitUsage, Err: err}
 	}
 	s, err := src.Status(ctx)
+	return s, asked(err)
+}
+
+// asked gives the error of a question its exit code and the next step.
+func asked(err error) error {
 	var u *control.Unreachable
 	switch {
 	case err == nil:
-		return s, nil
+		return nil
 	case errors.As(err, &u):
 		code := daemon.ExitFatal
 		if errors.Is(err, control.ErrPermission) {
 			code = daemon.ExitPermission
 		}
-		return s, &daemon.Failure{Code: code, Err: err, Hint: u.Hint()}
+		return &daemon.Failure{Code: code, Err: err, Hint: u.Hint()}
 	}
-	return s, &daemon.Failure{Code: daemon.ExitFatal, Err: err}
+	return &daemon.Failure{Code: daemon.ExitFatal, Err: err}
 }

@@ -4,8 +4,11 @@
 //	GET /v1/status    one Status
 //	GET /v1/conns     one connection a line (NDJSON), as many as there are, at constant memory on both sides
 //	GET /v1/timeouts  the three timeouts, in seconds
+//	GET /v1/config    the configuration in force
+//	POST /v1/reload, /v1/apply?file=PATH&confirm=60s, /v1/confirm: one Outcome
 //
-// It decides nothing and changes nothing: the daemon fills snapshots (it is the Source of a server), commands print them
+// It decides nothing: the daemon fills snapshots and does what it is told (it is the Source and
+// Commander of a server), commands print them
 // (a Client is a Source too). The names of the JSON fields are kept from release to release.
 //
 // Invariant: what comes over a socket is bounded, in size where it is kept and in time where it is waited for; neither a

@@ -30,11 +30,15 @@ const (
 )
 
 // Serve answers on ln, a socket made by Listen, until ctx is done, then closes it. Requests in flight are given a second.
+// A src that is a Commander is also told what to do.
 func Serve(ctx context.Context, ln net.Listener, src Source) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", serveStatus(src))
 	mux.HandleFunc("GET /v1/conns", serveConns(src))
 	mux.HandleFunc("GET /v1/timeouts", serveTimeouts(src))
+	if c, ok := src.(Commander); ok {
+		serveCommands(mux, c)
+	}
 	return serve(ctx, ln, mux)
 }
 

@@ -52,6 +52,10 @@ type daemon struct {
 	pool    *pool      // nil if the file has no virtual server
 	links   []attached
 	ctx     context.Context // of the loops
+	orders  chan func()     // executed by serve, which owns what follows
+	pending *pending        // nil: nothing waits for a confirmation
+	inForce string          // the file that cfg came from
+	said    []string        // diagnostics of the last file read
 	undo    []func()        // what a failed start or the stop takes back, last first
 	wg      sync.WaitGroup
 }
@@ -64,7 +68,7 @@ func Run(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	d := &daemon{opts: opts, events: ev, started: time.Now()}
+	d := &daemon{opts: opts, events: ev, started: time.Now(), orders: make(chan func())}
 	if err := d.load(); err != nil {
 		return err
 	}
@@ -236,6 +240,8 @@ func (d *daemon) serve(ctx context.Context) {
 			return
 		case <-hup:
 			_ = d.reread() // which has said what there is to say
+		case fn := <-d.orders:
+			fn()
 		}
 	}
 }
@@ -250,6 +256,7 @@ const (
 // stop ends in an order that loses nothing: first the mastership, then, while the peer takes over, packets that still
 // arrive are forwarded, and only then go the services and the program.
 func (d *daemon) stop() {
+	d.settlePending()
 	d.events.Info("Stopping")
 	master := slices.ContainsFunc(d.ha.status(), func(s vrrp.Status) bool { return s.State == vrrp.Master })
 	d.ha.loop.Do(func(now time.Time) {

@@ -22,7 +22,7 @@ func (d *daemon) load() error {
 	if d.cfg, err = d.read(path); err != nil {
 		return err
 	}
-	d.opts.Config = path
+	d.opts.Config, d.inForce = path, path
 	return nil
 }
 
@@ -58,6 +58,8 @@ func (d *daemon) judge(path string, diags []conf.Diagnostic) error {
 	errs := 0
 	for _, g := range diags {
 		text := strings.TrimRight(g.Long(), "\n")
+		d.said = append(d.said, text)
+		text = strings.TrimPrefix(text, g.Severity.String()+": ")
 		switch g.Severity {
 		case conf.Notice:
 			d.events.Info(text)

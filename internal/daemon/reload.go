@@ -35,7 +35,10 @@ func (d *daemon) reload(cfg *conf.Config) error {
 	d.cfg = cfg
 	for _, s := range steps {
 		if err := s.apply(cfg); err != nil {
-			d.cfg = old
+			var part *partly
+			if !errors.As(err, &part) {
+				d.cfg = old
+			}
 			return fmt.Errorf("reload: %s: %w", s.name, err)
 		}
 	}
@@ -56,6 +59,9 @@ func (d *daemon) reloadPlane(cfg *conf.Config) error {
 		return nil
 	}
 	return d.pool.ask(func() error {
+		if len(cfg.Health.Services) == 0 { // nothing to see packets for
+			return nil
+		}
 		if err := d.attach(d.pool.plane); err != nil {
 			return err
 		}
@@ -151,6 +157,8 @@ func (d *daemon) reread() error {
 		d.events.Error("Reload refused, nothing is changed: " + strings.TrimSuffix(err.Error(), "\n"))
 		return err
 	}
+	d.settlePending()
+	d.inForce = d.opts.Config
 	d.events.Info("Reload complete")
 	return err
 }

@@ -1,0 +1,321 @@
+package cli
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"vipd/internal/conf"
+	"vipd/internal/control"
+	"vipd/internal/health"
+	"vipd/internal/lb"
+	"vipd/internal/plane"
+	"vipd/internal/vrrp"
+)
+
+// change is one difference between two configurations and what it means for what runs.
+type change struct {
+	Verb    string   `json:"verb"` // add, remove or change
+	Kind    string   `json:"kind"` // instance, address, service or real
+	Name    string   `json:"name"`
+	In      string   `json:"in,omitempty"`      // the service or instance that it belongs to
+	Fields  []field  `json:"fields,omitempty"`  // of a change
+	Effects []string `json:"effects,omitempty"` // in sentences
+	// Connections are live ones on a real server or service that goes away. -1: not known.
+	Connections int64 `json:"connections"`
+}
+
+type field struct {
+	Name string `json:"name"`
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// compare lists what a reload from one configuration to the other would do. status may be nil: then nothing is said of
+// what runs.
+func compare(old, next *conf.Config, status *control.Status) []change {
+	p := &planner{live: map[string]control.Real{}, routers: map[string]control.Router{}, known: status != nil}
+	if status != nil {
+		p.learn(status)
+	}
+	p.instances(old.Instances, next.Instances)
+	p.services(old.Health.Services, next.Health.Services)
+	return p.changes
+}
+
+type planner struct {
+	known   bool
+	live    map[string]control.Real // by service and real server
+	routers map[string]control.Router
+	changes []change
+}
+
+func (p *planner) learn(status *control.Status) {
+	for _, s := range status.Services {
+		for _, r := range s.Reals {
+			p.live[s.Name+" "+r.Addr.String()] = r
+		}
+	}
+	for _, r := range status.VRRP {
+		p.routers[routerKey(r.Interface, r.VRID)] = r
+	}
+}
+
+func routerKey(ifname string, vrid uint8) string { return fmt.Sprintf("%s/%d", ifname, vrid) }
+
+func (p *planner) add(c change) { p.changes = append(p.changes, c) }
+
+// ---- instances
+
+func (p *planner) instances(old, next []vrrp.Config) {
+	same := func(a vrrp.Config) func(vrrp.Config) bool {
+		return func(b vrrp.Config) bool { return a.VRID == b.VRID && a.Interface == b.Interface }
+	}
+	for _, o := range old {
+		if !slices.ContainsFunc(next, same(o)) {
+			p.add(change{Verb: "remove", Kind: "instance", Name: o.Name, Effects: p.leaving(o)})
+		}
+	}
+	for _, n := range next {
+		i := slices.IndexFunc(old, same(n))
+		if i < 0 {
+			p.add(change{Verb: "add", Kind: "instance", Name: n.Name, Effects: []string{"starts as BACKUP; nothing else moves"}})
+			continue
+		}
+		p.instance(old[i], n)
+	}
+}
+
+func (p *planner) leaving(o vrrp.Config) []string {
+	if r, ok := p.routers[routerKey(o.Interface, o.VRID)]; ok && r.State == "MASTER" {
+		return []string{"it is MASTER here: priority 0 is sent, its addresses go, a backup takes over"}
+	}
+	return nil
+}
+
+func (p *planner) instance(old, next vrrp.Config) {
+	old, _ = old.Normal()
+	next, _ = next.Normal()
+	c := change{Verb: "change", Kind: "instance", Name: next.Name, Fields: fieldsOf(old, next, "VIPs", "Excluded", "AuthPass")}
+	if old.AuthPass != next.AuthPass {
+		c.Fields = append(c.Fields, field{"AuthPass", "(secret)", "(another)"})
+	}
+	if len(c.Fields) > 0 {
+		c.Effects = p.instanceEffects(old, next)
+		p.add(c)
+	}
+	before, after := append(slices.Clone(old.VIPs), old.Excluded...), append(slices.Clone(next.VIPs), next.Excluded...)
+	for _, a := range before {
+		if !slices.Contains(after, a) {
+			p.add(change{Verb: "remove", Kind: "address", Name: a.Prefix.String(), In: next.Name})
+		}
+	}
+	for _, a := range after {
+		if !slices.Contains(before, a) {
+			p.add(change{Verb: "add", Kind: "address", Name: a.Prefix.String(), In: next.Name})
+		}
+	}
+}
+
+// instanceEffects says whether mastership would move, as far as one director can know.
+func (p *planner) instanceEffects(old, next vrrp.Config) (all []string) {
+	r, running := p.routers[routerKey(next.Interface, next.VRID)]
+	master := running && r.State == "MASTER"
+	switch {
+	case next.Priority < old.Priority && master:
+		all = append(all, fmt.Sprintf("it is MASTER here and stays so unless a backup that may preempt has a priority above %d", next.Priority))
+	case next.Priority > old.Priority && running && !master && !next.NoPreempt:
+		all = append(all, fmt.Sprintf("it is %s here and takes over if the master's priority is below %d", r.State, next.Priority))
+	}
+	if next.AdvertInt != old.AdvertInt || next.AuthType != old.AuthType || next.AuthPass != old.AuthPass {
+		all = append(all, "peers refuse our adverts until they have the same: change both directors together")
+	}
+	if old.Name != next.Name {
+		all = append(all, "only the name changes for it: an instance is known by interface and virtual_router_id")
+	}
+	return all
+}
+
+// fieldsOf compares two structs field by field, but for those named in skip and those that are structs themselves.
+func fieldsOf(old, next any, skip ...string) (all []field) {
+	o, n := reflect.ValueOf(old), reflect.ValueOf(next)
+	for i := range o.NumField() {
+		name := o.Type().Field(i).Name
+		if slices.Contains(skip, name) || reflect.DeepEqual(o.Field(i).Interface(), n.Field(i).Interface()) {
+			continue
+		}
+		all = append(all, field{name, show(o.Field(i).Interface()), show(n.Field(i).Interface())})
+	}
+	return all
+}
+
+func show(v any) string {
+	switch v := v.(type) {
+	case time.Duration:
+		return v.String()
+	case string:
+		if v == "" {
+			return "none"
+		}
+	case []health.Checker:
+		var all []string
+		for _, c := range v {
+			all = append(all, fmt.Sprintf("%s %s timeout %s every %s retry %d after %s", c.Kind, c.Target, c.ConnectTimeout, c.DelayLoop, c.Retry, c.DelayBeforeRetry))
+		}
+		if len(all) == 0 {
+			return "none"
+		}
+		return strings.Join(all, " and ")
+	case *lb.Real:
+		if v == nil {
+			return "none"
+		}
+		return v.Addr.String()
+	}
+	return fmt.Sprint(v)
+}
+
+// ---- services
+
+func (p *planner) services(old, next []health.Service) {
+	same := func(k lb.ServiceKey) func(health.Service) bool {
+		return func(s health.Service) bool { return s.ServiceKey == k }
+	}
+	for _, o := range old {
+		if !slices.ContainsFunc(next, same(o.ServiceKey)) {
+			c := change{Verb: "remove", Kind: "service", Name: o.ServiceKey.String(), Connections: p.unknown()}
+			for _, r := range o.Reals {
+				if n := p.connections(o.ServiceKey, r.Addr); n > 0 {
+					c.Connections += n
+				}
+			}
+			c.Effects = goneEffects(c.Connections)
+			p.add(c)
+		}
+	}
+	for _, n := range next {
+		if i := slices.IndexFunc(old, same(n.ServiceKey)); i >= 0 {
+			p.service(old[i], n)
+			continue
+		}
+		p.add(change{Verb: "add", Kind: "service", Name: n.ServiceKey.String(), Effects: []string{fmt.Sprintf("with %d real servers", len(n.Reals))}})
+	}
+}
+
+func (p *planner) unknown() int64 {
+	if p.known {
+		return 0
+	}
+	return -1
+}
+
+// connections of a real server, or -1 if it is not known.
+func (p *planner) connections(s lb.ServiceKey, r netip.AddrPort) int64 {
+	if live, ok := p.live[s.String()+" "+r.String()]; ok {
+		return int64(live.Active) + int64(live.Inactive)
+	}
+	return p.unknown()
+}
+
+func goneEffects(connections int64) []string {
+	switch {
+	case connections > 0:
+		return []string{fmt.Sprintf("%d live connections are on it: their packets are dropped until it comes back or they end", connections)}
+	case connections == 0:
+		return []string{"no live connection is on it"}
+	}
+	return nil
+}
+
+func (p *planner) service(old, next health.Service) {
+	c := change{Verb: "change", Kind: "service", Name: next.ServiceKey.String()}
+	c.Fields = append(fieldsOf(plane.Normal(old.Service), plane.Normal(next.Service), "ServiceKey"), fieldsOf(old, next, "Service", "Reals")...)
+	if rows := hashRows(old, next); rows > 0 {
+		c.Effects = []string{fmt.Sprintf("%d of 256 rows of the source-hash table change: new connections of those clients go elsewhere", rows)}
+	}
+	if len(c.Fields)+len(c.Effects) > 0 {
+		p.add(c)
+	}
+	find := func(list []health.Real, a netip.AddrPort) int {
+		return slices.IndexFunc(list, func(r health.Real) bool { return r.Addr == a })
+	}
+	for _, o := range old.Reals {
+		if find(next.Reals, o.Addr) < 0 {
+			n := p.connections(old.ServiceKey, o.Addr)
+			p.add(change{Verb: "remove", Kind: "real", Name: o.Addr.String(), In: c.Name, Connections: n, Effects: goneEffects(n)})
+		}
+	}
+	for _, n := range next.Reals {
+		i := find(old.Reals, n.Addr)
+		if i < 0 {
+			p.add(change{Verb: "add", Kind: "real", Name: n.Addr.String(), In: c.Name})
+			continue
+		}
+		if f := append(fieldsOf(old.Reals[i].Real, n.Real), fieldsOf(old.Reals[i], n, "Real")...); len(f) > 0 {
+			p.add(change{Verb: "change", Kind: "real", Name: n.Addr.String(), In: c.Name, Fields: f, Effects: p.realEffects(old, old.Reals[i], n)})
+		}
+	}
+}
+
+func (p *planner) realEffects(s health.Service, old, next health.Real) []string {
+	if next.Weight != 0 || old.Weight == 0 {
+		return nil
+	}
+	if n := p.connections(s.ServiceKey, next.Addr); n > 0 {
+		return []string{fmt.Sprintf("it gets no new connections; %d live ones go on", n)}
+	}
+	return []string{"it gets no new connections"}
+}
+
+// hashRows counts the rows of the source-hash table that would have another real server, if both use one.
+func hashRows(old, next health.Service) (n int) {
+	if old.Scheduler != "sh" || next.Scheduler != "sh" {
+		return 0
+	}
+	before, after := hashTable(old), hashTable(next)
+	for i := range before {
+		if before[i] != after[i] {
+			n++
+		}
+	}
+	return n
+}
+
+// hashTable is the table by address, as a plane fills it: newest server first.
+func hashTable(s health.Service) (rows [256]netip.AddrPort) {
+	var weights []int32
+	reals := slices.Clone(s.Reals)
+	slices.Reverse(reals)
+	for _, r := range reals {
+		weights = append(weights, r.Weight)
+	}
+	if len(reals) == 0 {
+		return rows
+	}
+	for i, index := range plane.SourceHash(weights) {
+		if index >= 0 {
+			rows[i] = reals[index].Addr
+		}
+	}
+	return rows
+}
+
+// line is a change for a person.
+func (c change) line() string {
+	sign := map[string]string{"add": "+", "remove": "-", "change": "~"}[c.Verb]
+	text := fmt.Sprintf("%s %s %s", sign, c.Kind, c.Name)
+	if c.In != "" {
+		text += " of " + c.In
+	}
+	var parts []string
+	for _, f := range c.Fields {
+		parts = append(parts, fmt.Sprintf("%s %s → %s", f.Name, f.From, f.To))
+	}
+	if len(parts) > 0 {
+		text += ": " + strings.Join(parts, ", ")
+	}
+	return text
+}

@@ -1,0 +1,96 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Commander does what a daemon is told. Its methods are called from several goroutines at once; one after the other is
+// executed.
+type Commander interface {
+	// Config is the configuration in force as JSON (conf.Config), for plan.
+	Config(ctx context.Context) (json.RawMessage, error)
+	// Reload reads the daemon's own file again.
+	Reload(ctx context.Context) Outcome
+	// Apply makes the file at path the configuration in force. With confirm above zero it is taken back after that time
+	// unless Confirm comes first.
+	Apply(ctx context.Context, path string, confirm time.Duration) Outcome
+	// Confirm keeps what Apply has done.
+	Confirm(ctx context.Context) Outcome
+}
+
+// Outcome is what came of a command.
+type Outcome struct {
+	Done  bool   `json:"done"`            // the new configuration is in force
+	Error string `json:"error,omitempty"` // why not, or what of it is not
+	Hint  string `json:"hint,omitempty"`
+	Code  int    `json:"code,omitempty"` // exit code for a command
+	// Said are the diagnostics of the file, in their long form.
+	Said []string `json:"said,omitempty"`
+	// Until is when an unconfirmed change is taken back. If zero, never.
+	Until time.Time `json:"until,omitzero"`
+}
+
+// serveCommands adds the commands to the socket of people with permission.
+func serveCommands(mux *http.ServeMux, c Commander) {
+	mux.HandleFunc("GET /v1/config", func(w http.ResponseWriter, r *http.Request) {
+		raw, err := c.Config(r.Context())
+		answer(w, raw, err)
+	})
+	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) { answer(w, c.Reload(r.Context()), nil) })
+	mux.HandleFunc("POST /v1/confirm", func(w http.ResponseWriter, r *http.Request) { answer(w, c.Confirm(r.Context()), nil) })
+	mux.HandleFunc("POST /v1/apply", func(w http.ResponseWriter, r *http.Request) {
+		path, confirm := r.FormValue("file"), time.Duration(0)
+		if text := r.FormValue("confirm"); text != "" {
+			var err error
+			if confirm, err = time.ParseDuration(text); err != nil || confirm < 0 {
+				http.Error(w, fmt.Sprintf("confirm %.40q: want a time such as 60s", text), http.StatusBadRequest)
+				return
+			}
+		}
+		answer(w, c.Apply(r.Context(), path, confirm), nil)
+	})
+}
+
+// maxConfig bounds a configuration in force: ten thousand services with ten real servers each take about 60 MB.
+const maxConfig = 512 << 20
+
+// Config asks for the configuration in force.
+func (c *Client) Config(ctx context.Context) (raw json.RawMessage, err error) {
+	err = c.get(ctx, "/v1/config", maxConfig, &raw)
+	return raw, err
+}
+
+// Reload tells the daemon to read its file again. The error is about reaching the daemon; what came of it is the Outcome.
+func (c *Client) Reload(ctx context.Context) (Outcome, error) {
+	return c.command(ctx, "/v1/reload", nil)
+}
+
+// Confirm keeps what Apply has done.
+func (c *Client) Confirm(ctx context.Context) (Outcome, error) {
+	return c.command(ctx, "/v1/confirm", nil)
+}
+
+// Apply makes the file at path, absolute, the configuration in force.
+func (c *Client) Apply(ctx context.Context, path string, confirm time.Duration) (Outcome, error) {
+	return c.command(ctx, "/v1/apply", url.Values{"file": {path}, "confirm": {confirm.String()}})
+}
+
+// maxOutcome bounds the diagnostics of one file.
+const maxOutcome = 16 << 20
+
+func (c *Client) command(ctx context.Context, path string, args url.Values) (out Outcome, err error) {
+	if args != nil {
+		path += "?" + args.Encode()
+	}
+	body, err := c.do(ctx, http.MethodPost, path)
+	if err != nil {
+		return out, err
+	}
+	defer body.Close()
+	return out, readAnswer(body, maxOutcome, &out)
+}
