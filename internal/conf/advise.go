@@ -1,0 +1,170 @@
+package conf
+
+import (
+	"cmp"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// Checked is a configuration with all that can be said about it: what Load finds, and what a reader who knows the field
+// would add.
+type Checked struct {
+	Config      *Config
+	Tree        *Tree
+	Diagnostics []Diagnostic // in the order of the text
+
+	routers []*router
+}
+
+// Check reads a file and looks at it in every way that needs nothing but the file. What it adds to Load is in advice:
+// nothing of it keeps a daemon from starting.
+func Check(fsys fs.FS, name string, opts Options) *Checked {
+	c := &Checked{}
+	c.Config, c.Tree, c.Diagnostics = Load(fsys, name, opts)
+	if len(c.Tree.Files) == 1 && len(c.Tree.Files[0].text) == 0 && len(c.Diagnostics) > 0 {
+		return c // it cannot be read
+	}
+	a := &adviser{diags: &diagnostics{strict: opts.Strict}, cfg: c.Config, scripts: map[string]*Statement{}}
+	Outline(fsys, name, opts, a.statement)
+	a.instances()
+	a.timers(c.Tree.Files[0])
+	a.unkept(c.Tree, opts)
+	c.routers = a.routers
+	c.Diagnostics = append(a.explained(c.Diagnostics), a.diags.all()...)
+	c.sort()
+	return c
+}
+
+// sort brings the diagnostics into the order of the text. What is worth knowing about whole files comes last.
+func (c *Checked) sort() {
+	order := map[string]int{}
+	for i, f := range c.Tree.Files {
+		if _, ok := order[f.Name]; !ok {
+			order[f.Name] = i
+		}
+	}
+	last := func(d Diagnostic) int { return btoi(d.Line == 0 && d.Severity == Notice) }
+	slices.SortStableFunc(c.Diagnostics, func(a, b Diagnostic) int {
+		return cmp.Or(cmp.Compare(last(a), last(b)), cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col))
+	})
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// adviser gathers what it needs to know from the statements, and says what it sees on the way.
+type adviser struct {
+	diags   *diagnostics
+	cfg     *Config
+	globals []*Statement
+	vis     []*Statement
+	scripts map[string]*Statement // definitions of trackers: "vrrp_script NAME"
+	routers []*router
+	pools   poolTimes
+}
+
+// statement takes one statement of the outer level.
+func (a *adviser) statement(s *Statement) {
+	switch s.Text(0) {
+	case "global_defs":
+		a.globals = append(a.globals, s)
+	case "vrrp_instance":
+		a.vis = append(a.vis, s)
+	case "vrrp_script", "track_file", "vrrp_track_file", "vrrp_track_process", "bfd_instance":
+		a.scripts[trackerKind(s.Text(0))+" "+s.Text(1)] = s
+	case "virtual_server":
+		a.pool(s)
+	}
+}
+
+// say adds a diagnostic at word i of a statement.
+func (a *adviser) say(sev Severity, code string, s *Statement, i int, text, hint string) *Diagnostic {
+	d := a.diags.add(sev, code, s.File, s.Words[min(i, len(s.Words)-1)], text)
+	d.Hint = hint
+	return d
+}
+
+// global is the last such statement in any global_defs, or nil.
+func (a *adviser) global(name string) *Statement {
+	for i := len(a.globals) - 1; i >= 0; i-- {
+		if c := a.globals[i].child(name); c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// unkept says that lines for a named director were looked at for none, or for this one only.
+func (a *adviser) unkept(t *Tree, opts Options) {
+	if opts.ID != "" {
+		return
+	}
+	for _, f := range t.Files {
+		for _, n := range f.Nodes() {
+			if at, id := conditional(n); at != nil {
+				d := a.diags.add(Notice, "no-config-id", f, *at, "lines that begin with @"+id+" are left out, and those with @^"+id+" are kept: no config id was given")
+				d.Hint = "to check the file as that director reads it: --config-id " + id
+				return
+			}
+		}
+	}
+}
+
+// conditional finds the first word @ID that begins a line.
+func conditional(n *Node) (*Token, string) {
+	if len(n.Words) > 0 && len(n.Words[0].Text) > 1 && n.Words[0].Text[0] == '@' {
+		return &n.Words[0], strings.TrimPrefix(n.Words[0].Text[1:], "^")
+	}
+	for _, in := range n.Body {
+		if at, id := conditional(in); at != nil {
+			return at, id
+		}
+	}
+	return nil, ""
+}
+
+// explained gives some of Load's diagnostics the place and the next step that are known only here.
+func (a *adviser) explained(all []Diagnostic) []Diagnostic {
+	for i := range all {
+		d := &all[i]
+		name, _, ok := strings.Cut(strings.TrimPrefix(d.Text, "("), ")")
+		if d.Code != "settings-conflict" || !ok {
+			continue
+		}
+		switch {
+		case strings.Contains(d.Text, "nopreempt is incompatible with priority 255"):
+			d.Hint = "the owner of the addresses always takes them back. Lower the priority (254 or less), or remove nopreempt"
+			a.move(d, name, "nopreempt")
+		case strings.Contains(d.Text, "nopreempt will not work"):
+			d.Hint = "write state BACKUP here too: with nopreempt, both directors begin as BACKUP and the first one up stays master"
+			a.move(d, name, "nopreempt")
+		case strings.Contains(d.Text, "preempt delay will not work"):
+			d.Hint = "write state BACKUP: the priority alone decides who becomes master, and then the delay works"
+			a.move(d, name, "preempt_delay")
+		case strings.Contains(d.Text, "preempt_delay is incompatible"):
+			d.Hint = "remove one of the two: nopreempt never takes over from a lower master, preempt_delay does so later"
+			a.move(d, name, "preempt_delay")
+		}
+	}
+	return all
+}
+
+// move puts a diagnostic about an instance on one of its lines.
+func (a *adviser) move(d *Diagnostic, instance, keyword string) {
+	for _, vi := range a.vis {
+		if vi.Text(1) != instance {
+			continue
+		}
+		if c := vi.child(keyword); c != nil {
+			w := c.Words[0]
+			d.File, d.Line, d.Col, d.Width = c.File.Name, w.Line, w.Col, max(1, len([]rune(w.Raw)))
+			d.Source = c.File.Line(w.Line)
+		}
+		return
+	}
+}
