@@ -47,16 +47,16 @@ enum {
 };
 
 /*
- * The next state when only the client is heard (DR, TUN): IPVS's INPUT_ONLY table. A rows is an event, a column the state
+ * The next state when only the client is heard (DR, TUN): IPVS's INPUT_ONLY table. A row is an event, a column the state
  * that the connection is in.
  */
 static const __u8 tcp_next[EVENTS][STATES] = {
 	/*                NONE EST SS SR FW TW CL CW LA LI SA */
+	[EVENT_NONE] = {  6,   6,  6, 6, 6, 6, 6, 6, 6, 6, 6 },
 	[EVENT_SYN]  = {  3,   1,  1, 3, 3, 3, 3, 3, 3, 3, 3 },
 	[EVENT_FIN]  = {  6,   4,  2, 5, 4, 5, 6, 7, 8, 9, 5 },
 	[EVENT_ACK]  = {  1,   1,  2, 1, 4, 5, 6, 7, 6, 9, 1 },
 	[EVENT_RST]  = {  6,   6,  6, 3, 6, 6, 6, 6, 8, 9, 6 },
-	[EVENT_NONE] = {  6,   6,  6, 6, 6, 6, 6, 6, 6, 6, 6 },
 };
 
 #define LIFE_GENERATION 0xffffffff00000000ull
@@ -83,12 +83,12 @@ static __always_inline __u64 life_make(__u64 generation, __u32 flags, __u32 stat
 
 static __always_inline __u64 conn_ends(struct conn *c)
 {
-	return *(__u64 *)&c->client;
+	return load64(&c->client);
 }
 
 static __always_inline __u64 conn_ports(struct conn *c)
 {
-	return *(__u64 *)&c->cport;
+	return load64(&c->cport);
 }
 
 /* Three multiplications; the upper half chooses the region, the six bits below it the line. */
@@ -112,22 +112,21 @@ static __always_inline __u32 hash_line(__u64 hash)
 	return hash >> 26 & (REGION_LINES - 1);
 }
 
-/* jiffies64 costs a quarter of a nanosecond where ktime costs 33. */
-static __always_inline __u32 tick_now(void)
+static __always_inline struct tunables *settings(void)
 {
 	__u32 zero = 0;
-	struct tunables *t = bpf_map_lookup_elem(&tuning, &zero);
 
-	return (bpf_jiffies64() >> tick_shift) + (t ? t->offset : 0);
+	return bpf_map_lookup_elem(&tuning, &zero);
 }
 
-static __always_inline __u32 timeout_of(__u8 proto, __u32 state)
+/* jiffies64 costs a quarter of a nanosecond where ktime costs 33. */
+static __always_inline __u32 tick_now(struct tunables *t)
 {
-	__u32 zero = 0;
-	struct tunables *t = bpf_map_lookup_elem(&tuning, &zero);
+	return (bpf_jiffies64() >> tick_shift) + t->offset;
+}
 
-	if (!t)
-		return 0;
+static __always_inline __u32 timeout_of(struct tunables *t, __u8 proto, __u32 state)
+{
 	return proto == PROTO_TCP ? t->tcp[state & (STATES - 1)] : t->udp;
 }
 
@@ -226,7 +225,7 @@ static __always_inline struct conn *conn_find(struct packet *p, __u64 *life)
  * Moves the connection by the packet's event and winds its timer. Says whether it was still the same connection. A packet
  * that loses the swap to another tries again from the state that the other left, so no event is lost.
  */
-static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 life)
+static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 life, struct tunables *t)
 {
 	__u8 proto = packet_proto(p);
 	__u32 state = life_state(life);
@@ -255,7 +254,7 @@ static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 lif
 		state = life_state(life);
 	}
 	/* Between the look at life and here the line may change hands only if it was just expiring: the next packet mends it. */
-	WRITE_ONCE(c->expires, p->tick + timeout_of(proto, state));
+	WRITE_ONCE(c->expires, p->tick + timeout_of(t, proto, state));
 	c->packets++;
 	return 1;
 }

@@ -22,41 +22,30 @@ static __always_inline void ttl_less_one(struct ipv4 *ip)
 }
 
 /* Twelve bytes in three loads. */
-static __always_inline void eth_write(struct eth *eth, struct hop *hop)
+static __always_inline void eth_write(void *eth, struct hop *hop)
 {
-	__u32 *to = (__u32 *)eth, *from = (__u32 *)hop->dst;
+	void *macs = hop->dst;
+	__u32 *to = eth, *from = macs;
 
 	to[0] = from[0];
 	to[1] = from[1];
 	to[2] = from[2];
 }
 
-/* Writes the frame for its real server, or turns packet.why into a drop. Sets the interface that it leaves by. */
-static __always_inline void direct(struct xdp_md *ctx, struct packet *p, __u32 *ifindex)
+/* Writes the frame for its real server, or says why not. Sets the interface that it leaves by. */
+static __always_inline enum step direct(struct frame *f, struct real *r, struct packet *p, __u32 *ifindex)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ipv4 *ip = data + sizeof(struct eth);
-	struct real *r = real_at(p->real);
-	struct hop *hop;
-	__u32 index;
+	__u32 index = r->hop;
+	struct hop *hop = bpf_map_lookup_elem(&hops, &index);
 
-	if ((void *)(ip + 1) > end || !r) {
-		p->why = DROP_REAL_GONE;
-		return;
-	}
-	index = r->hop;
-	hop = bpf_map_lookup_elem(&hops, &index);
-	if (!hop || !index || !hop->ifindex) {
-		p->why = DROP_NO_NEIGHBOUR;
-		return;
-	}
-	if (ip->ttl <= 1) {
-		p->why = DROP_TTL;
-		return;
-	}
-	ttl_less_one(ip);
-	eth_write(data, hop);
+	if (!hop || !hop->ifindex) /* hops[0] is nobody's and stays empty */
+		return leave(p, DROP_NO_NEIGHBOUR);
+	if (f->ip->ttl <= 1)
+		return leave(p, DROP_TTL);
+	ttl_less_one(f->ip);
+	eth_write(f->eth, hop);
 	*ifindex = hop->ifindex;
+	return NEXT;
 }
 
 #endif

@@ -43,7 +43,7 @@ struct {
 } words SEC(".words");
 
 /* The connection decides where the packet goes; NEXT: there is none that will do. */
-static __always_inline enum step hit(struct packet *p)
+static __always_inline enum step hit(struct packet *p, struct tunables *t, struct real **real)
 {
 	struct conn *c;
 	struct real *r;
@@ -65,46 +65,20 @@ static __always_inline enum step hit(struct packet *p)
 	}
 	if (p->event == EVENT_SYN && !c->parent && TCP_REUSABLE >> life_state(life) & 1)
 		return NEXT;
-	if (!conn_move(c, p, life))
+	if (!conn_move(c, p, life, t))
 		return NEXT;
+	*real = r;
 	return leave(p, FORWARD_HIT);
 }
 
 /* No state is kept for fragments: the ports are in the first only. The host would put them together and not forward them. */
-static __always_inline enum step first_fragment(struct xdp_md *ctx, struct packet *p)
+static __always_inline enum step first_fragment(struct frame *f, struct packet *p)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ipv4 *ip = data + sizeof(struct eth);
-
-	if ((void *)(ip + 1) > end)
-		return leave(p, PASS_MALFORMED);
-	if (likely(!(ip->frag & be16(IP_MF))))
+	if (likely(!(f->ip->frag & be16(IP_MF))))
 		return NEXT;
 	if (service_find(p) == DONE)
 		return DONE;
 	return leave(p, DROP_FRAGMENT);
-}
-
-/* The slow road works on a copy, whose address it may know: the packet itself then stays in registers. */
-static __always_inline void miss(struct packet *p)
-{
-	struct packet slow = *p;
-
-	p->why = admit(&slow);
-	p->real = slow.real;
-	p->service = slow.service;
-}
-
-static __always_inline void decide(struct xdp_md *ctx, struct packet *p)
-{
-	if (parse_link(ctx, p) == DONE || parse_network(ctx, p) == DONE || parse_transport(ctx, p) == DONE)
-		return;
-	if (first_fragment(ctx, p) == DONE)
-		return;
-	p->tick = tick_now();
-	p->hash = conn_hash(p->ends, p->ports);
-	if (hit(p) == NEXT)
-		miss(p);
 }
 
 static __always_inline int forwards(enum reason why)
@@ -112,8 +86,42 @@ static __always_inline int forwards(enum reason why)
 	return why == FORWARD_HIT || why == FORWARD_NEW || why == FORWARD_STATELESS;
 }
 
+/* The slow road works on a copy, whose address it may know: the packet itself then stays in registers. */
+static __always_inline void miss(struct packet *p, struct real **real)
+{
+	struct packet slow = *p;
+
+	p->why = admit(&slow);
+	p->real = slow.real;
+	p->service = slow.service;
+	if (!forwards(p->why))
+		return;
+	*real = real_at(p->real);
+	if (!*real)
+		p->why = DROP_REAL_GONE;
+}
+
+/* Why, and if the packet is to be forwarded, its real server. */
+static __always_inline void decide(struct xdp_md *ctx, struct frame *f, struct packet *p, struct real **real)
+{
+	struct tunables *t = settings();
+
+	if (parse_link(ctx, f, p) == DONE || parse_network(f, p) == DONE || parse_transport(f, p) == DONE)
+		return;
+	if (first_fragment(f, p) == DONE)
+		return;
+	if (!t) { /* for the verifier: the array has this one entry */
+		p->why = PASS_NOT_SERVICE;
+		return;
+	}
+	p->tick = tick_now(t);
+	p->hash = conn_hash(p->ends, p->ports);
+	if (hit(p, t, real) == NEXT)
+		miss(p, real);
+}
+
 /* The one exit: every packet is counted under one reason, and the reason is the verdict. */
-static __always_inline int settle(struct xdp_md *ctx, enum reason why, __u32 ifindex)
+static __always_inline int settle(enum reason why, struct frame *f, __u32 ifindex)
 {
 	__u32 index = why;
 	__u64 *n = bpf_map_lookup_elem(&reasons, &index);
@@ -121,7 +129,7 @@ static __always_inline int settle(struct xdp_md *ctx, enum reason why, __u32 ifi
 	if (n)
 		++*n;
 	if (forwards(why))
-		return ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
+		return ifindex == f->ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
 	if (why == REPLY_NO_SERVER)
 		return XDP_TX;
 	return why <= PASS_NO_CONNECTION ? XDP_PASS : XDP_DROP;
@@ -129,17 +137,19 @@ static __always_inline int settle(struct xdp_md *ctx, enum reason why, __u32 ifi
 
 static __always_inline int balance(struct xdp_md *ctx)
 {
+	struct real *real = NULL;
 	struct packet p = {};
+	struct frame f = {};
 	__u32 ifindex = 0;
 
-	decide(ctx, &p);
-	if (forwards(p.why)) {
+	decide(ctx, &f, &p, &real);
+	if (real) {
 		service_count(&p);
-		direct(ctx, &p, &ifindex);
+		direct(&f, real, &p, &ifindex);
 	} else if (p.why == REPLY_NO_SERVER) {
 		p.why = answer_unreachable(ctx);
 	}
-	return settle(ctx, p.why, ifindex);
+	return settle(p.why, &f, ifindex);
 }
 
 SEC("xdp")
@@ -152,7 +162,7 @@ int lb(struct xdp_md *ctx)
 SEC("xdp")
 int sweep(struct xdp_md *ctx)
 {
-	struct walk w = { .tick = tick_now(), .real = NO_REAL, .ending = END_EXPIRED };
+	struct walk w = walk_of(END_EXPIRED, NO_REAL);
 	struct order *o = order_of(ctx);
 
 	if (!o)
@@ -166,11 +176,11 @@ SEC("xdp")
 int forget(struct xdp_md *ctx)
 {
 	struct order *o = order_of(ctx);
-	struct walk w = { .tick = tick_now(), .ending = END_CONNS_OF_REAL };
+	struct walk w;
 
 	if (!o)
 		return XDP_ABORTED;
-	w.real = o->real;
+	w = walk_of(END_CONNS_OF_REAL, o->real);
 	walk_over(o, &w);
 	w.ending = END_TEMPLATES_OF_REAL;
 	o->done = walk_over(o, &w);
@@ -198,11 +208,12 @@ SEC("xdp")
 int clock_probe(struct xdp_md *ctx)
 {
 	struct instant *i = (void *)(long)ctx->data;
+	struct tunables *t = settings();
 
-	if ((void *)(i + 1) > (void *)(long)ctx->data_end)
+	if ((void *)(i + 1) > (void *)(long)ctx->data_end || !t)
 		return XDP_ABORTED;
 	i->jiffies = bpf_jiffies64();
 	i->ktime = bpf_ktime_get_ns();
-	i->tick = tick_now();
+	i->tick = tick_now(t);
 	return XDP_PASS;
 }

@@ -81,8 +81,8 @@ static __always_inline void conn_take(struct conn *c, struct region_head *head, 
 {
 	__u64 generation = c->life + (1ull << 32);
 
-	*(__u64 *)&c->client = ends;
-	*(__u64 *)&c->cport = ports;
+	*(__u64 *)(void *)&c->client = ends;
+	*(__u64 *)(void *)&c->cport = ports;
 	c->expires = expires;
 	c->real = p->real;
 	c->service = p->service;
@@ -190,7 +190,7 @@ static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64
 	return real_gone(c->real) || (!c->parent && TCP_REUSABLE >> life_state(life) & 1);
 }
 
-static __always_inline enum reason conn_open_locked(struct packet *p, struct region *r, struct region_head *head)
+static __always_inline enum reason conn_open_locked(struct packet *p, struct region *r, struct region_head *head, struct tunables *t)
 {
 	struct place at = region_place(r, p->ends, p->ports, p->hash, p->tick);
 	__u8 proto = packet_proto(p);
@@ -209,7 +209,7 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 			p->service = c->service;
 			if (real_gone(c->real))
 				return DROP_REAL_GONE;
-			conn_move(c, p, life);
+			conn_move(c, p, life, t);
 			return FORWARD_HIT;
 		}
 		at.free = at.found;
@@ -226,25 +226,22 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 	}
 	state = proto == PROTO_TCP ? tcp_next[EVENT_SYN][TCP_NONE] : TCP_NONE;
 	flags = flags_in(proto, CONN_NOOUTPUT, state);
-	conn_take(c, head, p, p->ends, p->ports, flags, state, p->tick + timeout_of(proto, state));
+	conn_take(c, head, p, p->ends, p->ports, flags, state, p->tick + timeout_of(t, proto, state));
+	service_count_conn(p);
 	return FORWARD_NEW;
 }
 
-__noinline enum reason conn_open(struct packet *p)
+static __always_inline enum reason conn_open(struct packet *p)
 {
-	struct region_head *head;
-	struct region *r;
+	__u32 index = hash_region(p->hash);
+	struct region *r = bpf_map_lookup_elem(&regions, &index);
+	struct region_head *head = bpf_map_lookup_elem(&region_heads, &index);
+	struct tunables *t = settings();
 	enum reason why;
-	__u32 index;
 
-	if (!p)
+	if (!r || !head || !t || !lock(&head->lock))
 		return DROP_BUSY;
-	index = hash_region(p->hash);
-	r = bpf_map_lookup_elem(&regions, &index);
-	head = bpf_map_lookup_elem(&region_heads, &index);
-	if (!r || !head || !lock(&head->lock))
-		return DROP_BUSY;
-	why = conn_open_locked(p, r, head);
+	why = conn_open_locked(p, r, head, t);
 	unlock(&head->lock);
 	return why;
 }
@@ -256,7 +253,7 @@ static __always_inline enum reason forward_stateless(struct packet *p)
 	enum reason why;
 
 	if (!s || s->scheduler != SCHED_SH)
-		return p->opening ? DROP_TABLE_FULL : PASS_NO_CONNECTION;
+		return packet_opens(p) ? DROP_TABLE_FULL : PASS_NO_CONNECTION;
 	why = schedule(p);
 	return why == FORWARD_NEW ? FORWARD_STATELESS : why;
 }
@@ -281,7 +278,7 @@ __noinline enum reason admit(struct packet *p)
 		return p->why;
 	if (!unicast((__u32)p->ends))
 		return PASS_MALFORMED;
-	if (!p->opening)
+	if (!packet_opens(p))
 		return p->crowded ? forward_stateless(p) : PASS_NO_CONNECTION;
 	s = service_at(p->service);
 	if (!s)

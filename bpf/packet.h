@@ -12,8 +12,16 @@
 
 enum step { NEXT, DONE };
 
-/* First index of the TCP state table: the strongest thing that a segment says. */
-enum event { EVENT_SYN, EVENT_FIN, EVENT_ACK, EVENT_RST, EVENT_NONE };
+/* First index of the TCP state table: the strongest thing that a segment says. NONE of a datagram too. */
+enum event { EVENT_NONE, EVENT_SYN, EVENT_FIN, EVENT_ACK, EVENT_RST };
+
+/* Where the frame lies. What a step has checked against end, the later ones may read. */
+struct frame {
+	struct eth *eth;
+	struct ipv4 *ip;
+	void *end;
+	__u32 ifindex;           /* where it came in */
+};
 
 struct packet {
 	__u64 ends;              /* client and virtual address, as conn has them */
@@ -23,10 +31,8 @@ struct packet {
 	__u32 tick;
 	__u32 service, real;
 	__u32 parent;            /* line + 1 of the template that is held for it */
-	__u8 event;
-	__u8 opening;            /* may make a connection: UDP, or TCP with SYN and without RST */
-	__u8 crowded;            /* its region has no free line */
-	__u8 pad;
+	__u32 event;
+	__u32 crowded;           /* its region has no free line */
 	enum reason why;
 };
 
@@ -53,23 +59,29 @@ struct {
 	__type(value, struct link);
 } links SEC(".maps");
 
-/* Frames to another station (promiscuous mode), to all and to groups are the host's: IPVS takes PACKET_HOST only. */
-static __always_inline enum step parse_link(struct xdp_md *ctx, struct packet *p)
+static __always_inline struct link *link_at(__u32 ifindex)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 ifindex = ctx->ingress_ifindex;
-	struct eth *eth = data;
+	return bpf_map_lookup_elem(&links, &ifindex);
+}
+
+/* Frames to another station (promiscuous mode), to all and to groups are the host's: IPVS takes PACKET_HOST only. */
+static __always_inline enum step parse_link(struct xdp_md *ctx, struct frame *f, struct packet *p)
+{
+	void *data = (void *)(long)ctx->data;
 	struct link *link;
 
-	if ((void *)(eth + 1) > end)
+	f->eth = data;
+	f->ip = data + sizeof(struct eth);
+	f->end = (void *)(long)ctx->data_end;
+	f->ifindex = ctx->ingress_ifindex;
+	if ((void *)f->ip > f->end)
 		return leave(p, PASS_MALFORMED);
-	if (eth->type != be16(ETH_IPV4))
+	if (f->eth->type != be16(ETH_IPV4))
 		return leave(p, PASS_NOT_IPV4);
-	link = bpf_map_lookup_elem(&links, &ifindex);
+	link = link_at(f->ifindex);
 	if (!link || !link->attached)
 		return leave(p, PASS_NOT_OURS);
-	/* Six bytes in two loads: clang would compare byte by byte. */
-	if (*(__u32 *)eth->dst != *(__u32 *)link->mac || *(__u16 *)(eth->dst + 4) != *(__u16 *)(link->mac + 4))
+	if (load32(f->eth->dst) != load32(link->mac) || load16(f->eth->dst + 4) != load16(link->mac + 4))
 		return leave(p, PASS_NOT_OURS);
 	return NEXT;
 }
@@ -81,22 +93,23 @@ struct {
 	__type(value, struct filter);
 } service_filter SEC(".maps");
 
-/* Addresses of no service leave here, before anything dearer is asked. */
-static __always_inline enum step parse_network(struct xdp_md *ctx, struct packet *p)
+static __always_inline int filter_has(__be32 addr)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ipv4 *ip = data + sizeof(struct eth);
-	struct filter *f;
-	__u32 zero = 0, n;
+	__u32 zero = 0, n = addr ^ addr >> 16;
+	struct filter *f = bpf_map_lookup_elem(&service_filter, &zero);
 
-	if ((void *)(ip + 1) > end || ip->version_ihl >> 4 != 4)
-		return leave(p, PASS_MALFORMED);
-	f = bpf_map_lookup_elem(&service_filter, &zero);
-	if (!f)
-		return leave(p, PASS_NOT_SERVICE);
-	n = ip->dst ^ ip->dst >> 16;
 	forget_bounds(n); /* 6.1 does not track a 32-bit exclusive or */
-	if (!(f->bits[n >> 6 & (FILTER_WORDS - 1)] >> (n & 63) & 1))
+	return f && f->bits[n >> 6 & (FILTER_WORDS - 1)] >> (n & 63) & 1;
+}
+
+/* Addresses of no service leave here, before anything dearer is asked. */
+static __always_inline enum step parse_network(struct frame *f, struct packet *p)
+{
+	struct ipv4 *ip = f->ip;
+
+	if ((void *)(ip + 1) > f->end || ip->version_ihl >> 4 != 4)
+		return leave(p, PASS_MALFORMED);
+	if (!filter_has(ip->dst))
 		return leave(p, PASS_NOT_SERVICE);
 	if (ip->proto == PROTO_ICMP)
 		return leave(p, PASS_ICMP);
@@ -105,7 +118,7 @@ static __always_inline enum step parse_network(struct xdp_md *ctx, struct packet
 	if (ip->frag & be16(IP_OFFSET))
 		return leave(p, PASS_FRAGMENT);
 	p->length = be16(ip->length);
-	p->ends = *(__u64 *)&ip->src;
+	p->ends = load64(&ip->src);
 	return NEXT;
 }
 
@@ -119,34 +132,30 @@ static __always_inline enum event tcp_event(__u8 flags)
 }
 
 /* Ports and flags, behind whatever IP options there are. */
-static __always_inline enum step parse_transport(struct xdp_md *ctx, struct packet *p)
+static __always_inline enum step parse_transport(struct frame *f, struct packet *p)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ipv4 *ip = data + sizeof(struct eth);
-	__u32 header, need;
-	struct udp *udp;
+	__u32 header = (f->ip->version_ihl & 15) * 4;
+	__u8 proto = f->ip->proto;
+	struct tcp *tcp = (void *)f->ip + header;
+	struct udp *udp = (void *)tcp;
 
-	if ((void *)(ip + 1) > end)
+	if (header < sizeof(*f->ip) || (void *)f->ip + p->length > f->end)
 		return leave(p, PASS_MALFORMED);
-	header = (ip->version_ihl & 15) * 4;
-	need = ip->proto == PROTO_TCP ? sizeof(struct tcp) : sizeof(struct udp);
-	if (header < sizeof(*ip) || p->length < header + need || (void *)ip + p->length > end)
-		return leave(p, PASS_MALFORMED);
-	udp = (void *)ip + header;
-	if ((void *)(udp + 1) > end)
-		return leave(p, PASS_MALFORMED);
-	p->ports = *(__u32 *)udp | (__u64)ip->proto << 32;
-	p->opening = 1;
-	p->event = EVENT_NONE;
-	if (ip->proto == PROTO_TCP) {
-		struct tcp *tcp = (void *)udp;
-
-		if ((void *)(tcp + 1) > end)
+	if (proto == PROTO_TCP) {
+		if ((void *)(tcp + 1) > f->end || p->length < header + sizeof(*tcp))
 			return leave(p, PASS_MALFORMED);
 		p->event = tcp_event(tcp->flags);
-		p->opening = p->event == EVENT_SYN; /* a SYN with RST is EVENT_RST */
+	} else if ((void *)(udp + 1) > f->end || p->length < header + sizeof(*udp)) {
+		return leave(p, PASS_MALFORMED);
 	}
+	p->ports = load32(tcp) | (__u64)proto << 32;
 	return NEXT;
+}
+
+/* May it make a connection? A datagram may, and a SYN; one with RST is EVENT_RST. */
+static __always_inline int packet_opens(const struct packet *p)
+{
+	return packet_proto(p) == PROTO_UDP || p->event == EVENT_SYN;
 }
 
 #endif

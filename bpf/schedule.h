@@ -85,7 +85,7 @@ static __always_inline __u32 pool_find(struct pool *pool, __u32 from, __u32 to, 
 }
 
 /* The next fit one after the last pick, once round; from the head if there was none. */
-static __noinline __u32 pick_rr(struct pool *pool)
+static __always_inline __u32 pick_rr(struct pool *pool)
 {
 	__u32 start = pool->pos < pool->count ? pool->pos + 1 : 0;
 	__u32 at = pool_find(pool, start, pool->count, 1);
@@ -119,7 +119,7 @@ static __always_inline __s32 pool_heaviest(struct pool *pool)
  * Walk on from the last pick; the first with weight >= cw wins. At the end of the list cw sinks by di, and starts over from
  * mw below 1. While cw is over the heaviest fit weight whole rounds would find nobody, so they are jumped over.
  */
-static __noinline __u32 pick_wrr(struct pool *pool)
+static __always_inline __u32 pick_wrr(struct pool *pool)
 {
 	__u32 start = pool->pos < pool->count ? pool->pos + 1 : 0, at;
 	__s32 di = pool->di, cw = pool->cw, most;
@@ -161,7 +161,7 @@ static __always_inline __u32 sh_fit(struct sh_table *t, __u32 slot)
 	return real;
 }
 
-static __noinline __u32 pick_sh(struct packet *p, __u32 table, __u32 flags)
+static __always_inline __u32 pick_sh(struct packet *p, __u32 table, __u32 flags)
 {
 	struct sh_table *t = bpf_map_lookup_elem(&sh_tables, &table);
 	__u32 value = be32((__u32)p->ends), slot, real;

@@ -75,11 +75,15 @@ static __always_inline enum step service_find(struct packet *p)
 	return NEXT;
 }
 
-static __always_inline void count_one(struct counters *c, __u32 length, __u32 conns)
+static __always_inline struct counters *counters_at(void *map, __u32 index)
+{
+	return bpf_map_lookup_elem(map, &index);
+}
+
+static __always_inline void count_packet(struct counters *c, __u32 length)
 {
 	if (!c)
 		return;
-	c->conns += conns;
 	c->inpkts++;
 	c->inbytes += length;
 }
@@ -87,10 +91,19 @@ static __always_inline void count_one(struct counters *c, __u32 length, __u32 co
 /* Before forwarding, as IPVS does: a packet that then meets a TTL of 1 or a missing neighbour is counted. */
 static __always_inline void service_count(struct packet *p)
 {
-	__u32 conns = p->why == FORWARD_NEW;
+	count_packet(counters_at(&service_counters, p->service), p->length);
+	count_packet(counters_at(&real_counters, p->real), p->length);
+}
 
-	count_one(bpf_map_lookup_elem(&service_counters, &p->service), p->length, conns);
-	count_one(bpf_map_lookup_elem(&real_counters, &p->real), p->length, conns);
+/* At the creation of a connection. */
+static __always_inline void service_count_conn(struct packet *p)
+{
+	struct counters *s = counters_at(&service_counters, p->service), *r = counters_at(&real_counters, p->real);
+
+	if (s)
+		s->conns++;
+	if (r)
+		r->conns++;
 }
 
 #endif

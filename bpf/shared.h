@@ -18,7 +18,7 @@ enum number {
 	SH_SLOTS     = 256,      /* slots of the source-hash table */
 	FILTER_WORDS = 1024,
 	STATES       = 16,
-	EVENTS       = 8,        /* SYN FIN ACK RST none; a power of two, so that an index can be masked */
+	EVENTS       = 8,        /* none SYN FIN ACK RST; a power of two, so that an index can be masked */
 	DEAD_VPORT   = 65535,    /* of a template that can no longer match */
 	NO_REAL      = 0xffffffff,
 };
@@ -149,7 +149,7 @@ struct link {                 /* by ifindex: an interface that the program is at
 	__u8 mac[6];
 	__u8 attached;
 	__u8 pad;
-};
+} __attribute__((aligned(8)));
 
 /* 65,536 bits: may this address be a service's? A clear bit is a sure no. With a = the address as a little-endian load of
  * its four bytes gives it, the bit's number is n = (a ^ a >> 16) & 65535: bits[n >> 6] >> (n & 63) & 1. */

@@ -52,12 +52,10 @@ static __always_inline int conn_ends_now(struct conn *c, struct walk *w)
 /* A template whose time has come while it controls connections lives on by steps of 60 s, as IPVS has it. */
 static __always_inline int template_extend(struct conn *c, __u32 tick)
 {
-	__u32 zero = 0;
-	struct tunables *t;
+	struct tunables *t = settings();
 
 	if (!READ_ONCE(c->refs))
 		return 0;
-	t = bpf_map_lookup_elem(&tuning, &zero);
 	if (t)
 		c->expires = tick + t->extend;
 	return 1;
@@ -136,11 +134,19 @@ static int region_visit(__u32 i, struct walk *w)
 	return 0;
 }
 
+static __always_inline struct walk walk_of(enum ending ending, __u32 real)
+{
+	struct tunables *t = settings();
+
+	return (struct walk){ .tick = t ? tick_now(t) : 0, .real = real, .ending = ending };
+}
+
 static int sweep_turn(void *map, __u32 *key, struct sweeper *s)
 {
 	__u32 part = region_mask / SWEEP_PARTS + 1;
-	struct walk w = { .first = s->next, .tick = tick_now(), .real = NO_REAL, .ending = END_EXPIRED };
+	struct walk w = walk_of(END_EXPIRED, NO_REAL);
 
+	w.first = s->next;
 	bpf_loop(part, region_visit, &w, 0);
 	s->next = (w.first + part) & region_mask;
 	s->turns++;

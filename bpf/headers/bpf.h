@@ -27,8 +27,24 @@ typedef __u32 __be32;
 #define READ_ONCE(x) (*(volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
 
-/* Keeps stores on either side in order. x86 keeps them itself; the compiler must be told. */
-#define publish_barrier() __asm__ volatile("" ::: "memory")
+/*
+ * One load, whatever clang knows of the alignment: it would put four bytes of a MAC together from single ones. Frames and maps
+ * are where the kernel lets every load be unaligned (x86, arm64).
+ */
+static __always_inline __u16 load16(const void *at)
+{
+	return *(const __u16 *)at;
+}
+
+static __always_inline __u32 load32(const void *at)
+{
+	return *(const __u32 *)at;
+}
+
+static __always_inline __u64 load64(const void *at)
+{
+	return *(const __u64 *)at;
+}
 
 /* The compiler forgets what it knows of x: for a mask that the verifier needs to see and clang would prove away. */
 #define forget_bounds(x) __asm__ volatile("" : "+r"(x))
