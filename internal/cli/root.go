@@ -23,6 +23,9 @@ func Main(args []string) int {
 	if filepath.Base(args[0]) == "ipvsadm" {
 		return Ipvsadm(args[0], env.Args, env)
 	}
+	if filepath.Base(args[0]) == "keepalived" {
+		return Keepalived(args[0], env.Args, env)
+	}
 	return run(env)
 }
 
@@ -50,6 +53,7 @@ func newRootCommand(env Env) *cobra.Command {
 	root.SetVersionTemplate("vipd {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRunCommand(env), newStatusCommand(env), newReloadCommand(env), newApplyCommand(env), newConfirmCommand(env), newPlanCommand(env), newIpvsadmHelp(), newLabCommand(env))
+	root.AddCommand(newCheckCommand(env), newFmtCommand(env))
 	return root
 }
 
