@@ -59,7 +59,18 @@ func member(pid int, name string) (Member, bool) {
 		return Member{}, false
 	}
 	host, role, ok := parseMark(env, name)
-	return Member{PID: pid, Host: host, Role: role}, ok
+	return Member{PID: pid, Host: host, Role: role}, ok && sameMachine(pid)
+}
+
+// sameMachine tells whether a process is not in a container of this machine: /proc shows those too, and a lab there may
+// have the same name.
+func sameMachine(pid int) bool {
+	own, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return false
+	}
+	its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	return err == nil && its == own
 }
 
 // parseMark finds the mark of the lab called name in an environment as /proc shows it: strings that end with a zero,

@@ -1,10 +1,15 @@
 package lab
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"vipd/internal/need"
 )
 
 func TestMarkTellsALabsProcesses(t *testing.T) {
@@ -34,6 +39,27 @@ func FuzzParseMark(f *testing.F) {
 			t.Errorf("found %q %q in %q", host, role, environ)
 		}
 	})
+}
+
+func TestALabInAContainerIsAnotherLab(t *testing.T) {
+	need.Root(t)
+	name := fmt.Sprintf("vipdmark%d", os.Getpid())
+	for _, container := range []bool{false, true} {
+		cmd := exec.Command("sleep", "60")
+		cmd.Env = []string{MarkVar + "=" + name + "/real1/" + RoleWeb}
+		if container {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		all, err := members(name)
+		if err != nil || container != (len(all) == 0) {
+			t.Errorf("in a container: %t; members: %v, %v", container, all, err)
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
 }
 
 func TestOwnAncestorsAreSpared(t *testing.T) {
