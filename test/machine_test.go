@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,6 +35,10 @@ func TestMain(m *testing.M) {
 	case "inside":
 		os.Exit(m.Run())
 	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil { // they mostly wait, on any number of processors
+		panic(err)
+	}
 	code := m.Run()
 	if dir := built.dir; dir != "" {
 		os.RemoveAll(dir)
@@ -62,7 +67,7 @@ func alone(t *testing.T, limit time.Duration, tools ...string) bool {
 	defer runtime.UnlockOSThread()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, self(t), "-test.run=^"+t.Name()+"$", "-test.v=true", "-test.timeout="+limit.String())
+	cmd := exec.CommandContext(ctx, self(t), "-test.run=^"+t.Name()+"$", "-test.v=true", "-test.parallel=64", "-test.timeout="+limit.String())
 	cmd.Env = append(os.Environ(), stageVar+"=first", binaryVar+"="+binary)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET,
@@ -190,7 +195,7 @@ func (o outcome) String() string {
 // program is the binary under test, in a test's own machine.
 func program() string { return os.Getenv(binaryVar) }
 
-// vipd runs the binary under test, for half a minute at most.
+// vipd runs the binary under test, for 20 seconds at most.
 func vipd(t *testing.T, args ...string) outcome {
 	t.Helper()
 	return finish(t, exec.Command(program(), args...))
@@ -215,10 +220,10 @@ func finish(t *testing.T, cmd *exec.Cmd) outcome {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	late := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
 	err := cmd.Wait()
 	if !late.Stop() {
-		t.Errorf("%s did not end within 30 s", strings.Join(cmd.Args, " "))
+		t.Errorf("%s did not end within 20 s", strings.Join(cmd.Args, " "))
 	}
 	if cmd.ProcessState == nil {
 		t.Fatal(err)
