@@ -76,7 +76,10 @@ func Run(ctx context.Context, opts Options) error {
 		d.takeBack()
 		return err
 	}
-	d.serve(ctx)
+	hup := make(chan os.Signal, 1) // one more that comes while one is served waits, further ones are the same
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	d.serve(ctx, hup)
 	d.stop()
 	return nil
 }
@@ -228,11 +231,8 @@ func (d *daemon) startLoops(context.Context) error {
 	return nil
 }
 
-// serve waits for the end.
-func (d *daemon) serve(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+// serve does what it is told until the end.
+func (d *daemon) serve(ctx context.Context, hup <-chan os.Signal) {
 	d.events.Info(fmt.Sprintf("vipd %s runs as instance %s with %s", Version(), d.opts.Instance, d.opts.Config))
 	for {
 		select {
