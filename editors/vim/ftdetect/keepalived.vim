@@ -1,0 +1,1 @@
+au BufRead,BufNewFile keepalived.conf,*/keepalived/*.conf,*/keepalived/conf.d/* setfiletype keepalived
