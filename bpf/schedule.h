@@ -117,7 +117,8 @@ static __always_inline __s32 pool_heaviest(struct pool *pool)
 
 /*
  * Walk on from the last pick; the first with weight >= cw wins. At the end of the list cw sinks by di, and starts over from
- * mw below 1. While cw is over the heaviest fit weight whole rounds would find nobody, so they are jumped over.
+ * mw below 1. The heaviest fit one is met in any whole round; only if it is overloaded, rounds are jumped over that would
+ * find nobody.
  */
 static __always_inline __u32 pick_wrr(struct pool *pool)
 {
@@ -129,20 +130,22 @@ static __always_inline __u32 pick_wrr(struct pool *pool)
 	at = pool_find(pool, start, pool->count, cw);
 	if (at != NO_REAL)
 		return at;
-	most = pool_heaviest(pool);
-	if (!most) {
-		/* All are overloaded. IPVS leaves cw at mw, unless it stood in the last round when it began there. */
-		if (cw > di || !start)
-			pool->cw = pool->mw;
-		return NO_REAL;
+	cw = cw - di > 0 ? cw - di : pool->mw;
+	at = pool_find(pool, 0, pool->count, cw);
+	if (at == NO_REAL) {
+		most = pool_heaviest(pool);
+		if (!most) {
+			/* All are overloaded. IPVS leaves cw at mw, unless it stood in the last round when it began there. */
+			if (pool->cw > di || !start)
+				pool->cw = pool->mw;
+			return NO_REAL;
+		}
+		if (cw > most)
+			cw -= (__u32)(cw - most + di - 1) / (__u32)di * di;
+		at = pool_find(pool, 0, pool->count, cw);
 	}
-	cw -= di;
-	if (cw <= 0)
-		cw = pool->mw;
-	if (cw > most)
-		cw -= (__u32)(cw - most + di - 1) / (__u32)di * di;
 	pool->cw = cw;
-	return pool_find(pool, 0, pool->count, cw);
+	return at;
 }
 
 /* IPVS's hash: the golden ratio, upper eight bits. */
