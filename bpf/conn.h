@@ -210,12 +210,12 @@ static __always_inline struct conn *conn_find(struct packet *p, __u64 *life)
 		struct conn *c = &r->line[(first + i) & (REGION_LINES - 1)];
 		__u64 seen = READ_ONCE(c->life);
 
-		if (life_phase(seen) == PHASE_EMPTY)
+		if (unlikely(life_phase(seen) == PHASE_EMPTY))
 			return NULL;
 		if (conn_ends(c) != p->ends || conn_ports(c) != p->ports || life_phase(seen) != PHASE_LIVE)
 			continue;
 		*life = seen;
-		return due(p->tick, READ_ONCE(c->expires)) ? NULL : c;
+		return unlikely(due(p->tick, READ_ONCE(c->expires))) ? NULL : c;
 	}
 	p->crowded = 1;
 	return NULL;
@@ -234,7 +234,7 @@ static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 lif
 		__u32 next = tcp_next[p->event & (EVENTS - 1)][state], flags;
 		__u64 was;
 
-		if (next == state)
+		if (likely(next == state))
 			break;
 		flags = flags_in(proto, life_flags(life), next);
 		was = __sync_val_compare_and_swap(&c->life, life, life_make(life, flags, next));

@@ -38,9 +38,9 @@ static __always_inline enum step direct(struct frame *f, struct real *r, struct 
 	__u32 index = r->hop;
 	struct hop *hop = bpf_map_lookup_elem(&hops, &index);
 
-	if (!hop || !hop->ifindex) /* hops[0] is nobody's and stays empty */
+	if (unlikely(!hop || !hop->ifindex)) /* hops[0] is nobody's and stays empty */
 		return leave(p, DROP_NO_NEIGHBOUR);
-	if (f->ip->ttl <= 1)
+	if (unlikely(f->ip->ttl <= 1))
 		return leave(p, DROP_TTL);
 	ttl_less_one(f->ip);
 	eth_write(f->eth, hop);

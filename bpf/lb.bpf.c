@@ -50,22 +50,22 @@ static __always_inline enum step hit(struct packet *p, struct tunables *t, struc
 	__u64 life;
 
 	c = conn_find(p, &life);
-	if (!c)
+	if (unlikely(!c))
 		return NEXT;
 	p->real = READ_ONCE(c->real);
 	p->service = READ_ONCE(c->service);
 	/* A line that changed hands while it was read is looked for again under its region's lock. */
-	if ((READ_ONCE(c->life) ^ life) & LIFE_GENERATION)
+	if (unlikely((READ_ONCE(c->life) ^ life) & LIFE_GENERATION))
 		return NEXT;
 	r = real_at(p->real);
-	if (!r || r->flags & REAL_GONE) {
+	if (unlikely(!r || r->flags & REAL_GONE)) {
 		if (p->event == EVENT_SYN)
 			return NEXT;
 		return leave(p, DROP_REAL_GONE);
 	}
-	if (p->event == EVENT_SYN && !c->parent && TCP_REUSABLE >> life_state(life) & 1)
+	if (unlikely(p->event == EVENT_SYN) && !c->parent && TCP_REUSABLE >> life_state(life) & 1)
 		return NEXT;
-	if (!conn_move(c, p, life, t))
+	if (unlikely(!conn_move(c, p, life, t)))
 		return NEXT;
 	*real = r;
 	return leave(p, FORWARD_HIT);
@@ -110,13 +110,13 @@ static __always_inline void decide(struct xdp_md *ctx, struct frame *f, struct p
 		return;
 	if (first_fragment(f, p) == DONE)
 		return;
-	if (!t) { /* for the verifier: the array has this one entry */
+	if (unlikely(!t)) { /* for the verifier: the array has this one entry */
 		p->why = PASS_NOT_SERVICE;
 		return;
 	}
 	p->tick = tick_now(t);
 	p->hash = conn_hash(p->ends, p->ports);
-	if (hit(p, t, real) == NEXT)
+	if (unlikely(hit(p, t, real) == NEXT))
 		miss(p, real);
 }
 
@@ -143,7 +143,7 @@ static __always_inline int balance(struct xdp_md *ctx)
 	__u32 ifindex = 0;
 
 	decide(ctx, &f, &p, &real);
-	if (real) {
+	if (likely(real)) {
 		service_count(&p);
 		direct(&f, real, &p, &ifindex);
 	} else if (p.why == REPLY_NO_SERVER) {

@@ -74,14 +74,14 @@ static __always_inline enum step parse_link(struct xdp_md *ctx, struct frame *f,
 	f->ip = data + sizeof(struct eth);
 	f->end = (void *)(long)ctx->data_end;
 	f->ifindex = ctx->ingress_ifindex;
-	if ((void *)f->ip > f->end)
+	if (unlikely((void *)f->ip > f->end))
 		return leave(p, PASS_MALFORMED);
-	if (f->eth->type != be16(ETH_IPV4))
+	if (unlikely(f->eth->type != be16(ETH_IPV4)))
 		return leave(p, PASS_NOT_IPV4);
 	link = link_at(f->ifindex);
-	if (!link || !link->attached)
+	if (unlikely(!link || !link->attached))
 		return leave(p, PASS_NOT_OURS);
-	if (load32(f->eth->dst) != load32(link->mac) || load16(f->eth->dst + 4) != load16(link->mac + 4))
+	if (unlikely(load32(f->eth->dst) != load32(link->mac) || load16(f->eth->dst + 4) != load16(link->mac + 4)))
 		return leave(p, PASS_NOT_OURS);
 	return NEXT;
 }
@@ -107,15 +107,15 @@ static __always_inline enum step parse_network(struct frame *f, struct packet *p
 {
 	struct ipv4 *ip = f->ip;
 
-	if ((void *)(ip + 1) > f->end || ip->version_ihl >> 4 != 4)
+	if (unlikely((void *)(ip + 1) > f->end || ip->version_ihl >> 4 != 4))
 		return leave(p, PASS_MALFORMED);
-	if (!filter_has(ip->dst))
+	if (unlikely(!filter_has(ip->dst)))
 		return leave(p, PASS_NOT_SERVICE);
-	if (ip->proto == PROTO_ICMP)
+	if (unlikely(ip->proto == PROTO_ICMP))
 		return leave(p, PASS_ICMP);
-	if (ip->proto != PROTO_TCP && ip->proto != PROTO_UDP)
+	if (unlikely(ip->proto != PROTO_TCP && ip->proto != PROTO_UDP))
 		return leave(p, PASS_NOT_SERVICE);
-	if (ip->frag & be16(IP_OFFSET))
+	if (unlikely(ip->frag & be16(IP_OFFSET)))
 		return leave(p, PASS_FRAGMENT);
 	p->length = be16(ip->length);
 	p->ends = load64(&ip->src);
@@ -139,10 +139,10 @@ static __always_inline enum step parse_transport(struct frame *f, struct packet 
 	struct tcp *tcp = (void *)f->ip + header;
 	struct udp *udp = (void *)tcp;
 
-	if (header < sizeof(*f->ip) || (void *)f->ip + p->length > f->end)
+	if (unlikely(header < sizeof(*f->ip) || (void *)f->ip + p->length > f->end))
 		return leave(p, PASS_MALFORMED);
-	if (proto == PROTO_TCP) {
-		if ((void *)(tcp + 1) > f->end || p->length < header + sizeof(*tcp))
+	if (likely(proto == PROTO_TCP)) {
+		if (unlikely((void *)(tcp + 1) > f->end || p->length < header + sizeof(*tcp)))
 			return leave(p, PASS_MALFORMED);
 		p->event = tcp_event(tcp->flags);
 	} else if ((void *)(udp + 1) > f->end || p->length < header + sizeof(*udp)) {

@@ -82,7 +82,7 @@ static __always_inline struct counters *counters_at(void *map, __u32 index)
 
 static __always_inline void count_packet(struct counters *c, __u32 length)
 {
-	if (!c)
+	if (unlikely(!c))
 		return;
 	c->inpkts++;
 	c->inbytes += length;
