@@ -1,9 +1,11 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -91,15 +93,31 @@ func (l *Lab) reboot(host string) error {
 	return l.built.setCarrier(host, true)
 }
 
+// detach takes the program off an interface. One that a BPF link holds goes by itself a moment after the link's last pin:
+// the kernel lets go of it later (bpf_link_put), and until then the interface is busy.
+func detach(ifname string) error {
+	for end := time.Now().Add(grace); ; time.Sleep(10 * time.Millisecond) {
+		link, err := netlink.LinkByName(ifname)
+		if err != nil {
+			return err
+		}
+		if xdp := link.Attrs().Xdp; xdp == nil || !xdp.Attached {
+			return nil
+		}
+		err = netlink.LinkSetXdpFd(link, -1)
+		if err == nil || !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
 func blank(e End) error {
 	link, err := netlink.LinkByName(e.If)
 	if err != nil {
 		return err
 	}
-	if xdp := link.Attrs().Xdp; xdp != nil && xdp.Attached {
-		if err := netlink.LinkSetXdpFd(link, -1); err != nil {
-			return fmt.Errorf("detach the program of %s: %w", e.If, err)
-		}
+	if err := detach(e.If); err != nil {
+		return fmt.Errorf("detach the program of %s: %w", e.If, err)
 	}
 	addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
 	if err != nil {
