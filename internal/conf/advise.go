@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Checked is a configuration with all that can be said about it: what Load finds, and what a reader who knows the field
@@ -21,12 +22,15 @@ type Checked struct {
 // nothing of it keeps a daemon from starting.
 func Check(fsys fs.FS, name string, opts Options) *Checked {
 	c := &Checked{}
-	c.Config, c.Tree, c.Diagnostics = Load(fsys, name, opts)
+	a := &adviser{diags: &diagnostics{strict: opts.Strict}, scripts: map[string]*Statement{}}
+	var both sync.WaitGroup // a large file takes seconds; the two readers share nothing
+	both.Go(func() { c.Config, c.Tree, c.Diagnostics = Load(fsys, name, opts) })
+	Outline(fsys, name, opts, a.statement)
+	both.Wait()
 	if len(c.Tree.Files) == 1 && len(c.Tree.Files[0].text) == 0 && len(c.Diagnostics) > 0 {
 		return c // it cannot be read
 	}
-	a := &adviser{diags: &diagnostics{strict: opts.Strict}, cfg: c.Config, scripts: map[string]*Statement{}}
-	Outline(fsys, name, opts, a.statement)
+	a.cfg = c.Config
 	a.instances()
 	a.timers(c.Tree.Files[0])
 	a.unkept(c.Tree, opts)
@@ -105,27 +109,33 @@ func (a *adviser) unkept(t *Tree, opts Options) {
 		return
 	}
 	for _, f := range t.Files {
-		for _, n := range f.Nodes() {
-			if at, id := conditional(n); at != nil {
-				d := a.diags.add(Notice, "no-config-id", f, *at, "lines that begin with @"+id+" are left out, and those with @^"+id+" are kept: no config id was given")
-				d.Hint = "to check the file as that director reads it: --config-id " + id
-				return
-			}
+		at, id := conditional(f)
+		if id == "" {
+			continue
 		}
+		d := a.diags.add(Notice, "no-config-id", f, at, "lines that begin with @"+id+" are left out, and those with @^"+id+" are kept: no config id was given")
+		d.Hint = "to check the file as that director reads it: --config-id " + id
+		return
 	}
 }
 
-// conditional finds the first word @ID that begins a line.
-func conditional(n *Node) (*Token, string) {
-	if len(n.Words) > 0 && len(n.Words[0].Text) > 1 && n.Words[0].Text[0] == '@' {
-		return &n.Words[0], strings.TrimPrefix(n.Words[0].Text[1:], "^")
+// conditional finds the first line that begins with @ID.
+func conditional(f *File) (at Token, id string) {
+	if !strings.Contains(f.text, "@") {
+		return at, "" // most files; the others are small
 	}
-	for _, in := range n.Body {
-		if at, id := conditional(in); at != nil {
-			return at, id
+	for n := 1; n <= f.Lines(); n++ {
+		line := f.Line(n)
+		s := strings.TrimLeft(line, blanks)
+		if !strings.HasPrefix(s, "@") {
+			continue
+		}
+		word, _, _ := strings.Cut(strings.ReplaceAll(s, "\t", " "), " ")
+		if id = strings.TrimPrefix(word[1:], "^"); id != "" {
+			return Token{Raw: word, Line: n, Col: column(line, len(line)-len(s))}, id
 		}
 	}
-	return nil, ""
+	return at, ""
 }
 
 // explained gives some of Load's diagnostics the place and the next step that are known only here.
