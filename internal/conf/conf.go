@@ -2,10 +2,8 @@ package conf
 
 import (
 	"io/fs"
-	"time"
 
 	"vipd/internal/health"
-	"vipd/internal/lb"
 	"vipd/internal/vrrp"
 )
 
@@ -23,34 +21,34 @@ type Options struct {
 }
 
 // Config is what a configuration says, with defaults and inheritance resolved as far as the file can resolve them.
+//
+// Instances and Health are the parts that internal/vrrp, internal/health and the packet path act on. Everything that
+// the language can say is in the other fields, whether a version acts on it or not.
 type Config struct {
 	Global Global
-	// Instances are the vrrp_instance blocks that can run, in file order.
+	// Instances are the vrrp_instance blocks that can run, in file order; Routers has the same ones in full.
 	Instances  []vrrp.Config
+	Routers    []*Instance
 	SyncGroups []SyncGroup
 	// Health has the virtual_server blocks that have real servers, in file order. Services whose forwarding method or
-	// scheduler the packet path does not have are in it too: the daemon says so.
-	Health health.Config
-}
+	// scheduler the packet path does not have are in it too: the daemon says so. VirtualServers has all in full, those of
+	// groups too.
+	Health         health.Config
+	VirtualServers []*VirtualServer
+	ServiceGroups  []ServiceGroup
+	TLS            *TLS // nil: there is no SSL block
 
-// Global is what global_defs says and no other package owns.
-type Global struct {
-	RouterID           string // If empty, the host's name.
-	NotificationEmail  []string
-	EmailFrom          string
-	SMTPServer         string // address or name. If empty, none.
-	SMTPPort           uint16 // If zero, 25.
-	SMTPHelo           string
-	SMTPConnectTimeout time.Duration // If zero, 30 s.
-	DefaultInterface   string        // for addresses without dev. If empty, eth0.
-	// Timeouts are lvs_timeouts. A zero one is left as it is.
-	Timeouts lb.Timeouts
-}
-
-// SyncGroup is a vrrp_sync_group: instances that move together.
-type SyncGroup struct {
-	Name      string
-	Instances []string
+	Scripts         []VRRPScript
+	TrackFiles      []TrackFile
+	TrackProcesses  []TrackProcess
+	BFDs            []BFD
+	TrackGroups     []TrackGroup
+	StaticAddresses []Address
+	StaticRoutes    []Route
+	StaticRules     []Rule
+	Linkbeats       []Linkbeat
+	Delays          []Delay
+	GarpGroups      []GarpGroup
 }
 
 // Load reads the file name from fsys, with all that it includes. A leading slash is dropped, so an absolute name goes
@@ -59,18 +57,10 @@ type SyncGroup struct {
 func Load(fsys fs.FS, name string, opts Options) (*Config, *Tree, []Diagnostic) {
 	d := &diagnostics{strict: opts.Strict}
 	r := newReader(fsys, opts, d)
-	l := &loader{in: r, diags: d, cfg: &Config{}, glob: newGlobals()}
+	l := &loader{in: r, diags: d, cfg: &Config{Global: newGlobal()}}
 	if r.start(name) {
 		l.block(root)
 		l.complete()
 	}
 	return l.cfg, r.tree, d.all()
-}
-
-// complete makes the checks over the whole file and fills the Config.
-func (l *loader) complete() {
-	l.at = nil
-	l.completeInstances()
-	l.completeGroups()
-	l.completeServices()
 }

@@ -26,6 +26,19 @@ func (s Severity) String() string {
 	return "error"
 }
 
+// class is what keepalived -t makes of a fault: its exit code.
+type class uint8
+
+const (
+	classFault    class = iota // it starts all the same: 5
+	classOurs                  // it says nothing
+	classSaid                  // it says so, and nothing is wrong
+	classFile                  // a file is missing that must be there: 6
+	classFatal                 // 4, unless there is something of 5
+	classSecurity              // 6
+	classStop                  // it stops at once: 2
+)
+
 // Diagnostic is one thing to say about a configuration.
 type Diagnostic struct {
 	Severity Severity
@@ -40,6 +53,10 @@ type Diagnostic struct {
 	Source   string   // the line as it stands in the file
 	Bare     bool     // keepalived prints Text without file and line
 	Width    int      // characters that the caret should underline, at least 1
+
+	class class
+	file  *File // where the reading was; nil: after the end
+	line  int
 }
 
 // String is the short form, as keepalived prints it: (FILE: Line N) text.
@@ -121,6 +138,9 @@ func cells(r rune) int {
 	return 1
 }
 
+// unsaid are the codes of what keepalived never says.
+var unsaid = map[string]bool{"undefined-name": true, "unreadable-line": true, "include-cycle": true, "include-many": true, "endless-definition": true}
+
 // maxDiagnostics bounds what is gathered; a binary file would give one per line.
 const maxDiagnostics = 10000
 
@@ -128,6 +148,8 @@ const maxDiagnostics = 10000
 type diagnostics struct {
 	strict bool
 	list   []*Diagnostic
+	file   *File // where the reading is
+	line   int
 }
 
 // add appends a diagnostic and returns it, so that Expected, Hint and More can be set.
@@ -135,7 +157,11 @@ func (d *diagnostics) add(sev Severity, code string, f *File, t Token, text stri
 	if d.strict && sev == Warning {
 		sev = Error
 	}
-	n := &Diagnostic{Severity: sev, Code: code, Line: t.Line, Col: t.Col, Text: text, Width: max(1, utf8.RuneCountInString(t.Raw))}
+	n := &Diagnostic{Severity: sev, Code: code, Line: t.Line, Col: t.Col, Text: text, Width: max(1, utf8.RuneCountInString(t.Raw)),
+		file: d.file, line: d.line}
+	if unsaid[code] {
+		n.class = classOurs
+	}
 	if f != nil {
 		n.File, n.Source = f.Name, f.Line(t.Line)
 	}
@@ -143,6 +169,13 @@ func (d *diagnostics) add(sev Severity, code string, f *File, t Token, text stri
 		d.list = append(d.list, n)
 	}
 	return n
+}
+
+// drop takes back the last diagnostic.
+func (d *diagnostics) drop(last *Diagnostic) {
+	if n := len(d.list); n > 0 && d.list[n-1] == last {
+		d.list = d.list[:n-1]
+	}
 }
 
 func (d *diagnostics) all() []Diagnostic {

@@ -77,6 +77,7 @@ func (r *reader) include(l line) bool {
 	if !known || !found {
 		return false
 	}
+	check |= r.check
 	at := len(l.text) - len(strings.TrimLeft(rest, blanks))
 	pattern := stripComment(l.text[at:])
 	tok := Token{Line: l.n, Col: l.col(at), Raw: pattern}
@@ -108,12 +109,22 @@ func (r *reader) missing(l line, tok Token, pattern string, check includeCheck, 
 	if found > 0 {
 		text, severe = `Some config files missing: "`+pattern+`".`, check&checkBrace != 0
 	}
-	severity := Warning
-	if severe {
-		severity = Error
-	}
-	d := r.diags.add(severity, "include-missing", l.file, tok, text)
+	d := r.fault(severe, "include-missing", l, tok, text)
 	d.Hint = "names are relative to the directory of the file that has the include"
+}
+
+// fault reports something about an include. keepalived says it in any case, once, and counts it where it was asked to.
+func (r *reader) fault(severe bool, code string, l line, tok Token, text string) *Diagnostic {
+	if r.copied {
+		return &Diagnostic{}
+	}
+	severity, c := Warning, classSaid
+	if severe {
+		severity, c = Error, classFile
+	}
+	d := r.diags.add(severity, code, l.file, tok, text)
+	d.class = c
+	return d
 }
 
 // push opens an included file; it is read before the rest of the including one.
@@ -131,23 +142,32 @@ func (r *reader) push(l line, tok Token, p string, check includeCheck) {
 	}
 	info, err := fs.Stat(r.fsys, p)
 	if err == nil && (!info.Mode().IsRegular() || info.Mode()&0o111 != 0) {
-		r.diags.add(Warning, "include-skipped", l.file, tok,
-			"Configuration file '"+name+"' is not a regular non-executable file - skipping")
+		what := "' is not a regular non-executable file - skipping"
+		if err == nil && info.IsDir() {
+			what = "/' is a directory - skipping"
+		}
+		r.fault(check&checkRead != 0, "include-skipped", l, tok, "Configuration file '"+relative(l.file, p, name)+what)
 		return
 	}
 	text, err := fs.ReadFile(r.fsys, p)
 	if err != nil {
-		severity := Warning
-		if check&checkRead != 0 {
-			severity = Error
-		}
-		r.diags.add(severity, "include-unreadable", l.file, tok,
-			"Configuration file '"+name+"' open problem ("+reason(err)+") - skipping")
+		r.fault(check&checkRead != 0, "include-unreadable", l, tok,
+			"Configuration file '"+relative(l.file, p, name)+"' open problem ("+reason(err)+") - skipping")
 		return
 	}
 	f := newFile(name, string(text))
-	f.From, f.FromLine, f.path = l.file, l.n, p
+	f.From, f.FromLine, f.path, f.glob = l.file, l.n, p, relative(l.file, p, name)
 	r.read(f)
+}
+
+// relative is an included file's name as keepalived writes it: without the directory of the file that includes it.
+func relative(from *File, p, name string) string {
+	if dir := path.Dir(from.path); dir != "." {
+		if rest, ok := strings.CutPrefix(p, dir+"/"); ok {
+			return rest
+		}
+	}
+	return name
 }
 
 // glob gives the sorted matches of a pattern without braces. As in glob(3), a wildcard does not match a leading dot.

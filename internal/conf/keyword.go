@@ -50,6 +50,9 @@ type keyword struct {
 	script bool          // its arguments are a command with shell-like quoting
 	need   int           // words after the keyword without which keepalived stops
 	own    bool          // set says itself what has no effect
+	newer  bool          // keepalived 2.2.7 does not know it
+	plain  bool          // item: further words on the line of the keyword are a mistake
+	pass   pass          // who of keepalived's processes reads it; 0: all
 }
 
 // block is what may stand between two braces.
@@ -108,12 +111,24 @@ func (k keyword) lines(item setter) keyword {
 	if item == nil {
 		item = func(*loader, *stmt) {}
 	}
-	k.item, k.Opens = item, true
+	k.item, k.Opens, k.plain = item, true, true
 	return k
 }
 
+// ends gives a block of lines something to do at its end.
+func (k keyword) ends(leave func(*loader)) keyword { k.leave = leave; return k }
+
 // command marks a row whose arguments are a command.
 func (k keyword) command() keyword { k.script = true; return k }
+
+// begin gives a row something to do whatever its effect is.
+func (k keyword) begin(set setter) keyword { k.set = set; return k }
+
+// since24 marks a row that keepalived 2.2.7 does not know.
+func (k keyword) since24() keyword { k.newer = true; return k }
+
+// by tells which of keepalived's processes reads the row.
+func (k keyword) by(p pass) keyword { k.pass = p; return k }
 
 // also makes rows of other names for the same thing.
 func (k keyword) also(names ...string) []keyword {

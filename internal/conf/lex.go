@@ -116,6 +116,29 @@ func unescape(s string) string {
 	return b.String()
 }
 
+// decomment is a line as keepalived's children read it: without the comment, without the backslash before a comment
+// mark, without blanks at its ends.
+func decomment(s string) string {
+	s = strings.TrimLeft(s, " \t")
+	var b []byte
+	quote := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			quote = !quote
+		case c == '\\' && i+1 < len(s):
+			if quote || s[i+1] != '#' && s[i+1] != '!' {
+				b = append(b, c)
+			}
+			i++
+		case !quote && (c == '#' || c == '!'):
+			return strings.TrimRight(string(b), " \t")
+		}
+		b = append(b, s[i])
+	}
+	return strings.TrimRight(string(b), " \t")
+}
+
 // splitScript cuts the arguments of a keyword that takes a command, in the manner of a shell: '…' and "…" quote, may be
 // joined inside a word, and a backslash keeps the next character (inside single quotes it is itself).
 func splitScript(s string) (words []string, ok bool) {

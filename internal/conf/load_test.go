@@ -65,9 +65,11 @@ func TestTheSiteLoadsToItsValues(t *testing.T) {
 		vi := vrrp.Config{Name: "VI_1", Interface: "eth0", VRID: 51, Priority: 100, AdvertInt: time.Second, InitialMaster: initial,
 			AuthType: vrrp.AuthPass, AuthPass: "1111", VIPs: []vrrp.Address{{Prefix: netip.MustParsePrefix("10.0.8.9/32")}}}
 		vi, _ = vi.Normal()
+		global := newGlobal()
+		global.RouterID, global.NotificationEmail, global.EmailFrom = "LVS_DEVEL", []string{"ops@example.org"}, "director@example.org"
+		global.SMTPServer, global.SMTPPort, global.SMTPConnectTimeout = "127.0.0.1", 25, 30*time.Second
 		want := &Config{
-			Global: Global{RouterID: "LVS_DEVEL", NotificationEmail: []string{"ops@example.org"}, EmailFrom: "director@example.org",
-				SMTPServer: "127.0.0.1", SMTPPort: 25, SMTPConnectTimeout: 30 * time.Second},
+			Global:    global,
 			Instances: []vrrp.Config{vi},
 			Health: health.Config{Services: []health.Service{{
 				Service: lb.Service{ServiceKey: lb.ServiceKey{Protocol: lb.TCP, Addr: netip.MustParseAddrPort("10.0.8.9:80")},
@@ -75,6 +77,10 @@ func TestTheSiteLoadsToItsValues(t *testing.T) {
 				Reals: []health.Real{siteReal(12), siteReal(13)}, Quorum: 1, DelayLoop: 6 * time.Second,
 			}}},
 		}
+		if len(c.Routers) != 1 || len(c.VirtualServers) != 1 || len(c.VirtualServers[0].Servers) != 2 {
+			t.Errorf("%s: %d instances and %d services in full", name, len(c.Routers), len(c.VirtualServers))
+		}
+		c.Routers, c.VirtualServers = nil, nil
 		if diff := cmp.Diff(want, c, compare); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}

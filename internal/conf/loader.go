@@ -5,40 +5,72 @@ import (
 	"strings"
 )
 
+// pass is who reads: keepalived's processes read the file one after the other, each its own blocks. Here one pass reads
+// everything, except for Test, which does as keepalived does.
+type pass uint8
+
+const (
+	passAll    pass = 0
+	passParent pass = 1 << iota
+	passChecker
+	passVRRP
+	passBFD
+)
+
 // loader runs statements through the keyword table.
 type loader struct {
 	in    *reader
 	diags *diagnostics
 	cfg   *Config
-	glob  globals
-	at    *stmt    // the statement being looked at
-	kw    *keyword // its row
-	skip  bool     // set by a setter: the block that follows is not wanted
-	quiet int      // depth of blocks that have no effect in this version
+	pass  pass
+	host  *TestOptions // what Test knows of the machine; nil: nothing is asked
+	at    *stmt        // the statement being looked at
+	kw    *keyword     // its row
+	skip  bool         // set by a setter: the block that follows is not wanted
+	end   bool         // set by a setter: the rest of this block is not wanted
+	quiet int          // depth of blocks that have no effect in this version
 
-	vi     *instance
-	vis    []*instance
-	group  *SyncGroup
-	groups []*groupAt
-	vs     *service
-	vss    []*service
-	rs     *realServer
-	ck     *checker
-	mailed bool
+	vi      *instance
+	vis     []*instance
+	group   *groupAt
+	groups  []*groupAt
+	script  *scriptAt
+	scripts []*scriptAt
+	file    *fileAt
+	files   []*fileAt
+	proc    *TrackProcess
+	bfd     *bfdAt
+	tg      *TrackGroup
+	gg      *GarpGroup
+	vs      *service
+	vss     []*service
+	rs      *realServer
+	ck      *checker
+	url     *URL
+
+	mailed    bool
+	missingIf bool // an interface that is not there was named
+	userFails bool // the default user of scripts does not exist, which was said
+	rules4    uint32
+	rules6    uint32
 }
 
-// block reads statements up to the closing brace, or to the end of everything at the outer level.
-func (l *loader) block(b *block) {
+// block reads statements up to the closing brace, or to the end of everything at the outer level. It gives false when
+// the block ended early and so must not be left in the ordinary way.
+func (l *loader) block(b *block) bool {
 	outer := b == root
 	for first := !outer; ; first = false {
 		s, ok := l.in.next()
 		if !ok {
-			return
+			return true
 		}
 		l.at = &s
 		switch {
 		case first && s.kind == Open:
 		case s.kind == Open:
+			if first {
+				l.missingOpen(s.words[0], b.name)
+			}
 			d := l.warn(s.words[0], "unexpected-brace", "Unexpected '{' - ignoring")
 			d.Hint = "the lines of this block are read as lines of " + b.name + ", and its '}' ends that"
 			if outer {
@@ -48,7 +80,10 @@ func (l *loader) block(b *block) {
 			if s.extra {
 				l.warn(s.words[0], "extra-close", "Extra '}' found")
 			}
-			return
+			if first {
+				l.missingOpen(s.words[0], b.name)
+			}
+			return true
 		case s.kind == Close:
 			l.strayClose(s)
 		default:
@@ -56,9 +91,10 @@ func (l *loader) block(b *block) {
 				l.missingOpen(s.words[0], b.name)
 			}
 			l.keyword(b, &s)
-		}
-		if first && s.kind == Close {
-			return
+			if l.end {
+				l.end = false
+				return false
+			}
 		}
 	}
 }
@@ -79,41 +115,68 @@ func (l *loader) strayClose(s stmt) {
 	d.Hint = "remove it, or look for a block above that ends too early"
 }
 
+// known tells whether the reader of this pass knows the keyword at all: Test reads as 2.2.7 does.
+func (l *loader) known(k *keyword) bool { return k != nil && (l.pass == passAll || !k.newer) }
+
 // keyword handles one statement by its row.
 func (l *loader) keyword(b *block, s *stmt) {
 	name := s.text(0)
 	k := b.find(name)
-	if k == nil {
+	if !l.known(k) {
 		d := l.warn(s.words[0], "unknown-keyword", "Unknown keyword '"+name+"'")
 		d.Hint = hint(b, name)
 		return
 	}
 	l.kw = k
+	if k.pass != 0 && l.pass != passAll && k.pass&l.pass == 0 {
+		if b == root {
+			l.skipBlock(nil)
+		}
+		return
+	}
 	l.remark(k, s)
 	l.skip = false
-	if k.script {
-		l.command(s)
-	}
-	if k.script && s.open {
-		l.skip = k.Opens
-	} else if len(s.words)-1 < k.need {
-		l.missingArgument(b, s)
-		l.skip = k.Opens
-	} else if k.set != nil {
-		k.set(l, s)
+	l.set(b, k, s)
+	if !k.Opens {
+		return
 	}
 	switch {
-	case k.Opens && l.skip:
-		l.skipBlock(k.Name)
+	case l.skip && k.item != nil && b != root:
+		// keepalived: the closing brace that ends the skipping is taken for that of the block around it.
+		l.end = l.skipBlock(nil)
+	case l.skip:
+		l.skipBlock(k.sub)
 	case k.sub != nil:
-		l.inner(k, func() { l.block(k.sub) })
-	case k.item != nil:
-		l.inner(k, func() { l.items(k) })
-	}
-	if k.leave != nil && !l.skip {
-		l.leaveBlock(k)
+		done := true
+		l.inner(k, func() { done = l.block(k.sub) })
+		if done && k.leave != nil {
+			l.kw = k
+			k.leave(l)
+		}
+	default:
+		l.inner(k, func() { l.items(k, s) })
+		if k.leave != nil {
+			l.kw = k
+			k.leave(l)
+		}
 	}
 	l.skip = false
+}
+
+// set puts the values of a statement where they belong.
+func (l *loader) set(b *block, k *keyword, s *stmt) {
+	if k.script && !l.command(s) {
+		l.skip = k.Opens
+		return
+	}
+	if len(s.words)-1 < k.need {
+		l.missingArgument(b, s)
+		l.skip = k.Opens
+		return
+	}
+	if k.set != nil {
+		k.set(l, s)
+	}
 }
 
 // inner reads the block of a keyword; what has no effect as a whole is not remarked on line by line.
@@ -125,14 +188,9 @@ func (l *loader) inner(k *keyword, read func()) {
 	read()
 }
 
-func (l *loader) leaveBlock(k *keyword) {
-	l.kw = k
-	k.leave(l)
-}
-
 // remark says that a keyword has no effect in this version.
 func (l *loader) remark(k *keyword, s *stmt) {
-	if l.quiet > 0 || k.own || k.Effect == Works {
+	if l.quiet > 0 || k.own || k.Effect == Works || l.pass != passAll {
 		return
 	}
 	if k.Effect == Inert {
@@ -145,67 +203,87 @@ func (l *loader) remark(k *keyword, s *stmt) {
 }
 
 // hardMissing is the one fault of syntax that stops keepalived.
-func hardMissing(s *stmt) string {
+func hardMissing(s *stmt, i int) string {
 	return fmt.Sprintf("*** Configuration line starting `%s` is missing a parameter after keyword `%s` at word position %d",
-		s.text(0), s.words[len(s.words)-1].Text, len(s.words)+1)
+		s.text(0), s.text(i-1), i+1)
 }
 
-// command cuts the words again, in the manner of a shell.
-func (l *loader) command(s *stmt) {
+// want gives word i of a statement. Where it is missing, keepalived stops.
+func (l *loader) want(s *stmt, i int) (string, bool) {
+	if i < len(s.words) {
+		return s.text(i), true
+	}
+	d := l.diags.add(Error, "missing-argument", s.file, s.arg(i), hardMissing(s, len(s.words)))
+	d.class = classStop
+	return "", false
+}
+
+// command cuts the words again, in the manner of a shell. A command that cannot be cut is not kept.
+func (l *loader) command(s *stmt) bool {
 	words, ok := splitScript(s.raw)
 	if !ok {
 		d := l.warn(s.words[0], "unterminated-quote", "String '"+s.raw+"': missing terminating "+openQuote(s.raw))
 		d.Hint = "the line is ignored"
-		s.open = true
-		return
+		return false
 	}
-	for i, w := range words {
-		if i < len(s.words) {
-			s.words[i].Text = w
-		} else {
-			s.words = append(s.words, Token{Text: w, Line: s.words[0].Line, Col: s.words[0].Col})
-		}
-	}
-	s.words = s.words[:min(len(s.words), max(1, len(words)))]
+	s.shell = words
+	return true
 }
 
 // items hands the lines of a block to the row, up to the closing brace.
-func (l *loader) items(k *keyword) {
-	for first := true; ; first = false {
-		s, ok := l.in.next()
-		if !ok || s.kind == Close {
-			return
-		}
-		l.at, l.kw = &s, k
-		if first {
-			if s.kind == Open {
-				continue
-			}
-			l.missingOpen(s.words[0], k.Name)
-		}
-		k.item(l, &s)
+func (l *loader) items(k *keyword, head *stmt) {
+	if extra := k.need + 1; len(head.words) > extra && k.plain {
+		l.warn(head.words[extra], "extra-words", "Block "+k.Name+" has extra parameters "+head.text(extra)+" ...").Expected = "'{'"
 	}
-}
-
-// skipBlock passes over a block with all that is in it.
-func (l *loader) skipBlock(name string) {
-	depth := 0
 	for first := true; ; first = false {
 		s, ok := l.in.next()
 		if !ok {
 			return
 		}
-		switch {
-		case s.kind == Open:
-			depth++
-		case s.kind == Close:
-			depth--
-		case first:
-			l.missingOpen(s.words[0], name)
-			depth++
+		l.at, l.kw = &s, k
+		if first && s.kind == Open {
+			continue
 		}
-		if depth <= 0 && s.kind == Close {
+		if first {
+			l.own(s.words[0], "missing-open", "Missing '{' at beginning of configuration block").Expected = "'{' after " + k.Name
+		}
+		if s.kind == Close {
+			if s.extra {
+				l.warn(s.words[0], "extra-close", "Extra '}' found")
+			}
 			return
+		}
+		k.item(l, &s)
+	}
+}
+
+// skipBlock passes over a block with all that is in it. If there is none, what follows is read as the lines of sub, or
+// where we are when that is nil. It tells whether a block was passed over.
+func (l *loader) skipBlock(sub *block) bool {
+	depth := 0
+	for first := true; ; first = false {
+		s, ok := l.in.next()
+		if !ok {
+			return false
+		}
+		if first && s.kind != Open {
+			l.in.back(s)
+			if sub != nil {
+				l.block(sub)
+			}
+			return false
+		}
+		switch s.kind {
+		case Open:
+			depth++
+		case Close:
+			if s.extra {
+				l.at = &s
+				l.warn(s.words[0], "extra-close", "Extra '}' found")
+			}
+			if depth--; depth == 0 {
+				return true
+			}
 		}
 	}
 }
@@ -214,18 +292,40 @@ func (l *loader) warn(t Token, code, text string) *Diagnostic {
 	return l.diags.add(Warning, code, l.at.file, t, text)
 }
 
-func (l *loader) notice(t Token, code, text string) *Diagnostic {
-	return l.diags.add(Notice, code, l.at.file, t, text)
+// own warns of something that keepalived does not mention.
+func (l *loader) own(t Token, code, text string) *Diagnostic {
+	d := l.warn(t, code, text)
+	d.class = classOurs
+	return d
 }
 
-// fill puts the names of the moment into a message: {vi}, {vs}, {value}.
+func (l *loader) notice(t Token, code, text string) *Diagnostic {
+	d := l.diags.add(Notice, code, l.at.file, t, text)
+	d.class = classOurs
+	return d
+}
+
+// bad warns of word i.
+func (l *loader) bad(s *stmt, i int, format string, a ...any) *Diagnostic {
+	return l.badValue(s, i, fmt.Sprintf(format, a...), "")
+}
+
+// fill puts the names of the moment into a message: {vi}, {script}, {file}, {proc}, {bfd}, {group}, {value}.
 func (l *loader) fill(text, value string) string {
 	if !strings.Contains(text, "{") {
 		return text
 	}
-	vi := ""
-	if l.vi != nil {
-		vi = l.vi.Name
+	names := []string{"{value}", value}
+	add := func(key string, set bool, name func() string) {
+		if set {
+			names = append(names, key, name())
+		}
 	}
-	return strings.NewReplacer("{vi}", vi, "{value}", value).Replace(text)
+	add("{vi}", l.vi != nil, func() string { return l.vi.Name })
+	add("{script}", l.script != nil, func() string { return l.script.Name })
+	add("{file}", l.file != nil, func() string { return l.file.Name })
+	add("{proc}", l.proc != nil, func() string { return l.proc.Name })
+	add("{bfd}", l.bfd != nil, func() string { return l.bfd.Name })
+	add("{group}", l.group != nil, func() string { return l.group.Name })
+	return strings.NewReplacer(names...).Replace(text)
 }

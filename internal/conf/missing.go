@@ -54,9 +54,10 @@ func (l *loader) missingArgument(b *block, s *stmt) {
 	var d *Diagnostic
 	switch {
 	case !soft:
-		d = l.diags.add(Error, "missing-argument", s.file, s.words[0], hardMissing(s))
+		d = l.diags.add(Error, "missing-argument", s.file, s.words[0], hardMissing(s, len(s.words)))
+		d.class = classStop
 	case text == "":
-		d = l.warn(s.words[0], "missing-argument", s.text(0)+" has no argument - ignoring")
+		d = l.own(s.words[0], "missing-argument", s.text(0)+" has no argument - ignoring")
 	default:
 		d = l.warn(s.words[0], "missing-argument", l.fill(text, ""))
 	}

@@ -20,8 +20,9 @@ type stmt struct {
 	words []Token
 	raw   string // the words as written, for keywords that take a command
 	file  *File
-	extra bool // a closing brace that nothing opened
-	open  bool // a double quote was not closed; that word is missing from words
+	extra bool     // a closing brace that nothing opened
+	open  bool     // a double quote was not closed; that word is missing from words
+	shell []string // the words cut in the manner of a shell, for keywords that take a command
 }
 
 // arg gives word i, or an empty token placed at the end of the statement.
@@ -80,6 +81,8 @@ type reader struct {
 	made    int // lines made by repetition
 	pieces  []piece
 	depth   []opened
+	check   includeCheck // include_check of the file
+	copied  bool         // what is read is the copy that keepalived's children get
 	ended   bool
 }
 
@@ -104,12 +107,17 @@ func (r *reader) next() (stmt, bool) {
 			r.finish()
 			return stmt{}, false
 		}
+		r.diags.file, r.diags.line = l.file, l.n
 		r.process(l)
 	}
 	s := r.queue[0]
 	r.queue = r.queue[1:]
+	r.diags.file, r.diags.line = s.file, s.words[0].Line
 	return s, true
 }
+
+// back lets a statement be read again.
+func (r *reader) back(s stmt) { r.queue = append([]stmt{s}, r.queue...) }
 
 // line gives the next line to look at.
 func (r *reader) line() (line, bool) {
@@ -129,12 +137,17 @@ func (r *reader) read(f *File) {
 	n := 0
 	r.sources = append(r.sources, func() (line, bool) {
 		n++
-		return line{text: f.Line(n), file: f, n: n}, n <= f.Lines()
+		text := f.Line(n)
+		if r.copied {
+			text = decomment(text)
+		}
+		return line{text: text, file: f, n: n}, n <= f.Lines()
 	})
 }
 
 // finish says which braces are missing, once.
 func (r *reader) finish() {
+	r.diags.file, r.diags.line = nil, 0
 	if r.ended || len(r.depth) == 0 {
 		return
 	}

