@@ -24,6 +24,7 @@ type checkOptions struct {
 	strict       bool
 	quiet        bool
 	asKeepalived bool
+	noHost       bool
 }
 
 func newCheckCommand(env Env) *cobra.Command {
@@ -40,7 +41,9 @@ Two files are compared as those of the two directors of a site: priorities, pass
 It needs no root and asks the host nothing: the answer is the same on a laptop. "-" reads the standard input.
 
 Exit codes: 0 nothing is wrong (there may be notices); 1 warnings: the daemon starts, but something is not as it was
-written or meant; 2 errors: neither keepalived nor vipd starts with it. With --as-keepalived, those of keepalived -t.`,
+written or meant; 2 errors: neither keepalived nor vipd starts with it. With --as-keepalived, those of keepalived -t.
+
+--as-keepalived alone asks this machine for interfaces, users and the files of scripts, since keepalived does.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return runCheck(env, o, args) },
 	}
@@ -49,7 +52,8 @@ written or meant; 2 errors: neither keepalived nor vipd starts with it. With --a
 	f.StringVarP(&o.id, "config-id", "i", "", "read the file as the director of this name does (lines with @NAME)")
 	f.BoolVar(&o.strict, "strict", false, "treat every warning as an error")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no notices, no summary")
-	f.BoolVar(&o.asKeepalived, "as-keepalived", false, "print what keepalived -t prints, with its exit codes")
+	f.BoolVar(&o.asKeepalived, "as-keepalived", false, "print what keepalived -t prints on this machine, with its exit codes")
+	f.BoolVar(&o.noHost, "no-host", false, "with --as-keepalived: do not ask this machine; every interface, user and script is there")
 	return cmd
 }
 
@@ -58,7 +62,12 @@ func runCheck(env Env, o checkOptions, args []string) error {
 		if len(args) != 1 || o.output != "text" {
 			return &daemon.Failure{Code: exitUsage, Err: fmt.Errorf("--as-keepalived takes one FILE and prints text only")}
 		}
-		return exitWith(testAsKeepalived(env, args[0], o.id, env.Stderr))
+		host := conf.TestOptions{}
+		if !o.noHost {
+			host = thisHost()
+		}
+		host.ID = o.id
+		return exitWith(testAsKeepalived(env, args[0], host, env.Stderr))
 	}
 	print, ok := map[string]func(io.Writer, *checkReport) error{"text": printCheck, "json": printCheckJSON, "sarif": printCheckSARIF}[o.output]
 	if !ok {

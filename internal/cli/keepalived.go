@@ -1,28 +1,25 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
-	"slices"
+	"path/filepath"
 	"strings"
 
 	"vipd/internal/conf"
 	"vipd/internal/daemon"
 )
 
-// Exit codes of keepalived -t.
-const (
-	keepalivedFatal  = 1 // its command line
-	keepalivedConfig = 5 // an error or a warning in the file
-	keepalivedStop   = 2 // a missing argument
-	keepalivedMissed = 6 // an include that must match
-)
+// keepalivedFatal is the exit code for a command line that cannot be read. Those of a test are conf.Test's.
+const keepalivedFatal = 1
 
 // keepalivedOptions are those of keepalived's command line that a test of a file needs.
 type keepalivedOptions struct {
 	file, id, log    string
 	test, help, vers bool
+	all              bool // every fault of an include counts
 	signal           string
 	extra            []string
 }
@@ -79,7 +76,9 @@ func Keepalived(name string, args []string, env Env) int {
 		defer f.Close()
 		w = f
 	}
-	return testAsKeepalived(env, o.file, o.id, w)
+	host := thisHost()
+	host.ID, host.AllConfig = o.id, o.all
+	return testAsKeepalived(env, o.file, host, w)
 }
 
 // signalNumber prints what --signum asks for. The numbers are those of Linux on x86-64 with the GNU C library.
@@ -179,6 +178,8 @@ func (o *keepalivedOptions) set(short, long, value string) {
 		o.id = value
 	case short == "t":
 		o.test, o.log = true, value
+	case short == "e":
+		o.all = true
 	case short == "v":
 		o.vers = true
 	case short == "h":
@@ -190,44 +191,25 @@ func (o *keepalivedOptions) set(short, long, value string) {
 
 // testAsKeepalived prints what keepalived -t says about a file and gives its exit code. As it does, it takes the
 // host's name up to the first dot where no config id is given.
-func testAsKeepalived(env Env, file, id string, w io.Writer) int {
-	if id == "" {
+func testAsKeepalived(env Env, file string, opts conf.TestOptions, w io.Writer) int {
+	if opts.ID == "" {
 		host, _ := os.Hostname()
-		id, _, _ = strings.Cut(host, ".")
+		opts.ID, _, _ = strings.Cut(host, ".")
 	}
-	lines, code := keepalivedTest(env, file, conf.Options{ID: id, Env: env.Getenv})
+	opts.Env = env.Getenv
+	if say := unreadByKeepalived(file); say != "" {
+		fmt.Fprintln(w, say)
+		return 0
+	}
+	name, err := filepath.Abs(file)
+	if err != nil {
+		name = file
+	}
+	lines, code := conf.Test(os.DirFS("/"), name, opts)
+	b := bufio.NewWriter(w)
+	defer b.Flush()
 	for _, l := range lines {
-		fmt.Fprintln(w, l)
+		fmt.Fprintln(b, strings.ReplaceAll(l, name, file))
 	}
 	return code
-}
-
-// keepalivedTest is what keepalived -t says, line by line.
-func keepalivedTest(env Env, file string, opts conf.Options) (lines []string, code int) {
-	s, err := openSource(env, file)
-	if err != nil {
-		// keepalived: a main file that is missing is no error without -e.
-		return []string{"Config files missing '" + file + "'."}, 0
-	}
-	_, _, all := conf.Load(s, s.name, opts)
-	for _, d := range all {
-		if d.Severity == conf.Notice {
-			continue
-		}
-		code = max(code, keepalivedConfig)
-		for _, text := range slices.Concat([]string{d.Text}, d.More) {
-			if d.Bare || d.Line == 0 {
-				lines = append(lines, text)
-			} else {
-				lines = append(lines, fmt.Sprintf("(%s: Line %d) %s", s.relative(d).File, d.Line, text))
-			}
-		}
-		switch {
-		case d.Code == "missing-argument" && d.Severity == conf.Error:
-			return lines, keepalivedStop // it stops there
-		case d.Code == "include-missing" && d.Severity == conf.Error:
-			code = keepalivedMissed
-		}
-	}
-	return lines, code
 }
