@@ -260,3 +260,16 @@ func TestNoTemplateWithoutServer(t *testing.T) {
 		t.Errorf("%d entries", n)
 	}
 }
+
+// TestSYNOfAClosedConnectionLeavesItsTemplateAlone: it is no new connection, so the template's time goes on.
+func TestSYNOfAClosedConnectionLeavesItsTemplateAlone(t *testing.T) {
+	r, _, _, _ := persistent(t, tcpProto, 60)
+	for _, flags := range []uint8{syn, ack, rst} {
+		r.test(r.Lb, frame{flags: flags}.bytes())
+	}
+	r.travel(5)
+	r.want(frame{flags: syn}, LbReasonFORWARD_HIT)
+	if c := r.template(); r.secondsLeft(c) != 55 || c.Refs != 1 {
+		t.Errorf("%d s left, %d connections", r.secondsLeft(c), c.Refs)
+	}
+}

@@ -45,6 +45,7 @@ func TestHostKeepsItsPackets(t *testing.T) {
 		{"a header longer than the packet", frame{flags: syn, ihl: 15}, LbReasonPASS_MALFORMED},
 		{"a total length beyond the frame", frame{flags: syn, length: 41}, LbReasonPASS_MALFORMED},
 		{"a total length within the TCP header", frame{flags: syn, length: 39}, LbReasonPASS_MALFORMED},
+		{"a total length within the UDP header", frame{proto: udpProto, length: 27}, LbReasonPASS_MALFORMED},
 		{"a total length of nothing", frame{flags: syn, length: 1, trailer: make([]byte, 6)}, LbReasonPASS_MALFORMED},
 		{"a SYN from 0.0.0.0", frame{flags: syn, from: at("0.0.0.0:1")}, LbReasonPASS_MALFORMED},
 		{"a SYN from loopback", frame{flags: syn, from: at("127.0.0.1:1")}, LbReasonPASS_MALFORMED},
@@ -120,7 +121,7 @@ func TestForwardedFrame(t *testing.T) {
 	}
 }
 
-// TestChecksumOfEveryTTL walks the incremental checksum through all its carries.
+// TestChecksumOfEveryTTL walks the incremental checksum through its carries.
 func TestChecksumOfEveryTTL(t *testing.T) {
 	r := newRig(t, 4)
 	r.serve(vip, udpProto, LbSchedulerSCHED_RR).add(1)
@@ -132,6 +133,25 @@ func TestChecksumOfEveryTTL(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestChecksumOfZero: of the two zeros of ones' complement a header has 0x0000, never 0xffff.
+func TestChecksumOfZero(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	for n := range 1 << 16 {
+		in := frame{flags: syn, from: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 60, byte(n >> 8), byte(n)}), 1)}
+		after := in
+		after.ttl = 63
+		if check := after.packet()[10:12]; check[0] != 0 || check[1] != 0 {
+			continue
+		}
+		if out := r.want(in, LbReasonFORWARD_NEW); out[24] != 0 || out[25] != 0 {
+			t.Errorf("from %v: checksum % x", in.from, out[24:26])
+		}
+		return
+	}
+	t.Error("no such address")
 }
 
 func TestWhatCannotBeForwarded(t *testing.T) {

@@ -1,0 +1,76 @@
+package bpf
+
+import "testing"
+
+// picked sends n new clients and says where they went; 0 for nobody.
+func (s *service) picked(first, n int) (to []byte) {
+	s.Helper()
+	for i := range n {
+		_, out, why := s.run(frame{flags: syn, from: clientNumber(first + i)}.bytes())
+		switch why {
+		case LbReasonFORWARD_NEW:
+			to = append(to, out[5])
+		case LbReasonREPLY_NO_SERVER:
+			to = append(to, 0)
+		default:
+			s.Fatalf("client %d: %s", first+i, why.name())
+		}
+	}
+	return to
+}
+
+// TestWeightedPhaseAfterAllWereOverloaded: where wrr goes on when nobody could be picked. In the walk's last round it stays
+// where it was, from any other it starts at the top again.
+func TestWeightedPhaseAfterAllWereOverloaded(t *testing.T) {
+	const a, b = 1, 2 // weights 3 and 1; walked b, a. As a was added alone, the level begins at 1: b a, then a, a, b a
+	for _, row := range []struct {
+		name   string
+		before []byte
+		after  []byte
+	}{
+		{"at level 3 it stays the highest", []byte{b, a, a}, []byte{a, b, a, a}},
+		{"at level 2 it starts again", []byte{b, a, a, a}, []byte{a, b, a, a}},
+		{"at level 1 from within the list it stays", []byte{b, a}, []byte{a, a, b, a}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+			s.add(3)
+			s.add(1)
+			if got := s.picked(0, len(row.before)); string(got) != string(row.before) {
+				t.Fatalf("before: %v, want %v", got, row.before)
+			}
+			s.mark(a, LbRealFlagREAL_OVERLOADED)
+			s.mark(b, LbRealFlagREAL_OVERLOADED)
+			if got := s.picked(100, 1); got[0] != 0 {
+				t.Fatalf("overloaded, and picked: %v", got)
+			}
+			s.mark(a, 0)
+			s.mark(b, 0)
+			if got := s.picked(200, 4); string(got) != string(row.after) {
+				t.Errorf("after: %v, want %v", got, row.after)
+			}
+		})
+	}
+}
+
+// TestManyMembers: the walk is as long as the pool, up to its greatest size.
+func TestManyMembers(t *testing.T) {
+	for name, scheduler := range map[string]LbScheduler{"rr": LbSchedulerSCHED_RR, "wrr": LbSchedulerSCHED_WRR} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 64)
+			s := r.serve(vip, tcpProto, scheduler)
+			real := s.add(1)
+			s.members = nil
+			for range int(LbNumberMAX_POOL) - 1 {
+				s.members = append(s.members, LbMember{Real: real + 1})
+			}
+			s.members = append(s.members, LbMember{Real: real, Weight: 1})
+			s.refill()
+			for _, to := range s.picked(0, 3) {
+				if to != byte(real) {
+					t.Errorf("picked %d: the last of %d is the only one with a weight", to, len(s.members))
+				}
+			}
+		})
+	}
+}
