@@ -11,6 +11,11 @@ func FuzzLoad(f *testing.F) {
 	for _, text := range corpus(f) {
 		f.Add(text, "a b\n")
 	}
+	// Blocks without a name, whose lines then belong to nobody.
+	for _, text := range []string{"virtual_server\ndelay_before_retry 0\n", "vrrp_instance\nvirtual_ipaddress\n0.0.0.0\n",
+		"vrrp_instance\nvirtual_router_id 01", "vrrp_script\ninterval 3\n", "bfd_instance\nneighbor_ip 1.1.1.1\n"} {
+		f.Add(text, "a b\n")
+	}
 	f.Add("include i.conf\n~SEQ(i,3) a $i ${_RANDOM 1 2}\n$A=$A\n$A\n@x b\n", "include f.conf\n$M=\\\nx\\\ny\n$M\n")
 	f.Add("virtual_server fwmark 5 {\nreal_server 1.2.3.4 {\nTCP_CHECK {\n}\n}\n", "~LST({a,b},{1,2}) $a$b\n")
 	f.Fuzz(func(t *testing.T, text, included string) {

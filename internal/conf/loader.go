@@ -257,6 +257,22 @@ func (l *loader) items(k *keyword, head *stmt) {
 	}
 }
 
+// aside reads lines whose block was refused, for what there is to say about them: they go to objects that nobody keeps.
+func (l *loader) aside(read func()) {
+	vi, group, script, file, proc, bfd, tg, gg := l.vi, l.group, l.script, l.file, l.proc, l.bfd, l.tg, l.gg
+	vs, rs, ck, url := l.vs, l.rs, l.ck, l.url
+	at := place{}
+	if l.at != nil {
+		at = place{l.at.file, l.at.words[0]}
+	}
+	l.vi, l.group, l.script, l.file = &instance{place: at}, &groupAt{place: at}, &scriptAt{place: at}, &fileAt{place: at}
+	l.proc, l.bfd, l.tg, l.gg = &TrackProcess{}, &bfdAt{}, &TrackGroup{}, &GarpGroup{}
+	l.vs, l.rs, l.ck, l.url = &service{place: at, timing: noTiming()}, &realServer{place: at, timing: noTiming()}, &checker{place: at, timing: noTiming()}, &URL{}
+	read()
+	l.vi, l.group, l.script, l.file, l.proc, l.bfd, l.tg, l.gg = vi, group, script, file, proc, bfd, tg, gg
+	l.vs, l.rs, l.ck, l.url = vs, rs, ck, url
+}
+
 // skipBlock passes over a block with all that is in it. If there is none, what follows is read as the lines of sub, or
 // where we are when that is nil. It tells whether a block was passed over.
 func (l *loader) skipBlock(sub *block) bool {
@@ -269,7 +285,7 @@ func (l *loader) skipBlock(sub *block) bool {
 		if first && s.kind != Open {
 			l.in.back(s)
 			if sub != nil {
-				l.block(sub)
+				l.aside(func() { l.block(sub) })
 			}
 			return false
 		}
