@@ -2,8 +2,9 @@
 
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * bench.bpf.c: the packet path behind a generator of frames, for measuring. BPF_PROG_TEST_RUN repeats a program on one frame
- * and leaves in it what the last run wrote, so each run first makes it the next client's frame. Not part of what is shipped.
+ * bench.bpf.c: the packet path behind a generator of frames, for measuring and for races. BPF_PROG_TEST_RUN repeats a program
+ * on one frame and leaves in it what the last run wrote, so each run first makes it the next client's frame. Not part of what
+ * is shipped.
  */
 #include "lb.bpf.c"
 
@@ -11,14 +12,13 @@ __u32 turn;
 __u32 flows = 1;             /* clients, a power of two */
 __u32 base;                  /* number of the first */
 
-/* The frame of the next client, as it came from the wire. NULL if it is not the one that the test sends. */
-static __always_inline struct eth *next_frame(struct xdp_md *ctx)
+/* The frame of client n, as it came from the wire. NULL if it is not the one that the test sends. */
+static __always_inline struct eth *frame_of(struct xdp_md *ctx, __u32 n)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct eth *eth = data;
 	struct ipv4 *ip = (void *)(eth + 1);
 	struct tcp *tcp = (void *)(ip + 1);
-	__u32 n = base + (turn++ & (flows - 1));
 
 	if ((void *)(tcp + 1) > end)
 		return NULL;
@@ -29,6 +29,11 @@ static __always_inline struct eth *next_frame(struct xdp_md *ctx)
 	*(__u64 *)&ip->src = be32(0x0a320000 + (n >> 8)) | (__u64)ip->dst << 32;
 	*(__u32 *)&tcp->sport = be16(1024 + (n & 255)) | (__u32)tcp->dport << 16;
 	return eth;
+}
+
+static __always_inline struct eth *next_frame(struct xdp_md *ctx)
+{
+	return frame_of(ctx, base + (turn++ & (flows - 1)));
 }
 
 /* What the generator itself costs. */
@@ -57,4 +62,19 @@ SEC("xdp")
 int bench_path(struct xdp_md *ctx)
 {
 	return next_frame(ctx) ? balance(ctx) : XDP_ABORTED;
+}
+
+/* Any client, any flags: what CPUs do to each other when nothing else holds them up. Frames stay as long as they are. */
+SEC("xdp")
+int race_path(struct xdp_md *ctx)
+{
+	static const __u8 flags[8] = { TCP_SYN, TCP_SYN, TCP_SYN, TCP_ACK, TCP_ACK, TCP_FIN, TCP_RST, TCP_RST };
+	__u32 dice = bpf_get_prandom_u32();
+	struct eth *eth = frame_of(ctx, dice & (flows - 1));
+	struct tcp *tcp = (void *)eth + sizeof(*eth) + sizeof(struct ipv4);
+
+	if (!eth)
+		return XDP_ABORTED;
+	tcp->flags = flags[dice >> 29];
+	return balance(ctx);
 }

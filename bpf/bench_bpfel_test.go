@@ -39,6 +39,7 @@ const (
 	BenchProgClockProbe     = "clock_probe"
 	BenchProgForget         = "forget"
 	BenchProgLb             = "lb"
+	BenchProgRacePath       = "race_path"
 	BenchProgStartSweep     = "start_sweep"
 	BenchProgSweep          = "sweep"
 	BenchVarBase            = "base"
@@ -98,6 +99,7 @@ type BenchProgramSpecs struct {
 	ClockProbe *ebpf.ProgramSpec `ebpf:"clock_probe"`
 	Forget     *ebpf.ProgramSpec `ebpf:"forget"`
 	Lb         *ebpf.ProgramSpec `ebpf:"lb"`
+	RacePath   *ebpf.ProgramSpec `ebpf:"race_path"`
 	StartSweep *ebpf.ProgramSpec `ebpf:"start_sweep"`
 	Sweep      *ebpf.ProgramSpec `ebpf:"sweep"`
 }
@@ -222,6 +224,7 @@ type BenchPrograms struct {
 	ClockProbe *ebpf.Program `ebpf:"clock_probe"`
 	Forget     *ebpf.Program `ebpf:"forget"`
 	Lb         *ebpf.Program `ebpf:"lb"`
+	RacePath   *ebpf.Program `ebpf:"race_path"`
 	StartSweep *ebpf.Program `ebpf:"start_sweep"`
 	Sweep      *ebpf.Program `ebpf:"sweep"`
 }
@@ -234,6 +237,7 @@ func (p *BenchPrograms) Close() error {
 		p.ClockProbe,
 		p.Forget,
 		p.Lb,
+		p.RacePath,
 		p.StartSweep,
 		p.Sweep,
 	)

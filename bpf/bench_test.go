@@ -60,22 +60,35 @@ func BenchmarkPath(b *testing.B) {
 	report(b, rows)
 }
 
-// newBench has a table of twice the lines that it is made for, as user space sizes it.
-func newBench(b *testing.B, flows, room int) *bench {
-	b.Helper()
-	need.BPF(b)
+// loadBench has a table of that many lines, and lends the rig the maps of the bench object, which has the same ones.
+func loadBench(t testing.TB, lines int) *bench {
+	t.Helper()
+	need.BPF(t)
 	spec, err := LoadBench()
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	n := &bench{rig: &rig{TB: b, regions: room * 2 / int(LbNumberREGION_LINES)}, flows: uint32(flows)}
+	n := &bench{rig: &rig{TB: t, regions: lines / int(LbNumberREGION_LINES)}}
 	n.configure(spec)
 	if err := spec.LoadAndAssign(&n.object, nil); err != nil {
-		b.Fatalf("load: %+v", err)
+		t.Fatalf("load: %+v", err)
 	}
-	b.Cleanup(func() { n.object.Close() })
-	n.borrow()
+	t.Cleanup(func() { n.object.Close() })
+	o := &n.object
+	n.LbMaps = LbMaps{Hops: o.Hops, Links: o.Links, Members: o.Members, Pools: o.Pools, Reals: o.Reals, RealCounts: o.RealCounts,
+		Regions: o.Regions, RegionHeads: o.RegionHeads, Services: o.Services, ServiceFilter: o.ServiceFilter,
+		ServiceIndex: o.ServiceIndex, ShTables: o.ShTables, SweepTimer: o.SweepTimer, Tuning: o.Tuning, Reasons: o.Reasons}
+	n.LbPrograms = LbPrograms{Sweep: o.Sweep, Forget: o.Forget, StartSweep: o.StartSweep, ClockProbe: o.ClockProbe}
 	n.put(n.Links, loopback, LbLink{Mac: ourMAC, Attached: 1})
+	n.put(n.Tuning, 0, ipvsTimeouts())
+	return n
+}
+
+// newBench has a table of twice the lines that it is made for, as user space sizes it, and flows in it.
+func newBench(b *testing.B, flows, room int) *bench {
+	b.Helper()
+	n := loadBench(b, room*2)
+	n.flows = uint32(flows)
 	tuning := ipvsTimeouts()
 	for i := range tuning.Tcp {
 		tuning.Tcp[i] = 1 << 30
@@ -90,14 +103,6 @@ func newBench(b *testing.B, flows, room int) *bench {
 		n.measure(&row{bench: n, program: n.object.BenchPath, frame: frame{flags: flags}, flows: uint32(flows), repeat: flows})
 	}
 	return n
-}
-
-// borrow lends the rig the maps of the bench object, which has the same ones.
-func (n *bench) borrow() {
-	o := &n.object
-	n.LbMaps = LbMaps{Hops: o.Hops, Links: o.Links, Members: o.Members, Pools: o.Pools, Reals: o.Reals, Regions: o.Regions,
-		RegionHeads: o.RegionHeads, Services: o.Services, ServiceFilter: o.ServiceFilter, ServiceIndex: o.ServiceIndex,
-		ShTables: o.ShTables, Tuning: o.Tuning}
 }
 
 func (n *bench) tiny() []*row {
@@ -134,11 +139,7 @@ func (n *bench) measure(r *row) time.Duration {
 	if r.fresh {
 		base = n.flows + uint32(len(r.rounds)+1)*r.flows
 	}
-	for v, x := range map[*ebpf.Variable]uint32{n.object.Turn: 0, n.object.Flows: r.flows, n.object.Base: base} {
-		if err := v.Set(x); err != nil {
-			n.Fatal(err)
-		}
-	}
+	n.assign(map[*ebpf.Variable]uint32{n.object.Turn: 0, n.object.Flows: r.flows, n.object.Base: base})
 	_, mean, err := r.program.Benchmark(r.frame.bytes(), r.repeat, nil)
 	if err != nil {
 		n.Fatal(err)
@@ -149,18 +150,25 @@ func (n *bench) measure(r *row) time.Duration {
 	return mean
 }
 
+func (n *bench) assign(values map[*ebpf.Variable]uint32) {
+	n.Helper()
+	for v, x := range values {
+		if err := v.Set(x); err != nil {
+			n.Fatal(err)
+		}
+	}
+}
+
 // unload ends the round's new connections. A client resets what it has opened after an ACK; a reset has no time left then.
 func (n *bench) unload(r *row) {
 	for _, flags := range []uint8{ack, rst} {
 		f := frame{flags: flags}
-		if err := n.object.Turn.Set(uint32(0)); err != nil {
-			n.Fatal(err)
-		}
+		n.assign(map[*ebpf.Variable]uint32{n.object.Turn: 0})
 		if _, _, err := r.program.Benchmark(f.bytes(), r.repeat, nil); err != nil {
 			n.Fatal(err)
 		}
 	}
-	n.order(n.object.Sweep, LbOrder{})
+	n.sweep()
 }
 
 // report prints the table. A row's net is the median over the rounds of what it took above the empty harness in the same

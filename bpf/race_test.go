@@ -3,6 +3,7 @@ package bpf
 import (
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,6 +35,49 @@ func TestManyCPUs(t *testing.T) {
 			c.settle()
 		})
 	}
+}
+
+// TestEveryCPUAtFullSpeed is the same for one service, with frames that are made in the kernel: tens of times the packets, on
+// so few connections that CPUs meet on a line all the time.
+func TestEveryCPUAtFullSpeed(t *testing.T) {
+	for name, persist := range map[string]int{"connections": 0, "with templates": 3} {
+		t.Run(name, func(t *testing.T) {
+			n := loadBench(t, int(LbNumberREGION_LINES))
+			s := n.serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+			s.persist = persist
+			c := &crowd{rig: n.rig, reals: []uint32{s.add(2), s.add(1)}}
+			tuning := ipvsTimeouts()
+			tuning.Tcp[closed] = 0 // a reset leaves a line that the next SYN, of anybody, takes over
+			n.put(n.Tuning, 0, tuning)
+			n.assign(map[*ebpf.Variable]uint32{n.object.Flows: 64, n.object.Base: 0})
+			n.storm(c, 2*time.Second)
+			c.settle()
+		})
+	}
+}
+
+// storm runs packets on all CPUs but lets a sweep or a vanishing server in between.
+func (n *bench) storm(c *crowd, d time.Duration) {
+	n.Helper()
+	var wg sync.WaitGroup
+	end := time.Now().Add(d)
+	for g := range max(4, 2*runtime.NumCPU()) {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(g), 8))
+			for time.Now().Before(end) {
+				if _, err := n.object.RacePath.Run(&ebpf.RunOptions{Data: frame{}.bytes(), Repeat: 1 << 14}); err != nil {
+					c.Errorf("run: %v", err)
+				}
+				switch rnd.IntN(8) {
+				case 0:
+					c.sweep()
+				case 1:
+					c.flip(c.reals[0])
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 type crowd struct {
