@@ -60,6 +60,15 @@ func BenchmarkPath(b *testing.B) {
 	report(b, rows)
 }
 
+// BenchmarkSweep measures a walk over a million connections of which none is due, as the timer makes one every second.
+func BenchmarkSweep(b *testing.B) {
+	n := newBench(b, benchLarge, benchLarge)
+	for b.Loop() {
+		n.sweep()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchLarge, "ns/connection")
+}
+
 // loadBench has a table of that many lines, and lends the rig the maps of the bench object, which has the same ones.
 func loadBench(t testing.TB, lines int) *bench {
 	t.Helper()

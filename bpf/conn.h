@@ -231,12 +231,13 @@ static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 lif
 	__u32 state = life_state(life);
 
 	for (int i = 0; i < 4 && proto == PROTO_TCP; i++) {
-		__u32 next = tcp_next[p->event & (EVENTS - 1)][state], flags;
+		__u32 next = tcp_next[p->event & (EVENTS - 1)][state], flags, parent;
 		__u64 was;
 
 		if (likely(next == state))
 			break;
 		flags = flags_in(proto, life_flags(life), next);
+		parent = READ_ONCE(c->parent); /* before the swap, which says that the line was still its own */
 		was = __sync_val_compare_and_swap(&c->life, life, life_make(life, flags, next));
 		if (was == life) {
 			if (flags != life_flags(life)) {
@@ -244,7 +245,7 @@ static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 lif
 				conn_count(p->real, life_flags(life), -1);
 			}
 			if (next == TCP_ESTABLISHED)
-				template_assure(c->parent);
+				template_assure(parent);
 			state = next;
 			break;
 		}
