@@ -2,9 +2,9 @@
 
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * bench.bpf.c: the packet path behind a generator of frames, for measuring and for races. BPF_PROG_TEST_RUN repeats a program
- * on one frame and leaves in it what the last run wrote, so each run first makes it the next client's frame. Not part of what
- * is shipped.
+ * bench.bpf.c: the packet path behind a generator of frames, for measuring and for races. BPF_PROG_TEST_RUN repeats a
+ * program on one frame and leaves in it what the last run wrote, so each run first makes it the next client's frame. Not
+ * part of what is shipped.
  */
 #include "lb.bpf.c"
 

@@ -17,7 +17,7 @@ struct answer {
 	struct icmp icmp;
 } __attribute__((packed, aligned(2)));
 
-/* Cuts the frame to header and 8 bytes, as RFC 792 quotes it, and makes room in front. The old Ethernet header moves in. */
+/* Cuts the frame to header and 8 bytes, as RFC 792 quotes it, and makes room in front. */
 static __always_inline enum step answer_room(struct xdp_md *ctx, struct packet *p)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;

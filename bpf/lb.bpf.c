@@ -3,7 +3,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * lb.bpf.c: the itinerary of a packet. decide reads from top to bottom; each step says NEXT or has decided, and settle is
- * the one way out: it counts why. Below it are the programs that user space runs by BPF_PROG_TEST_RUN; nothing attaches them.
+ * the one way out: it counts why. Below it are the programs that user space runs by BPF_PROG_TEST_RUN; nothing attaches
+ * them.
  *
  * Needs Linux 6.1 (bpf_loop 5.17, bpf_timer 5.15, global functions that take pointers 5.13).
  */

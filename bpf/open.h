@@ -142,7 +142,8 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 	why = schedule(p);
 	if (why != FORWARD_NEW)
 		return why;
-	conn_take(c, head, p, ends, ports, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, TCP_NONE, p->tick + s->persist);
+	conn_take(c, head, p, ends, ports, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, TCP_NONE,
+		  p->tick + s->persist);
 	p->parent = (__u32)(hash_region(hash) * REGION_LINES + at.free + 1);
 	return FORWARD_NEW;
 }

@@ -194,7 +194,7 @@ struct instant {              /* clock_probe, answer: the same moment on both cl
 enum reason {
 	/* handed to the host, untouched */
 	PASS_NOT_IPV4 = 0,       /* ARP, IPv6, VLAN, … */
-	PASS_MALFORMED,          /* shorter than its headers say: the host decides */
+	PASS_MALFORMED,          /* shorter than its headers say, or from no host's address: the host decides */
 	PASS_NOT_OURS,           /* sent to another MAC, to all or to a group */
 	PASS_NOT_SERVICE,        /* no service has this address, protocol and port */
 	PASS_ICMP,

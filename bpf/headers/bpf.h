@@ -28,8 +28,8 @@ typedef __u32 __be32;
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
 
 /*
- * One load, whatever clang knows of the alignment: it would put four bytes of a MAC together from single ones. Frames and maps
- * are where the kernel lets every load be unaligned (x86, arm64).
+ * One load, whatever clang knows of the alignment: it would put four bytes of a MAC together from single ones. On x86 and
+ * arm64 the kernel lets every load of frames and maps be unaligned.
  */
 static __always_inline __u16 load16(const void *at)
 {
