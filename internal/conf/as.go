@@ -27,9 +27,9 @@ type TestOptions struct {
 	Interfaces func(name string) (Interface, bool) // nil: every interface is there
 	User       func(user, group string) bool       // nil: all but keepalived_script are there
 	Script     func(command, user, group string) ScriptState
-	Irregular  func(path string) bool    // a file that is there and is not a regular one
 	Resolve    func(host string) bool    // a name of smtp_server
 	Name       func(kind, w string) bool // names of tables, protocols and the like, by their file in iproute2
+	Namespace  func(name string) bool    // nil: every network namespace is there
 	CPUs       int                       // If zero, many.
 	AllConfig  bool                      // -e: every fault of an include counts
 }
@@ -94,7 +94,14 @@ func (t *tester) read(p pass) bool {
 	}
 	l.complete()
 	t.global, t.fails = &l.cfg.Global, l.userFails
-	return t.gather(p, d.list)
+	if t.gather(p, d.list) {
+		return true
+	}
+	if ns := t.global.Process.Namespace; p == passParent && ns != "" && t.opts.Namespace != nil && !t.opts.Namespace(ns) {
+		t.worst = 0 // keepalived ends here and says nothing
+		return true
+	}
+	return false
 }
 
 // gather writes what a pass says, up to where keepalived stops.

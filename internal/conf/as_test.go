@@ -1,7 +1,9 @@
 package conf
 
 import (
+	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/user"
@@ -45,12 +47,9 @@ func host(t testing.TB) TestOptions {
 			path, err = filepath.EvalSymlinks(path)
 			return ScriptState{Missing: err != nil, NotProgram: path == ""}
 		},
-		Irregular: func(path string) bool {
-			i, err := os.Stat(path)
-			return err == nil && !i.Mode().IsRegular()
-		},
-		Resolve: func(string) bool { return false },
-		CPUs:    numCPU(),
+		Resolve:   func(string) bool { return false },
+		Namespace: func(string) bool { return false },
+		CPUs:      numCPU(),
 	}
 }
 
@@ -108,4 +107,171 @@ func TestAsKeepalivedCases(t *testing.T) {
 			t.Errorf("%s (-keepalived +here):\n%s", name, diff)
 		}
 	}
+}
+
+// variants are arguments of all kinds: right for some keyword, wrong for others.
+var variants = []string{"", " x", " -1", " 0", " 1", " 255", " 256", " 99999999999", " 1.5", " 0.0000001", " 3x", " 10.0.0.5", " 224.0.0.9", " fd00::1", " ff02::9",
+	" a b", ` "q w"`, ` ""`, " true", " off", " TRUE", " eth0", " nope", " 10.0.0.5 80", " 10.0.0.5 99999", " weight 5", " 5 reverse", " /bin/true", ` "/bin/true x" root`,
+	" id 5 x", " 100 200", " all 5", " MASTER", " NAT", " TUN type gue", " 300-200", " aabbcc", " DEL\\#x"}
+
+// lineVariants are lines of the blocks that have lines, by kind.
+var lineVariants = map[string][]string{
+	"address": {"10.0.0.9", "10.0.0.9/33", "10.0.0.9/x", "10.0.0.9/24 brd +", "10.0.0.9 brd +", "10.0.0.9/24 brd 1.2.3", "fd00::9/64 brd +", "10.0.0.9 dev", "10.0.0.9 dev nope",
+		"10.0.0.9 dev eth0 dev eth0", "10.0.0.9 scope link", "10.0.0.9 scope x", "fd00::9 scope link", "fd00::9 label a", "10.0.0.9 label 0123456789abcdef", "10.0.0.9 peer 10.0.0.10",
+		"10.0.0.9/24 peer 10.0.0.10", "10.0.0.9 peer fd00::1", "10.0.0.9 peer x", "10.0.0.9 peer 10.0.0.10 peer 10.0.0.11", "10.0.0.9 preferred_lft 5", "10.0.0.9 preferred_lft x",
+		"10.0.0.9 track_group g", "10.0.0.9 track_group", "10.0.0.9 use_vmac", "10.0.0.9 foo bar", "10.0.0.9 10.0.0.10", "10.0.0.300", "x", "10.0.0.9 no_track home -nodad", "10.0.0.09", "fd00::9"},
+	"route": {"10.1.0.0/16 via 10.0.0.1 dev eth0", "10.1.0.0/16 via 10.0.0.1", "default via 10.0.0.1 dev eth0", "10.1.0.0/16 via fd00::1 dev eth0", "10.1.0.0/16 gw 10.0.0.1 dev eth0",
+		"10.1.0.0/16 dev nope", "10.1.0.0/16 dev", "10.1.0.0/16 table x dev eth0", "10.1.0.0/16 table 100 dev eth0", "10.1.0.0/16 metric x dev eth0", "10.1.0.0/16 metric 99999999999 dev eth0",
+		"10.1.0.0/16 mtu lock 1500 dev eth0", "10.1.0.0/16 hoplimit 256 dev eth0", "10.1.0.0/16 scope x dev eth0", "10.1.0.0/16 src 10.0.0.1 dev eth0", "10.1.0.0/16 src x dev eth0",
+		"10.1.0.0/16 src fd00::1 dev eth0", "blackhole 10.1.0.0/16", "blackhole", "unicast to 10.1.0.0/16 dev eth0", "10.1.0.0/33 dev eth0", "foo", "inet 10.1.0.0/16 dev eth0",
+		"inet6 default via fd00::1 dev eth0", "10.1.0.0/16 or 10.0.0.2 dev eth0", "10.1.0.0/16 via 10.0.0.1 or 10.0.0.2 dev eth0", "10.1.0.0/16 nexthop via 10.0.0.1 dev eth0 weight 1 nexthop via 10.0.0.2 weight 2",
+		"10.1.0.0/16 nexthop via 10.0.0.1 weight 0", "10.1.0.0/16 nexthop via 10.0.0.1 weight 300", "10.1.0.0/16 nexthop foo", "10.1.0.0/16 protocol static dev eth0", "10.1.0.0/16 protocol x dev eth0",
+		"10.1.0.0/16 realms 5 dev eth0", "10.1.0.0/16 realms x dev eth0", "10.1.0.0/16 rtt 300ms dev eth0", "10.1.0.0/16 rtt x dev eth0", "10.1.0.0/16 expires 5 dev eth0", "fd01::/16 expires 5 dev eth0",
+		"10.1.0.0/16 pref low dev eth0", "fd01::/16 pref x dev eth0", "10.1.0.0/16 features x dev eth0", "10.1.0.0/16 quickack 2 dev eth0", "10.1.0.0/16 ttl-propagate x dev eth0",
+		"10.1.0.0/16 track_group g dev eth0", "10.1.0.0/16 no_track", "10.1.0.0/16 vrf nope dev eth0", "10.1.0.0/16 tos x dev eth0", "10.1.0.0/16 from 10.2.0.0/16 dev eth0", "10.1.0.0/16 as to 10.2.0.0 dev eth0",
+		"10.1.0.0/16 encap", "10.1.0.0/16 encap foo dev eth0", "10.1.0.0/16 10.2.0.0/16 dev eth0", "10.1.0.0/16 dev eth0 append", "via 10.0.0.1", "10.1.0.0/16 onlink congctl cubic dev eth0"},
+	"rule": {"from 10.1.0.0/16 table 100", "from 10.1.0.0/16 table 100 preference 5", "from 10.1.0.0/16", "from x table 100", "to 10.1.0.0/16 lookup main priority 7", "table 100 table 101", "table 0", "table nope",
+		"fwmark 5 table 100 priority 5", "fwmark x table 100", "fwmark 5/7 table 100 order 5", "fwmark -5 table 100", "from 10.1.0.0/16 to fd00::/64 table 100", "iif nope table 100", "iif eth0 table 100 priority 1",
+		"goto 100", "goto 100 preference 5", "goto 100 preference 200", "goto x", "nop priority 5", "blackhole priority 5", "type blackhole priority 5", "unicast priority 5", "foo", "tos x table 5", "realms x table 5",
+		"realms 5 blackhole priority 5", "suppress_prefixlength x table 5", "sup_pl 5 table 5 priority 5", "l3mdev priority 5", "l3mdev table 5", "uidrange 5 table 5", "uidrange 5-6 table 5 priority 5", "sport 5 table 5 priority 5",
+		"sport 5-6 table 5 priority 5", "dport x table 5 priority 5", "ipproto tcp table 5 priority 5", "ipproto foo table 5 priority 5", "protocol 5 table 5 priority 5", "protocol x table 5 priority 5", "tunnel-id x table 5",
+		"not from 10.1.0.0/16 table 5 priority 5", "preference x table 5", "table", "from", "inet6 from fd00::/64 table 5 priority 5", "inet from 10.0.0.0/8 table 5 priority 5", "track_group g table 5 priority 5", "no_track table 5 priority 0x10"},
+	"track": {"x", "x weight", "x weight 5", "x weight 254", "x weight -254", "x weight 255", "x weight y", "x foo", "x weight 5 reverse", "x weight 5 noreverse", "x weight 5 foo", "nope", "x\nx"},
+	"peer":  {"10.0.0.2", "10.0.0.2 min_ttl 5", "10.0.0.2 min_ttl 300", "10.0.0.2 min_ttl", "10.0.0.2 min_ttl 9 max_ttl 5", "10.0.0.2 foo 5", "fd00::2", "x", "10.0.0.2-5", "10.0.0.2\nfd00::2"},
+	"group": {"10.0.0.9 80", "10.0.0.9-20 80", "10.0.0.9-5 80", "10.0.0.9-300 80", "10.0.0.9-x 80", "10.0.0.9-10.0.0.20 80", "10.0.0.9-10.0.0.5 80", "10.0.0.9-fd00::1 80", "10.0.0.0/24 80", "10.0.0.1/24 80", "10.0.0.0/33 80",
+		"fd00::/120 80", "fd00::1-ff 80", "fd00::1-fd00::5 80", "fd00::1-12345 80", "fwmark 5", "fwmark x", "fwmark", "fwmark 5 inet", "fwmark 5 foo", "10.0.0.9", "10.0.0.9 0", "10.0.0.9 99999", "x 80", "10.0.0.9 80\nfd00::1 80\nfwmark 5"},
+	"delay":    {"eth0 1", "eth0 1 2", "eth0", "eth0 x", "eth0 300", "eth0 1 2 3", "nope 1"},
+	"linkbeat": {"eth0", "eth0 MII", "eth0 foo", "eth0 MII x", "nope"},
+	"names":    {"A", "A B", "eth0", "nope", "a@b\nc@d", "eth0\neth0"},
+}
+
+var lineKinds = map[string]string{"virtual_ipaddress": "address", "virtual_ipaddress_excluded": "address", "static_ipaddress": "address", "virtual_routes": "route", "static_routes": "route",
+	"virtual_rules": "rule", "static_rules": "rule", "track_interface": "track", "track_script": "track", "track_file": "track", "track_process": "track", "track_bfd": "track", "unicast_peer": "peer",
+	"virtual_server_group": "group", "interface_up_down_delays": "delay", "linkbeat_interfaces": "linkbeat", "group": "names", "interfaces": "names", "notification_email": "names"}
+
+const trackers = "vrrp_script x {\nscript /bin/true\n}\ntrack_file x {\nfile /tmp/x\n}\nvrrp_track_process x {\nprocess x\n}\nbfd_instance x {\nneighbor_ip 10.0.0.3\n}\n"
+
+// generated are files with one thing out of the ordinary each: every keyword with every kind of argument.
+func generated() []string {
+	var out []string
+	for _, b := range blocks() {
+		form, ok := inBlock[b.name]
+		if !ok {
+			continue
+		}
+		for _, k := range b.rows {
+			if likeHTTP(b.name, k.Name) {
+				continue
+			}
+			if kind := lineKinds[k.Name]; k.item != nil && kind != "" {
+				name := k.Name
+				if k.need > 0 {
+					name += " N"
+				}
+				for _, v := range lineVariants[kind] {
+					out = append(out, trackers+fmt.Sprintf(form, name+" {\n"+v+"\n}"), fmt.Sprintf(form, name+" { "+strings.ReplaceAll(v, "\n", " ")+" }"))
+				}
+				out = append(out, fmt.Sprintf(form, name+" {\n}"), fmt.Sprintf(form, name+"\n"), fmt.Sprintf(form, name+" foo {\n}"))
+				continue
+			}
+			if k.Name == "config_save_dir" || k.Name == "smtp_server" {
+				continue // keepalived makes directories, and asks a name server for seconds
+			}
+			for _, v := range variants {
+				block := ""
+				if k.Opens {
+					block = " {\n}"
+				}
+				out = append(out, fmt.Sprintf(form, k.Name+v+block))
+			}
+			if !k.Opens {
+				out = append(out, fmt.Sprintf(form, k.Name+" 5\n"+k.Name+" 6"), fmt.Sprintf(form, k.Name+" 5 {\nfoo\n}"))
+			}
+		}
+	}
+	return out
+}
+
+// Every keyword with every kind of argument gives what keepalived gives. All of them take minutes, so each run has
+// another part; CONF_ALL=1 makes them all.
+func TestEveryKeywordIsReadAsByKeepalived(t *testing.T) {
+	o := newOracle(t)
+	all := generated()
+	step, start := 40, os.Getpid()
+	if os.Getenv("CONF_ALL") != "" {
+		step, start = 1, 0
+	}
+	bad := 0
+	for i := start % step; i < len(all); i += step {
+		if diff, ok := o.same(all[i]); !ok {
+			if bad++; bad <= 400 {
+				t.Errorf("%s\n(-keepalived +here):\n%s", all[i], diff)
+			}
+		}
+	}
+	t.Logf("%d of %d files, %d differ", len(all)/step, len(all), bad)
+}
+
+// bases are whole files to be damaged.
+var bases = []string{
+	"global_defs {\n  router_id lvs1\n  vrrp_version 2\n  notification_email {\n    a@b\n  }\n}\nvrrp_instance A {\n  state BACKUP\n  interface eth0\n  virtual_router_id 5\n  priority 100\n  authentication {\n" +
+		"    auth_type PASS\n    auth_pass 1111\n  }\n  virtual_ipaddress {\n    10.0.0.9/24 dev eth0\n    10.0.0.10\n  }\n}\n",
+	"virtual_server 10.0.0.9 80 {\n  delay_loop 6\n  lb_algo rr\n  lb_kind DR\n  protocol TCP\n  sorry_server 10.0.0.4 80\n  real_server 10.0.0.2 80 {\n    weight 1\n    HTTP_GET {\n      url {\n" +
+		"        path /\n        status_code 200\n      }\n      connect_timeout 3\n    }\n  }\n  real_server 10.0.0.3 80 {\n    TCP_CHECK {\n      connect_port 80\n    }\n  }\n}\n",
+	"$VIP=10.0.0.9\n$PRIO=150\n$LINES=\\\n interface eth0 \\\n virtual_router_id 7\n@lb1 $PRIO=100\nvrrp_script c {\n  script \"/bin/true x\"\n  interval 2 # s\n  weight 5\n}\nvrrp_instance B {\n  $LINES\n" +
+		"  priority ${PRIO}\n  track_script {\n    c weight 3\n  }\n  virtual_ipaddress { ${VIP}/24 }\n  notify_master \"/bin/true 'a b'\" root\n}\n",
+	"~SEQ(n, 2, 3) vrrp_instance V$n { interface eth0\n  ~LST(i, 1) virtual_router_id $i\n  virtual_ipaddress { 10.0.0.9 } }\nvrrp_sync_group G {\n  group {\n    V2\n    V3\n  }\n  notify /bin/true\n}\n" +
+		"track_file f {\n  file /tmp/f\n}\nbfd_instance b {\n  neighbor_ip 10.0.0.3\n  min_rx 5\n}\nstatic_routes {\n  10.9.0.0/16 via 10.0.0.1 dev eth0\n}\n",
+}
+
+// damage changes a text a little, in one to three places.
+func damage(r *rand.Rand, text string) string {
+	bits := []string{"{", "}", "\"", "#", "!", "\\", "'", "$A", "${VIP}", "$VIP", " ", "\n", "@lb2 ", "@^x ", "~SEQ(i,2) ", "include x.conf\n", "foo", "0", "-", "}}", "{ }", "\t"}
+	for range 1 + r.IntN(3) {
+		lines := strings.Split(text, "\n")
+		i := r.IntN(len(lines))
+		switch r.IntN(6) {
+		case 0:
+			lines = append(lines[:i:i], lines[i+1:]...)
+		case 1:
+			lines = append(lines[:i+1:i+1], lines[i:]...)
+		case 2:
+			j := r.IntN(len(lines))
+			lines[i], lines[j] = lines[j], lines[i]
+		case 3:
+			if i+1 < len(lines) {
+				lines[i] += " " + lines[i+1]
+				lines = append(lines[:i+1:i+1], lines[i+2:]...)
+			}
+		case 4:
+			if n := len(lines[i]); n > 0 {
+				k := r.IntN(n)
+				lines[i] = lines[i][:k] + lines[i][k+1:]
+			}
+		default:
+			k := r.IntN(len(lines[i]) + 1)
+			lines[i] = lines[i][:k] + bits[r.IntN(len(bits))] + lines[i][k:]
+		}
+		text = strings.Join(lines, "\n")
+	}
+	return text
+}
+
+// Damaged files give what keepalived gives: braces, quotes, definitions and comments in the wrong places.
+func TestDamagedFilesAreReadAsByKeepalived(t *testing.T) {
+	o := newOracle(t)
+	n, seed := 60, uint64(os.Getpid())
+	if os.Getenv("CONF_ALL") != "" {
+		n, seed = 4000, 1
+	}
+	r, bad := rand.New(rand.NewPCG(seed, 0)), 0
+	for i := range n {
+		text := damage(r, bases[i%len(bases)])
+		if diff, ok := o.same(text); !ok {
+			if bad++; bad < 200 {
+				t.Errorf("seed %d, %d:\n%s\n(-keepalived +here):\n%s", seed, i, text, diff)
+			}
+		}
+	}
+	t.Logf("%d of %d differ", bad, n)
 }

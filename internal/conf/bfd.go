@@ -79,7 +79,7 @@ func bfdSource(l *loader, s *stmt) {
 func bfdTime(lo uint64, at func(b *BFD) *time.Duration) setter {
 	return func(l *loader, s *stmt) {
 		const top = math.MaxUint32 / 1000
-		v, ok := l.fraction(s, 1, lo*1000, top*1000, 3, fmt.Sprintf("%s%s value {value} is not valid (must be in range [%d-%d]), ignoring", bfdSays, s.text(0), lo, top))
+		v, ok := l.fraction(s, 1, lo*1000, top*1000, 3, false, fmt.Sprintf("%s%s value {value} is not valid (must be in range [%d-%d]), ignoring", bfdSays, s.text(0), lo, top))
 		if ok {
 			*at(&l.bfd.BFD) = time.Duration(v) * time.Microsecond
 		}
@@ -115,7 +115,11 @@ func endBFD(l *loader) {
 		return
 	}
 	if b.Source.IsValid() && b.Source.Is4() != b.Neighbor.Is4() {
-		say("source address %s and %s address %s are not of the same family, disabling instance", b.Source, b.neighbor, b.Neighbor)
+		other := b.Neighbor
+		if l.pass != passAll {
+			other = b.Source // keepalived writes the same one twice
+		}
+		say("source address %s and %s address %s are not of the same family, disabling instance", b.Source, b.neighbor, other)
 		return
 	}
 	for _, o := range l.cfg.BFDs {

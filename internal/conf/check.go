@@ -103,6 +103,9 @@ var setCheckRetry = number(0, 1<<32-1, "Invalid retry connection value '{value}'
 
 func setNbGetRetry(l *loader, s *stmt) {
 	l.warn(s.words[0], "deprecated", "nb_get_retry is deprecated - please use 'retry'")
+	if _, ok := l.want(s, 1); !ok {
+		return
+	}
 	if v, ok := l.integer(s, 1, 0, 1<<32-1, "Invalid nb_get_retry value '{value}'"); ok {
 		l.ck.retry = v
 	}

@@ -81,6 +81,9 @@ func setSMTP(l *loader, s *stmt) {
 		}
 	}
 	_, isAddr := plain(host)
+	if _, old := netmask(host); old {
+		isAddr = true // inet_aton(3) takes fewer numbers too
+	}
 	switch {
 	case bad != "":
 		l.badValue(s, 2, bad, "Invalid smtp server "+host+" "+port)
@@ -384,11 +387,7 @@ func setIptables(l *loader, s *stmt) {
 }
 
 func setIpsets(l *loader, s *stmt) {
-	if l.pass == passAll {
-		l.own(s.words[0], "iptables", "vrrp_ipsets is accepted without effect: nftables is used")
-		return
-	}
-	setIptables(l, s)
+	l.own(s.words[0], "iptables", "vrrp_ipsets is accepted without effect: nftables is used")
 }
 
 func setScriptUser(l *loader, s *stmt) {
@@ -488,8 +487,12 @@ func (l *loader) affinity(s *stmt, process string, t *Tuning) {
 	}
 	var cpus []int
 	for i := 1; i < len(s.words); i++ {
-		_, num, _, _ := cutNumber(s.text(i), false)
-		v, ok := l.signed(s, i, 0, n-1, fmt.Sprintf("Invalid cpu_id:%d specified for %s process", int32(num), process))
+		neg, num, _, _ := cutNumber(s.text(i), false)
+		shown := int32(num)
+		if neg {
+			shown = -shown
+		}
+		v, ok := l.signed(s, i, 0, n-1, fmt.Sprintf("Invalid cpu_id:%d specified for %s process", shown, process))
 		if !ok {
 			return
 		}

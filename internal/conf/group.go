@@ -8,6 +8,11 @@ import (
 )
 
 func beginServiceGroup(l *loader, s *stmt) {
+	if len(s.words) > 2 {
+		// keepalived: it stops here, over a word of its own that is missing.
+		d := l.diags.add(Error, "extra-words", s.file, s.words[2], "*** Configuration line starting `***MISSING ***` is missing a parameter at word position 1")
+		d.class, d.Expected = classStop, "'{'"
+	}
 	l.cfg.ServiceGroups = append(l.cfg.ServiceGroups, ServiceGroup{Name: s.text(1)})
 }
 

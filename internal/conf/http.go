@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-func beginURL(l *loader, _ *stmt) { l.url = &URL{} }
+func beginURL(l *loader, _ *stmt) { l.url, l.pathSet = &URL{}, false }
 
 func endURL(l *loader) {
 	u := l.url
 	l.url = nil
-	if u.Path == "" {
+	if u.Path == "" && (l.pass == passAll || !l.pathSet) {
 		l.warn(l.at.words[0], "no-path", "HTTP/SSL_GET checker url has no path - ignoring").Expected = "path /SOMETHING in the block"
 		return
 	}

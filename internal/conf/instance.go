@@ -144,7 +144,6 @@ func setInterface(l *loader, s *stmt) {
 
 func setVRF(l *loader, s *stmt) {
 	name, v := s.text(1), l.vi
-	_, ok := l.iface(name)
 	switch {
 	case len(name) > 15:
 		l.bad(s, 1, "(%s) VRF interface name '%s' too long - ignoring", v.Name, name)
@@ -152,9 +151,11 @@ func setVRF(l *loader, s *stmt) {
 		l.bad(s, 1, "(%s) Cannot specify VRF interface and interface - ignoring", v.Name)
 	case v.VRF != "":
 		l.bad(s, 1, "(%s) VRF interface already specified as '%s' - ignoring", v.Name, v.VRF)
-	case !ok:
-		l.bad(s, 1, "(%s) WARNING - VRF interface %s doesn't exist", v.Name, name)
 	default:
+		if _, ok := l.iface(name); !ok {
+			l.bad(s, 1, "(%s) WARNING - VRF interface %s doesn't exist", v.Name, name)
+			return
+		}
 		v.VRF = name
 	}
 }
@@ -340,8 +341,11 @@ func setLinkbeat(l *loader, s *stmt) {
 func setSyncInterface(l *loader, s *stmt) {
 	v := l.vi
 	l.warn(s.words[0], "deprecated", "("+v.Name+") Specifying lvs_sync_daemon_interface against a vrrp is deprecated.").More = []string{
-		"      " + strings.Repeat(" ", max(0, len(v.Name)-2)) + "Please use global lvs_sync_daemon"}
+		"      " + strings.Repeat(" ", max(len(v.Name)-2, 2-len(v.Name))) + "Please use global lvs_sync_daemon"}
 	d := &l.cfg.Global.SyncDaemon
+	if _, ok := l.want(s, 1); !ok {
+		return
+	}
 	if d.Interface != "" {
 		l.bad(s, 1, "(%s) lvs_sync_daemon_interface has already been specified as %s - ignoring", v.Name, d.Interface)
 		return

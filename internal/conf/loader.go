@@ -30,25 +30,28 @@ type loader struct {
 	end   bool         // set by a setter: the rest of this block is not wanted
 	quiet int          // depth of blocks that have no effect in this version
 
-	vi      *instance
-	vis     []*instance
-	group   *groupAt
-	groups  []*groupAt
-	script  *scriptAt
-	scripts []*scriptAt
-	file    *fileAt
-	files   []*fileAt
-	proc    *TrackProcess
-	bfd     *bfdAt
-	tg      *TrackGroup
-	gg      *GarpGroup
-	vs      *service
-	vss     []*service
-	rs      *realServer
-	ck      *checker
-	url     *URL
+	vi         *instance
+	vis        []*instance
+	group      *groupAt
+	groups     []*groupAt
+	script     *scriptAt
+	scripts    []*scriptAt
+	file       *fileAt
+	files      []*fileAt
+	proc       *TrackProcess
+	bfd        *bfdAt
+	tg         *TrackGroup
+	gg         *GarpGroup
+	garpNames  []Token
+	garpShared int // interfaces blocks of the group
+	vs         *service
+	vss        []*service
+	rs         *realServer
+	ck         *checker
+	url        *URL
 
 	mailed    bool
+	pathSet   bool // the url has a path line
 	missingIf bool // an interface that is not there was named
 	userFails bool // the default user of scripts does not exist, which was said
 	rules4    uint32

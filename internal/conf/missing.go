@@ -33,11 +33,10 @@ var tolerant = map[string]map[string]string{
 	},
 	"vrrp_instance":      {"kernel_rx_buf_size": "({vi}) invalid kernel_rx_buf_size specified"},
 	"vrrp_script":        {"script": ""},
-	"track_file":         {"file": "track file file name missing", "weight": ""},
-	"vrrp_track_process": {"param_match": "", "weight": ""},
+	"track_file":         {"file": "track file file name missing", "weight": "No weight specified for track file {file} - ignoring"},
+	"vrrp_track_process": {"weight": "No weight specified for track process {proc} - ignoring"},
 	"virtual_server": {
 		"virtualhost": "virtual server virtualhost missing", "snmp_name": "virtual server snmp_name missing or extra parameters",
-		"sorry_server_lvs_method": "",
 	},
 	"real_server": {"virtualhost": "real server virtualhost missing", "snmp_name": "real server snmp_name missing or extra parameters"},
 	"SMTP_CHECK":  {"helo_name": "SMTP_CHECK helo name missing"},

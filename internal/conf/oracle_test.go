@@ -48,7 +48,9 @@ func (o *oracle) check(text string) (code int, out string, ok bool) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	b, err := exec.CommandContext(ctx, "ip", "netns", "exec", o.ns, o.exec, "-t", "-f", name).CombinedOutput()
+	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", o.ns, o.exec, "-t", "-f", name)
+	cmd.Dir = o.dir
+	b, err := cmd.CombinedOutput()
 	if err == nil {
 		return 0, string(b), true
 	}

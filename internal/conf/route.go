@@ -327,7 +327,7 @@ func (r *routeLine) time(w, v string) bool {
 	cut.words[0].Text = t
 	full := also
 	also = strings.ReplaceAll(full, "{value}", v)
-	_, ok := r.l.fraction(&cut, 0, 0, uint64(120000*unit), places, also)
+	_, ok := r.l.fraction(&cut, 0, 0, uint64(120000*unit), places, false, also)
 	return ok
 }
 
@@ -399,6 +399,9 @@ func (r *routeLine) encap() bool {
 	case "ip", "ip6":
 	default:
 		r.bad("Unknown encap type - %s", kind)
+		if r.l.pass != passAll {
+			r.i++ // keepalived steps over a word
+		}
 		return true
 	}
 	for r.i+1 < len(r.s.words) && encapWords[kind][r.s.text(r.i+1)] {

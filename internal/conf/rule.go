@@ -17,6 +17,7 @@ type ruleLine struct {
 	ofTable  bool // a word that goes with a table only
 	hasTable bool
 	proto    int64 // negative: none
+	static   bool
 }
 
 func (r *ruleLine) family(v6 bool) bool {
@@ -41,9 +42,9 @@ func (r *ruleLine) option(w string) {
 }
 
 // ruleLines makes the item of a block of rules.
-func ruleLines(put func(l *loader, r Rule)) setter {
+func ruleLines(static bool, put func(l *loader, r Rule)) setter {
 	return func(l *loader, s *stmt) {
-		r := &ruleLine{l: l, s: s, proto: -1}
+		r := &ruleLine{l: l, s: s, proto: -1, static: static}
 		for r.i < len(s.words) {
 			stop, ok := r.word(s.text(r.i))
 			if !ok {
@@ -102,6 +103,9 @@ func (r *ruleLine) word(w string) (stop, ok bool) {
 	case "no_track":
 		r.NoTrack = true
 	case "track_group":
+		if !r.static {
+			return false, r.action(w)
+		}
 		if _, ok := r.next(); !ok {
 			return false, false
 		}

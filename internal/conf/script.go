@@ -79,6 +79,7 @@ type scriptAt struct {
 	VRRPScript
 	place
 	userSet, remove bool
+	empty           bool // a command was written, and it is nothing
 }
 
 func beginScript(l *loader, s *stmt) {
@@ -94,7 +95,7 @@ func scriptCommand(l *loader, s *stmt) {
 		l.warn(s.arg(1), "unterminated-quote", "String '"+s.shell[1]+"': missing terminating "+openQuote(s.shell[1]))
 		return
 	}
-	l.script.Script.Args = args
+	l.script.Script.Args, l.script.empty = args, len(args) == 0
 }
 
 // scriptSeconds reads a whole number of seconds of which 0 becomes 1.
@@ -158,6 +159,8 @@ func endScript(l *loader) {
 	v := l.script
 	l.script = nil
 	switch {
+	case v.empty && l.pass != passAll: // keepalived: it takes the nothing for a command
+		return
 	case len(v.Script.Args) == 0:
 		l.warn(l.at.words[0], "no-script", "No script set for vrrp_script "+v.Name+" - removing").Expected = "script COMMAND in the block"
 		return
@@ -226,9 +229,6 @@ func endFile(l *loader) {
 		return
 	}
 	l.file = nil
-	if f.Init && !f.Overwrite && l.host != nil && l.host.Irregular != nil && l.host.Irregular(f.Path) {
-		l.warn(l.at.words[0], "not-a-file", "Cannot initialise track file "+f.Name+" - it is not a regular file")
-	}
 	l.files = append(l.files, f)
 }
 

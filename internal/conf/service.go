@@ -232,7 +232,9 @@ func setSorryMethod(l *loader, s *stmt) {
 		l.warn(s.words[0], "no-sorry-server", "sorry_server forwarding used without sorry_server").Hint = "put it below sorry_server"
 		return
 	}
-	l.kind(s, "sorry server", &l.vs.sorry.forward)
+	if _, ok := l.want(s, 1); ok {
+		l.kind(s, "sorry server", &l.vs.sorry.forward)
+	}
 }
 
 var schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos"}

@@ -99,7 +99,7 @@ func addDelay(l *loader, s *stmt) {
 	l.cfg.Delays = append(l.cfg.Delays, d)
 }
 
-func beginGarpGroup(l *loader, _ *stmt) { l.gg = &GarpGroup{Garp: -1, Gna: -1} }
+func beginGarpGroup(l *loader, _ *stmt) { l.gg, l.garpShared = &GarpGroup{Garp: -1, Gna: -1}, 0 }
 
 // garpGroupTime reads one of the two intervals of a garp_group.
 func garpGroupTime(at func(g *GarpGroup) *time.Duration) setter {
@@ -110,24 +110,34 @@ func garpGroupTime(at func(g *GarpGroup) *time.Duration) setter {
 	}
 }
 
-func garpGroupInterface(l *loader, s *stmt) { l.garpGroupName(s, 1) }
+func garpGroupInterface(l *loader, s *stmt) { l.garpGroupName(s.arg(1)) }
 
-func garpGroupInterfaces(l *loader, s *stmt) {
-	for i := range s.words {
-		l.garpGroupName(s, i)
+// garpGroupInterfaces gathers the names; they are looked at when the block ends.
+func garpGroupInterfaces(l *loader, s *stmt) { l.garpNames = append(l.garpNames, s.words...) }
+
+func endGarpGroupInterfaces(l *loader) {
+	names := l.garpNames
+	l.garpNames = nil
+	if len(names) == 0 {
+		l.warn(l.at.words[0], "empty-block", "Warning - empty garp_group interfaces block")
+		return
+	}
+	l.garpShared++
+	for _, t := range names {
+		l.garpGroupName(t)
 	}
 }
 
-func (l *loader) garpGroupName(s *stmt, i int) {
-	name := s.text(i)
+func (l *loader) garpGroupName(t Token) {
+	name := t.Text
 	if _, ok := l.iface(name); !ok {
-		l.bad(s, i, "WARNING - interface %s specified for garp_group doesn't exist", name)
+		l.warn(t, "no-such-interface", "WARNING - interface "+name+" specified for garp_group doesn't exist")
 		return
 	}
 	for _, g := range append(l.cfg.GarpGroups, *l.gg) {
 		for _, o := range g.Interfaces {
 			if o == name {
-				l.bad(s, i, "garp_group already specified for %s - ignoring", name)
+				l.warn(t, "repeated", "garp_group already specified for "+name+" - ignoring")
 				return
 			}
 		}
@@ -139,11 +149,7 @@ func endGarpGroup(l *loader) {
 	g := l.gg
 	l.gg = nil
 	if g.Garp < 0 && g.Gna < 0 {
-		n := 0
-		if len(g.Interfaces) > 1 {
-			n = 1
-		}
-		l.warn(l.at.words[0], "empty-block", fmt.Sprintf("garp group %d does not have any delay set - removing", n))
+		l.warn(l.at.words[0], "empty-block", fmt.Sprintf("garp group %d does not have any delay set - removing", l.garpShared))
 		return
 	}
 	g.Garp, g.Gna = max(g.Garp, 0), max(g.Gna, 0)

@@ -102,7 +102,7 @@ var fileBlock = &block{name: "FILE_CHECK", rows: []keyword{
 }}
 
 var httpBlock = &block{name: "HTTP_GET", rows: append(connectRows(),
-	planned("nb_get_retry", "N", "", "Another name of retry; out of use.").begin(setNbGetRetry),
+	planned("nb_get_retry", "[N]", "", "Another name of retry; out of use.").begin(setNbGetRetry),
 	planned("url", "", "", "A page to ask for.").begin(beginURL).with(urlBlock, endURL),
 	planned("virtualhost", "STRING", "the real server's", "Host header.").begin(word(func(l *loader, v string) { l.ck.HTTP.VirtualHost = v })),
 	planned("http_protocol", "1.0|1.0C|1.1", "1.0", "Version of the protocol.").begin(setHTTPProtocol),
@@ -114,7 +114,7 @@ var httpBlock = &block{name: "HTTP_GET", rows: append(connectRows(),
 	planned("tls_compliant", "", "off", "Insist on a proper end of TLS.").since24().begin(flag(func(l *loader) { l.ck.HTTP.TLSCompliant = true })))}
 
 var urlBlock = &block{name: "url", rows: []keyword{
-	planned("path", "STRING", "/", "What to ask for.").begin(word(func(l *loader, v string) { l.url.Path = v })),
+	planned("path", "STRING", "/", "What to ask for.").begin(word(func(l *loader, v string) { l.url.Path, l.pathSet = v, true })),
 	planned("digest", "MD5", "", "Digest of the answer.").begin(setDigest),
 	planned("status_code", "[CODES]", "200-299", "Status codes that are good.").begin(setCodes),
 	planned("virtualhost", "STRING", "the checker's", "Host header.").begin(word(func(l *loader, v string) { l.url.VirtualHost = v })),

@@ -93,7 +93,7 @@ var globalFirewall = []keyword{
 	planned("nftables_counters", "", "off", "Counters on its rules.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.TableCounters })),
 	planned("nftables_ifindex", "", "off", "Interface numbers as keys.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.TableIfindex })),
 	planned("vrrp_iptables", "[IN [OUT]]", "INPUT", "Chains for the same with iptables.").begin(setIptables),
-	planned("vrrp_ipsets", "[NAME]", "", "Sets for the same with iptables.").begin(setIpsets),
+	planned("vrrp_ipsets", "[NAME]", "", "Sets for the same with iptables.").since24().begin(setIpsets),
 	inert("nftables_ipvs", "[TABLE]", "keepalived_ipvs", "Table that marks the packets of big groups.", "groups need no marks here").begin(setTable("ipvs ", "keepalived_ipvs", func(g *GlobalVRRP) *string { return &g.IPVSTable })),
 	inert("nftables_ipvs_priority", "N", "", "Priority of its chains.", "groups need no marks here").begin(signedNumber(-1<<31, 1<<31-1, "invalid ipvs nftables chain priority '{value}'", func(l *loader, v int64) { l.cfg.Global.VRRP.IPVSPriority = int32(v) })),
 	inert("nftables_ipvs_start_fwmark", "N", "1000", "First mark.", "groups need no marks here").begin(number(1, 1<<32-1, "invalid ipvs nftables start_fwmark priority '{value}'", func(l *loader, v int64) { l.cfg.Global.VRRP.IPVSStartMark = uint32(v) })),

@@ -25,7 +25,7 @@ var serviceMain = []keyword{
 	row(Works, "real_server", "IP [PORT]", "", "One machine that serves.").begin(beginReal).with(realBlock, endReal),
 	works("sorry_server", "IP [PORT]", "", "Serves while the quorum is lost.", setSorry),
 	planned("sorry_server_inhibit", "", "off", "inhibit_on_failure of the sorry server.").begin(setSorryInhibit),
-	planned("sorry_server_lvs_method", "NAT|DR|TUN", "lb_kind", "How packets get to the sorry server.").begin(setSorryMethod),
+	planned("sorry_server_lvs_method", "[NAT|DR|TUN]", "lb_kind", "How packets get to the sorry server.").begin(setSorryMethod),
 	planned("ha_suspend", "", "off", "Check only while the address is here.").begin(flag(func(l *loader) { l.vs.HASuspend = true })),
 	inert("smtp_alert", "[BOOL]", "the global one", "Mail about changes.", mailWhy).
 		begin(boolean("Invalid virtual_server smtp_alert parameter {value}", func(l *loader, v bool) { l.vs.smtp = &v })),

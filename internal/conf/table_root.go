@@ -24,7 +24,7 @@ var root = &block{rows: []keyword{
 	planned("static_routes", "", "", "Routes that stay while the daemon runs.").
 		lines(routeLines(true, func(l *loader, r Route) { l.cfg.StaticRoutes = append(l.cfg.StaticRoutes, r) })).by(passVRRP),
 	planned("static_rules", "", "", "Policy rules that stay while the daemon runs.").
-		lines(ruleLines(func(l *loader, r Rule) { l.cfg.StaticRules = append(l.cfg.StaticRules, r) })).by(passVRRP),
+		lines(ruleLines(true, func(l *loader, r Rule) { l.cfg.StaticRules = append(l.cfg.StaticRules, r) })).by(passVRRP),
 	planned("track_group", "NAME", "", "Instances that step back when a static entry is lost.").begin(beginTrackGroup).with(trackGroupBlock, nil).by(passVRRP),
 	inert("linkbeat_interfaces", "", "", "Interfaces whose link is polled.", linkWhy).lines(addLinkbeat).by(passVRRP),
 	planned("interface_up_down_delays", "", "", "Delays before a link change counts.").lines(addDelay).by(passVRRP),
@@ -78,9 +78,5 @@ var garpBlock = &block{name: "garp_group", rows: []keyword{
 	planned("garp_interval", "SECS", "", "Time between gratuitous ARPs.").begin(garpGroupTime(func(g *GarpGroup) *time.Duration { return &g.Garp })),
 	planned("gna_interval", "SECS", "", "Time between unsolicited neighbour advertisements.").begin(garpGroupTime(func(g *GarpGroup) *time.Duration { return &g.Gna })),
 	planned("interface", "IF", "", "The one interface of the group.").begin(garpGroupInterface),
-	planned("interfaces", "", "", "The interfaces of the group.").lines(garpGroupInterfaces).ends(func(l *loader) {
-		if len(l.gg.Interfaces) == 0 {
-			l.warn(l.at.words[0], "empty-block", "Warning - empty garp_group interfaces block")
-		}
-	}),
+	planned("interfaces", "", "", "The interfaces of the group.").lines(garpGroupInterfaces).ends(endGarpGroupInterfaces),
 }}

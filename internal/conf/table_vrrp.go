@@ -19,7 +19,7 @@ var instanceMain = []keyword{
 	row(Works, "virtual_ipaddress_excluded", "", "", "Addresses that the master holds, not in adverts.").lines(addExcluded),
 	planned("no_virtual_ipaddress", "", "off", "Having no address is meant so.").since24().begin(vmacFlag(func(v *instance) { v.NoVIP = true })),
 	planned("virtual_routes", "", "", "Routes that the master has.").lines(routeLines(false, func(l *loader, r Route) { l.vi.Routes = append(l.vi.Routes, r) })),
-	planned("virtual_rules", "", "", "Policy rules that the master has.").lines(ruleLines(func(l *loader, r Rule) { l.vi.Rules = append(l.vi.Rules, r) })),
+	planned("virtual_rules", "", "", "Policy rules that the master has.").lines(ruleLines(false, func(l *loader, r Rule) { l.vi.Rules = append(l.vi.Rules, r) })),
 	planned("promote_secondaries", "", "off", "Keep secondary addresses when the primary goes.").begin(vmacFlag(func(v *instance) { v.PromoteSecondaries = true })),
 	works("nopreempt", "", "preempt", "Leave a lower master in place.", flag(func(l *loader) { l.vi.NoPreempt = true })),
 	works("preempt", "", "preempt", "Take over from a lower master.", flag(func(l *loader) { l.vi.NoPreempt = false })),
@@ -91,7 +91,7 @@ var instanceRest = join([]keyword{
 	planned("vrf", "IF", "", "Routing domain.").begin(setVRF),
 	inert("native_ipv6", "", "", "Make it an IPv6 instance.", "the first address decides").begin(setNativeV6),
 	inert("linkbeat_use_polling", "", "off", "Poll the link.", linkWhy).begin(setLinkbeat),
-	planned("lvs_sync_daemon_interface", "IF", "", "Tell connections to the other director; use lvs_sync_daemon.").begin(setSyncInterface),
+	planned("lvs_sync_daemon_interface", "[IF]", "", "Tell connections to the other director; use lvs_sync_daemon.").begin(setSyncInterface),
 	inert("kernel_rx_buf_size", "BYTES", "", "Size of the receive buffer.", bufferWhy).begin(setRxBuf),
 	inert("debug", "0..4", "0", "Nothing, in keepalived too.", "it has none in keepalived either").begin(number(0, 4, "({vi}) Debug value '{value}' not valid; must be between 0-4", func(l *loader, v int64) { l.vi.DebugLevel = uint8(v) })),
 }, planned("timer_expired_backup", "[1..254]", "off", "Step down when our own timers ran late.").since24().begin(setTimerExpired).also("thread_timer_expired"))

@@ -119,14 +119,14 @@ const (
 
 // decimal reads argument i as seconds with up to six decimal places. lo and hi are microseconds.
 func (l *loader) decimal(s *stmt, i int, lo, hi uint64, also string) (time.Duration, bool) {
-	v, ok := l.fraction(s, i, lo, hi, 6, also)
+	v, ok := l.fraction(s, i, lo, hi, 6, true, also)
 	return time.Duration(min(v, micros63)) * time.Microsecond, ok
 }
 
 // fraction reads argument i as a number with places decimal places and gives it without the point. A number with too
 // many places is rounded, which is reported and counts; keepalived: so does one with something behind it, if it is in
-// the range as far as it goes.
-func (l *loader) fraction(s *stmt, i int, lo, hi uint64, places int, also string) (uint64, bool) {
+// the range as far as it goes, where it is lenient.
+func (l *loader) fraction(s *stmt, i int, lo, hi uint64, places int, lenient bool, also string) (uint64, bool) {
 	t := s.text(i)
 	if strings.HasPrefix(t, "-") {
 		l.badValue(s, i, "negative number '"+t+"'", also)
@@ -158,7 +158,7 @@ func (l *loader) fraction(s *stmt, i int, lo, hi uint64, places int, also string
 	default:
 		return v, true
 	}
-	if v >= lo && v <= hi {
+	if lenient && v >= lo && v <= hi {
 		l.badValue(s, i, bad, "")
 		return v, true
 	}
@@ -202,12 +202,14 @@ func address(s string) (netip.Addr, bool) {
 
 // plain reads an address as inet_stosockaddr of keepalived: what follows a - or a / is not looked at.
 func plain(s string) (netip.Addr, bool) {
+	v6 := strings.Contains(s, ":")
 	if i := strings.IndexByte(s, '-'); i >= 0 {
 		s = s[:i]
 	} else if i := strings.IndexByte(s, '/'); i >= 0 {
 		s = s[:i]
 	}
-	return address(s)
+	a, ok := address(s)
+	return a, ok && a.Is6() == v6
 }
 
 // The makers below give setters for the common kinds of argument.
