@@ -52,6 +52,7 @@ type daemon struct {
 	pool    *pool      // nil if the file has no virtual server
 	links   []attached
 	ctx     context.Context // of the loops
+	http    net.Listener    // of --http; nil: none
 	orders  chan func()     // executed by serve, which owns what follows
 	pending *pending        // nil: nothing waits for a confirmation
 	inForce string          // the file that cfg came from
@@ -87,7 +88,7 @@ func Run(ctx context.Context, opts Options) error {
 // start brings everything up, in this order; each step that leaves something behind adds to undo.
 func (d *daemon) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.checkHost, d.lock, d.openHA, d.openPlane, d.listen, d.listenHTTP, d.startLoops,
+		d.checkHost, d.lock, d.bindHTTP, d.openHA, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -187,18 +188,26 @@ func (d *daemon) listen(ctx context.Context) error {
 	return nil
 }
 
-func (d *daemon) listenHTTP(ctx context.Context) error {
+// bindHTTP takes the address of --http. It comes early: an address in use is found before an interface is touched.
+func (d *daemon) bindHTTP(context.Context) (err error) {
 	if d.opts.HTTP == "" {
 		return nil
 	}
-	ln, err := net.Listen("tcp", d.opts.HTTP)
+	d.http, err = net.Listen("tcp", d.opts.HTTP)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fail(ExitFatal, "choose another port for --http, or find who has it with: ss -ltnp", "--http %s: address already in use", d.opts.HTTP)
 	case err != nil:
 		return fail(ExitFatal, "--http wants ADDRESS:PORT of this host, such as 127.0.0.1:9112", "--http %s: %w", d.opts.HTTP, err)
 	}
-	d.serveOn(ctx, ln, control.ServeHTTP)
+	d.undo = append(d.undo, func() { _ = d.http.Close() })
+	return nil
+}
+
+func (d *daemon) serveHTTP(ctx context.Context) error {
+	if d.http != nil {
+		d.serveOn(ctx, d.http, control.ServeHTTP)
+	}
 	return nil
 }
 
