@@ -18,8 +18,8 @@ import (
 
 // thisHost answers what keepalived -t asks the machine that it runs on: interfaces, users, the files of scripts, names.
 func thisHost() conf.TestOptions {
-	return conf.TestOptions{Interfaces: hostInterface, User: hostUser, Script: hostScript, Irregular: hostIrregular,
-		Resolve: hostResolves, Name: hostName, CPUs: runtime.NumCPU()}
+	return conf.TestOptions{Interfaces: hostInterface, User: hostUser, Script: hostScript,
+		Resolve: hostResolves, Name: hostName, Namespace: hostNamespace, CPUs: runtime.NumCPU()}
 }
 
 func hostInterface(name string) (conf.Interface, bool) {
@@ -104,9 +104,10 @@ func insecurePath(path string) bool {
 	}
 }
 
-func hostIrregular(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && !info.Mode().IsRegular()
+// hostNamespace tells whether ip-netns(8) knows a network namespace of this name.
+func hostNamespace(name string) bool {
+	_, err := os.Stat(filepath.Join("/run/netns", filepath.Base(name)))
+	return err == nil
 }
 
 // resolveTime bounds the wait for a name server.
