@@ -73,7 +73,7 @@ func (t *tester) exit() int {
 func (t *tester) read(p pass) bool {
 	d := &diagnostics{}
 	r := newReader(t.fsys, t.opts.Options, d)
-	r.copied = p != passParent
+	r.exact, r.copied = true, p != passParent
 	if t.opts.AllConfig {
 		r.check = checkAll
 	}
@@ -89,6 +89,7 @@ func (t *tester) read(p pass) bool {
 		return true
 	}
 	l.block(root)
+	r.finish()
 	if p == passParent {
 		l.startScripts()
 	}

@@ -60,6 +60,7 @@ func Load(fsys fs.FS, name string, opts Options) (*Config, *Tree, []Diagnostic) 
 	l := &loader{in: r, diags: d, cfg: &Config{Global: newGlobal()}}
 	if r.start(name) {
 		l.block(root)
+		r.finish()
 		l.complete()
 	}
 	return l.cfg, r.tree, d.all()

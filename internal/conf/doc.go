@@ -4,6 +4,9 @@
 // table, whose rows put values where they belong → checks over the whole file. Beside it stands the Tree, which keeps
 // every byte of every file with its position, for tools that print, edit or explain.
 //
+// Test reads as keepalived's processes do, one after the other, and gives the answer of keepalived -t. Effective lists
+// every value in force.
+//
 // It is not a judge of the host: whether eth0 exists is asked by the daemon. Files come through fs.FS, so the same text
 // says the same on a laptop, in a test and on a director. It never stops at the first fault: all Diagnostics are
 // gathered, and a Config comes back even then.

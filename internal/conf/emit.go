@@ -9,8 +9,9 @@ func (r *reader) emit(l line) {
 	}
 	r.undefined(l)
 	r.pieces = lex(r.pieces[:0], l.text, false)
+	store := r.room(len(r.pieces))
 	s := stmt{file: l.file}
-	start, end := 0, 0
+	start, end, begin := 0, 0, 0
 	flush := func() {
 		if len(s.words) > 0 {
 			s.raw = l.text[start:end]
@@ -27,18 +28,25 @@ func (r *reader) emit(l line) {
 		switch t.Kind {
 		case Open, Close:
 			flush()
-			r.queue = append(r.queue, stmt{kind: t.Kind, words: []Token{t}, file: l.file, extra: r.nest(l.file, t)})
+			r.queue = append(r.queue, stmt{kind: t.Kind, words: r.one(&store, t), file: l.file, extra: r.nest(l.file, t)})
+			if rest := strings.TrimLeft(l.text[p.end:], blanks); anew(rest) {
+				r.again(l.cut(p.end))
+				return
+			}
+			begin = p.end
 			continue
 		case Broken:
-			r.unterminated(l, t)
+			r.unterminated(l, t, strings.Trim(l.text[begin:], blanks))
 			s.open, end = true, p.end
 			continue
 		}
+		end = p.end
 		if len(s.words) == 0 {
 			start = p.start
+			s.words = store[len(store):]
 		}
-		end = p.end
-		s.words = append(s.words, t)
+		store = append(store, t)
+		s.words = store[len(store)-len(s.words)-1 : len(store) : len(store)]
 	}
 	flush()
 }
@@ -87,11 +95,58 @@ func (r *reader) nest(f *File, t Token) (extra bool) {
 	return false
 }
 
-// unterminated reports a double quote without an end. The words before it stay.
-func (r *reader) unterminated(l line, t Token) {
+// room gives space for the tokens of a line. Lines share large pieces of memory, which goes when no token is in use.
+func (r *reader) room(n int) []Token {
+	if cap(r.tokens)-len(r.tokens) < n {
+		r.tokens = make([]Token, 0, max(n, 512))
+	}
+	at := len(r.tokens)
+	r.tokens = r.tokens[:at+n]
+	return r.tokens[at : at : at+n]
+}
+
+// one is a statement of a single token.
+func (r *reader) one(store *[]Token, t Token) []Token {
+	*store = append(*store, t)
+	return (*store)[len(*store)-1 : len(*store) : len(*store)]
+}
+
+// anew tells what is looked at as a line of its own behind a brace.
+func anew(rest string) bool {
+	return rest != "" && (rest[0] == '@' || rest[0] == '~' || strings.HasPrefix(rest, "include") || isDefinition(rest))
+}
+
+// again lets the rest of a line be read as a line.
+func (r *reader) again(l line) {
+	read := false
+	r.sources = append(r.sources, func() (line, bool) {
+		more := !read
+		read = true
+		return l, more
+	})
+}
+
+// unterminated reports a double quote without an end. The words before it stay. part is what stands after the last
+// brace.
+func (r *reader) unterminated(l line, t Token, part string) {
+	if r.exact {
+		r.diags.add(Warning, "unterminated-quote", l.file, t, "Unmatched quote: '"+part+"'")
+		return
+	}
 	d := r.diags.add(Warning, "unterminated-quote", l.file, t, "Unterminated quote '"+l.text+"'")
-	d.More = []string{"Unmatched quote: '" + l.text + "'"}
+	d.More = []string{"Unmatched quote: '" + part + "'"}
 	d.Expected = `a closing "`
+}
+
+// quotes reports a line with a double quote too many before anything else is done with it. keepalived does so for each
+// line that it reads.
+func (r *reader) quotes(l line) {
+	if !r.exact || strings.IndexByte(l.text, '"') < 0 {
+		return
+	}
+	if text, _, open := uncomment(l.text); open {
+		r.diags.add(Warning, "unterminated-quote", l.file, Token{Line: l.n, Col: 1}, "Unterminated quote '"+text+"'")
+	}
 }
 
 // define takes $NAME=VALUE and, when the value ends with a backslash, the lines that follow.

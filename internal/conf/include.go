@@ -90,33 +90,60 @@ func (r *reader) include(l line) bool {
 		}
 		files = append(files, m...)
 	}
-	r.missing(l, tok, pattern, check, len(files), missing)
+	if !r.missing(l, tok, pattern, check, len(files), missing) {
+		return true
+	}
 	for i := len(files) - 1; i >= 0; i-- {
-		r.push(l, tok, files[i], check)
+		r.sources = append(r.sources, func() (line, bool) {
+			r.push(l, tok, files[i], check) // when the ones before it have been read
+			return line{}, false
+		})
 	}
 	return true
 }
 
-// missing reports an include that matched nothing, or not in every alternative.
-func (r *reader) missing(l line, tok Token, pattern string, check includeCheck, found, missing int) {
+// missing reports an include that matched nothing, or not in every alternative. It gives false when nothing is to be
+// read because of that.
+func (r *reader) missing(l line, tok Token, pattern string, check includeCheck, found, missing int) bool {
 	if missing == 0 {
-		return
+		return true
 	}
-	text, severe := "Config files missing '"+pattern+"'.", check&checkWildcard != 0
-	if check&checkMatch != 0 && !strings.ContainsAny(pattern, "*?[") {
-		severe = true
+	const hint = "names are relative to the directory of the file that has the include"
+	wild := strings.ContainsAny(pattern, "*?[")
+	switch {
+	case found > 0:
+		r.fault(check&checkBrace != 0, "include-missing", l, tok, `Some config files missing: "`+pattern+`".`).Hint = hint
+		return check&checkBrace == 0
+	case wild && r.dirThere(l.file, pattern):
+		d := r.fault(check&checkWildcard != 0, "include-missing", l, tok, "No config files matched '"+pattern+"'.")
+		if d.Hint = hint; check&checkWildcard == 0 {
+			d.class = classOurs
+		}
+	case strings.Contains(pattern, "{"):
+		r.fault(check&checkBrace != 0, "include-missing", l, tok, "Config files missing '"+pattern+"'.").Hint = hint
+	default:
+		r.fault(check&checkMatch != 0, "include-missing", l, tok, "Config files missing '"+pattern+"'.").Hint = hint
 	}
-	if found > 0 {
-		text, severe = `Some config files missing: "`+pattern+`".`, check&checkBrace != 0
+	return false
+}
+
+// dirThere tells whether the directory in front of the first wildcard of a pattern is there.
+func (r *reader) dirThere(from *File, pattern string) bool {
+	dir := path.Dir(pattern)
+	if i := strings.IndexAny(pattern, "*?["); i >= 0 {
+		dir = path.Dir(pattern[:i] + "x")
 	}
-	d := r.fault(severe, "include-missing", l, tok, text)
-	d.Hint = "names are relative to the directory of the file that has the include"
+	if !strings.HasPrefix(dir, "/") {
+		dir = path.Join(path.Dir(from.path), dir)
+	}
+	info, err := fs.Stat(r.fsys, inside(dir))
+	return err == nil && info.IsDir()
 }
 
 // fault reports something about an include. keepalived says it in any case, once, and counts it where it was asked to.
 func (r *reader) fault(severe bool, code string, l line, tok Token, text string) *Diagnostic {
-	if r.copied {
-		return &Diagnostic{}
+	if word := strings.TrimLeft(l.file.Line(l.n), blanks); r.copied && strings.HasPrefix(word, "include") {
+		return &Diagnostic{} // the copy has an empty line there; it keeps an include that something stands before
 	}
 	severity, c := Warning, classSaid
 	if severe {

@@ -18,6 +18,7 @@ func statements(t *testing.T, fsys fstest.MapFS, opts Options) ([]string, []Diag
 	for {
 		s, ok := r.next()
 		if !ok {
+			r.finish()
 			return out, d.all()
 		}
 		var words []string

@@ -304,6 +304,7 @@ func (l *loader) groupPorts(v *service) {
 
 // finishReals makes the finished real servers with their checks.
 func (l *loader) finishReals(v *service) {
+	v.Servers, v.Reals = make([]RealServer, 0, len(v.reals)), make([]health.Real, 0, len(v.reals))
 	for _, r := range v.reals {
 		to := r.asked
 		if !to.IsValid() {

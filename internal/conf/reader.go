@@ -80,8 +80,10 @@ type reader struct {
 	random  *rand.Rand
 	made    int // lines made by repetition
 	pieces  []piece
+	tokens  []Token // where statements keep theirs
 	depth   []opened
 	check   includeCheck // include_check of the file
+	exact   bool         // quotes are reported as keepalived does, line by line
 	copied  bool         // what is read is the copy that keepalived's children get
 	ended   bool
 }
@@ -104,10 +106,13 @@ func (r *reader) next() (stmt, bool) {
 	for len(r.queue) == 0 {
 		l, ok := r.line()
 		if !ok {
-			r.finish()
+			r.diags.file, r.diags.line = nil, 0
 			return stmt{}, false
 		}
 		r.diags.file, r.diags.line = l.file, l.n
+		if l.cols == nil && l.off == 0 {
+			r.quotes(l)
+		}
 		r.process(l)
 	}
 	s := r.queue[0]
@@ -123,10 +128,11 @@ func (r *reader) back(s stmt) { r.queue = append([]stmt{s}, r.queue...) }
 func (r *reader) line() (line, bool) {
 	for len(r.sources) > 0 {
 		top := len(r.sources) - 1
-		if l, ok := r.sources[top](); ok {
+		l, ok := r.sources[top]()
+		if ok {
 			return l, true
 		}
-		r.sources = r.sources[:top]
+		r.sources = append(r.sources[:top], r.sources[top+1:]...) // it may have put others above itself
 	}
 	return line{}, false
 }
@@ -147,7 +153,6 @@ func (r *reader) read(f *File) {
 
 // finish says which braces are missing, once.
 func (r *reader) finish() {
-	r.diags.file, r.diags.line = nil, 0
 	if r.ended || len(r.depth) == 0 {
 		return
 	}
@@ -173,6 +178,9 @@ func (r *reader) process(l line) {
 	for range maxRounds {
 		l = l.cut(len(l.text) - len(strings.TrimLeft(l.text, blanks)))
 		l.text = strings.TrimRight(l.text, blanks)
+		if r.exact && strings.HasSuffix(l.text, `\`) && l.cols == nil {
+			l.text = strings.TrimRight(l.text[:len(l.text)-1], " \t") + `\`
+		}
 		if l.text == "" || l.text[0] == '#' || l.text[0] == '!' {
 			return
 		}
@@ -197,6 +205,7 @@ func (r *reader) process(l line) {
 			r.emit(l)
 			return
 		}
+		r.quotes(next)
 		l = next
 	}
 	r.diags.add(Warning, "endless-definition", l.file, Token{Line: l.n, Col: 1},

@@ -8,34 +8,45 @@ import (
 // repeat handles ~SEQ(…), ~SEQx(…) and ~LST(…) in front of a line: the rest of the line once per value, with the
 // variable defined. It gives false for a line that is none of them.
 func (r *reader) repeat(l line) bool {
-	kind, _, found := strings.Cut(l.text, "(")
-	if !found || kind != "~SEQ" && kind != "~SEQx" && kind != "~LST" {
+	kind := l.text[:min(4, len(l.text))]
+	if kind != "~SEQ" && kind != "~LST" {
 		return false
 	}
-	end := strings.IndexByte(l.text, ')')
-	if end < 0 {
-		r.badRepeat(l, kind)
+	rest := l.text[4:]
+	hex := kind == "~SEQ" && strings.HasPrefix(rest, "x")
+	if hex {
+		rest = rest[1:]
+	}
+	args, open := strings.CutPrefix(strings.TrimLeft(rest, " \t"), "(")
+	end := strings.IndexByte(args, ')')
+	if !open || end < 0 {
+		r.badRepeat(l, kind, "")
 		return true
 	}
+	at := len(l.text) - len(args) + end + 1
 	var names []string
 	var rows func(i int) []string
-	args := l.text[len(kind)+1 : end]
-	if kind == "~LST" {
-		names, rows = list(args)
+	bad := ""
+	if args = args[:end]; kind == "~LST" {
+		names, rows, bad = list(args)
 	} else {
-		names, rows = sequence(args, kind == "~SEQx")
+		names, rows, bad = sequence(args, hex)
 	}
 	if rows == nil {
-		r.badRepeat(l, kind)
+		r.badRepeat(l, kind, bad)
 		return true
 	}
-	r.repeated(l.cut(end+1), names, rows)
+	r.repeated(l.cut(at), names, rows)
 	return true
 }
 
-func (r *reader) badRepeat(l line, kind string) {
-	r.diags.add(Warning, "bad-repetition", l.file, Token{Line: l.n, Col: l.col(0)},
-		"Invalid "+kind+" specification '"+l.text+"'")
+// badRepeat reports a repetition that is not understood; more is keepalived's further line about it.
+func (r *reader) badRepeat(l line, kind, more string) {
+	d := r.diags.add(Warning, "bad-repetition", l.file, Token{Line: l.n, Col: l.col(0)}, "Invalid "+kind+" specification '"+l.text+"'")
+	if more != "" {
+		d.More = []string{d.Text}
+		d.Text = more + " '" + l.text + "'"
+	}
 }
 
 // repeated lets the copies wait. The variable is defined while they are read.
@@ -56,16 +67,17 @@ func (r *reader) repeated(l line, names []string, rows func(int) []string) {
 }
 
 // sequence reads "var, [start,[step,]] end" and gives the rows of one value each.
-func sequence(args string, hex bool) ([]string, func(int) []string) {
+func sequence(args string, hex bool) ([]string, func(int) []string, string) {
+	const malformed = "Invalid ~SEQ definition"
 	f := fields(args)
 	if len(f) < 2 || len(f) > 4 || !isName(f[0]) {
-		return nil, nil
+		return nil, nil, malformed
 	}
 	var n []int64
 	for _, s := range f[1:] {
 		v, err := strconv.ParseInt(s, 0, 64)
-		if err != nil || hex && v < 0 && len(n) != 1 {
-			return nil, nil
+		if err != nil {
+			return nil, nil, malformed
 		}
 		n = append(n, v)
 	}
@@ -85,7 +97,10 @@ func sequence(args string, hex bool) ([]string, func(int) []string) {
 	}
 	const far = 1 << 40 // keeps start + i*step from overflowing
 	if step == 0 || step > 0 && end < start || step < 0 && end > start || max(start, end, step) > far || min(start, end, step) < -far {
-		return nil, nil
+		return nil, nil, "Invalid ~SEQ values"
+	}
+	if hex && (start < 0 || end < 0) {
+		return nil, nil, "~SEQx is only valid for positive numbers"
 	}
 	return f[:1], func(i int) []string {
 		if int64(i) > (end-start)/step {
@@ -95,14 +110,14 @@ func sequence(args string, hex bool) ([]string, func(int) []string) {
 			return []string{strconv.FormatInt(start+int64(i)*step, 16)}
 		}
 		return []string{strconv.FormatInt(start+int64(i)*step, 10)}
-	}
+	}, ""
 }
 
 // list reads "var, v1, v2, …" or "{a,b}, {1,2}, {3,4}" and gives the rows.
-func list(args string) ([]string, func(int) []string) {
+func list(args string) ([]string, func(int) []string, string) {
 	f := fields(args)
 	if len(f) < 2 {
-		return nil, nil
+		return nil, nil, ""
 	}
 	names := tuple(f[0])
 	var rows [][]string
@@ -112,7 +127,7 @@ func list(args string) ([]string, func(int) []string) {
 			row = tuple(s)
 		}
 		if len(row) > len(names) {
-			return nil, nil
+			return nil, nil, "~LST specification has too many values"
 		}
 		for len(row) < len(names) {
 			row = append(row, "")
@@ -121,7 +136,7 @@ func list(args string) ([]string, func(int) []string) {
 	}
 	for _, n := range names {
 		if !isName(n) {
-			return nil, nil
+			return nil, nil, ""
 		}
 	}
 	return names, func(i int) []string {
@@ -129,7 +144,7 @@ func list(args string) ([]string, func(int) []string) {
 			return nil
 		}
 		return rows[i]
-	}
+	}, ""
 }
 
 // fields cuts at commas that are not inside braces.
