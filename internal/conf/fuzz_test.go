@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -58,4 +59,44 @@ func sane(t *testing.T, d Diagnostic) {
 			t.Errorf("control character %q in %q", r, d.Long())
 		}
 	}
+}
+
+// FuzzKeywords gives every keyword any words: Test and Load agree with themselves and never fail.
+func FuzzKeywords(f *testing.F) {
+	var forms []string
+	for _, b := range blocks() {
+		form, ok := inBlock[b.name]
+		if !ok {
+			continue
+		}
+		for _, k := range b.rows {
+			if k.item != nil {
+				forms = append(forms, fmt.Sprintf(form, k.Name+" N {\n%s\n}"))
+			} else {
+				forms = append(forms, fmt.Sprintf(form, k.Name+" %s"))
+			}
+		}
+	}
+	for i := range forms {
+		f.Add(uint16(i), variants[i%len(variants)])
+	}
+	for _, kind := range lineVariants {
+		for i, v := range kind {
+			f.Add(uint16(i*37), v)
+		}
+	}
+	f.Fuzz(func(t *testing.T, i uint16, words string) {
+		text := strings.ReplaceAll(forms[int(i)%len(forms)], "%s", words)
+		fsys := fstest.MapFS{"f.conf": {Data: []byte(text)}}
+		c, _, _ := Load(fsys, "f.conf", Options{})
+		Effective(c)
+		out, exit := Test(fsys, "f.conf", TestOptions{})
+		again, same := Test(fsys, "f.conf", TestOptions{})
+		if exit != same || len(out) != len(again) {
+			t.Errorf("twice the same file: %d and %d", exit, same)
+		}
+		if exit != 0 && exit != 2 && exit != 4 && exit != 5 && exit != 6 || exit == 5 && len(out) == 0 {
+			t.Errorf("exit code %d with %q", exit, out)
+		}
+	})
 }
