@@ -56,7 +56,7 @@ type tester struct {
 	name   string
 	opts   TestOptions
 	global *Global
-	fails  bool // the default user of scripts
+	users  users
 	out    []string
 	worst  int // exit code so far; 0, 4, 5 or 6
 	stop   int // exit code of an end before the time
@@ -77,7 +77,7 @@ func (t *tester) read(p pass) bool {
 	if t.opts.AllConfig {
 		r.check = checkAll
 	}
-	l := &loader{in: r, diags: d, cfg: &Config{Global: newGlobal()}, pass: p, host: &t.opts, userFails: t.fails}
+	l := &loader{in: r, diags: d, cfg: &Config{Global: newGlobal()}, pass: p, host: &t.opts, users: t.users}
 	if t.global != nil {
 		l.cfg.Global = *t.global
 	}
@@ -94,7 +94,7 @@ func (t *tester) read(p pass) bool {
 		l.startScripts()
 	}
 	l.complete()
-	t.global, t.fails = &l.cfg.Global, l.userFails
+	t.global, t.users = &l.cfg.Global, l.users
 	if t.gather(p, d.list) {
 		return true
 	}

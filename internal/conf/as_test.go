@@ -315,3 +315,79 @@ func TestIncludesAreReadAsByKeepalived(t *testing.T) {
 		}
 	}
 }
+
+// parts are right lines by block; some of them do not go together.
+var parts = map[string][]string{
+	"global": {"vrrp_strict", "vrrp_version 3", "enable_script_security", "script_user root", "dynamic_interfaces", "vrrp_garp_lower_prio_repeat 3", "vrrp_higher_prio_send_advert", "vrrp_check_unicast_src",
+		"vrrp_down_timer_adverts 5", "default_interface nope", "vrrp_mcast_group4 224.0.0.99", "smtp_alert", "lvs_sync_daemon eth0 A", "notify_fifo /tmp/f", "vrrp_notify_fifo_script /bin/true", "process_names"},
+	"vi": {"state MASTER", "state BACKUP", "priority 255", "priority 7", "nopreempt", "preempt_delay 5", "advert_int 0.255", "advert_int 45", "version 2", "version 3", "interface eth0", "interface eth0", "virtual_router_id 5",
+		"virtual_router_id 6", "virtual_ipaddress { 10.0.0.9 }", "virtual_ipaddress { 10.0.0.9 }", "virtual_ipaddress { fd00::9/64 }", "virtual_ipaddress { fe80::9 }", "virtual_ipaddress_excluded { fd00::8 }", "unicast_peer { 10.0.0.2 }",
+		"unicast_peer { fd00::2 }", "unicast_peer { }", "unicast_src_ip 10.0.0.1", "unicast_ttl 5", "unicast_fault_no_peer", "check_unicast_src", "mcast_src_ip 10.0.0.1", "mcast_dst_ip 224.0.0.77", "track_src_ip",
+		"authentication { auth_type PASS\nauth_pass x }", "authentication { auth_type AH\nauth_pass x }", "authentication { auth_type PASS }", "strict_mode", "strict_mode off", "accept", "no_accept", "use_vmac", "use_vmac v1", "vmac_xmit_base",
+		"use_ipvlan", "use_ipvlan 10.0.0.77", "promote_secondaries", "track_interface { eth0 }", "track_interface { eth0p weight 5 }", "track_script { c }", "track_script { c weight 9 }", "track_file { f }", "track_file { f weight 3 }",
+		"track_process { p weight 3 }", "track_bfd { b weight 5 }", "notify /bin/true", "notify_master /nonexistent", "garp_lower_prio_repeat 2", "garp_lower_prio_delay 2", "lower_prio_no_advert off", "higher_prio_send_advert",
+		"down_timer_adverts 4", "dont_track_primary", "native_ipv6", "vrf eth0", "virtual_routes { 10.9.0.0/16 via 10.0.0.1 dev eth0 }", "virtual_rules { from 10.9.0.0/16 table 5 }"},
+	"sg": {"group { A }", "group { A B }", "group { A B C }", "group { nope }", "track_script { c weight 5 }", "track_interface { eth0 weight 3 }", "sync_group_tracking_weight", "notify_master /bin/true", "smtp_alert", "track_file { f }"},
+	"vs": {"protocol TCP", "protocol UDP", "lb_algo rr", "lb_algo sh", "lb_kind DR", "lb_kind NAT", "lb_kind TUN", "quorum 3", "quorum 1", "hysteresis 2", "persistence_timeout 5", "ops", "sh-port", "mh-port", "ha_suspend", "alpha",
+		"inhibit_on_failure", "sorry_server 10.0.0.5 80", "sorry_server 10.0.0.2 80", "sorry_server fd00::5 80", "sorry_server_inhibit", "sorry_server_lvs_method NAT", "weight 3", "ip_family inet", "persistence_granularity 255.255.255.0",
+		"quorum_up /bin/true", "smtp_alert",
+		"real_server 10.0.0.2 80 {\n}", "real_server 10.0.0.2 80 {\n}", "real_server 10.0.0.3 81 {\nweight 0\n}", "real_server 10.0.0.4 {\nlvs_method NAT\n}", "real_server fd00::4 80 {\nTCP_CHECK {\n}\n}", "real_server fe80::4 80 {\nTCP_CHECK {\n}\n}",
+		"real_server 10.0.0.6 80 {\nHTTP_GET {\nurl {\npath /\n}\n}\n}", "real_server 10.0.0.7 80 {\nMISC_CHECK {\nmisc_path /bin/true\n}\n}", "real_server 10.0.0.8 80 {\nBFD_CHECK {\nname b\n}\n}",
+		"real_server 10.0.0.9 80 {\nFILE_CHECK {\ntrack_file f\n}\n}", "real_server 10.0.0.2 80 {\ninhibit_on_failure\nnotify_up /bin/true\n}", "real_server 10.0.0.11 80 {\nSMTP_CHECK {\nhelo_name x\nhost {\nconnect_ip 10.0.0.3\n}\n}\n}"},
+}
+
+// together makes a file of parts.
+func together(r *rand.Rand) string {
+	some := func(kind string, most int) string {
+		var out []string
+		for range r.IntN(most + 1) {
+			out = append(out, parts[kind][r.IntN(len(parts[kind]))])
+		}
+		return strings.Join(out, "\n") + "\n"
+	}
+	var b strings.Builder
+	b.WriteString("vrrp_script c {\nscript /bin/true\nweight 2\n}\ntrack_file f {\nfile /tmp/f\n}\nvrrp_track_process p {\nprocess x\n}\nbfd_instance b {\nneighbor_ip 10.0.0.3\n}\nvirtual_server_group G {\n10.0.0.20 80\n}\n" +
+		"virtual_server_group M {\nfwmark 7\n}\n")
+	if r.IntN(2) == 0 {
+		b.WriteString("global_defs {\n" + some("global", 4) + "}\n")
+	}
+	if r.IntN(2) == 0 {
+		for i, name := range []string{"A", "B"}[:1+r.IntN(2)] {
+			fmt.Fprintf(&b, "vrrp_instance %s {\n", name)
+			if r.IntN(4) > 0 {
+				fmt.Fprintf(&b, "interface eth0\nvirtual_router_id %d\n", 5+i*r.IntN(2))
+			}
+			if r.IntN(3) > 0 {
+				b.WriteString("virtual_ipaddress { 10.0.0.9 }\n")
+			}
+			b.WriteString(some("vi", 8) + "}\n")
+		}
+		if r.IntN(2) == 0 {
+			b.WriteString("vrrp_sync_group S {\n" + some("sg", 4) + "}\n")
+		}
+	} else {
+		for range 1 + r.IntN(2) {
+			b.WriteString("virtual_server " + []string{"10.0.0.9 80", "10.0.0.9", "fd00::9 80", "fwmark 5", "group G", "group M", "group nope"}[r.IntN(7)] + " {\n" + some("vs", 9) + "}\n")
+		}
+	}
+	return b.String()
+}
+
+// Settings that do not go together are corrected and reported as keepalived does.
+func TestSettingsTogetherAreReadAsByKeepalived(t *testing.T) {
+	o := newOracle(t)
+	n, seed := 40, uint64(2026)
+	if os.Getenv("CONF_ALL") != "" {
+		n, seed = 4000, uint64(os.Getpid())
+	}
+	r, bad := rand.New(rand.NewPCG(seed, 0)), 0
+	for i := range n {
+		text := together(r)
+		if diff, ok := o.same(text); !ok {
+			if bad++; bad < 300 {
+				t.Errorf("seed %d, %d:\n%s\n(-keepalived +here):\n%s", seed, i, text, diff)
+			}
+		}
+	}
+	t.Logf("%d of %d differ", bad, n)
+}

@@ -392,8 +392,9 @@ func setIpsets(l *loader, s *stmt) {
 
 func setScriptUser(l *loader, s *stmt) {
 	g := &l.cfg.Global.Scripts
+	l.users.asked = true
 	if !l.userExists(s.text(1), s.text(2)) {
-		l.userFails = true
+		l.users.fails = true
 		l.bad(s, 1, "Error setting global script uid/gid").Hint = "the user or group does not exist here"
 		return
 	}
@@ -420,6 +421,9 @@ func fifo(prefix string, at func(g *GlobalScripts) *FIFO) setter {
 		f := at(&l.cfg.Global.Scripts)
 		if f.Path != "" {
 			l.bad(s, 1, "%snotify_fifo already specified - ignoring %s", prefix, s.text(1))
+			return
+		}
+		if user := s.text(2); user == "" && l.defaultUserFails() || user != "" && !l.userExists(user, s.text(3)) {
 			return
 		}
 		f.Path, f.User, f.Group = s.text(1), s.text(2), s.text(3)

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -53,7 +54,8 @@ type loader struct {
 	mailed    bool
 	pathSet   bool // the url has a path line
 	missingIf bool // an interface that is not there was named
-	userFails bool // the default user of scripts does not exist, which was said
+	users     users
+	orphans   []*Script // of services that stay
 	rules4    uint32
 	rules6    uint32
 }
@@ -345,6 +347,7 @@ func (l *loader) fill(text, value string) string {
 	add("{file}", l.file != nil, func() string { return l.file.Name })
 	add("{proc}", l.proc != nil, func() string { return l.proc.Name })
 	add("{bfd}", l.bfd != nil, func() string { return l.bfd.Name })
+	add("{vsg}", l.vs != nil, func() string { return cmp.Or(l.vs.Group, "(null)") })
 	add("{group}", l.group != nil, func() string { return l.group.Name })
 	return strings.NewReplacer(names...).Replace(text)
 }

@@ -344,6 +344,7 @@ func (l *loader) finishCheck(v *service, r *realServer, c, of *checker, to netip
 
 // finishService keeps the service, and for the packet path if it is found by an address or a mark of its own.
 func (l *loader) finishService(v *service, seen map[lb.ServiceKey]*service) {
+	l.orphans = append(l.orphans, v.orphans...)
 	v.ServiceKey = v.realKey()
 	v.Timing = v.timing.settled()
 	if s := v.sorry; s != nil {
@@ -367,9 +368,10 @@ func (l *loader) finishService(v *service, seen map[lb.ServiceKey]*service) {
 // serviceScripts are all commands of services, in keepalived's order.
 func (l *loader) serviceScripts() []*Script {
 	var out []*Script
-	if len(l.vss) == 0 {
+	if len(l.cfg.VirtualServers) == 0 {
 		return nil
 	}
+	out = append(out, l.orphans...)
 	for _, v := range l.cfg.VirtualServers {
 		for _, r := range v.Servers {
 			for _, c := range r.Checks {

@@ -16,22 +16,25 @@ func (l *loader) userExists(name, group string) bool {
 
 const defaultUser = "keepalived_script"
 
-// defaultUserFails tells that there is nobody to run a script. It is said once.
+// defaultUserFails tells that there is nobody to run a script. The user is looked for once, when the first command asks.
 func (l *loader) defaultUserFails() bool {
-	g := &l.cfg.Global.Scripts
-	if l.userFails {
-		return true
+	if l.users.fails || l.users.asked {
+		return l.users.fails
 	}
-	if g.User == "" && g.Security && !l.userExists(defaultUser, "") {
-		l.userFails = true
+	l.users.asked = true
+	if l.cfg.Global.Scripts.Security && !l.userExists(defaultUser, "") {
+		l.users.fails = true
+		d := l.warn(l.at.words[0], "no-script-user", "Unable to set default user "+defaultUser+" for script")
+		d.Hint = "add to global_defs: script_user USER"
 		if l.pass == passAll {
-			l.own(l.at.words[0], "no-script-user", "Unable to set default user "+defaultUser+" for script").Hint = "add to global_defs: script_user USER"
-		} else {
-			l.warn(l.at.words[0], "no-script-user", "Unable to set default user "+defaultUser+" for script")
+			d.class = classOurs
 		}
 	}
-	return l.userFails
+	return l.users.fails
 }
+
+// users is what is known of the user that scripts have by default.
+type users struct{ asked, fails bool }
 
 // commandOf makes a script of a statement: KEYWORD "COMMAND" [USER [GROUP]]. It is nil if nobody can run it.
 func (l *loader) commandOf(s *stmt) *Script {

@@ -49,6 +49,7 @@ type service struct {
 	proto   bool
 	fam     uint8 // 0 until an address tells, then 4 or 6
 	smtp    *bool
+	orphans []*Script // of checks whose real server was dropped; keepalived forgets to drop them
 }
 
 // forwarding is what lb_kind says.
@@ -203,6 +204,9 @@ func endReal(l *loader) {
 			d := l.warn(r.tok, "mixed-families", "Address family of virtual server and real server "+r.Addr.Addr().String()+
 				" don't match - skipping real server.")
 			d.Hint = "only lb_kind TUN joins IPv4 and IPv6"
+			for _, c := range r.checkers {
+				v.orphans = append(v.orphans, c.Script)
+			}
 			return
 		}
 	}

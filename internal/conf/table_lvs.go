@@ -51,9 +51,9 @@ var serviceQuorum = []keyword{
 	works("hysteresis", "N", "0", "How far over and under the quorum it changes.",
 		number(0, math.MaxUint32, "Hysteresis {value} must be in [0, 4294967295] - ignoring", func(l *loader, v int64) { l.vs.Hysteresis = int(v) })),
 	planned("quorum_up", "COMMAND", "", "Run when the quorum is reached.").command().
-		begin(notifyScript("((null)) quorum_up script already specified - ignoring {value}", func(l *loader) **Script { return &l.vs.QuorumUp })),
+		begin(notifyScript("({vsg}) quorum_up script already specified - ignoring {value}", func(l *loader) **Script { return &l.vs.QuorumUp })),
 	planned("quorum_down", "COMMAND", "", "Run when the quorum is lost.").command().
-		begin(notifyScript("((null)) quorum_down script already specified - ignoring {value}", func(l *loader) **Script { return &l.vs.QuorumDown })),
+		begin(notifyScript("({vsg}) quorum_down script already specified - ignoring {value}", func(l *loader) **Script { return &l.vs.QuorumDown })),
 	works("inhibit_on_failure", "", "off", "A failed real server gets weight 0 instead of going.", flag(func(l *loader) { l.vs.InhibitOnFailure = true })),
 }
 
@@ -108,9 +108,9 @@ var realMain = []keyword{
 	works("lthreshold", "N", "", "Connections below which it recovers.",
 		number(0, math.MaxUint32, "Invalid real_server lthreshold '{value}' - ignoring", func(l *loader, v int64) { l.rs.Lower = uint32(v) })),
 	planned("notify_up", "COMMAND", "", "Run when it comes.").command().
-		begin(notifyScript("((null)) notify_up script already specified - ignoring {value}", func(l *loader) **Script { return &l.rs.NotifyUp })),
+		begin(notifyScript("({vsg}) notify_up script already specified - ignoring {value}", func(l *loader) **Script { return &l.rs.NotifyUp })),
 	planned("notify_down", "COMMAND", "", "Run when it goes.").command().
-		begin(notifyScript("((null)) notify_down script already specified - ignoring {value}", func(l *loader) **Script { return &l.rs.NotifyDown })),
+		begin(notifyScript("({vsg}) notify_down script already specified - ignoring {value}", func(l *loader) **Script { return &l.rs.NotifyDown })),
 	works("alpha", "[BOOL]", "the service's", "Down until a check succeeded.",
 		boolean("Invalid alpha parameter {value}", func(l *loader, v bool) { l.rs.alpha = &v })),
 	works("delay_loop", "SECS", "the service's", "Time between checks.",

@@ -246,6 +246,7 @@ func (l *loader) groupTracking() {
 			owner = owner || v.Priority == 255
 		}
 		if !owner {
+			l.trackedTwice(g)
 			continue
 		}
 		for _, k := range []struct {
@@ -258,6 +259,23 @@ func (l *loader) groupTracking() {
 					l.after(Warning, "weight-of-owner", g.place, fmt.Sprintf("(%s) Cannot have weighted track %s '%s' with member having priority 255 - %s", g.Name, k.what, k.list[i].Name, k.end))
 					k.list[i].Weight = 0
 				}
+			}
+		}
+		l.trackedTwice(g)
+	}
+}
+
+// trackedTwice reports interfaces that a group and one of its members both track; a member always tracks its own.
+func (l *loader) trackedTwice(g *groupAt) {
+	for _, t := range g.Track.Interfaces {
+		for _, v := range g.members {
+			twice := v.Interface == t.Name && !v.DontTrackOwn
+			for _, o := range v.Track.Interfaces {
+				twice = twice || o.Name == t.Name
+			}
+			if twice {
+				l.after(Warning, "tracked-twice", g.place, fmt.Sprintf(
+					"(%s) track_interface %s is configured on VRRP instance and sync group. Remove vrrp instance or sync group config", v.Name, t.Name))
 			}
 		}
 	}
@@ -434,13 +452,16 @@ func (l *loader) settlePreempt(v *instance) {
 			v.PreemptDelay = 0
 		}
 	}
-	if v.PreemptDelay != 0 && v.Strict {
-		l.conflict(v, "preempt_delay is incompatible with strict mode - resetting")
-		v.PreemptDelay = 0
-	}
-	if v.PreemptDelay != 0 && v.NoPreempt {
-		l.conflict(v, "preempt_delay is incompatible with nopreempt mode - resetting")
-		v.PreemptDelay = 0
+	if v.PreemptDelay != 0 {
+		if v.Strict {
+			l.conflict(v, "preempt_delay is incompatible with strict mode - resetting")
+		}
+		if v.NoPreempt {
+			l.conflict(v, "preempt_delay is incompatible with nopreempt mode - resetting")
+		}
+		if v.Strict || v.NoPreempt {
+			v.PreemptDelay = 0
+		}
 	}
 	if v.DownTimerAdverts = l.cfg.Global.VRRP.DownTimerAdverts; v.downAdverts != nil {
 		v.DownTimerAdverts = *v.downAdverts
