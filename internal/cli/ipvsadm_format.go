@@ -95,7 +95,7 @@ func (p *printer) attributes(s *lb.Service) string {
 	}
 	if s.Persistence != 0 {
 		fmt.Fprintf(&b, " persistent %d", s.Persistence/time.Second)
-		if m := maskOf(s); m != "" {
+		if m := s.Netmask(); m != "" {
 			b.WriteString(" mask " + m)
 		}
 		if s.Engine != "" {
@@ -106,21 +106,6 @@ func (p *printer) attributes(s *lb.Service) string {
 		b.WriteString(" ops")
 	}
 	return b.String()
-}
-
-// maskOf prints the granularity of persistence; empty when every client address stands for itself.
-func maskOf(s *lb.Service) string {
-	if s.V6 || s.Addr.Addr().Is6() {
-		if s.MaskBits == 0 || s.MaskBits == 128 {
-			return ""
-		}
-		return strconv.Itoa(int(s.MaskBits))
-	}
-	if s.MaskBits == 0 || s.MaskBits >= 32 {
-		return ""
-	}
-	m := ^uint32(0) << (32 - s.MaskBits)
-	return netip.AddrFrom4([4]byte{byte(m >> 24), byte(m >> 16), byte(m >> 8), byte(m)}).String()
 }
 
 // flagList names scheduler flags as the scheduler calls them; sh and mh have no third one.
@@ -262,7 +247,7 @@ func (p *printer) savedAttributes(s *lb.Service) string {
 	b.WriteString(" -s " + s.Scheduler)
 	if s.Persistence != 0 {
 		fmt.Fprintf(&b, " -p %d", s.Persistence/time.Second)
-		if m := maskOf(s); m != "" {
+		if m := s.Netmask(); m != "" {
 			b.WriteString(" -M " + m)
 		}
 	}

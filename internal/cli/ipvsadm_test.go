@@ -200,7 +200,7 @@ func FuzzIpvsadmArguments(f *testing.F) {
 			}
 			return
 		}
-		if c.verb != addServer && c.verb != addService || c.oddMask || c.service.Mark >= 1<<31 || strings.ContainsAny(c.service.Scheduler+c.service.Engine, " ,") {
+		if c.verb != addServer && c.verb != addService || c.service.Mark >= 1<<31 || strings.ContainsAny(c.service.Scheduler+c.service.Engine, " ,") {
 			return
 		}
 		s := svc{Service: c.service}

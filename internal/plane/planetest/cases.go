@@ -37,11 +37,12 @@ func with(s lb.Service, change func(*lb.Service)) lb.Service {
 }
 
 var (
-	sticky = with(Web, func(s *lb.Service) { s.Persistence, s.MaskBits = 50*time.Second, 24 })
+	sticky = with(Web, func(s *lb.Service) { s.Persistence, s.Wild = 50*time.Second, lb.WildOf(24, false) })
 	hashed = with(Web, func(s *lb.Service) { s.Scheduler, s.Flags = "sh", lb.SchedFlag1|lb.SchedFlag2 })
 	odd    = with(Web, func(s *lb.Service) { s.Scheduler = "nosuch" })
-	full   = with(sticky, func(s *lb.Service) { s.MaskBits = 32 })
-	exact  = with(sticky, func(s *lb.Service) { s.MaskBits = 0 })
+	gaps   = with(sticky, func(s *lb.Service) { s.Wild = 0x00ff00ff })
+	nobody = with(sticky, func(s *lb.Service) { s.Wild = 0xffffffff })
+	masked = with(Web, func(s *lb.Service) { s.Wild = 0xff })
 )
 
 var cases = []struct {
@@ -83,7 +84,9 @@ var cases = []struct {
 		[]lb.Pool{{Service: hashed, Reals: []lb.Real{Server(12, 1)}}}},
 	{"an edit without persistence ends it", []step{ok(addService(sticky), editService(Web))}, []lb.Pool{{Service: Web}}},
 	{"a netmask reads back", []step{ok(addService(sticky))}, []lb.Pool{{Service: sticky}}},
-	{"a full netmask is none", []step{ok(addService(full))}, []lb.Pool{{Service: exact}}},
+	{"a netmask may have gaps", []step{ok(addService(gaps))}, []lb.Pool{{Service: gaps}}},
+	{"a netmask may be empty: all clients are one", []step{ok(addService(nobody))}, []lb.Pool{{Service: nobody}}},
+	{"a netmask without persistence is none", []step{ok(addService(masked))}, []lb.Pool{{Service: Web}}},
 	{"an edit replaces a real server's weight and keeps its place",
 		[]step{ok(addService(Web), addReal(Web, Server(12, 1)), addReal(Web, Server(13, 1)), editReal(Web, Server(12, 9)))},
 		[]lb.Pool{{Service: Web, Reals: []lb.Real{Server(12, 9), Server(13, 1)}}}},

@@ -93,7 +93,7 @@ func timeouts(t *testing.T, p plane.Plane) {
 
 func converge(t *testing.T, p plane.Plane) {
 	sticky := Web
-	sticky.Persistence, sticky.MaskBits = 50*time.Second, 24
+	sticky.Persistence, sticky.Wild = 50*time.Second, lb.WildOf(24, false)
 	for _, want := range [][]lb.Pool{
 		{{Service: Web, Reals: []lb.Real{Server(12, 1), Server(13, 2)}}, {Service: DNS, Reals: []lb.Real{Server(12, 1)}}},
 		{{Service: sticky, Reals: []lb.Real{Server(12, 1), Server(13, 5), Server(14, 0)}}},

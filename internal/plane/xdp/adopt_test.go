@@ -29,7 +29,7 @@ func TestASuccessorFindsEverything(t *testing.T) {
 	opts.PinDir = pinDir(t)
 	first := opened(t, opts)
 	sticky := planetest.Web
-	sticky.Persistence, sticky.MaskBits = time.Minute, 24
+	sticky.Persistence, sticky.Wild = time.Minute, lb.WildOf(24, false)
 	do(t, first, add(sticky, planetest.Server(12, 1), planetest.Server(13, 2), planetest.Server(14, 0))...)
 	do(t, first, add(planetest.DNS, planetest.Server(12, 1))...)
 	if err := first.SetTimeouts(lb.Timeouts{UDP: 7 * time.Second}); err != nil {

@@ -190,7 +190,7 @@ func expired(t *testing.T, p *Plane) {
 
 func sticky() lb.Service {
 	s := planetest.Web
-	s.Persistence, s.MaskBits = 50*time.Second, 24
+	s.Persistence, s.Wild = 50*time.Second, lb.WildOf(24, false)
 	return s
 }
 

@@ -3,7 +3,6 @@ package xdp
 import (
 	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"net/netip"
 
 	"vipd/bpf"
@@ -84,12 +83,8 @@ func keyFrom(k serviceKey) lb.ServiceKey {
 
 // entry is the service as packets see it. Flags have the positions of IPVS's kernel interface: the first is bit 3.
 func (s *service) entry(c clock) bpf.LbService {
-	mask := int(s.spec.MaskBits)
-	if mask == 0 {
-		mask = 32
-	}
 	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], ^uint32(0)<<(32-mask))
+	binary.BigEndian.PutUint32(b[:], ^s.spec.Wild)
 	return bpf.LbService{
 		Scheduler: uint32(schedulers[s.spec.Scheduler]),
 		Flags:     uint32(s.spec.Flags) << 3,
@@ -101,8 +96,10 @@ func (s *service) entry(c clock) bpf.LbService {
 
 // serviceOf is entry's way back.
 func serviceOf(k serviceKey, e bpf.LbService, c clock) lb.Service {
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], e.Netmask)
 	s := lb.Service{ServiceKey: keyFrom(k), Flags: lb.SchedFlags(e.Flags >> 3), Persistence: c.seconds(e.Persist),
-		MaskBits: uint8(bits.OnesCount32(e.Netmask))}
+		Wild: ^binary.BigEndian.Uint32(b[:])}
 	for name, number := range schedulers {
 		if uint32(number) == e.Scheduler {
 			s.Scheduler = name
