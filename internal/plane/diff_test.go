@@ -100,7 +100,7 @@ func pools() *rapid.Generator[lb.Pool] {
 			r.Forward = lb.Forward(rapid.IntRange(0, 3).Draw(t, "forward"))
 			r.Upper = rapid.Uint32Range(0, 2).Draw(t, "upper")
 			r.Lower = r.Upper / 2
-			r.Tunnel.Type = lb.TunnelType(rapid.IntRange(0, 2).Draw(t, "tunnel"))
+			r.Tunnel = lb.TunnelOptions{Type: lb.TunnelType(rapid.IntRange(0, 2).Draw(t, "tunnel")), Port: 6080}
 			return r
 		}), 0, 5, func(r lb.Real) string { return r.Addr.String() }).Draw(t, "reals")
 		return lb.Pool{Service: s, Reals: reals}

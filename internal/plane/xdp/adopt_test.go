@@ -39,7 +39,13 @@ func TestASuccessorFindsEverything(t *testing.T) {
 	traffic.Connect(t, sticky, port(40000))
 	traffic.Connect(t, planetest.DNS, port(40001))
 	_, to := traffic.pass(t, sticky.ServiceKey, port(40000), "A")
+	if err := first.Zero(&planetest.DNS.ServiceKey); err != nil {
+		t.Fatal(err)
+	}
 	before, _ := first.Read()
+	if before[0].Total.Conns != 1 || before[1].Total.Conns != 0 || before[1].Reals[0].Active+before[1].Reals[0].Inactive != 1 {
+		t.Fatalf("counted %+v", before)
+	}
 	listed := conns(t, first)
 	if len(listed) != 3 {
 		t.Fatalf("%d connections, want two and a template: %+v", len(listed), listed)

@@ -132,6 +132,9 @@ func (p *Plane) zeroReal(r *real) error {
 	if err := p.maps.put(bpf.LbMapRealCounts, r.index, bpf.LbRealCount{}); err != nil {
 		return err
 	}
+	if err := p.maps.put(zeroRealsMap, r.index, counters{}); err != nil {
+		return err
+	}
 	return p.maps.put(bpf.LbMapRealCounters, r.index, make([]counters, ebpf.MustPossibleCPU()))
 }
 
@@ -140,11 +143,17 @@ func (p *Plane) zeroReal(r *real) error {
 func (p *Plane) zeroService(s *service) error {
 	s.rate = plane.Estimator{}
 	none := make([]counters, ebpf.MustPossibleCPU())
+	if err := p.maps.put(zeroServicesMap, s.index, counters{}); err != nil {
+		return err
+	}
 	if err := p.maps.put(bpf.LbMapServiceCounters, s.index, none); err != nil {
 		return err
 	}
 	for _, r := range s.gone {
 		r.rate = plane.Estimator{}
+		if err := p.maps.put(zeroRealsMap, r.index, counters{}); err != nil {
+			return err
+		}
 		if err := p.maps.put(bpf.LbMapRealCounters, r.index, none); err != nil {
 			return err
 		}

@@ -216,6 +216,9 @@ func load(opts Options, m meta) (*ebpf.CollectionSpec, error) {
 		spec.Maps[name].MaxEntries = n
 	}
 	spec.Maps[metaMap] = &ebpf.MapSpec{Name: metaMap, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(binary.Size(meta{})), MaxEntries: 1}
+	for name, of := range map[string]string{zeroServicesMap: bpf.LbMapServices, zeroRealsMap: bpf.LbMapReals} {
+		spec.Maps[name] = &ebpf.MapSpec{Name: name, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(binary.Size(counters{})), MaxEntries: spec.Maps[of].MaxEntries}
+	}
 	constants := map[string]any{bpf.LbVarRegionMask: m.Regions - 1, bpf.LbVarHashSeed: m.Seed, bpf.LbVarTickShift: m.TickShift}
 	for name, value := range constants {
 		if err := spec.Variables[name].Set(value); err != nil {

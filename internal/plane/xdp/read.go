@@ -19,7 +19,7 @@ func (p *Plane) Read() ([]plane.Pool, error) {
 		}
 		pool := plane.Pool{Service: s.spec, Rate: s.rate.Rates()}
 		var err error
-		if pool.Total, err = p.total(bpf.LbMapServiceCounters, s.index); err != nil {
+		if pool.Total, err = p.serviceTotal(s); err != nil {
 			return nil, err
 		}
 		for _, r := range s.reals {
@@ -39,8 +39,59 @@ func (p *Plane) readReal(r *real) (plane.Real, error) {
 	if err := p.maps.get(bpf.LbMapRealCounts, r.index, &n); err != nil {
 		return plane.Real{}, err
 	}
-	total, err := p.total(bpf.LbMapRealCounters, r.index)
+	total, err := p.realTotal(r)
 	return plane.Real{Real: r.spec, Active: n.Active, Inactive: n.Inactive, Persist: n.Persist, Total: total, Rate: r.rate.Rates()}, err
+}
+
+// serviceTotal and realTotal are what was counted since the last zeroing.
+func (p *Plane) serviceTotal(s *service) (lb.Counters, error) {
+	return p.since(bpf.LbMapServiceCounters, zeroServicesMap, s.index)
+}
+
+func (p *Plane) realTotal(r *real) (lb.Counters, error) {
+	return p.since(bpf.LbMapRealCounters, zeroRealsMap, r.index)
+}
+
+func (p *Plane) since(counted, zeroed string, index uint32) (lb.Counters, error) {
+	var zero counters
+	if err := p.maps.get(zeroed, index, &zero); err != nil {
+		return lb.Counters{}, err
+	}
+	c, err := p.total(counted, index)
+	return lb.Counters{Conns: c.Conns - zero.Conns, InPkts: c.InPkts - zero.Inpkts, OutPkts: c.OutPkts - zero.Outpkts,
+		InBytes: c.InBytes - zero.Inbytes, OutBytes: c.OutBytes - zero.Outbytes}, err
+}
+
+// Zero implements plane.Plane. Programs may be counting at this moment, so the counters go on and what they have is noted.
+func (p *Plane) Zero(key *lb.ServiceKey) error {
+	if key != nil && (p.services[*key] == nil || !p.services[*key].alive) {
+		return plane.ErrNoService
+	}
+	for k, s := range p.services {
+		if key != nil && k != *key {
+			continue
+		}
+		if err := p.note(bpf.LbMapServiceCounters, zeroServicesMap, s.index); err != nil {
+			return err
+		}
+		s.rate = plane.Estimator{}
+		for _, r := range s.reals {
+			if err := p.note(bpf.LbMapRealCounters, zeroRealsMap, r.index); err != nil {
+				return err
+			}
+			r.rate = plane.Estimator{}
+		}
+	}
+	return nil
+}
+
+// note keeps what is counted by now as the point to count from.
+func (p *Plane) note(counted, zeroed string, index uint32) error {
+	c, err := p.total(counted, index)
+	if err != nil {
+		return err
+	}
+	return p.maps.put(zeroed, index, counters{Conns: c.Conns, Inpkts: c.InPkts, Outpkts: c.OutPkts, Inbytes: c.InBytes, Outbytes: c.OutBytes})
 }
 
 // total is the sum over the CPUs.
@@ -82,13 +133,13 @@ func (p *Plane) eachRate(visit func(*plane.Estimator, lb.Counters)) error {
 		if !s.alive {
 			continue
 		}
-		total, err := p.total(bpf.LbMapServiceCounters, s.index)
+		total, err := p.serviceTotal(s)
 		if err != nil {
 			return err
 		}
 		visit(&s.rate, total)
 		for _, r := range s.reals {
-			if total, err = p.total(bpf.LbMapRealCounters, r.index); err != nil {
+			if total, err = p.realTotal(r); err != nil {
 				return err
 			}
 			visit(&r.rate, total)

@@ -34,8 +34,6 @@ func checkService(s lb.Service) error {
 		return unsupported("one-packet scheduling")
 	case s.Engine != "":
 		return unsupported("persistence engine %s", s.Engine)
-	case s.Persistence > maxPeriod:
-		return fmt.Errorf("persistence %v, more than 31 days: %w", s.Persistence, plane.ErrRange)
 	}
 	return nil
 }
@@ -65,8 +63,6 @@ func checkReal(r lb.Real) error {
 		return unsupported("forwarding method %s (Route, direct routing, is)", r.Forward)
 	case !r.Addr.Addr().Is4():
 		return unsupported("real server address %s (IPv4 is)", r.Addr.Addr())
-	case r.Addr.Addr().IsUnspecified() || r.Addr.Addr().IsMulticast():
-		return fmt.Errorf("real server address %s: %w", r.Addr.Addr(), plane.ErrRange)
 	case r.Upper != 0:
 		return unsupported("connection thresholds")
 	}
