@@ -159,10 +159,6 @@ func (p *Plane) realFor(s *service, spec lb.Real) (*real, error) {
 		return nil, fmt.Errorf("%d real servers: %w", len(p.realSlots.used), plane.ErrFull)
 	}
 	r := &real{index: index, fresh: true}
-	if err := p.takeHop(r, spec.Addr.Addr()); err != nil {
-		p.realSlots.free(index, 1)
-		return nil, err
-	}
 	return r, p.zeroReal(r)
 }
 

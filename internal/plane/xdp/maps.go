@@ -24,6 +24,7 @@ const (
 	maxPool     = int(bpf.LbNumberMAX_POOL)
 	noReal      = uint32(bpf.LbNumberNO_REAL)
 	gone        = uint8(bpf.LbRealFlagREAL_GONE)
+	isTemplate  = uint8(bpf.LbConnKindKIND_TEMPLATE)
 )
 
 // The maps that no packet reads: they are not in the object. The counts at the last zeroing are pinned like the rest, so

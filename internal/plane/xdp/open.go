@@ -204,13 +204,13 @@ func load(opts Options, m meta) (*ebpf.CollectionSpec, error) {
 	}
 	sizes := map[string]uint32{bpf.LbMapRegions: m.Regions, bpf.LbMapRegionHeads: m.Regions}
 	if n := opts.Services; n != 0 {
-		sizes[bpf.LbMapServices], sizes[bpf.LbMapServiceIndex], sizes[bpf.LbMapServiceCounters] = n, n, n
+		sizes[bpf.LbMapServices], sizes[bpf.LbMapServiceIndex] = n, n
 		sizes[bpf.LbMapPools], sizes[bpf.LbMapShTables] = 2*n, 2*n
 	}
 	if n := opts.Reals; n != 0 {
 		sizes[bpf.LbMapReals], sizes[bpf.LbMapRealCounts], sizes[bpf.LbMapRealCounters] = n, n, n
 		// Every pool has two lists, and a list begins at a block: room for twice that keeps gaps from mattering.
-		sizes[bpf.LbMapHops], sizes[bpf.LbMapMembers] = n+1, 4*n+4*blockSize
+		sizes[bpf.LbMapMembers] = 4*n + 4*blockSize
 	}
 	for name, n := range sizes {
 		spec.Maps[name].MaxEntries = n

@@ -45,21 +45,32 @@ func (p *Plane) readReal(r *real) (plane.Real, error) {
 
 // serviceTotal and realTotal are what was counted since the last zeroing.
 func (p *Plane) serviceTotal(s *service) (lb.Counters, error) {
-	return p.since(bpf.LbMapServiceCounters, zeroServicesMap, s.index)
+	sum, err := p.sum(s)
+	if err != nil {
+		return sum, err
+	}
+	return p.since(sum, zeroServicesMap, s.index)
 }
 
 func (p *Plane) realTotal(r *real) (lb.Counters, error) {
-	return p.since(bpf.LbMapRealCounters, zeroRealsMap, r.index)
+	total, err := p.total(r.index)
+	if err != nil {
+		return total, err
+	}
+	return p.since(total, zeroRealsMap, r.index)
 }
 
-func (p *Plane) since(counted, zeroed string, index uint32) (lb.Counters, error) {
+// since is c without what is noted in the map.
+func (p *Plane) since(c lb.Counters, zeroed string, index uint32) (lb.Counters, error) {
 	var zero counters
-	if err := p.maps.get(zeroed, index, &zero); err != nil {
-		return lb.Counters{}, err
-	}
-	c, err := p.total(counted, index)
+	err := p.maps.get(zeroed, index, &zero)
+	return less(c, zero), err
+}
+
+// less wraps: what is noted for a service goes below nothing when a real server's count is settled.
+func less(c lb.Counters, zero counters) lb.Counters {
 	return lb.Counters{Conns: c.Conns - zero.Conns, InPkts: c.InPkts - zero.Inpkts, OutPkts: c.OutPkts - zero.Outpkts,
-		InBytes: c.InBytes - zero.Inbytes, OutBytes: c.OutBytes - zero.Outbytes}, err
+		InBytes: c.InBytes - zero.Inbytes, OutBytes: c.OutBytes - zero.Outbytes}
 }
 
 // Zero implements plane.Plane. Programs may be counting at this moment, so the counters go on and what they have is noted.
@@ -71,39 +82,69 @@ func (p *Plane) Zero(key *lb.ServiceKey) error {
 		if key != nil && k != *key {
 			continue
 		}
-		if err := p.note(bpf.LbMapServiceCounters, zeroServicesMap, s.index); err != nil {
+		if err := p.zero(s); err != nil {
 			return err
-		}
-		s.rate = plane.Estimator{}
-		for _, r := range s.reals {
-			if err := p.note(bpf.LbMapRealCounters, zeroRealsMap, r.index); err != nil {
-				return err
-			}
-			r.rate = plane.Estimator{}
 		}
 	}
 	return nil
 }
 
-// note keeps what is counted by now as the point to count from.
-func (p *Plane) note(counted, zeroed string, index uint32) error {
-	c, err := p.total(counted, index)
+// zero keeps what is counted by now as the point to count from.
+func (p *Plane) zero(s *service) error {
+	sum, err := p.sum(s)
 	if err != nil {
 		return err
 	}
-	return p.maps.put(zeroed, index, counters{Conns: c.Conns, Inpkts: c.InPkts, Outpkts: c.OutPkts, Inbytes: c.InBytes, Outbytes: c.OutBytes})
+	if err := p.maps.put(zeroServicesMap, s.index, countersOf(sum)); err != nil {
+		return err
+	}
+	s.rate = plane.Estimator{}
+	for _, r := range s.reals {
+		total, err := p.total(r.index)
+		if err != nil {
+			return err
+		}
+		if err := p.maps.put(zeroRealsMap, r.index, countersOf(total)); err != nil {
+			return err
+		}
+		r.rate = plane.Estimator{}
+	}
+	return nil
 }
 
-// total is the sum over the CPUs.
-func (p *Plane) total(name string, index uint32) (sum lb.Counters, err error) {
+// total is what a real server counted: the sum over the CPUs.
+func (p *Plane) total(index uint32) (sum lb.Counters, err error) {
 	var each []counters
-	if err := p.maps.get(name, index, &each); err != nil {
+	if err := p.maps.get(bpf.LbMapRealCounters, index, &each); err != nil {
 		return sum, err
 	}
 	for _, c := range each {
-		sum = sum.Add(lb.Counters{Conns: c.Conns, InPkts: c.Inpkts, OutPkts: c.Outpkts, InBytes: c.Inbytes, OutBytes: c.Outbytes})
+		sum = sum.Add(lbCounters(c))
 	}
 	return sum, nil
+}
+
+// sum is what the real servers of a service counted, the removed ones too.
+func (p *Plane) sum(s *service) (lb.Counters, error) {
+	var sum lb.Counters
+	for _, list := range [][]*real{s.reals, s.gone} {
+		for _, r := range list {
+			total, err := p.total(r.index)
+			if err != nil {
+				return sum, err
+			}
+			sum = sum.Add(total)
+		}
+	}
+	return sum, nil
+}
+
+func lbCounters(c counters) lb.Counters {
+	return lb.Counters{Conns: c.Conns, InPkts: c.Inpkts, OutPkts: c.Outpkts, InBytes: c.Inbytes, OutBytes: c.Outbytes}
+}
+
+func countersOf(c lb.Counters) counters {
+	return counters{Conns: c.Conns, Inpkts: c.InPkts, Outpkts: c.OutPkts, Inbytes: c.InBytes, Outbytes: c.OutBytes}
 }
 
 // Sample takes the counts for the rates, and frees what no connection refers to any more. Call it every 2 s, the period

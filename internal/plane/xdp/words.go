@@ -86,14 +86,15 @@ func (s *service) entry(c clock) bpf.LbService {
 		Flags:     uint32(s.spec.Flags) << 3,
 		Pool:      s.pool,
 		Persist:   c.ticks(s.spec.Persistence),
-		Netmask:   binary.NativeEndian.Uint32(b[:]),
+		Netmask:   [4]uint32{binary.NativeEndian.Uint32(b[:])},
+		Port:      be16(s.spec.Addr.Port()),
 	}
 }
 
 // serviceOf is entry's way back.
 func serviceOf(k serviceKey, e bpf.LbService, c clock) lb.Service {
 	var b [4]byte
-	binary.NativeEndian.PutUint32(b[:], e.Netmask)
+	binary.NativeEndian.PutUint32(b[:], e.Netmask[0])
 	s := lb.Service{ServiceKey: keyFrom(k), Flags: lb.SchedFlags(e.Flags >> 3), Persistence: c.seconds(e.Persist),
 		Wild: ^binary.BigEndian.Uint32(b[:])}
 	for name, number := range schedulers {
@@ -104,14 +105,16 @@ func serviceOf(k serviceKey, e bpf.LbService, c clock) lb.Service {
 	return plane.Normal(s)
 }
 
-// entry is the real server as packets see it. The last two words are for a later process alone: the key of the service,
-// which service_index no longer has when both are gone.
-func (r *real) entry(s *service, flags uint8) bpf.LbReal {
+// entry is the real server as packets see it. The owner is for a later process alone: the key of the service, which
+// service_index no longer has when both are gone.
+func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
 	key := keyOf(s.spec.ServiceKey)
-	e := bpf.LbReal{Port: be16(r.spec.Addr.Port()), Forward: uint8(r.spec.Forward), Flags: flags, Hop: r.hop,
-		Weight: r.spec.Weight, Service: s.index}
+	hop := p.hops[r.spec.Addr.Addr()]
+	e := bpf.LbReal{Port: be16(r.spec.Addr.Port()), Forward: uint8(r.spec.Forward), Flags: flags,
+		Ifindex: uint32(hop.Ifindex), Src: hop.Src, Dst: hop.Dst,
+		Weight: r.spec.Weight, Service: s.index,
+		Owner: bpf.LbServiceKey6{Addr: [4]uint32{key.Addr}, Port: key.Port, Proto: key.Proto, Kind: key.Kind}}
 	e.Addr[0] = be32(r.spec.Addr.Addr())
-	e.Spare[6], e.Spare[7] = key.Addr, uint32(key.Port)|uint32(key.Proto)<<16
 	return e
 }
 
@@ -122,5 +125,5 @@ func realOf(e bpf.LbReal) lb.Real {
 
 // ownerOf is the key of the service that a real server was written for.
 func ownerOf(e bpf.LbReal) lb.ServiceKey {
-	return keyFrom(serviceKey{Addr: e.Spare[6], Port: uint16(e.Spare[7]), Proto: uint8(e.Spare[7] >> 16)})
+	return keyFrom(serviceKey{Addr: e.Owner.Addr[0], Port: e.Owner.Port, Proto: e.Owner.Proto, Kind: e.Owner.Kind})
 }
