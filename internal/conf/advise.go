@@ -24,7 +24,12 @@ func Check(fsys fs.FS, name string, opts Options) *Checked {
 	c := &Checked{}
 	a := &adviser{diags: &diagnostics{strict: opts.Strict}, scripts: map[string]*Statement{}}
 	var both sync.WaitGroup // a large file takes seconds; the two readers share nothing
-	both.Go(func() { c.Config, c.Tree, c.Diagnostics = Load(fsys, name, opts) })
+	var l *loader
+	both.Go(func() {
+		l = readAll(fsys, name, opts)
+		l.refused(opts.Refuses)
+		c.Config, c.Tree, c.Diagnostics = l.cfg, l.in.tree, l.diags.all()
+	})
 	Outline(fsys, name, opts, a.statement)
 	both.Wait()
 	if len(c.Tree.Files) == 1 && len(c.Tree.Files[0].text) == 0 && len(c.Diagnostics) > 0 {

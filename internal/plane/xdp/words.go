@@ -18,6 +18,19 @@ func unsupported(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, plane.ErrUnsupported)...)
 }
 
+// Check says why this plane cannot have a service with these real servers; nil if it can. It needs no kernel.
+func Check(s lb.Service, reals []lb.Real) error {
+	if err := checkService(s); err != nil {
+		return err
+	}
+	for _, r := range reals {
+		if err := checkReal(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkService is plane.CheckService and what this plane leaves out.
 func checkService(s lb.Service) error {
 	if err := plane.CheckService(s); err != nil {
