@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"vipd/internal/control"
 	"vipd/internal/lb"
@@ -52,6 +54,8 @@ type printer struct {
 	format format
 	exact  bool
 	names  Names // nil: numeric
+
+	engines bool // show what persistence engines know
 }
 
 // Widths of the columns of names. IPv4 names are cut there, IPv6 ones push the next columns.
@@ -217,8 +221,24 @@ func cutV4(a netip.Addr, s string, width int) string {
 // conn is the row of a connection.
 func (p *printer) conn(c lb.Conn) string {
 	seconds := int64(c.Expires / time.Second)
+	if p.engines && c.Engine != "" {
+		// ipvs: two columns less for the destination than in the title.
+		return fmt.Sprintf("%-3s %02d:%02d  %-11s %-*s %-*s %-16s %-18s %s", c.Protocol, seconds/60, seconds%60, c.StateName(),
+			connEndWidth, p.endpoint(c.Client, c.Protocol), connEndWidth, p.endpoint(c.Virtual, c.Protocol), p.endpoint(c.Real, c.Protocol),
+			harmless(c.Engine), harmless(c.EngineData))
+	}
 	return fmt.Sprintf("%-3s %02d:%02d  %-11s %-*s %-*s %s", c.Protocol, seconds/60, seconds%60, c.StateName(),
 		connEndWidth, p.endpoint(c.Client, c.Protocol), connEndWidth, p.endpoint(c.Virtual, c.Protocol), p.endpoint(c.Real, c.Protocol))
+}
+
+// harmless keeps what comes from clients from doing things to a terminal.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // saved is a service and its servers as the commands that make them.

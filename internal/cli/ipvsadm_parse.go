@@ -20,17 +20,18 @@ const (
 type usageError struct {
 	code int
 	text string
+	popt bool // popt found it
 }
 
 func (e *usageError) Error() string { return e.text }
 
 func usage(format string, args ...any) *usageError {
-	return &usageError{exitUsage, fmt.Sprintf(format, args...)}
+	return &usageError{code: exitUsage, text: fmt.Sprintf(format, args...)}
 }
 
 // tryHelp is the answer to a line that does not begin with a command.
 func tryHelp(argv0 string) *usageError {
-	return &usageError{exitPopt, fmt.Sprintf("Try `%s -h' or '%s --help' for more information.", argv0, argv0)}
+	return &usageError{code: exitPopt, text: fmt.Sprintf("Try `%s -h' or '%s --help' for more information.", argv0, argv0)}
 }
 
 // ipvsCommand is a command line of ipvsadm, understood and checked.
@@ -90,7 +91,7 @@ func (c *ipvsCommand) options(r *reader, names Names) *usageError {
 		w, value, given, bad := r.option()
 		switch {
 		case bad != "":
-			return &usageError{exitPopt, r.typed + ": " + string(bad)}
+			return &usageError{code: exitPopt, text: r.typed + ": " + string(bad), popt: true}
 		case w == nil:
 			return nil
 		case w.verb != noVerb:
