@@ -64,11 +64,7 @@ func (o *screen) table(rows [][]string) {
 }
 
 func (o *screen) head(s *control.Status) {
-	config := s.Config
-	if config == "" {
-		config = "no configuration"
-	}
-	o.linef("vipd %s, instance %s, pid %d, up %s, %s", s.Version, s.Instance, s.PID, o.ago(s.Started), config)
+	o.linef("vipd %s, instance %s, pid %d, up %s, %s", s.Version, s.Instance, s.PID, o.ago(s.Started), s.Config)
 }
 
 func (o *screen) routers(all []control.Router) {

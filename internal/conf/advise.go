@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // Checked is a configuration with all that can be said about it: what Load finds, and what a reader who knows the field
@@ -23,15 +22,9 @@ type Checked struct {
 func Check(fsys fs.FS, name string, opts Options) *Checked {
 	c := &Checked{}
 	a := &adviser{diags: &diagnostics{strict: opts.Strict}, scripts: map[string]*Statement{}}
-	var both sync.WaitGroup // a large file takes seconds; the two readers share nothing
-	var l *loader
-	both.Go(func() {
-		l = readAll(fsys, name, opts)
-		l.refused(opts.Refuses)
-		c.Config, c.Tree, c.Diagnostics = l.cfg, l.in.tree, l.diags.all()
-	})
-	Outline(fsys, name, opts, a.statement)
-	both.Wait()
+	o := outliner{each: a.take}
+	c.Config, c.Tree, c.Diagnostics = loadTapped(fsys, name, opts, o.take)
+	o.finish()
 	if len(c.Tree.Files) == 1 && len(c.Tree.Files[0].text) == 0 && len(c.Diagnostics) > 0 {
 		return c // it cannot be read
 	}
@@ -75,6 +68,12 @@ type adviser struct {
 	scripts map[string]*Statement // definitions of trackers: "vrrp_script NAME"
 	routers []*router
 	pools   poolTimes
+}
+
+// take hands a statement on. Services, of which there may be very many, are not kept after pool has looked at them.
+func (a *adviser) take(s *Statement) (kept bool) {
+	a.statement(s)
+	return s.Text(0) != "virtual_server" || a.pools.at == s
 }
 
 // statement takes one statement of the outer level.

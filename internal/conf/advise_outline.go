@@ -16,9 +16,11 @@ type Statement struct {
 	Open  bool         // it has a block
 	Body  []*Statement // what the block holds, as the braces are written
 
-	Keyword Keyword // its row of the table
-	Known   bool    // whether there is one
-	Value   bool    // it stands in a block of values, such as virtual_ipaddress
+	Keyword *Keyword // its row of the table, nil if there is none
+	Known   bool     // whether there is one
+	Value   bool     // it stands in a block of values, such as virtual_ipaddress
+
+	row *keyword
 }
 
 // Text is word i, or "".
@@ -45,58 +47,67 @@ func Outline(fsys fs.FS, name string, opts Options, each func(*Statement)) {
 	if !r.start(name) {
 		return
 	}
-	o := outliner{each: each}
-	for {
-		s, ok := r.next()
-		if !ok {
-			break
-		}
-		switch s.kind {
-		case Open:
-			o.open()
-		case Close:
-			o.close()
-		default:
-			o.add(&s)
-		}
+	o := outliner{each: func(s *Statement) bool { each(s); return true }}
+	r.tap = o.take
+	for _, ok := r.next(); ok; _, ok = r.next() {
 	}
-	o.flush()
+	o.finish()
 }
 
 // outliner nests statements by their braces.
 type outliner struct {
-	each  func(*Statement)
-	top   *Statement   // at the outer level, not yet handed on
-	stack []*Statement // open blocks
-	in    []scope      // what may stand in each of them
+	each  func(*Statement) (kept bool) // what is not kept makes room for the next
+	top   *Statement                   // at the outer level, not yet handed on
+	stack []openBlock
+	kids  []*Statement // of all open blocks so far, the innermost last
 	last  *Statement   // the next brace may be its
+
+	statements arena[Statement]
+	words      arena[Token]
+	bodies     arena[*Statement]
 }
 
-// scope is the table's view of a block. Lines of an unknown block are read as lines of the one around it.
-type scope struct {
-	block  string
-	values bool
+// openBlock is a statement whose block is being read.
+type openBlock struct {
+	of     *Statement
+	kids   int    // where its own begin
+	inside *block // what may stand in it; nil: values. Lines of an unknown block are read as lines of the one around it.
 }
 
-func (o *outliner) scope() scope {
-	if len(o.in) == 0 {
-		return scope{}
+func (o *outliner) inside() *block {
+	if len(o.stack) == 0 {
+		return root
 	}
-	return o.in[len(o.in)-1]
+	return o.stack[len(o.stack)-1].inside
+}
+
+func (o *outliner) take(s *stmt) {
+	switch s.kind {
+	case Open:
+		o.open()
+	case Close:
+		o.close()
+	default:
+		o.add(s)
+	}
 }
 
 func (o *outliner) add(s *stmt) {
-	n := &Statement{Words: append([]Token(nil), s.words...), File: s.file}
-	in := o.scope()
-	if n.Value = in.values; !in.values {
-		n.Keyword, _, n.Known = Find(in.block, n.Text(0))
-	}
 	if len(o.stack) == 0 {
 		o.flush()
+	}
+	n := &o.statements.take(1)[0]
+	n.Words, n.File = o.words.take(len(s.words)), s.file
+	copy(n.Words, s.words)
+	if in := o.inside(); in == nil {
+		n.Value = true
+	} else if row := in.find(s.text(0)); row != nil {
+		n.row, n.Keyword, n.Known = row, &row.Keyword, true
+	}
+	if len(o.stack) == 0 {
 		o.top = n
 	} else {
-		above := o.stack[len(o.stack)-1]
-		above.Body = append(above.Body, n)
+		o.kids = append(o.kids, n)
 	}
 	o.last = n
 }
@@ -110,26 +121,69 @@ func (o *outliner) open() {
 	}
 	s := o.last
 	s.Open, o.last = true, nil
-	in := o.scope()
+	in := o.inside()
 	if s.Known {
-		_, inner, _ := Find(s.Keyword.Block, s.Keyword.Name)
-		in = scope{inner, inner == ""}
+		in = s.row.sub
 	}
-	o.stack, o.in = append(o.stack, s), append(o.in, in)
+	o.stack = append(o.stack, openBlock{s, len(o.kids), in})
 }
 
 func (o *outliner) close() {
 	o.last = nil
-	if n := len(o.stack); n > 0 {
-		o.stack, o.in = o.stack[:n-1], o.in[:n-1]
+	n := len(o.stack) - 1
+	if n < 0 {
+		return
 	}
+	b := o.stack[n]
+	b.of.Body = o.bodies.take(len(o.kids) - b.kids)
+	copy(b.of.Body, o.kids[b.kids:])
+	o.kids, o.stack = o.kids[:b.kids], o.stack[:n]
 }
 
 func (o *outliner) flush() {
-	if o.top != nil {
-		o.each(o.top)
+	if o.top != nil && !o.each(o.top) {
+		o.statements.clear()
+		o.words.clear()
+		o.bodies.clear()
 	}
 	o.top = nil
+	o.statements.keep()
+	o.words.keep()
+	o.bodies.keep()
+}
+
+// finish hands on what is left, as if missing braces stood at the end.
+func (o *outliner) finish() {
+	for len(o.stack) > 0 {
+		o.close()
+	}
+	o.flush()
+}
+
+// arena hands out room in large pieces, and takes back what was handed out since the last keep.
+type arena[T any] struct {
+	room []T
+	kept int
+}
+
+// take gives n zero values.
+func (a *arena[T]) take(n int) []T {
+	if n == 0 {
+		return nil
+	}
+	at := len(a.room)
+	if cap(a.room)-at < n {
+		a.room, a.kept, at = make([]T, 0, max(n, min(2*cap(a.room), 1024), 16)), 0, 0
+	}
+	a.room = a.room[:at+n]
+	return a.room[at : at+n : at+n]
+}
+
+func (a *arena[T]) keep() { a.kept = len(a.room) }
+
+func (a *arena[T]) clear() {
+	clear(a.room[a.kept:])
+	a.room = a.room[:a.kept]
 }
 
 // child gives the last statement of a block with this keyword, or nil: in keepalived the last one wins.

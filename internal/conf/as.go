@@ -41,7 +41,7 @@ type TestOptions struct {
 // keepalived reads the file four times, each process what is its own, so a fault outside of any block is said four
 // times. What differs deliberately is listed in docs/differences.md.
 func Test(fsys fs.FS, name string, opts TestOptions) (stderr []string, exit int) {
-	t := &tester{fsys: fsys, name: name, opts: opts}
+	t := &tester{fsys: fsys, name: name, opts: opts, texts: texts{}}
 	for _, p := range []pass{passParent, passChecker, passVRRP, passBFD} {
 		if t.read(p) {
 			break
@@ -55,6 +55,7 @@ type tester struct {
 	fsys   fs.FS
 	name   string
 	opts   TestOptions
+	texts  texts // every pass reads the same
 	global *Global
 	users  users
 	out    []string
@@ -73,7 +74,7 @@ func (t *tester) exit() int {
 func (t *tester) read(p pass) bool {
 	d := &diagnostics{}
 	r := newReader(t.fsys, t.opts.Options, d)
-	r.exact, r.copied = true, p != passParent
+	r.exact, r.copied, r.texts = true, p != passParent, t.texts
 	if t.opts.AllConfig {
 		r.check = checkAll
 	}

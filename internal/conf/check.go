@@ -32,7 +32,8 @@ type checker struct {
 // beginCheck makes the start of a check block of any kind.
 func beginCheck(kind string, connects bool) setter {
 	return func(l *loader, s *stmt) {
-		l.ck = &checker{timing: noTiming(), place: place{s.file, s.words[0]}}
+		l.ck = &l.checkRoom.take(1)[0]
+		l.ck.timing, l.ck.place = noTiming(), place{s.file, s.words[0]}
 		l.ck.Kind, l.ck.Path = health.Kind(kind), connects
 		switch kind {
 		case "HTTP_GET", "SSL_GET":

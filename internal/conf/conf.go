@@ -4,7 +4,6 @@ import (
 	"io/fs"
 
 	"vipd/internal/health"
-	"vipd/internal/lb"
 	"vipd/internal/vrrp"
 )
 
@@ -19,9 +18,6 @@ type Options struct {
 	Env func(name string) string
 	// Seed starts ${_RANDOM}, so that the same seed gives the same configuration.
 	Seed uint64
-	// Refuses says why the packet path cannot have a service or one of its real servers. If nil, it can have all. Only
-	// Check asks: a daemon hears it from its plane.
-	Refuses func(lb.Service, []lb.Real) error
 }
 
 // Config is what a configuration says, with defaults and inheritance resolved as far as the file can resolve them.
@@ -59,18 +55,19 @@ type Config struct {
 // with an fsys rooted at the root of the file system. The Config is never nil; whether it may be used is told by the
 // Diagnostics: an Error among them means that keepalived would not start with it either (or Options.Strict).
 func Load(fsys fs.FS, name string, opts Options) (*Config, *Tree, []Diagnostic) {
-	l := readAll(fsys, name, opts)
-	return l.cfg, l.in.tree, l.diags.all()
+	return loadTapped(fsys, name, opts, nil)
 }
 
-func readAll(fsys fs.FS, name string, opts Options) *loader {
+// loadTapped is Load that lets tap see every statement as it is read.
+func loadTapped(fsys fs.FS, name string, opts Options, tap func(*stmt)) (*Config, *Tree, []Diagnostic) {
 	d := &diagnostics{strict: opts.Strict}
 	r := newReader(fsys, opts, d)
+	r.tap = tap
 	l := &loader{in: r, diags: d, cfg: &Config{Global: newGlobal()}}
 	if r.start(name) {
 		l.block(root)
 		r.finish()
 		l.complete()
 	}
-	return l
+	return l.cfg, r.tree, d.all()
 }

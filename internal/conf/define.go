@@ -126,13 +126,13 @@ func (r *reader) later(l line, i int, rest string) {
 }
 
 // wait puts a source in front of everything else, unless there are too many lines by now.
-func (r *reader) wait(s source) {
-	r.sources = append(r.sources, func() (line, bool) {
+func (r *reader) wait(more func() (line, bool)) {
+	r.sources = append(r.sources, source{more: func() (line, bool) {
 		if r.made++; r.made > maxRepeated {
 			return line{}, false
 		}
-		return s()
-	})
+		return more()
+	}})
 }
 
 // with gives a line that says something else, all of it at one column.

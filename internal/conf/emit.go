@@ -95,14 +95,12 @@ func (r *reader) nest(f *File, t Token) (extra bool) {
 	return false
 }
 
-// room gives space for the tokens of a line. Lines share large pieces of memory, which goes when no token is in use.
+// room gives space for the tokens of a line, that of the line before.
 func (r *reader) room(n int) []Token {
-	if cap(r.tokens)-len(r.tokens) < n {
-		r.tokens = make([]Token, 0, max(n, 512))
+	if cap(r.tokens) < n {
+		r.tokens = make([]Token, 0, max(n, 64))
 	}
-	at := len(r.tokens)
-	r.tokens = r.tokens[:at+n]
-	return r.tokens[at : at : at+n]
+	return r.tokens[:0]
 }
 
 // one is a statement of a single token.
@@ -119,11 +117,11 @@ func anew(rest string) bool {
 // again lets the rest of a line be read as a line.
 func (r *reader) again(l line) {
 	read := false
-	r.sources = append(r.sources, func() (line, bool) {
+	r.sources = append(r.sources, source{more: func() (line, bool) {
 		more := !read
 		read = true
 		return l, more
-	})
+	}})
 }
 
 // unterminated reports a double quote without an end. The words before it stay. part is what stands after the last

@@ -27,7 +27,7 @@ var includes = map[string]includeCheck{"include": 0, "includer": checkRead, "inc
 func (r *reader) start(name string) bool {
 	r.abs = strings.HasPrefix(name, "/")
 	p := inside(name)
-	text, err := fs.ReadFile(r.fsys, p)
+	f, err := r.texts.file(r.fsys, name, p)
 	if err != nil {
 		f := newFile(name, "")
 		r.tree.Files = append(r.tree.Files, f)
@@ -35,7 +35,6 @@ func (r *reader) start(name string) bool {
 		d.Hint = "give the name of a readable keepalived.conf"
 		return false
 	}
-	f := newFile(name, string(text))
 	f.path = p
 	r.read(f)
 	return true
@@ -94,10 +93,10 @@ func (r *reader) include(l line) bool {
 		return true
 	}
 	for i := len(files) - 1; i >= 0; i-- {
-		r.sources = append(r.sources, func() (line, bool) {
+		r.sources = append(r.sources, source{more: func() (line, bool) {
 			r.push(l, tok, files[i], check) // when the ones before it have been read
 			return line{}, false
-		})
+		}})
 	}
 	return true
 }
@@ -176,13 +175,12 @@ func (r *reader) push(l line, tok Token, p string, check includeCheck) {
 		r.fault(check&checkRead != 0, "include-skipped", l, tok, "Configuration file '"+relative(l.file, p, name)+what)
 		return
 	}
-	text, err := fs.ReadFile(r.fsys, p)
+	f, err := r.texts.file(r.fsys, name, p)
 	if err != nil {
 		r.fault(check&checkRead != 0, "include-unreadable", l, tok,
 			"Configuration file '"+relative(l.file, p, name)+"' open problem ("+reason(err)+") - skipping")
 		return
 	}
-	f := newFile(name, string(text))
 	f.From, f.FromLine, f.path, f.glob = l.file, l.n, p, relative(l.file, p, name)
 	r.read(f)
 }

@@ -3,6 +3,7 @@ package conf
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -51,6 +52,9 @@ type loader struct {
 	ck         *checker
 	url        *URL
 
+	realRoom  arena[realServer]
+	checkRoom arena[checker]
+
 	mailed    bool
 	pathSet   bool // the url has a path line
 	missingIf bool // an interface that is not there was named
@@ -69,7 +73,7 @@ func (l *loader) block(b *block) bool {
 		if !ok {
 			return true
 		}
-		l.at = &s
+		l.at = s
 		switch {
 		case first && s.kind == Open:
 		case s.kind == Open:
@@ -95,7 +99,7 @@ func (l *loader) block(b *block) bool {
 			if first {
 				l.missingOpen(s.words[0], b.name)
 			}
-			l.keyword(b, &s)
+			l.keyword(b, s)
 			if l.end {
 				l.end = false
 				return false
@@ -109,7 +113,7 @@ func (l *loader) missingOpen(t Token, name string) {
 	d.Expected = "'{' after " + name
 }
 
-func (l *loader) strayClose(s stmt) {
+func (l *loader) strayClose(s *stmt) {
 	if !s.extra {
 		d := l.warn(s.words[0], "extra-close", "Unknown keyword '}'")
 		d.Hint = "this '}' ends nothing: its block was not recognised, or ended before"
@@ -198,19 +202,13 @@ func (l *loader) remark(k *keyword, s *stmt) {
 	if l.quiet > 0 || k.own || k.Effect == Works || l.pass != passAll {
 		return
 	}
-	if k.Why == MailWhy {
-		l.noMail(s)
-		return
-	}
 	if k.Effect == Inert {
 		d := l.notice(s.words[0], "no-effect", k.Name+" is accepted without effect")
 		d.Hint = k.Why
 		return
 	}
 	d := l.warn(s.words[0], "not-yet", k.Name+" is accepted without effect in this version")
-	if d.Hint = k.Why; d.Hint == "" {
-		d.Hint = "the line may stay; what is not done: " + strings.TrimSuffix(k.Text, ".")
-	}
+	d.Hint = k.Why
 }
 
 // hardMissing is the one fault of syntax that stops keepalived.
@@ -251,7 +249,7 @@ func (l *loader) items(k *keyword, head *stmt) {
 		if !ok {
 			return
 		}
-		l.at, l.kw = &s, k
+		l.at, l.kw = s, k
 		if first && s.kind == Open {
 			continue
 		}
@@ -264,7 +262,7 @@ func (l *loader) items(k *keyword, head *stmt) {
 			}
 			return
 		}
-		k.item(l, &s)
+		k.item(l, s)
 	}
 }
 
@@ -287,6 +285,7 @@ func (l *loader) aside(read func()) {
 // skipBlock passes over a block with all that is in it. If there is none, what follows is read as the lines of sub, or
 // where we are when that is nil. It tells whether a block was passed over.
 func (l *loader) skipBlock(sub *block) bool {
+	l.hold(l.at)
 	depth := 0
 	for first := true; ; first = false {
 		s, ok := l.in.next()
@@ -294,7 +293,7 @@ func (l *loader) skipBlock(sub *block) bool {
 			return false
 		}
 		if first && s.kind != Open {
-			l.in.back(s)
+			l.in.back()
 			if sub != nil {
 				l.aside(func() { l.block(sub) })
 			}
@@ -305,7 +304,7 @@ func (l *loader) skipBlock(sub *block) bool {
 			depth++
 		case Close:
 			if s.extra {
-				l.at = &s
+				l.hold(s)
 				l.warn(s.words[0], "extra-close", "Extra '}' found")
 			}
 			if depth--; depth == 0 {
@@ -313,6 +312,16 @@ func (l *loader) skipBlock(sub *block) bool {
 			}
 		}
 	}
+}
+
+// hold makes s the statement being looked at, also when others have been read.
+func (l *loader) hold(s *stmt) {
+	if s == nil {
+		return
+	}
+	at := *s
+	at.words = slices.Clone(s.words)
+	l.at = &at
 }
 
 func (l *loader) warn(t Token, code, text string) *Diagnostic {

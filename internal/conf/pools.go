@@ -3,6 +3,7 @@ package conf
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"vipd/internal/health"
@@ -30,7 +31,9 @@ func (l *loader) completeServices() {
 		l.finishReals(v)
 		l.finishService(v, seen)
 	}
-	l.scriptSecurity("check scripts", l.serviceScripts())
+	if l.pass != passAll {
+		l.scriptSecurity("check scripts", l.serviceScripts())
+	}
 }
 
 // linkGroup finds the group of a service. keepalived: what is wrong here is only in its log.
@@ -173,14 +176,24 @@ func (l *loader) noMethod(v *service) {
 
 // realServers drops what is listed twice and settles what real servers take from their service.
 func (l *loader) realServers(v *service) {
-	seen := make(map[netip.AddrPort]bool, len(v.reals))
+	var seen map[netip.AddrPort]bool // of few, looking at each costs less
+	if len(v.reals) > 16 {
+		seen = make(map[netip.AddrPort]bool, len(v.reals))
+	}
+	twice := func(kept []*realServer, a netip.AddrPort) bool {
+		if seen == nil {
+			return slices.ContainsFunc(kept, func(o *realServer) bool { return o.Addr == a })
+		}
+		was := seen[a]
+		seen[a] = true
+		return was
+	}
 	kept := v.reals[:0]
 	for _, r := range v.reals {
-		if seen[r.Addr] {
+		if twice(kept, r.Addr) {
 			l.after(Warning, "duplicate-real", r.place, "VS "+v.label()+": real server "+v.endpointOf(r)+" is duplicated - removing second rs")
 			continue
 		}
-		seen[r.Addr] = true
 		if !r.forward.set {
 			l.noMethod(v)
 			r.forward = v.forward
@@ -239,21 +252,21 @@ func (l *loader) ports(v *service) {
 	}
 	for _, r := range v.reals {
 		r.asked = r.Addr
-		l.fitPort(v, r, r.forward.method == lb.Masq, v.endpointOf(r))
+		l.fitPort(v, r, r.forward.method == lb.Masq)
 	}
 	if s := v.sorry; s != nil {
-		l.fitPort(v, s, s.forward.method == lb.Masq, "")
+		l.fitPort(v, s, s.forward.method == lb.Masq)
 	}
 }
 
-// fitPort gives a server the port that it can have. name is "" for the sorry server.
-func (l *loader) fitPort(v *service, r *realServer, masq bool, name string) {
+// fitPort gives a real server or the sorry server the port that it can have.
+func (l *loader) fitPort(v *service, r *realServer, masq bool) {
 	addr, port, of := r.Addr.Addr(), r.Addr.Port(), v.Addr.Port()
 	say := func(code, real, sorry string) *Diagnostic {
-		if name == "" {
+		if r == v.sorry {
 			return l.after(Warning, code, r.place, fmt.Sprintf(sorry, v.label()))
 		}
-		return l.after(Warning, code, r.place, fmt.Sprintf(real, v.label(), name))
+		return l.after(Warning, code, r.place, fmt.Sprintf(real, v.label(), v.endpointOf(r)))
 	}
 	switch {
 	case v.hasMarks():
@@ -305,7 +318,15 @@ func (l *loader) groupPorts(v *service) {
 // finishReals makes the finished real servers with their checks.
 func (l *loader) finishReals(v *service) {
 	v.Servers, v.Reals = make([]RealServer, 0, len(v.reals)), make([]health.Real, 0, len(v.reals))
+	n := 0
 	for _, r := range v.reals {
+		for _, c := range r.checkers {
+			n += 1 + len(c.hosts)
+		}
+	}
+	checks, checkers := make([]HealthCheck, 0, n), make([]health.Checker, 0, n) // shared: a large file has very many
+	for _, r := range v.reals {
+		r.Checks, r.Checkers = checks[len(checks):], checkers[len(checkers):]
 		to := r.asked
 		if !to.IsValid() {
 			to = r.Addr
@@ -313,13 +334,24 @@ func (l *loader) finishReals(v *service) {
 		r.Forward, r.Tunnel = r.forward.method, r.forward.tunnel
 		r.Timing = r.timing.or(v.timing).settled()
 		for _, c := range r.checkers {
-			for _, one := range append([]*checker{c}, c.hosts...) {
-				l.finishCheck(v, r, one, c, to)
+			l.finishCheck(v, r, c, c, to)
+			for _, host := range c.hosts {
+				l.finishCheck(v, r, host, c, to)
 			}
 		}
+		checks, checkers = checks[:len(checks)+len(r.Checks)], checkers[:len(checkers)+len(r.Checkers)]
+		r.Checks, r.Checkers = clipped(r.Checks), clipped(r.Checkers)
 		v.Servers = append(v.Servers, r.RealServer)
 		v.Reals = append(v.Reals, r.Real)
 	}
+}
+
+// clipped is a part of a shared slice as if it stood alone.
+func clipped[T any](s []T) []T {
+	if len(s) == 0 {
+		return nil
+	}
+	return slices.Clip(s)
 }
 
 // finishCheck settles one check; of is the block around it, itself but for a host block.
@@ -373,37 +405,22 @@ func (l *loader) serviceScripts() []*Script {
 	}
 	out = append(out, l.orphans...)
 	for _, v := range l.cfg.VirtualServers {
-		for _, r := range v.Servers {
-			for _, c := range r.Checks {
-				out = append(out, c.Script)
+		for i := range v.Servers {
+			r := &v.Servers[i]
+			for i := range r.Checks {
+				if c := &r.Checks[i]; c.Script != nil {
+					out = append(out, c.Script)
+				}
 			}
 		}
 	}
 	for _, v := range l.cfg.VirtualServers {
 		out = append(out, v.QuorumUp, v.QuorumDown)
 		for i := range v.Servers {
-			out = append(out, v.Servers[i].NotifyUp, v.Servers[i].NotifyDown)
+			if r := &v.Servers[i]; r.NotifyUp != nil || r.NotifyDown != nil {
+				out = append(out, r.NotifyUp, r.NotifyDown)
+			}
 		}
 	}
 	return append(out, l.cfg.Global.Scripts.Notify.Script, l.cfg.Global.Scripts.NotifyLVS.Script)
-}
-
-// refused says which services are not forwarded by this version.
-func (l *loader) refused(why func(lb.Service, []lb.Real) error) {
-	if why == nil {
-		return
-	}
-	for _, v := range l.vss {
-		if v.named || len(v.Reals) == 0 {
-			continue
-		}
-		reals := make([]lb.Real, len(v.Reals))
-		for i := range v.Reals {
-			reals[i] = v.Reals[i].Real
-		}
-		if err := why(v.Service.Service, reals); err != nil {
-			d := l.after(Warning, "not-yet", v.place, "Virtual server "+v.label()+" is not forwarded by this version: "+err.Error())
-			d.class, d.Hint = classOurs, "the other services of the file run; keep IPVS for this one, or change what is named"
-		}
-	}
 }

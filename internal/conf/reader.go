@@ -35,7 +35,12 @@ func (s *stmt) arg(i int) Token {
 }
 
 // text is the text of word i, or "".
-func (s *stmt) text(i int) string { return s.arg(i).Text }
+func (s *stmt) text(i int) string {
+	if i < len(s.words) {
+		return s.words[i].Text
+	}
+	return ""
+}
 
 // line is a line on its way: the physical one, or what replacements made of it.
 type line struct {
@@ -73,14 +78,18 @@ type reader struct {
 	opts    Options
 	diags   *diagnostics
 	tree    *Tree
+	texts   texts
 	abs     bool     // the main file's name starts with a slash, so the names of included ones do
 	sources []source // the last one is read first
-	queue   []stmt
+	queue   []stmt   // statements of the line being read
+	handed  int      // of them, those that next has given
+	tap     func(*stmt)
 	defs    map[string]string
 	random  *rand.Rand
 	made    int // lines made by repetition
 	pieces  []piece
-	tokens  []Token // where statements keep theirs
+	ends    []int32
+	tokens  []Token // those of the statements in queue
 	depth   []opened
 	check   includeCheck // include_check of the file
 	exact   bool         // quotes are reported as keepalived does, line by line
@@ -93,43 +102,76 @@ type opened struct {
 	tok  Token
 }
 
-// source is where lines come from: a file, a definition of several lines, a repetition. It gives false at its end.
-type source func() (line, bool)
+// source is where lines come from: the lines of file behind n or, without a file, what more gives: a definition of
+// several lines, a repetition. It gives false at its end.
+type source struct {
+	file *File
+	n    int
+	more func() (line, bool)
+}
 
 func newReader(fsys fs.FS, opts Options, d *diagnostics) *reader {
-	return &reader{fsys: fsys, opts: opts, diags: d, tree: &Tree{}, defs: map[string]string{},
+	return &reader{fsys: fsys, opts: opts, diags: d, tree: &Tree{}, texts: texts{}, defs: map[string]string{},
 		random: rand.New(rand.NewPCG(opts.Seed, 0))}
 }
 
-// next gives the next statement, or false at the end of everything.
-func (r *reader) next() (stmt, bool) {
-	for len(r.queue) == 0 {
-		l, ok := r.line()
-		if !ok {
+// next gives the next statement, or false at the end of everything. The statement and its words stay as they are until
+// the next call.
+func (r *reader) next() (*stmt, bool) {
+	for r.handed == len(r.queue) {
+		r.queue, r.handed = r.queue[:0], 0
+		if !r.fill() {
 			r.diags.file, r.diags.line = nil, 0
-			return stmt{}, false
+			return nil, false
 		}
-		r.diags.file, r.diags.line = l.file, l.n
-		if l.cols == nil && l.off == 0 {
-			r.quotes(l)
+		if r.tap != nil {
+			for i := range r.queue {
+				r.tap(&r.queue[i])
+			}
 		}
-		r.process(l)
 	}
-	s := r.queue[0]
-	r.queue = r.queue[1:]
+	s := &r.queue[r.handed]
+	r.handed++
 	r.diags.file, r.diags.line = s.file, s.words[0].Line
 	return s, true
 }
 
-// back lets a statement be read again.
-func (r *reader) back(s stmt) { r.queue = append([]stmt{s}, r.queue...) }
+// back lets the last statement be read again.
+func (r *reader) back() { r.handed-- }
+
+// fill reads one line into the queue. It gives false at the end of everything.
+func (r *reader) fill() bool {
+	if n := len(r.sources); n > 0 {
+		if top := &r.sources[n-1]; top.file != nil && top.n < top.file.Lines() {
+			r.diags.file, r.diags.line = top.file, top.n+1
+			if r.plain(top.file, top.n+1, top.file.Line(top.n+1)) {
+				top.n++
+				return true
+			}
+		}
+	}
+	l, ok := r.line()
+	if !ok {
+		return false
+	}
+	r.diags.file, r.diags.line = l.file, l.n
+	if l.cols == nil && l.off == 0 {
+		r.quotes(l)
+	}
+	r.process(l)
+	return true
+}
 
 // line gives the next line to look at.
 func (r *reader) line() (line, bool) {
 	for len(r.sources) > 0 {
 		top := len(r.sources) - 1
-		l, ok := r.sources[top]()
-		if ok {
+		if s := &r.sources[top]; s.file != nil {
+			if s.n < s.file.Lines() {
+				s.n++
+				return r.fileLine(s.file, s.n), true
+			}
+		} else if l, ok := s.more(); ok {
 			return l, true
 		}
 		r.sources = append(r.sources[:top], r.sources[top+1:]...) // it may have put others above itself
@@ -137,18 +179,18 @@ func (r *reader) line() (line, bool) {
 	return line{}, false
 }
 
+func (r *reader) fileLine(f *File, n int) line {
+	text := f.Line(n)
+	if r.copied {
+		text = decomment(text)
+	}
+	return line{text: text, file: f, n: n}
+}
+
 // read lets a file be read before everything else.
 func (r *reader) read(f *File) {
 	r.tree.Files = append(r.tree.Files, f)
-	n := 0
-	r.sources = append(r.sources, func() (line, bool) {
-		n++
-		text := f.Line(n)
-		if r.copied {
-			text = decomment(text)
-		}
-		return line{text: text, file: f, n: n}, n <= f.Lines()
-	})
+	r.sources = append(r.sources, source{file: f})
 }
 
 // finish says which braces are missing, once.

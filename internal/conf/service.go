@@ -23,10 +23,12 @@ func (t timing) or(o timing) timing {
 	if t.retry < 0 {
 		t.retry = o.retry
 	}
-	for _, p := range [][2]*time.Duration{{&t.delayBeforeRetry, &o.delayBeforeRetry}, {&t.warmup, &o.warmup},
-		{&t.connect, &o.connect}, {&t.interval, &o.interval}} {
-		if *p[0] < 0 {
-			*p[0] = *p[1]
+	for _, p := range [...]struct {
+		of *time.Duration
+		to time.Duration
+	}{{&t.delayBeforeRetry, o.delayBeforeRetry}, {&t.warmup, o.warmup}, {&t.connect, o.connect}, {&t.interval, o.interval}} {
+		if *p.of < 0 {
+			*p.of = p.to
 		}
 	}
 	return t
@@ -189,7 +191,8 @@ func beginReal(l *loader, s *stmt) {
 		}
 		l.badEndpoint(s, 1, "Invalid real server ip address/port "+s.text(1)+"/"+port+" - skipping")
 	}
-	l.rs = &realServer{timing: noTiming(), place: place{s.file, s.words[1]}, forward: l.vs.forward}
+	l.rs = &l.realRoom.take(1)[0]
+	l.rs.timing, l.rs.place, l.rs.forward = noTiming(), place{s.file, s.words[1]}, l.vs.forward
 	l.rs.Addr, l.rs.Weight = a, -1
 	l.skip = !ok
 }
@@ -326,9 +329,10 @@ func (l *loader) kind(s *stmt, of string, f *forwarding) {
 	}
 }
 
+var tunnelTypes = map[string]lb.TunnelType{"ipip": lb.IPIP, "gue": lb.GUE, "gre": lb.GRE}
+
 // tunnel reads [type ipip | gue port N | gre] [nocsum|csum|remcsum].
 func (l *loader) tunnel(s *stmt, of string) (t lb.TunnelOptions, ok bool) {
-	types := map[string]lb.TunnelType{"ipip": lb.IPIP, "gue": lb.GUE, "gre": lb.GRE}
 	for i := 2; i < len(s.words); i++ {
 		switch w := s.text(i); w {
 		case "type", "port":
@@ -347,7 +351,7 @@ func (l *loader) tunnel(s *stmt, of string) (t lb.TunnelOptions, ok bool) {
 				}
 				continue
 			}
-			v, known := types[s.text(i)]
+			v, known := tunnelTypes[s.text(i)]
 			if t.Type = v; !known {
 				l.bad(s, i, "Unknown tunnel type %s for %s.", s.text(i), of).Expected = "ipip, gue or gre"
 				return t, false
@@ -397,14 +401,14 @@ func setGranularity(l *loader, s *stmt) {
 		if !ok {
 			return
 		}
-		l.vs.Wild = lb.WildOf(int(n), true)
+		l.vs.MaskBits = uint8(n)
 	} else if m, ok := netmask(text); !ok {
 		l.badValue(s, 1, "", "Invalid IPv4 persistence_granularity specified - {value}").Expected = "a netmask such as 255.255.255.0"
 		return
 	} else if n := bits.LeadingZeros32(^m); m<<n != 0 || n == 0 {
 		l.own(s.arg(1), "bad-value", "IPv4 persistence_granularity netmask is not solid - "+text).Expected = "a netmask such as 255.255.255.0"
 	} else {
-		l.vs.Wild = ^m
+		l.vs.MaskBits = uint8(n)
 	}
 	if l.vs.fam == 0 {
 		l.vs.fam = fam

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"io/fs"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,7 +21,7 @@ type File struct {
 	path   string // inside the fs.FS
 	glob   string // as the pattern of the include found it
 	text   string
-	starts []int // offset of every line
+	starts []uint32 // offset of every line
 	nodes  []*Node
 	end    string // what follows the last token
 	tail   []Comment
@@ -43,15 +44,34 @@ type Node struct {
 
 // newFile keeps the text and finds its lines.
 func newFile(name, text string) *File {
-	f := &File{Name: name, text: text, starts: []int{0}}
+	f := &File{Name: name, text: text, starts: make([]uint32, 1, strings.Count(text, "\n")+1)}
 	for i := 0; ; {
 		n := strings.IndexByte(text[i:], '\n')
 		if n < 0 {
 			return f
 		}
 		i += n + 1
-		f.starts = append(f.starts, i)
+		f.starts = append(f.starts, uint32(i))
 	}
+}
+
+// texts are the files that were read, so that a file that is read again takes no room again. The zero value keeps none.
+type texts map[string]*File
+
+// file reads p, whose name is shown as name.
+func (t texts) file(fsys fs.FS, name, p string) (*File, error) {
+	if f := t[p]; f != nil {
+		return &File{Name: name, text: f.text, starts: f.starts}, nil
+	}
+	text, err := fs.ReadFile(fsys, p)
+	if err != nil {
+		return nil, err
+	}
+	f := newFile(name, string(text))
+	if t != nil {
+		t[p] = f
+	}
+	return f, nil
 }
 
 // Parse makes the lossless tree of one text. It cannot fail.

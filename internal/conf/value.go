@@ -26,7 +26,10 @@ func (l *loader) badValue(s *stmt, i int, text, also string) *Diagnostic {
 // cut reads a number as strtoul(3) does in base 10, or in base 0 where auto is set: leading blanks, a sign, digits. It
 // gives what is left of the text; over tells that the digits exceed 64 bits.
 func cutNumber(t string, auto bool) (neg bool, v uint64, rest string, over bool) {
-	s := strings.TrimLeft(t, blanks+"\n")
+	s := t
+	for s != "" && (isBlank(s[0]) || s[0] == '\n') {
+		s = s[1:]
+	}
 	if s != "" && (s[0] == '-' || s[0] == '+') {
 		neg = s[0] == '-'
 		s = s[1:]
@@ -70,6 +73,9 @@ func hexDigit(c byte) byte {
 // whole is the fault of a text as a whole number in a range, "" if it has none. signed numbers have 32 bits, others 32
 // bits and no sign. keepalived: an empty word is 0.
 func whole(t string, lo, hi int64, signed, auto bool) (int64, string) {
+	if v, ok := digits(t); ok && !auto && int64(v) >= lo && int64(v) <= hi {
+		return int64(v), "" // within 32 bits
+	}
 	neg, u, rest, over := cutNumber(t, auto)
 	v := int64(min(u, math.MaxInt64))
 	if neg {
@@ -132,6 +138,11 @@ func (l *loader) fraction(s *stmt, i int, lo, hi uint64, places int, lenient boo
 		l.badValue(s, i, "negative number '"+t+"'", also)
 		return 0, false
 	}
+	if v, ok := digits(t); ok && places <= 9 {
+		if v *= tens[places]; v >= lo && v <= hi {
+			return v, true
+		}
+	}
 	head, tail, point := strings.Cut(t, ".")
 	up := uint64(0)
 	if len(tail) > places {
@@ -165,6 +176,20 @@ func (l *loader) fraction(s *stmt, i int, lo, hi uint64, places int, lenient boo
 	l.badValue(s, i, bad, also)
 	return 0, false
 }
+
+// digits reads up to nine digits and nothing else: nearly every number there is.
+func digits(t string) (v uint64, ok bool) {
+	for i := range len(t) {
+		d := t[i] - '0'
+		if d > 9 {
+			return 0, false
+		}
+		v = v*10 + uint64(d)
+	}
+	return v, t != "" && len(t) <= 9
+}
+
+var tens = [...]uint64{1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000}
 
 // pointed writes a number with its decimal point.
 func pointed(v uint64, places int) string {

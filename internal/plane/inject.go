@@ -128,7 +128,7 @@ func gauge(r *Real, c lb.Conn) *uint32 {
 	switch {
 	case c.Template:
 		return &r.Persist
-	case c.Active():
+	case c.Protocol == lb.TCP && (c.State == lb.Established || c.State == lb.SynSent || c.State == lb.SynRecv || c.State == lb.SynAck):
 		return &r.Active
 	}
 	return &r.Inactive
