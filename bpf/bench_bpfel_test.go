@@ -16,39 +16,37 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	BenchMapHops            = "hops"
-	BenchMapLinks           = "links"
-	BenchMapMembers         = "members"
-	BenchMapPools           = "pools"
-	BenchMapRealCounters    = "real_counters"
-	BenchMapRealCounts      = "real_counts"
-	BenchMapReals           = "reals"
-	BenchMapReasons         = "reasons"
-	BenchMapRegionHeads     = "region_heads"
-	BenchMapRegions         = "regions"
-	BenchMapServiceCounters = "service_counters"
-	BenchMapServiceFilter   = "service_filter"
-	BenchMapServiceIndex    = "service_index"
-	BenchMapServices        = "services"
-	BenchMapShTables        = "sh_tables"
-	BenchMapSweepTimer      = "sweep_timer"
-	BenchMapTuning          = "tuning"
-	BenchProgBenchEmpty     = "bench_empty"
-	BenchProgBenchFloor     = "bench_floor"
-	BenchProgBenchPath      = "bench_path"
-	BenchProgClockProbe     = "clock_probe"
-	BenchProgForget         = "forget"
-	BenchProgLb             = "lb"
-	BenchProgRacePath       = "race_path"
-	BenchProgStartSweep     = "start_sweep"
-	BenchProgSweep          = "sweep"
-	BenchVarBase            = "base"
-	BenchVarFlows           = "flows"
-	BenchVarHashSeed        = "hash_seed"
-	BenchVarLockTries       = "lock_tries"
-	BenchVarRegionMask      = "region_mask"
-	BenchVarTickShift       = "tick_shift"
-	BenchVarTurn            = "turn"
+	BenchMapLinks         = "links"
+	BenchMapMembers       = "members"
+	BenchMapPools         = "pools"
+	BenchMapRealCounters  = "real_counters"
+	BenchMapRealCounts    = "real_counts"
+	BenchMapReals         = "reals"
+	BenchMapReasons       = "reasons"
+	BenchMapRegionHeads   = "region_heads"
+	BenchMapRegions       = "regions"
+	BenchMapServiceFilter = "service_filter"
+	BenchMapServiceIndex  = "service_index"
+	BenchMapServices      = "services"
+	BenchMapShTables      = "sh_tables"
+	BenchMapSweepTimer    = "sweep_timer"
+	BenchMapTuning        = "tuning"
+	BenchProgBenchEmpty   = "bench_empty"
+	BenchProgBenchFloor   = "bench_floor"
+	BenchProgBenchPath    = "bench_path"
+	BenchProgClockProbe   = "clock_probe"
+	BenchProgForget       = "forget"
+	BenchProgLb           = "lb"
+	BenchProgRacePath     = "race_path"
+	BenchProgStartSweep   = "start_sweep"
+	BenchProgSweep        = "sweep"
+	BenchVarBase          = "base"
+	BenchVarFlows         = "flows"
+	BenchVarHashSeed      = "hash_seed"
+	BenchVarLockTries     = "lock_tries"
+	BenchVarRegionMask    = "region_mask"
+	BenchVarTickShift     = "tick_shift"
+	BenchVarTurn          = "turn"
 )
 
 // LoadBench returns the embedded CollectionSpec for Bench.
@@ -108,23 +106,21 @@ type BenchProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type BenchMapSpecs struct {
-	Hops            *ebpf.MapSpec `ebpf:"hops"`
-	Links           *ebpf.MapSpec `ebpf:"links"`
-	Members         *ebpf.MapSpec `ebpf:"members"`
-	Pools           *ebpf.MapSpec `ebpf:"pools"`
-	RealCounters    *ebpf.MapSpec `ebpf:"real_counters"`
-	RealCounts      *ebpf.MapSpec `ebpf:"real_counts"`
-	Reals           *ebpf.MapSpec `ebpf:"reals"`
-	Reasons         *ebpf.MapSpec `ebpf:"reasons"`
-	RegionHeads     *ebpf.MapSpec `ebpf:"region_heads"`
-	Regions         *ebpf.MapSpec `ebpf:"regions"`
-	ServiceCounters *ebpf.MapSpec `ebpf:"service_counters"`
-	ServiceFilter   *ebpf.MapSpec `ebpf:"service_filter"`
-	ServiceIndex    *ebpf.MapSpec `ebpf:"service_index"`
-	Services        *ebpf.MapSpec `ebpf:"services"`
-	ShTables        *ebpf.MapSpec `ebpf:"sh_tables"`
-	SweepTimer      *ebpf.MapSpec `ebpf:"sweep_timer"`
-	Tuning          *ebpf.MapSpec `ebpf:"tuning"`
+	Links         *ebpf.MapSpec `ebpf:"links"`
+	Members       *ebpf.MapSpec `ebpf:"members"`
+	Pools         *ebpf.MapSpec `ebpf:"pools"`
+	RealCounters  *ebpf.MapSpec `ebpf:"real_counters"`
+	RealCounts    *ebpf.MapSpec `ebpf:"real_counts"`
+	Reals         *ebpf.MapSpec `ebpf:"reals"`
+	Reasons       *ebpf.MapSpec `ebpf:"reasons"`
+	RegionHeads   *ebpf.MapSpec `ebpf:"region_heads"`
+	Regions       *ebpf.MapSpec `ebpf:"regions"`
+	ServiceFilter *ebpf.MapSpec `ebpf:"service_filter"`
+	ServiceIndex  *ebpf.MapSpec `ebpf:"service_index"`
+	Services      *ebpf.MapSpec `ebpf:"services"`
+	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
+	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
+	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
 }
 
 // BenchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -160,28 +156,25 @@ func (o *BenchObjects) Close() error {
 //
 // It can be passed to LoadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BenchMaps struct {
-	Hops            *ebpf.Map `ebpf:"hops"`
-	Links           *ebpf.Map `ebpf:"links"`
-	Members         *ebpf.Map `ebpf:"members"`
-	Pools           *ebpf.Map `ebpf:"pools"`
-	RealCounters    *ebpf.Map `ebpf:"real_counters"`
-	RealCounts      *ebpf.Map `ebpf:"real_counts"`
-	Reals           *ebpf.Map `ebpf:"reals"`
-	Reasons         *ebpf.Map `ebpf:"reasons"`
-	RegionHeads     *ebpf.Map `ebpf:"region_heads"`
-	Regions         *ebpf.Map `ebpf:"regions"`
-	ServiceCounters *ebpf.Map `ebpf:"service_counters"`
-	ServiceFilter   *ebpf.Map `ebpf:"service_filter"`
-	ServiceIndex    *ebpf.Map `ebpf:"service_index"`
-	Services        *ebpf.Map `ebpf:"services"`
-	ShTables        *ebpf.Map `ebpf:"sh_tables"`
-	SweepTimer      *ebpf.Map `ebpf:"sweep_timer"`
-	Tuning          *ebpf.Map `ebpf:"tuning"`
+	Links         *ebpf.Map `ebpf:"links"`
+	Members       *ebpf.Map `ebpf:"members"`
+	Pools         *ebpf.Map `ebpf:"pools"`
+	RealCounters  *ebpf.Map `ebpf:"real_counters"`
+	RealCounts    *ebpf.Map `ebpf:"real_counts"`
+	Reals         *ebpf.Map `ebpf:"reals"`
+	Reasons       *ebpf.Map `ebpf:"reasons"`
+	RegionHeads   *ebpf.Map `ebpf:"region_heads"`
+	Regions       *ebpf.Map `ebpf:"regions"`
+	ServiceFilter *ebpf.Map `ebpf:"service_filter"`
+	ServiceIndex  *ebpf.Map `ebpf:"service_index"`
+	Services      *ebpf.Map `ebpf:"services"`
+	ShTables      *ebpf.Map `ebpf:"sh_tables"`
+	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
+	Tuning        *ebpf.Map `ebpf:"tuning"`
 }
 
 func (m *BenchMaps) Close() error {
 	return _BenchClose(
-		m.Hops,
 		m.Links,
 		m.Members,
 		m.Pools,
@@ -191,7 +184,6 @@ func (m *BenchMaps) Close() error {
 		m.Reasons,
 		m.RegionHeads,
 		m.Regions,
-		m.ServiceCounters,
 		m.ServiceFilter,
 		m.ServiceIndex,
 		m.Services,

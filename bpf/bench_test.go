@@ -84,7 +84,7 @@ func loadBench(t testing.TB, lines int) *bench {
 	}
 	t.Cleanup(func() { n.object.Close() })
 	o := &n.object
-	n.LbMaps = LbMaps{Hops: o.Hops, Links: o.Links, Members: o.Members, Pools: o.Pools, Reals: o.Reals, RealCounts: o.RealCounts,
+	n.LbMaps = LbMaps{Links: o.Links, Members: o.Members, Pools: o.Pools, Reals: o.Reals, RealCounts: o.RealCounts,
 		Regions: o.Regions, RegionHeads: o.RegionHeads, Services: o.Services, ServiceFilter: o.ServiceFilter,
 		ServiceIndex: o.ServiceIndex, ShTables: o.ShTables, SweepTimer: o.SweepTimer, Tuning: o.Tuning, Reasons: o.Reasons}
 	n.LbPrograms = LbPrograms{Sweep: o.Sweep, Forget: o.Forget, StartSweep: o.StartSweep, ClockProbe: o.ClockProbe}

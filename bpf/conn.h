@@ -83,7 +83,7 @@ static __always_inline __u64 life_make(__u64 generation, __u32 flags, __u32 stat
 
 static __always_inline __u64 conn_ends(struct conn *c)
 {
-	return load64(&c->client);
+	return load64(&c->addr[0]);
 }
 
 static __always_inline __u64 conn_ports(struct conn *c)
@@ -91,15 +91,32 @@ static __always_inline __u64 conn_ports(struct conn *c)
 	return load64(&c->cport);
 }
 
-/* Three multiplications; the upper half chooses the region, the six bits below it the line. */
-static __always_inline __u64 conn_hash(__u64 ends, __u64 ports)
+/* Two multiplications; the upper half chooses the region, the six bits below it the line. */
+static __always_inline __u64 hash_mix(__u64 h, __u64 value)
 {
-	__u64 h = (ends ^ hash_seed) * 0x9e3779b97f4a7c15ull;
+	h = (h ^ value) * 0x9e3779b97f4a7c15ull;
+	return h ^ h >> 32;
+}
 
-	h ^= h >> 32;
-	h = (h + ports) * 0xd6e8feb86659fd93ull;
-	h ^= h >> 32;
+/* Client, client port, protocol and kind: what a packet and its reply both know. */
+static __always_inline __u64 conn_hash(__be32 client, __u64 ports)
+{
+	__u64 h = hash_mix(hash_seed, client | (ports & 0xffff) << 32 | ports >> 32 << 48);
+
 	return h * 0xd6e8feb86659fd93ull;
+}
+
+/* All of the key. */
+static __always_inline __u64 template_hash(__u64 ends, __u64 ports)
+{
+	return hash_mix(hash_mix(hash_seed, ends), ports) * 0xd6e8feb86659fd93ull;
+}
+
+static __always_inline __u64 line_hash(struct conn *c)
+{
+	if (c->kind & KIND_TEMPLATE)
+		return template_hash(conn_ends(c), conn_ports(c));
+	return conn_hash(c->addr[0], conn_ports(c));
 }
 
 static __always_inline __u32 hash_region(__u64 hash)
@@ -135,10 +152,20 @@ static __always_inline int due(__u32 tick, __u32 expires)
 	return (__s32)(tick - expires) >= 0;
 }
 
-/* May this line be taken? A template that controls connections never; conn.refs of a connection is 0. */
+static __always_inline int controls(struct conn *c)
+{
+	return c->kind & KIND_TEMPLATE && READ_ONCE(c->control);
+}
+
+static __always_inline __u32 controlled_by(struct conn *c)
+{
+	return c->kind & KIND_TEMPLATE ? 0 : READ_ONCE(c->control);
+}
+
+/* May this line be taken? A template that controls connections never. */
 static __always_inline int conn_expired(struct conn *c, __u32 tick)
 {
-	return due(tick, READ_ONCE(c->expires)) && !READ_ONCE(c->refs);
+	return due(tick, READ_ONCE(c->expires)) && !controls(c);
 }
 
 static __always_inline struct conn *conn_at(__u32 line)
@@ -153,7 +180,7 @@ static __always_inline struct conn *conn_at(__u32 line)
 
 static __always_inline void conn_count(__u32 real, __u32 flags, __s32 by)
 {
-	struct real_count *n = bpf_map_lookup_elem(&real_counts, &real);
+	struct real_count *n = real_count_at(real);
 
 	if (!n)
 		return;
@@ -170,7 +197,7 @@ static __always_inline void template_release(__u32 parent)
 	struct conn *t = parent ? conn_at(parent - 1) : NULL;
 
 	if (t)
-		__sync_fetch_and_add(&t->refs, -1);
+		__sync_fetch_and_add(&t->control, -1);
 }
 
 /* The template knows from now on that one of its connections was completed. It is held, so its line is still its own. */
@@ -237,7 +264,7 @@ static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 lif
 		if (likely(next == state))
 			break;
 		flags = flags_in(proto, life_flags(life), next);
-		parent = READ_ONCE(c->parent); /* before the swap, which says that the line was still its own */
+		parent = READ_ONCE(c->control); /* before the swap, which says that the line was still its own */
 		was = __sync_val_compare_and_swap(&c->life, life, life_make(life, flags, next));
 		if (was == life) {
 			if (flags != life_flags(life)) {

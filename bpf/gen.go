@@ -5,6 +5,6 @@
 // in the header of its concern.
 package bpf
 
-//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -go-package bpf -type number -type phase -type conn_flag -type conn -type region -type region_head -type scheduler -type service_flag -type service_key -type service -type pool -type member -type sh_table -type real_flag -type real -type real_count -type hop -type link -type filter -type counters -type tunables -type order -type instant -type meta -type reason Lb lb.bpf.c -- -O2 -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -nostdinc
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -go-package bpf -type number -type phase -type conn_flag -type conn_kind -type conn -type region -type region_head -type scheduler -type service_flag -type service_kind -type service_key -type service_key6 -type service -type pool -type member -type sh_table -type real_flag -type tunnel -type tunnel_flag -type have -type real -type real_count -type link -type filter -type counters -type tunables -type order -type instant -type meta -type reason Lb lb.bpf.c -- -O2 -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -nostdinc
 
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -go-package bpf -no-global-types -output-suffix _test Bench bench.bpf.c -- -O2 -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter -nostdinc

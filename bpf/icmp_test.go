@@ -19,7 +19,7 @@ func TestNobodyAnswers(t *testing.T) {
 		{"a SYN with data and IP options", frame{flags: syn, options: bytes.Repeat([]byte{1}, 40), payload: make([]byte, 1000)}, nil},
 		{"a padded frame", frame{flags: syn, trailer: make([]byte, 6)}, nil},
 		{"only a server of weight 0", frame{flags: syn}, func(s *service) { s.add(0) }},
-		{"only an overloaded one", frame{flags: syn}, func(s *service) { s.mark(s.add(1), LbRealFlagREAL_OVERLOADED) }},
+		{"only an overloaded one", frame{flags: syn}, func(s *service) { s.overload(s.add(1), 1) }},
 	}
 	r := newRig(t, 1)
 	for _, row := range rows {

@@ -34,9 +34,15 @@ struct {
 	enum number number;
 	enum phase phase;
 	enum conn_flag conn_flag;
+	enum conn_kind conn_kind;
 	enum scheduler scheduler;
 	enum service_flag service_flag;
+	enum service_kind service_kind;
+	struct service_key6 service_key6;
 	enum real_flag real_flag;
+	enum tunnel tunnel;
+	enum tunnel_flag tunnel_flag;
+	enum have have;
 	enum reason reason;
 	struct order order;
 	struct instant instant;
@@ -54,7 +60,6 @@ static __always_inline enum step hit(struct packet *p, struct tunables *t, struc
 	if (unlikely(!c))
 		return NEXT;
 	p->real = READ_ONCE(c->real);
-	p->service = READ_ONCE(c->service);
 	/* A line that changed hands while it was read is looked for again under its region's lock. */
 	if (unlikely((READ_ONCE(c->life) ^ life) & LIFE_GENERATION))
 		return NEXT;
@@ -64,7 +69,7 @@ static __always_inline enum step hit(struct packet *p, struct tunables *t, struc
 			return NEXT;
 		return leave(p, DROP_REAL_GONE);
 	}
-	if (unlikely(p->event == EVENT_SYN) && !c->parent && TCP_REUSABLE >> life_state(life) & 1)
+	if (unlikely(p->event == EVENT_SYN) && !c->control && TCP_REUSABLE >> life_state(life) & 1)
 		return NEXT;
 	if (unlikely(!conn_move(c, p, life, t)))
 		return NEXT;
@@ -94,7 +99,6 @@ static __always_inline void miss(struct packet *p, struct real **real)
 
 	p->why = admit(&slow);
 	p->real = slow.real;
-	p->service = slow.service;
 	if (!forwards(p->why))
 		return;
 	*real = real_at(p->real);
@@ -145,8 +149,9 @@ static __always_inline int balance(struct xdp_md *ctx)
 
 	decide(ctx, &f, &p, &real);
 	if (likely(real)) {
-		service_count(&p);
-		direct(&f, real, &p, &ifindex);
+		count_in(&p);
+		ifindex = real->ifindex;
+		direct(&f, real, &p);
 	} else if (p.why == REPLY_NO_SERVER) {
 		p.why = answer_unreachable(ctx);
 	}

@@ -14,32 +14,37 @@ import (
 )
 
 type LbConn struct {
-	_        structs.HostLayout
-	Life     uint64
-	Client   uint32
-	Virt     uint32
-	Cport    uint16
-	Vport    uint16
-	Proto    uint8
-	Template uint8
-	Pad      [2]uint8
-	Expires  uint32
-	Real     uint32
-	Service  uint32
-	Packets  uint32
-	Parent   uint32
-	Refs     uint32
-	Mark     uint32
-	Spare    [3]uint32
+	_       structs.HostLayout
+	Life    uint64
+	Cport   uint16
+	Vport   uint16
+	Proto   uint8
+	Kind    uint8
+	Pad     [2]uint8
+	Expires uint32
+	Real    uint32
+	Packets uint32
+	Control uint32
+	Addr    [8]uint32
 }
 
 type LbConnFlag uint32
 
 const (
+	LbConnFlagCONN_SYNC     LbConnFlag = 32
 	LbConnFlagCONN_NOOUTPUT LbConnFlag = 128
 	LbConnFlagCONN_INACTIVE LbConnFlag = 256
 	LbConnFlagCONN_TEMPLATE LbConnFlag = 4096
 	LbConnFlagCONN_ASSURED  LbConnFlag = 8192
+)
+
+type LbConnKind uint32
+
+const (
+	LbConnKindKIND_TEMPLATE LbConnKind = 1
+	LbConnKindKIND_IPV6     LbConnKind = 2
+	LbConnKindKIND_MARK     LbConnKind = 4
+	LbConnKindKIND_RETURN   LbConnKind = 8
 )
 
 type LbCounters struct {
@@ -56,12 +61,14 @@ type LbFilter struct {
 	Bits [1024]uint64
 }
 
-type LbHop struct {
-	_       structs.HostLayout
-	Ifindex uint32
-	Dst     [6]uint8
-	Src     [6]uint8
-}
+type LbHave uint32
+
+const (
+	LbHaveHAVE_NAT   LbHave = 1
+	LbHaveHAVE_MARKS LbHave = 2
+	LbHaveHAVE_FTP   LbHave = 4
+	LbHaveHAVE_PORT0 LbHave = 8
+)
 
 type LbInstant struct {
 	_       structs.HostLayout
@@ -96,7 +103,7 @@ type LbMeta struct {
 type LbNumber uint32
 
 const (
-	LbNumberLAYOUT       LbNumber = 1
+	LbNumberLAYOUT       LbNumber = 2
 	LbNumberREGION_LINES LbNumber = 64
 	LbNumberMAX_POOL     LbNumber = 1024
 	LbNumberSH_SLOTS     LbNumber = 256
@@ -136,30 +143,42 @@ type LbPool struct {
 }
 
 type LbReal struct {
-	_       structs.HostLayout
-	Addr    [4]uint32
-	Port    uint16
-	Forward uint8
-	Flags   uint8
-	Hop     uint32
-	Weight  int32
-	Service uint32
-	Spare   [8]uint32
+	_           structs.HostLayout
+	Addr        [4]uint32
+	Port        uint16
+	Forward     uint8
+	Flags       uint8
+	Ifindex     uint32
+	Dst         [6]uint8
+	Src         [6]uint8
+	Mtu         uint16
+	Tags        uint8
+	Tunnel      uint8
+	Weight      int32
+	Service     uint32
+	Tci         [2]uint16
+	TunnelPort  uint16
+	TunnelFlags uint16
+	Upper       uint32
+	Lower       uint32
+	Source      [4]uint32
+	Owner       LbServiceKey6
+	Spare       [7]uint32
 }
 
 type LbRealCount struct {
-	_        structs.HostLayout
-	Active   uint32
-	Inactive uint32
-	Persist  uint32
-	Pad      uint32
+	_          structs.HostLayout
+	Active     uint32
+	Inactive   uint32
+	Persist    uint32
+	Overloaded uint32
 }
 
 type LbRealFlag uint32
 
 const (
-	LbRealFlagREAL_GONE       LbRealFlag = 1
-	LbRealFlagREAL_OVERLOADED LbRealFlag = 2
+	LbRealFlagREAL_GONE LbRealFlag = 1
+	LbRealFlagREAL_IPV6 LbRealFlag = 2
 )
 
 type LbReason uint32
@@ -200,10 +219,21 @@ type LbRegionHead struct {
 type LbScheduler uint32
 
 const (
-	LbSchedulerSCHED_NONE LbScheduler = 0
-	LbSchedulerSCHED_RR   LbScheduler = 1
-	LbSchedulerSCHED_WRR  LbScheduler = 2
-	LbSchedulerSCHED_SH   LbScheduler = 3
+	LbSchedulerSCHED_NONE  LbScheduler = 0
+	LbSchedulerSCHED_RR    LbScheduler = 1
+	LbSchedulerSCHED_WRR   LbScheduler = 2
+	LbSchedulerSCHED_SH    LbScheduler = 3
+	LbSchedulerSCHED_LC    LbScheduler = 4
+	LbSchedulerSCHED_WLC   LbScheduler = 5
+	LbSchedulerSCHED_SED   LbScheduler = 6
+	LbSchedulerSCHED_NQ    LbScheduler = 7
+	LbSchedulerSCHED_DH    LbScheduler = 8
+	LbSchedulerSCHED_MH    LbScheduler = 9
+	LbSchedulerSCHED_LBLC  LbScheduler = 10
+	LbSchedulerSCHED_LBLCR LbScheduler = 11
+	LbSchedulerSCHED_FO    LbScheduler = 12
+	LbSchedulerSCHED_OVF   LbScheduler = 13
+	LbSchedulerSCHED_TWOS  LbScheduler = 14
 )
 
 type LbService struct {
@@ -212,15 +242,20 @@ type LbService struct {
 	Flags     uint32
 	Pool      uint32
 	Persist   uint32
-	Netmask   uint32
-	Pad       uint32
+	Netmask   [4]uint32
+	Mark      uint32
+	Kind      uint16
+	Port      uint16
 }
 
 type LbServiceFlag uint32
 
 const (
-	LbServiceFlagSERVICE_SH_FALLBACK LbServiceFlag = 8
-	LbServiceFlagSERVICE_SH_PORT     LbServiceFlag = 16
+	LbServiceFlagSERVICE_ONE_PACKET LbServiceFlag = 4
+	LbServiceFlagSERVICE_FALLBACK   LbServiceFlag = 8
+	LbServiceFlagSERVICE_PORT       LbServiceFlag = 16
+	LbServiceFlagSERVICE_SCHED_3    LbServiceFlag = 32
+	LbServiceFlagSERVICE_SIP        LbServiceFlag = 64
 )
 
 type LbServiceKey struct {
@@ -228,8 +263,25 @@ type LbServiceKey struct {
 	Addr  uint32
 	Port  uint16
 	Proto uint8
-	Pad   uint8
+	Kind  uint8
 }
+
+type LbServiceKey6 struct {
+	_     structs.HostLayout
+	Addr  [4]uint32
+	Port  uint16
+	Proto uint8
+	Kind  uint8
+}
+
+type LbServiceKind uint32
+
+const (
+	LbServiceKindSERVICE_IPV4  LbServiceKind = 0
+	LbServiceKindSERVICE_MARK  LbServiceKind = 1
+	LbServiceKindSERVICE_MARK6 LbServiceKind = 2
+	LbServiceKindSERVICE_IPV6  LbServiceKind = 3
+)
 
 type LbShTable struct {
 	_    structs.HostLayout
@@ -247,44 +299,70 @@ type LbSweeper struct {
 }
 
 type LbTunables struct {
-	_      structs.HostLayout
-	Tcp    [16]uint32
-	Udp    uint32
-	Offset uint32
-	Extend uint32
-	Pad    uint32
+	_                       structs.HostLayout
+	Tcp                     [16]uint32
+	Sctp                    [16]uint32
+	Udp                     uint32
+	Offset                  uint32
+	Extend                  uint32
+	Have                    uint32
+	ConnReuseMode           uint32
+	ExpireNodestConn        uint32
+	ExpireQuiescentTemplate uint32
+	SloppyTcp               uint32
+	SloppySctp              uint32
+	SecureTcp               uint32
+	DropEntry               uint32
+	DropPacket              uint32
+	ScheduleIcmp            uint32
+	NatIcmpSend             uint32
+	PmtuDisc                uint32
+	CacheBypass             uint32
 }
+
+type LbTunnel uint32
+
+const (
+	LbTunnelTUNNEL_IPIP LbTunnel = 0
+	LbTunnelTUNNEL_GUE  LbTunnel = 1
+	LbTunnelTUNNEL_GRE  LbTunnel = 2
+)
+
+type LbTunnelFlag uint32
+
+const (
+	LbTunnelFlagTUNNEL_CSUM    LbTunnelFlag = 1
+	LbTunnelFlagTUNNEL_REMCSUM LbTunnelFlag = 2
+)
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	LbMapHops            = "hops"
-	LbMapLinks           = "links"
-	LbMapMembers         = "members"
-	LbMapPools           = "pools"
-	LbMapRealCounters    = "real_counters"
-	LbMapRealCounts      = "real_counts"
-	LbMapReals           = "reals"
-	LbMapReasons         = "reasons"
-	LbMapRegionHeads     = "region_heads"
-	LbMapRegions         = "regions"
-	LbMapServiceCounters = "service_counters"
-	LbMapServiceFilter   = "service_filter"
-	LbMapServiceIndex    = "service_index"
-	LbMapServices        = "services"
-	LbMapShTables        = "sh_tables"
-	LbMapSweepTimer      = "sweep_timer"
-	LbMapTuning          = "tuning"
-	LbProgClockProbe     = "clock_probe"
-	LbProgForget         = "forget"
-	LbProgLb             = "lb"
-	LbProgStartSweep     = "start_sweep"
-	LbProgSweep          = "sweep"
-	LbVarHashSeed        = "hash_seed"
-	LbVarLockTries       = "lock_tries"
-	LbVarRegionMask      = "region_mask"
-	LbVarTickShift       = "tick_shift"
+	LbMapLinks         = "links"
+	LbMapMembers       = "members"
+	LbMapPools         = "pools"
+	LbMapRealCounters  = "real_counters"
+	LbMapRealCounts    = "real_counts"
+	LbMapReals         = "reals"
+	LbMapReasons       = "reasons"
+	LbMapRegionHeads   = "region_heads"
+	LbMapRegions       = "regions"
+	LbMapServiceFilter = "service_filter"
+	LbMapServiceIndex  = "service_index"
+	LbMapServices      = "services"
+	LbMapShTables      = "sh_tables"
+	LbMapSweepTimer    = "sweep_timer"
+	LbMapTuning        = "tuning"
+	LbProgClockProbe   = "clock_probe"
+	LbProgForget       = "forget"
+	LbProgLb           = "lb"
+	LbProgStartSweep   = "start_sweep"
+	LbProgSweep        = "sweep"
+	LbVarHashSeed      = "hash_seed"
+	LbVarLockTries     = "lock_tries"
+	LbVarRegionMask    = "region_mask"
+	LbVarTickShift     = "tick_shift"
 )
 
 // LoadLb returns the embedded CollectionSpec for Lb.
@@ -340,23 +418,21 @@ type LbProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type LbMapSpecs struct {
-	Hops            *ebpf.MapSpec `ebpf:"hops"`
-	Links           *ebpf.MapSpec `ebpf:"links"`
-	Members         *ebpf.MapSpec `ebpf:"members"`
-	Pools           *ebpf.MapSpec `ebpf:"pools"`
-	RealCounters    *ebpf.MapSpec `ebpf:"real_counters"`
-	RealCounts      *ebpf.MapSpec `ebpf:"real_counts"`
-	Reals           *ebpf.MapSpec `ebpf:"reals"`
-	Reasons         *ebpf.MapSpec `ebpf:"reasons"`
-	RegionHeads     *ebpf.MapSpec `ebpf:"region_heads"`
-	Regions         *ebpf.MapSpec `ebpf:"regions"`
-	ServiceCounters *ebpf.MapSpec `ebpf:"service_counters"`
-	ServiceFilter   *ebpf.MapSpec `ebpf:"service_filter"`
-	ServiceIndex    *ebpf.MapSpec `ebpf:"service_index"`
-	Services        *ebpf.MapSpec `ebpf:"services"`
-	ShTables        *ebpf.MapSpec `ebpf:"sh_tables"`
-	SweepTimer      *ebpf.MapSpec `ebpf:"sweep_timer"`
-	Tuning          *ebpf.MapSpec `ebpf:"tuning"`
+	Links         *ebpf.MapSpec `ebpf:"links"`
+	Members       *ebpf.MapSpec `ebpf:"members"`
+	Pools         *ebpf.MapSpec `ebpf:"pools"`
+	RealCounters  *ebpf.MapSpec `ebpf:"real_counters"`
+	RealCounts    *ebpf.MapSpec `ebpf:"real_counts"`
+	Reals         *ebpf.MapSpec `ebpf:"reals"`
+	Reasons       *ebpf.MapSpec `ebpf:"reasons"`
+	RegionHeads   *ebpf.MapSpec `ebpf:"region_heads"`
+	Regions       *ebpf.MapSpec `ebpf:"regions"`
+	ServiceFilter *ebpf.MapSpec `ebpf:"service_filter"`
+	ServiceIndex  *ebpf.MapSpec `ebpf:"service_index"`
+	Services      *ebpf.MapSpec `ebpf:"services"`
+	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
+	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
+	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
 }
 
 // LbVariableSpecs contains global variables before they are loaded into the kernel.
@@ -389,28 +465,25 @@ func (o *LbObjects) Close() error {
 //
 // It can be passed to LoadLbObjects or ebpf.CollectionSpec.LoadAndAssign.
 type LbMaps struct {
-	Hops            *ebpf.Map `ebpf:"hops"`
-	Links           *ebpf.Map `ebpf:"links"`
-	Members         *ebpf.Map `ebpf:"members"`
-	Pools           *ebpf.Map `ebpf:"pools"`
-	RealCounters    *ebpf.Map `ebpf:"real_counters"`
-	RealCounts      *ebpf.Map `ebpf:"real_counts"`
-	Reals           *ebpf.Map `ebpf:"reals"`
-	Reasons         *ebpf.Map `ebpf:"reasons"`
-	RegionHeads     *ebpf.Map `ebpf:"region_heads"`
-	Regions         *ebpf.Map `ebpf:"regions"`
-	ServiceCounters *ebpf.Map `ebpf:"service_counters"`
-	ServiceFilter   *ebpf.Map `ebpf:"service_filter"`
-	ServiceIndex    *ebpf.Map `ebpf:"service_index"`
-	Services        *ebpf.Map `ebpf:"services"`
-	ShTables        *ebpf.Map `ebpf:"sh_tables"`
-	SweepTimer      *ebpf.Map `ebpf:"sweep_timer"`
-	Tuning          *ebpf.Map `ebpf:"tuning"`
+	Links         *ebpf.Map `ebpf:"links"`
+	Members       *ebpf.Map `ebpf:"members"`
+	Pools         *ebpf.Map `ebpf:"pools"`
+	RealCounters  *ebpf.Map `ebpf:"real_counters"`
+	RealCounts    *ebpf.Map `ebpf:"real_counts"`
+	Reals         *ebpf.Map `ebpf:"reals"`
+	Reasons       *ebpf.Map `ebpf:"reasons"`
+	RegionHeads   *ebpf.Map `ebpf:"region_heads"`
+	Regions       *ebpf.Map `ebpf:"regions"`
+	ServiceFilter *ebpf.Map `ebpf:"service_filter"`
+	ServiceIndex  *ebpf.Map `ebpf:"service_index"`
+	Services      *ebpf.Map `ebpf:"services"`
+	ShTables      *ebpf.Map `ebpf:"sh_tables"`
+	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
+	Tuning        *ebpf.Map `ebpf:"tuning"`
 }
 
 func (m *LbMaps) Close() error {
 	return _LbClose(
-		m.Hops,
 		m.Links,
 		m.Members,
 		m.Pools,
@@ -420,7 +493,6 @@ func (m *LbMaps) Close() error {
 		m.Reasons,
 		m.RegionHeads,
 		m.Regions,
-		m.ServiceCounters,
 		m.ServiceFilter,
 		m.ServiceIndex,
 		m.Services,

@@ -62,7 +62,7 @@ __noinline int conn_retire(struct conn *c, struct region_head *head)
 		if (__sync_val_compare_and_swap(&c->life, life, (life & LIFE_GENERATION) | PHASE_DEAD) != life)
 			continue;
 		conn_count(c->real, life_flags(life), -1);
-		template_release(c->parent);
+		template_release(controlled_by(c));
 		head->live--;
 		return 1;
 	}
@@ -81,15 +81,12 @@ static __always_inline void conn_take(struct conn *c, struct region_head *head, 
 {
 	__u64 generation = c->life + (1ull << 32);
 
-	*(__u64 *)(void *)&c->client = ends;
+	*(__u64 *)(void *)&c->addr[0] = ends;
 	*(__u64 *)(void *)&c->cport = ports;
 	c->expires = expires;
 	c->real = p->real;
-	c->service = p->service;
 	c->packets = !(flags & CONN_TEMPLATE);
-	c->parent = flags & CONN_TEMPLATE ? 0 : p->parent;
-	c->refs = !!(flags & CONN_TEMPLATE);
-	c->mark = 0;
+	c->control = flags & CONN_TEMPLATE ? 1 : p->parent;
 	conn_count(p->real, flags, 1);
 	head->live++;
 	__sync_lock_test_and_set(&c->life, life_make(generation, flags, state));
@@ -107,7 +104,7 @@ static __always_inline int real_gone(__u32 real)
 /* The template's key: the client's network, and no client port. */
 static __always_inline __u64 template_ports(struct packet *p)
 {
-	return (p->ports & 0xffffff0000ull) | 1ull << 40;
+	return (p->ports & 0xffffff0000ull) | (__u64)KIND_TEMPLATE << 40;
 }
 
 static __always_inline enum reason template_hold_locked(struct packet *p, struct service *s, struct region *r,
@@ -128,7 +125,7 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 			at.free = at.found;
 		} else {
 			c->expires = p->tick + s->persist;
-			__sync_fetch_and_add(&c->refs, 1);
+			__sync_fetch_and_add(&c->control, 1);
 			p->real = c->real;
 			p->parent = (__u32)(hash_region(hash) * REGION_LINES + at.found + 1);
 			return FORWARD_NEW;
@@ -163,8 +160,8 @@ __noinline enum reason template_hold(struct packet *p)
 	s = service_at(p->service);
 	if (!s)
 		return REPLY_NO_SERVER;
-	ends = p->ends & (0xffffffff00000000ull | s->netmask);
-	hash = conn_hash(ends, template_ports(p));
+	ends = p->ends & (0xffffffff00000000ull | s->netmask[0]);
+	hash = template_hash(ends, template_ports(p));
 	index = hash_region(hash);
 	r = bpf_map_lookup_elem(&regions, &index);
 	head = bpf_map_lookup_elem(&region_heads, &index);
@@ -188,7 +185,7 @@ static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64
 		return 1;
 	if (packet_proto(p) != PROTO_TCP)
 		return 0;
-	return real_gone(c->real) || (!c->parent && TCP_REUSABLE >> life_state(life) & 1);
+	return real_gone(c->real) || (!c->control && TCP_REUSABLE >> life_state(life) & 1);
 }
 
 static __always_inline enum reason conn_open_locked(struct packet *p, struct region *r, struct region_head *head, struct tunables *t)
@@ -207,7 +204,6 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 		if (!conn_reusable(c, p, life)) {
 			/* Another CPU was faster with a packet of the same connection. */
 			p->real = c->real;
-			p->service = c->service;
 			if (real_gone(c->real))
 				return DROP_REAL_GONE;
 			conn_move(c, p, life, t);
@@ -228,7 +224,7 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 	state = proto == PROTO_TCP ? tcp_next[EVENT_SYN][TCP_NONE] : TCP_NONE;
 	flags = flags_in(proto, CONN_NOOUTPUT, state);
 	conn_take(c, head, p, p->ends, p->ports, flags, state, p->tick + timeout_of(t, proto, state));
-	service_count_conn(p);
+	count_conn(p);
 	return FORWARD_NEW;
 }
 

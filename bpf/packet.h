@@ -29,7 +29,8 @@ struct packet {
 	__u64 hash;
 	__u32 length;            /* IP total length */
 	__u32 tick;
-	__u32 service, real;
+	__u32 service;           /* of a new connection */
+	__u32 real;
 	__u32 parent;            /* line + 1 of the template that is held for it */
 	__u32 event;
 	__u32 crowded;           /* its region has no free line */

@@ -30,8 +30,8 @@ func TestTemplateAsItIsWritten(t *testing.T) {
 	s.write()
 	r.opened(frame{})
 	c := r.template()
-	want := LbConn{Life: 1<<32 | 0x1180<<16 | none<<8 | 2, Client: addr4(netip.MustParseAddr("10.0.4.0")), Virt: addr4(vip.Addr()),
-		Vport: port2(vip.Port()), Proto: tcpProto, Template: 1, Expires: c.Expires, Real: b, Service: s.index, Refs: 1}
+	want := LbConn{Life: 1<<32 | 0x1180<<16 | none<<8 | 2, Addr: [8]uint32{addr4(netip.MustParseAddr("10.0.4.0")), addr4(vip.Addr())},
+		Vport: port2(vip.Port()), Proto: tcpProto, Kind: 1, Expires: c.Expires, Real: b, Control: 1}
 	if c != want {
 		t.Errorf("%+v\nwant %+v", c, want)
 	}
@@ -59,7 +59,7 @@ func TestClientStaysWithItsServer(t *testing.T) {
 	if got := r.opened(frame{from: at("10.0.5.2:1")}); got != first {
 		t.Errorf("two clients of one network went to %d and %d", first, got)
 	}
-	if refs := r.templateOf(client.Addr()).Refs; refs != 5 {
+	if refs := r.templateOf(client.Addr()).Control; refs != 5 {
 		t.Errorf("the template controls %d connections, want 5", refs)
 	}
 }
@@ -67,7 +67,7 @@ func TestClientStaysWithItsServer(t *testing.T) {
 func (r *rig) templateOf(a netip.Addr) (found LbConn) {
 	r.Helper()
 	for _, c := range r.conns() {
-		if c.Template == 1 && c.Client == addr4(a) {
+		if c.template() && c.Addr[0] == addr4(a) {
 			found = c
 		}
 	}
@@ -182,9 +182,9 @@ func TestTemplateOfAServerThatIsGone(t *testing.T) {
 	dead, live := 0, 0
 	for _, c := range r.conns() {
 		switch {
-		case c.Template == 1 && c.toPort() == uint16(LbNumberDEAD_VPORT) && c.Real == b && c.Cport == 0:
+		case c.template() && c.toPort() == uint16(LbNumberDEAD_VPORT) && c.Real == b && c.Cport == 0:
 			dead++
-		case c.Template == 1 && c.toPort() == vip.Port() && c.Real == a:
+		case c.template() && c.toPort() == vip.Port() && c.Real == a:
 			live++
 		}
 	}
@@ -212,8 +212,8 @@ func TestSYNOfAConnectionWhoseServerIsGoneLeavesItsTemplate(t *testing.T) {
 		t.Errorf("went to %d", got)
 	}
 	for _, c := range r.conns() {
-		if c.Template == 1 && c.Refs != map[uint32]uint32{a: 1, b: 0}[c.Real] {
-			t.Errorf("template of %d controls %d", c.Real, c.Refs)
+		if c.template() && c.Control != map[uint32]uint32{a: 1, b: 0}[c.Real] {
+			t.Errorf("template of %d controls %d", c.Real, c.Control)
 		}
 	}
 	if n := r.counts(b); n != [3]uint32{0, 0, 1} {
@@ -230,7 +230,7 @@ func TestQuiescedServerKeepsItsPersistentClients(t *testing.T) {
 		t.Errorf("weight 0: went to %d", got)
 	}
 	s.weigh(b, 1)
-	s.mark(b, LbRealFlagREAL_OVERLOADED)
+	s.overload(b, 1)
 	if got := r.opened(frame{from: port(3)}); got != byte(b) {
 		t.Errorf("overloaded: went to %d", got)
 	}
@@ -245,7 +245,7 @@ func TestPortZeroIsNoTemplate(t *testing.T) {
 	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
 	r.want(frame{proto: udpProto, from: port(0)}, LbReasonFORWARD_NEW)
 	r.want(frame{proto: udpProto, from: port(0)}, LbReasonFORWARD_HIT)
-	if c := r.template(); c.Refs != 2 || c.Packets != 0 {
+	if c := r.template(); c.Control != 2 || c.Packets != 0 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -269,7 +269,7 @@ func TestSYNOfAClosedConnectionLeavesItsTemplateAlone(t *testing.T) {
 	}
 	r.travel(5)
 	r.want(frame{flags: syn}, LbReasonFORWARD_HIT)
-	if c := r.template(); r.secondsLeft(c) != 55 || c.Refs != 1 {
-		t.Errorf("%d s left, %d connections", r.secondsLeft(c), c.Refs)
+	if c := r.template(); r.secondsLeft(c) != 55 || c.Control != 1 {
+		t.Errorf("%d s left, %d connections", r.secondsLeft(c), c.Control)
 	}
 }

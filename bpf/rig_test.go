@@ -258,6 +258,7 @@ func (r *rig) edit(c LbConn, change func(*LbConn)) {
 	r.Fatal("no such line")
 }
 
+func (c LbConn) template() bool    { return c.Kind&uint8(LbConnKindKIND_TEMPLATE) != 0 }
 func (c LbConn) phase() LbPhase    { return LbPhase(c.Life & 0xff) }
 func (c LbConn) state() int        { return int(c.Life >> 8 & 0xff) }
 func (c LbConn) flags() LbConnFlag { return LbConnFlag(c.Life >> 16 & 0xffff) }

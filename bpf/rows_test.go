@@ -162,9 +162,8 @@ func TestWhatCannotBeForwarded(t *testing.T) {
 		why  LbReason
 	}{
 		{"TTL 1", frame{flags: syn, ttl: 1}, nil, LbReasonDROP_TTL},
-		{"a real server without hop", frame{flags: syn}, func(s *service) { s.hop(LbReal{Weight: 1}) }, LbReasonDROP_NO_NEIGHBOUR},
-		{"a real server whose hop is not in the map", frame{flags: syn}, func(s *service) { s.hop(LbReal{Weight: 1, Hop: 1 << 20}) }, LbReasonDROP_NO_NEIGHBOUR},
-		{"a neighbour that is not resolved", frame{flags: syn}, func(s *service) { s.put(s.Hops, 1, LbHop{}) }, LbReasonDROP_NO_NEIGHBOUR},
+		{"a real server without hop", frame{flags: syn}, func(s *service) { s.put(s.Reals, 1, LbReal{Weight: 1}) }, LbReasonDROP_NO_NEIGHBOUR},
+		{"a neighbour that is not resolved", frame{flags: syn}, func(s *service) { s.hop(1, LbReal{}) }, LbReasonDROP_NO_NEIGHBOUR},
 		{"a first fragment of the service", frame{flags: syn, frag: 0x2000}, nil, LbReasonDROP_FRAGMENT},
 	}
 	r := newRig(t, 4)
@@ -173,8 +172,7 @@ func TestWhatCannotBeForwarded(t *testing.T) {
 	for i, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			r.TB = t
-			s.put(s.Hops, 1, LbHop{Ifindex: loopback, Dst: realMAC(1), Src: ourMAC})
-			s.hop(LbReal{Weight: 1, Hop: 1})
+			s.hop(1, LbReal{Ifindex: loopback, Dst: realMAC(1), Src: ourMAC})
 			if row.prep != nil {
 				row.prep(s)
 			}
@@ -184,13 +182,18 @@ func TestWhatCannotBeForwarded(t *testing.T) {
 	}
 }
 
-// hop rewrites the first real server.
-func (s *service) hop(r LbReal) { s.Helper(); s.put(s.Reals, 1, r) }
+// hop tells how frames reach a real server.
+func (r *rig) hop(real uint32, to LbReal) {
+	r.Helper()
+	e := get[LbReal](r, r.Reals, real)
+	e.Ifindex, e.Dst, e.Src = to.Ifindex, to.Dst, to.Src
+	r.put(r.Reals, real, e)
+}
 
 func TestFrameLeavesByTheInterfaceOfItsRealServer(t *testing.T) {
 	r := newRig(t, 4)
 	real := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
-	r.put(r.Hops, real, LbHop{Ifindex: elsewhere, Dst: realMAC(int(real)), Src: mac{2, 0, 0, 0, 0, 7}})
+	r.hop(real, LbReal{Ifindex: elsewhere, Dst: realMAC(int(real)), Src: mac{2, 0, 0, 0, 0, 7}})
 	verdict, out, why := r.run(frame{flags: syn}.bytes())
 	want := frame{flags: syn, dst: realMAC(int(real)), src: mac{2, 0, 0, 0, 0, 7}, ttl: 63}.bytes()
 	if verdict != xdpRedirect || why != LbReasonFORWARD_NEW || !bytes.Equal(out, want) {
@@ -202,7 +205,7 @@ func TestChangedNeighbourReachesLiveConnections(t *testing.T) {
 	r := newRig(t, 4)
 	real := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
 	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
-	r.put(r.Hops, real, LbHop{Ifindex: loopback, Dst: realMAC(99), Src: ourMAC})
+	r.hop(real, LbReal{Ifindex: loopback, Dst: realMAC(99), Src: ourMAC})
 	if out := r.want(frame{flags: ack}, LbReasonFORWARD_HIT); mac(out[:6]) != realMAC(99) {
 		t.Errorf("sent to %x", out[:6])
 	}
@@ -227,7 +230,7 @@ func TestNothingIsServedBeforeTheMapsSaySo(t *testing.T) {
 	r.want(frame{flags: syn}, LbReasonREPLY_NO_SERVER)
 }
 
-// TestCounters: conns at creation, packets and IP bytes as received, per service and per real server, drops at the real
+// TestCounters: conns at creation, packets and IP bytes as received, per real server, drops at the real
 // server's door included.
 func TestCounters(t *testing.T) {
 	r := newRig(t, 4)
@@ -243,7 +246,6 @@ func TestCounters(t *testing.T) {
 		got  LbCounters
 		want LbCounters
 	}{
-		{"the service", r.counters(r.ServiceCounters, s.index), LbCounters{Conns: 2, Inpkts: 4, Inbytes: 40 + 140 + 40 + 40}},
 		{"the first pick", r.counters(r.RealCounters, b), LbCounters{Conns: 1, Inpkts: 3, Inbytes: 40 + 140 + 40}},
 		{"the second pick", r.counters(r.RealCounters, a), LbCounters{Conns: 1, Inpkts: 1, Inbytes: 40}},
 	} {

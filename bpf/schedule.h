@@ -35,12 +35,12 @@ struct {
 /* The weight with which a real server counts now: 0 while it is overloaded. */
 static __always_inline __s32 fit_weight(struct member *m)
 {
-	struct real *r;
+	struct real_count *n;
 
 	if (!m || m->weight <= 0)
 		return 0;
-	r = real_at(m->real);
-	return r && !(r->flags & REAL_OVERLOADED) ? m->weight : 0;
+	n = real_count_at(m->real);
+	return n && !n->overloaded ? m->weight : 0;
 }
 
 static __always_inline struct member *pool_member(struct pool *pool, __u32 at)
@@ -157,9 +157,10 @@ static __always_inline __u32 sh_slot(__u32 value, __u32 turn)
 static __always_inline __u32 sh_fit(struct sh_table *t, __u32 slot)
 {
 	__u32 real = t->real[slot & (SH_SLOTS - 1)];
+	struct real_count *n = real_count_at(real);
 	struct real *r = real_at(real);
 
-	if (!r || r->weight <= 0 || r->flags & (REAL_OVERLOADED | REAL_GONE))
+	if (!r || !n || r->weight <= 0 || r->flags & REAL_GONE || n->overloaded)
 		return NO_REAL;
 	return real;
 }
@@ -171,11 +172,11 @@ static __always_inline __u32 pick_sh(struct packet *p, __u32 table, __u32 flags)
 
 	if (!t)
 		return NO_REAL;
-	if (flags & SERVICE_SH_PORT)
+	if (flags & SERVICE_PORT)
 		value += be16((__u16)p->ports);
 	slot = sh_slot(value, 0);
 	real = sh_fit(t, slot);
-	if (real != NO_REAL || !(flags & SERVICE_SH_FALLBACK))
+	if (real != NO_REAL || !(flags & SERVICE_FALLBACK))
 		return real;
 	for (__u32 i = 0; i < SH_SLOTS; i++) {
 		__u32 next = sh_slot(value, i + slot);

@@ -39,13 +39,13 @@ func TestWeightedPhaseAfterAllWereOverloaded(t *testing.T) {
 			if got := s.picked(0, len(row.before)); string(got) != string(row.before) {
 				t.Fatalf("before: %v, want %v", got, row.before)
 			}
-			s.mark(a, LbRealFlagREAL_OVERLOADED)
-			s.mark(b, LbRealFlagREAL_OVERLOADED)
+			s.overload(a, 1)
+			s.overload(b, 1)
 			if got := s.picked(100, 1); got[0] != 0 {
 				t.Fatalf("overloaded, and picked: %v", got)
 			}
-			s.mark(a, 0)
-			s.mark(b, 0)
+			s.overload(a, 0)
+			s.overload(b, 0)
 			if got := s.picked(200, 4); string(got) != string(row.after) {
 				t.Errorf("after: %v, want %v", got, row.after)
 			}

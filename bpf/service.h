@@ -36,13 +36,6 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1024);
-	__type(key, __u32);
-	__type(value, struct counters);
-} service_counters SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 16384);
 	__type(key, __u32);
 	__type(value, struct counters);
@@ -57,6 +50,11 @@ static __always_inline struct service *service_at(__u32 index)
 static __always_inline struct real *real_at(__u32 index)
 {
 	return bpf_map_lookup_elem(&reals, &index);
+}
+
+static __always_inline struct real_count *real_count_at(__u32 index)
+{
+	return bpf_map_lookup_elem(&real_counts, &index);
 }
 
 /* Exact protocol, address and port. */
@@ -75,35 +73,32 @@ static __always_inline enum step service_find(struct packet *p)
 	return NEXT;
 }
 
-static __always_inline struct counters *counters_at(void *map, __u32 index)
+static __always_inline struct counters *counters_at(__u32 real)
 {
-	return bpf_map_lookup_elem(map, &index);
+	return bpf_map_lookup_elem(&real_counters, &real);
 }
 
-static __always_inline void count_packet(struct counters *c, __u32 length)
+/*
+ * Before forwarding, as IPVS does: a packet that then meets a TTL of 1 or a missing neighbour is counted. A service's
+ * counts are the sum of its real servers': nothing is counted twice here.
+ */
+static __always_inline void count_in(struct packet *p)
 {
+	struct counters *c = counters_at(p->real);
+
 	if (unlikely(!c))
 		return;
 	c->inpkts++;
-	c->inbytes += length;
-}
-
-/* Before forwarding, as IPVS does: a packet that then meets a TTL of 1 or a missing neighbour is counted. */
-static __always_inline void service_count(struct packet *p)
-{
-	count_packet(counters_at(&service_counters, p->service), p->length);
-	count_packet(counters_at(&real_counters, p->real), p->length);
+	c->inbytes += p->length;
 }
 
 /* At the creation of a connection. */
-static __always_inline void service_count_conn(struct packet *p)
+static __always_inline void count_conn(struct packet *p)
 {
-	struct counters *s = counters_at(&service_counters, p->service), *r = counters_at(&real_counters, p->real);
+	struct counters *c = counters_at(p->real);
 
-	if (s)
-		s->conns++;
-	if (r)
-		r->conns++;
+	if (c)
+		c->conns++;
 }
 
 #endif

@@ -33,8 +33,8 @@ func (s *service) add(weight int32) uint32 {
 	s.Helper()
 	s.nextReal++
 	i := s.nextReal
-	s.put(s.Hops, i, LbHop{Ifindex: loopback, Dst: realMAC(int(i)), Src: ourMAC})
-	s.put(s.Reals, i, LbReal{Addr: [4]uint32{addr4(netip.AddrFrom4([4]byte{10, 0, 8, byte(10 + i)}))}, Forward: 3, Hop: i, Weight: weight, Service: s.index})
+	s.put(s.Reals, i, LbReal{Addr: [4]uint32{addr4(netip.AddrFrom4([4]byte{10, 0, 8, byte(10 + i)}))}, Forward: 3, Ifindex: loopback,
+		Dst: realMAC(int(i)), Src: ourMAC, Weight: weight, Service: s.index})
 	s.members = append([]LbMember{{Real: i, Weight: weight}}, s.members...)
 	s.refill()
 	return i
@@ -83,10 +83,18 @@ func (s *service) mark(real uint32, flag LbRealFlag) {
 	s.put(s.Reals, real, r)
 }
 
+// overload says that a real server has reached its upper threshold.
+func (r *rig) overload(real, overloaded uint32) {
+	r.Helper()
+	n := get[LbRealCount](r, r.RealCounts, real)
+	n.Overloaded = overloaded
+	r.put(r.RealCounts, real, n)
+}
+
 func (s *service) write() {
 	s.Helper()
 	s.put(s.Services, s.index, LbService{Scheduler: uint32(s.scheduler), Flags: uint32(s.flags), Pool: s.pool,
-		Persist: uint32(s.persist * ticksPerSecond), Netmask: s.netmask})
+		Persist: uint32(s.persist * ticksPerSecond), Netmask: [4]uint32{s.netmask}})
 }
 
 // refill writes the pool that is not in use and then the word that puts it in use. The last pick stays the pointer of rr,

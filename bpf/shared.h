@@ -12,7 +12,7 @@
 #define VIPD_SHARED_H
 
 enum number {
-	LAYOUT       = 1,
+	LAYOUT       = 2,
 	REGION_LINES = 64,
 	MAX_POOL     = 1024,     /* members of one pool */
 	SH_SLOTS     = 256,      /* slots of the source-hash table */
@@ -38,27 +38,38 @@ enum phase {
 
 /* conn flags, in life's bits 16..31. The low ones have the positions of the IPVS sync protocol where it has them. */
 enum conn_flag {
-	CONN_NOOUTPUT = 0x0080, /* replies do not pass us (DR, TUN): the INPUT_ONLY state table */
+	CONN_SYNC     = 0x0020, /* learned from a peer */
+	CONN_NOOUTPUT = 0x0080, /* replies do not pass us, or have not yet: the INPUT_ONLY state table */
 	CONN_INACTIVE = 0x0100, /* counted as inactive */
 	CONN_TEMPLATE = 0x1000,
 	CONN_ASSURED  = 0x2000, /* template: one of its connections was completed */
 };
 
+/* What a line is: part of its key. */
+enum conn_kind {
+	KIND_TEMPLATE = 1,       /* a packet from port 0 must not find it */
+	KIND_IPV6     = 2,
+	KIND_MARK     = 4,       /* template of a firewall-mark service: virt is the mark, protocol and ports are 0 */
+	KIND_RETURN   = 8,       /* where replies to a local address of FULLNAT are found: client is that address */
+};
+
+/*
+ * Both families have the same line: of an IPv4 address the first word of four is used, and what is left serves FULLNAT.
+ * A connection's region and first line come from the hash of its client, client port and protocol alone, so that a reply
+ * from a real server, which does not name the virtual address, is looked for at the same place. A template's come from
+ * all of its key.
+ */
 struct conn {
 	__u64 life;
-	__be32 client, virt;     /* key. A template's client is masked */
 	__be16 cport, vport;     /* key. A template has cport 0; a dead one vport 65535 */
 	__u8 proto;              /* key */
-	__u8 template;           /* key: 1 in a template, which a packet from port 0 must not find */
+	__u8 kind;               /* key: enum conn_kind */
 	__u8 pad[2];             /* key: 0 */
 	__u32 expires;           /* tick at which it may go, compared by signed difference */
-	__u32 real;              /* index into reals */
-	__u32 service;           /* index into services */
+	__u32 real;              /* index into reals, which know the service */
 	__u32 packets;           /* from the client; not exact under concurrency */
-	__u32 parent;            /* line number + 1 of the template that controls it, or 0 */
-	__u32 refs;              /* template: connections that it controls */
-	__u32 mark;
-	__u32 spare[3];
+	__u32 control;           /* connection: number + 1 of the template line that controls it, or 0. Template: how many it controls */
+	__be32 addr[8];          /* key. IPv4: client, virt, and 6 words that are not key. IPv6: client[4], virt[4] */
 };
 
 struct region {
@@ -76,18 +87,46 @@ enum scheduler {
 	SCHED_RR,
 	SCHED_WRR,
 	SCHED_SH,
+	SCHED_LC,
+	SCHED_WLC,
+	SCHED_SED,
+	SCHED_NQ,
+	SCHED_DH,
+	SCHED_MH,
+	SCHED_LBLC,
+	SCHED_LBLCR,
+	SCHED_FO,
+	SCHED_OVF,
+	SCHED_TWOS,
 };
 
 enum service_flag {
-	SERVICE_SH_FALLBACK = 0x08, /* scheduler flag 1 */
-	SERVICE_SH_PORT     = 0x10, /* scheduler flag 2 */
+	SERVICE_ONE_PACKET = 0x04,
+	SERVICE_FALLBACK   = 0x08, /* scheduler flag 1, of sh and mh */
+	SERVICE_PORT       = 0x10, /* scheduler flag 2, of sh and mh */
+	SERVICE_SCHED_3    = 0x20,
+	SERVICE_SIP        = 0x40, /* persistence engine */
+};
+
+enum service_kind {
+	SERVICE_IPV4  = 0,       /* by protocol, address and port; port 0: every port */
+	SERVICE_MARK  = 1,       /* addr is the mark, protocol and port are 0; of IPv4 packets */
+	SERVICE_MARK6 = 2,       /* of IPv6 packets */
+	SERVICE_IPV6  = 3,       /* in service_key6 alone */
 };
 
 struct service_key {
 	__be32 addr;
 	__be16 port;
 	__u8 proto;
-	__u8 pad;
+	__u8 kind;
+};
+
+struct service_key6 {
+	__be32 addr[4];
+	__be16 port;
+	__u8 proto;
+	__u8 kind;
 };
 
 /* A service has two pool slots, 2 * index and 2 * index + 1. User space fills the one that is not in use, then
@@ -97,13 +136,15 @@ struct service {
 	__u32 flags;
 	__u32 pool;
 	__u32 persist;           /* ticks; 0: not persistent */
-	__be32 netmask;          /* of the client, for templates */
-	__u32 pad;
+	__be32 netmask[4];       /* of the client, for templates. IPv4 in the first word */
+	__u32 mark;
+	__u16 kind;              /* enum service_kind */
+	__be16 port;             /* 0: every port */
 };
 
 struct pool {
 	__u32 first, count;      /* in members, newest real server first, as IPVS walks them */
-	__u32 table;             /* in sh_tables */
+	__u32 table;             /* sh, dh: in sh_tables */
 	__s32 di, mw;            /* wrr: gcd of the positive weights; max weight - (di - 1) */
 	/* written by packets, under lock */
 	__u32 lock;
@@ -121,28 +162,48 @@ struct sh_table {
 };
 
 enum real_flag {
-	REAL_GONE       = 1,     /* removed from its service; connections may still refer to it */
-	REAL_OVERLOADED = 2,
+	REAL_GONE     = 1,       /* removed from its service; connections may still refer to it */
+	REAL_IPV6     = 2,
 };
 
+enum tunnel {
+	TUNNEL_IPIP = 0,         /* lb.TunnelType */
+	TUNNEL_GUE  = 1,
+	TUNNEL_GRE  = 2,
+};
+
+enum tunnel_flag {
+	TUNNEL_CSUM    = 1,
+	TUNNEL_REMCSUM = 2,
+};
+
+/* Written by user space alone. The first 64 bytes are all that a packet of direct routing reads. */
 struct real {
 	__be32 addr[4];          /* IPv4 in the first word */
-	__be16 port;
+	__be16 port;             /* 0: the packet's own */
 	__u8 forward;            /* lb.Forward */
 	__u8 flags;
-	__u32 hop;               /* index into hops; 0: none */
+	__u32 ifindex;           /* next hop: the interface that frames leave by; 0: not resolved */
+	__u8 dst[6], src[6];     /* and their MAC addresses */
+	__u16 mtu;               /* of the way there; 0: not known, no limit */
+	__u8 tags;               /* VLAN tags that frames leave with */
+	__u8 tunnel;             /* enum tunnel */
 	__s32 weight;
-	__u32 service;
-	__u32 spare[8];
+	__u32 service;           /* index into services */
+	__be16 tci[2];           /* the tags, outer first */
+	__be16 tunnel_port;      /* GUE */
+	__u16 tunnel_flags;
+	__u32 upper, lower;      /* connections; upper 0: no thresholds. User space fills lower in */
+	/* the second line */
+	__be32 source[4];        /* outer source address of tunnels */
+	struct service_key6 owner; /* for a later process: its service, which service_index may no longer have */
+	__u32 spare[7];
 };
 
-struct real_count {           /* atomic; beside real so that state changes do not touch its line */
-	__u32 active, inactive, persist, pad;
-};
-
-struct hop {                  /* a neighbour that frames can be sent to */
-	__u32 ifindex;           /* 0: not resolved */
-	__u8 dst[6], src[6];
+/* Atomic, by packets alone; beside real so that state changes do not touch its line. */
+struct real_count {
+	__u32 active, inactive, persist;
+	__u32 overloaded;        /* 1 from upper connections until there are fewer than lower */
 };
 
 struct link {                 /* by ifindex: an interface that the program is attached to */
@@ -163,12 +224,25 @@ struct counters {             /* per CPU; lb.Counters */
 
 /* ---- time -------------------------------------------------------------------------------------------------------
  * A tick is 2^TICK_SHIFT jiffies, about an eighth of a second, so that 31 days fit a signed 32-bit difference. */
+enum have {                   /* what packets need to look for */
+	HAVE_NAT   = 1,          /* a real server whose replies pass us: source_filter */
+	HAVE_MARKS = 2,
+	HAVE_FTP   = 4,          /* a TCP service of port 21 */
+	HAVE_PORT0 = 8,
+};
+
 struct tunables {
 	__u32 tcp[STATES];       /* ticks by state */
+	__u32 sctp[STATES];
 	__u32 udp;
 	__u32 offset;            /* ticks added to the clock: tests travel in time */
 	__u32 extend;            /* ticks that an expired template lives on while it controls connections: 60 s */
-	__u32 pad;
+	__u32 have;              /* enum have */
+	/* the sysctls of /proc/sys/net/ipv4/vs, with their values there */
+	__u32 conn_reuse_mode, expire_nodest_conn, expire_quiescent_template;
+	__u32 sloppy_tcp, sloppy_sctp, secure_tcp;
+	__u32 drop_entry, drop_packet;
+	__u32 schedule_icmp, nat_icmp_send, pmtu_disc, cache_bypass;
 };
 
 struct meta {                 /* what a later process must know to adopt the pins */

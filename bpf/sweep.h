@@ -47,7 +47,7 @@ static __always_inline int conn_ends_now(struct conn *c, struct walk *w)
 		return due(w->tick, READ_ONCE(c->expires));
 	if (w->real != NO_REAL && w->real != c->real)
 		return 0;
-	return !template == (w->ending == END_CONNS_OF_REAL) && !c->refs;
+	return !template == (w->ending == END_CONNS_OF_REAL) && !controls(c);
 }
 
 /* A template whose time has come while it controls connections lives on by steps of 60 s, as IPVS has it. */
@@ -55,7 +55,7 @@ static __always_inline int template_extend(struct conn *c, __u32 tick)
 {
 	struct tunables *t = settings();
 
-	if (!READ_ONCE(c->refs))
+	if (!controls(c))
 		return 0;
 	if (t)
 		c->expires = tick + t->extend;
@@ -77,7 +77,7 @@ static __always_inline void region_tidy(struct region *r)
 
 		if (life_phase(c->life) != PHASE_LIVE)
 			continue;
-		home = hash_line(conn_hash(conn_ends(c), conn_ports(c)));
+		home = hash_line(line_hash(c));
 		chain = (2ull << ((i - home) & 63)) - 1;
 		passed |= home ? chain << home | chain >> (64 - home) : chain;
 	}

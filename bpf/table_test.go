@@ -54,8 +54,8 @@ func TestFullRegionWithTemplate(t *testing.T) {
 	s.write()
 	// The template takes the last line, the connection finds none and lets the template go.
 	r.want(frame{flags: syn, from: clientNumber(63)}, LbReasonDROP_TABLE_FULL)
-	if c := r.template(); c.Refs != 0 || r.counts(real) != [3]uint32{63, 0, 1} {
-		t.Errorf("template holds %d, counts %v", c.Refs, r.counts(real))
+	if c := r.template(); c.Control != 0 || r.counts(real) != [3]uint32{63, 0, 1} {
+		t.Errorf("template holds %d, counts %v", c.Control, r.counts(real))
 	}
 	r.want(frame{flags: syn, from: clientNumber(64)}, LbReasonDROP_TABLE_FULL) // no line even for the template
 }
@@ -75,7 +75,12 @@ func TestSourceHashNeedsNoTable(t *testing.T) {
 			t.Errorf("client %d: SYN to %d, ACK to %d", i, first[5], second[5])
 		}
 	}
-	if n := r.counters(r.ServiceCounters, s.index); n.Conns != 64 || n.Inpkts != 128 {
+	var n LbCounters
+	for _, m := range s.members {
+		one := r.counters(r.RealCounters, m.Real)
+		n.Conns, n.Inpkts = n.Conns+one.Conns, n.Inpkts+one.Inpkts
+	}
+	if n.Conns != 64 || n.Inpkts != 128 {
 		t.Errorf("%+v", n)
 	}
 	r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
@@ -204,14 +209,14 @@ func (r *rig) checkTable() {
 	seen, live := map[LbConn]uint32{}, make([]uint32, r.regions)
 	refs := map[uint32]uint32{}
 	for n, c := range r.conns() {
-		key := LbConn{Client: c.Client, Virt: c.Virt, Cport: c.Cport, Vport: c.Vport, Proto: c.Proto, Template: c.Template}
+		key := LbConn{Addr: c.Addr, Cport: c.Cport, Vport: c.Vport, Proto: c.Proto, Kind: c.Kind}
 		if other, twice := seen[key]; twice && c.toPort() != uint16(LbNumberDEAD_VPORT) {
 			r.Errorf("lines %d and %d hold one connection", n, other)
 		}
 		seen[key] = n
 		live[n/uint32(LbNumberREGION_LINES)]++
-		if c.Parent != 0 {
-			refs[c.Parent-1]++
+		if !c.template() && c.Control != 0 {
+			refs[c.Control-1]++
 		}
 	}
 	for i, n := range live {
@@ -220,8 +225,8 @@ func (r *rig) checkTable() {
 		}
 	}
 	for n, c := range r.conns() {
-		if c.Refs != refs[n] {
-			r.Errorf("template in line %d controls %d, and says %d", n, refs[n], c.Refs)
+		if c.template() && c.Control != refs[n] {
+			r.Errorf("template in line %d controls %d, and says %d", n, refs[n], c.Control)
 		}
 	}
 }

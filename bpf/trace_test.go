@@ -83,7 +83,7 @@ func (p *player) command(args []string) {
 		}
 		p.at = netip.MustParseAddrPort(*tcp + *udp)
 		p.service = p.serve(p.at, p.proto, map[string]LbScheduler{"rr": LbSchedulerSCHED_RR, "wrr": LbSchedulerSCHED_WRR, "sh": LbSchedulerSCHED_SH}[*sched])
-		p.service.flags = map[string]LbServiceFlag{"": 0, "sh-fallback": LbServiceFlagSERVICE_SH_FALLBACK, "sh-port": LbServiceFlagSERVICE_SH_PORT}[*flags]
+		p.service.flags = map[string]LbServiceFlag{"": 0, "sh-fallback": LbServiceFlagSERVICE_FALLBACK, "sh-port": LbServiceFlagSERVICE_PORT}[*flags]
 		p.persist, p.netmask = *persist, addr4(netip.MustParseAddr(*mask))
 		p.write()
 	case *verbs["a"], *verbs["e"], *verbs["d"]:
@@ -120,7 +120,7 @@ func (p *player) picks(answers []string) {
 		if got != answer || (got == "-" && (why != LbReasonREPLY_NO_SERVER || verdict != xdpTX)) {
 			p.rig.Fatalf("client %v went to %s (%s), IPVS sent it to %s", p.next, got, why.name(), answer)
 		}
-		p.overload()
+		p.limit()
 		p.next = following(p.next, p.step)
 	}
 }
@@ -141,12 +141,12 @@ func (p *player) lastByte(m mac) string {
 	return "nowhere"
 }
 
-// overload sets the flag as user space must: when all connections of a real server reach its upper threshold.
-func (p *player) overload() {
+// limit sets the flag as user space must: when all connections of a real server reach its upper threshold.
+func (p *player) limit() {
 	for last, limits := range p.limits {
 		n := p.counts(p.reals[last])
 		if limits[0] != 0 && n[0]+n[1] >= limits[0] {
-			p.mark(p.reals[last], LbRealFlagREAL_OVERLOADED)
+			p.overload(p.reals[last], 1)
 		}
 	}
 }

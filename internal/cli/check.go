@@ -126,7 +126,9 @@ func checkFiles(env Env, o checkOptions, args []string) *checkReport {
 			r.add(conf.Diagnostic{Severity: conf.Error, Code: "unreadable-file", File: arg, Text: err.Error()})
 			continue
 		}
-		c := conf.Check(s, s.name, conf.Options{ID: o.id, Env: env.Getenv, Strict: o.strict})
+		opts := env.reading(o.id)
+		opts.Strict = o.strict
+		c := conf.Check(s, s.name, opts)
 		for _, d := range c.Diagnostics {
 			r.add(s.relative(d))
 		}

@@ -4,7 +4,9 @@ import (
 	"io"
 	"time"
 
+	"vipd/internal/conf"
 	"vipd/internal/control"
+	"vipd/internal/plane/xdp"
 )
 
 // Env is the outside world of a command: tests call the real commands in process with their own.
@@ -47,6 +49,12 @@ func (e Env) dial(instance string) (control.Source, error) {
 		return nil, err // not c: a nil *Client is not a nil Source
 	}
 	return c, nil
+}
+
+// reading is how the commands that look at a configuration read it: for a director's name, against what the packet path
+// can have.
+func (e Env) reading(id string) conf.Options {
+	return conf.Options{ID: id, Env: e.Getenv, Refuses: xdp.Check}
 }
 
 func (e Env) now() time.Time {

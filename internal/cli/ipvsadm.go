@@ -1,10 +1,11 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
+
+	"vipd/internal/control"
 )
 
 // Ipvsadm is ipvsadm(8): args, without the program's name argv0, in its grammar, with its output and exit codes, answered
@@ -34,32 +35,30 @@ func instanceOption(args []string, instance string) (string, []string, error) {
 		return instance, args, nil
 	}
 	if len(args) == 1 {
-		return "", nil, &usageError{exitPopt, "--instance: missing argument"}
+		return "", nil, &usageError{code: exitPopt, text: "--instance: missing argument"}
 	}
 	return args[1], args[2:], nil
 }
 
 func ipvsadm(argv0 string, args []string, instance string, env Env) error {
-	names := env.names()
-	c, bad := parseIpvsadm(argv0, args, names)
+	s := &ipvsSession{argv0: argv0, instance: instance, env: env, names: env.names()}
+	c, bad := parseIpvsadm(argv0, args, s.names)
 	if bad != nil {
 		return bad
 	}
-	switch c.verb {
-	case showHelp:
-		_, err := fmt.Fprint(env.Stdout, ipvsadmVersion, ipvsadmHelp)
-		return err
-	case showVersion:
-		_, err := fmt.Fprint(env.Stdout, ipvsadmVersion)
-		return err
-	case list, save:
-		src, err := env.dial(instance)
-		if err != nil {
-			return noDaemon{err}
-		}
-		return newListing(c, src, names, env.Stdout).run(context.Background())
+	err := error(nil)
+	if c.verb == restore {
+		err = s.restore()
+	} else if err = s.run(c); err == nil {
+		err = s.flush()
 	}
-	return usage("ipvsadm: %s is not possible yet: vipd takes services and servers from its configuration file; change that and reload or restart vipd run", c.verb)
+	switch {
+	case errors.Is(err, errEnd):
+		return nil
+	case err != nil:
+		return err
+	}
+	return s.ended()
 }
 
 // noDaemon marks an error of asking as one that ends with ipvsadm's code for "cannot initialize".
@@ -72,20 +71,39 @@ func ipvsadmExit(env Env, err error) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(env.Stderr, err)
+	var silent *exitCode
+	if errors.As(err, &silent) {
+		return silent.code
+	}
 	var bad *usageError
-	if errors.As(err, &bad) {
+	var none *control.Unreachable
+	switch {
+	case errors.As(err, &bad):
+		fmt.Fprintln(env.Stderr, err)
 		return bad.code
-	}
-	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) {
-		if h := hinted.Hint(); h != "" {
-			fmt.Fprintln(env.Stderr, "hint: "+h)
-		}
+	case errors.As(err, &none):
+		sayUnreachable(env, none)
+		return exitUsage
+	case errors.As(err, &noDaemon{}):
+		fmt.Fprintf(env.Stderr, "Can't initialize ipvs: %v\n", err)
 		return exitUsage
 	}
-	if errors.As(err, &noDaemon{}) {
-		return exitUsage
-	}
+	fmt.Fprintln(env.Stderr, err)
 	return exitListing
+}
+
+// sayUnreachable says that there is no daemon where the original says that there is no IPVS in the kernel.
+func sayUnreachable(env Env, u *control.Unreachable) {
+	if errors.Is(u, control.ErrPermission) {
+		fmt.Fprintf(env.Stderr, "Can't initialize ipvs: Permission denied (you must be root)\nhint: %s\n", u.Hint())
+		return
+	}
+	hint := u.Hint()
+	if errors.Is(u, control.ErrNotRunning) {
+		hint = fmt.Sprintf("start it: vipd run --instance %s --no-config, or with -f FILE; ls %s shows which instances there are", u.Instance, control.Dir)
+	}
+	fmt.Fprintf(env.Stderr, "Can't initialize ipvs: %v\n", u)
+	if hint != "" {
+		fmt.Fprintf(env.Stderr, "hint: %s\n", hint)
+	}
 }

@@ -22,6 +22,7 @@ type listing struct {
 
 func newListing(c *ipvsCommand, src control.Source, names Names, w io.Writer) *listing {
 	l := &listing{cmd: c, src: src, out: bufio.NewWriterSize(w, 64<<10)}
+	l.engines = c.given.has(optPersistentConn)
 	l.exact = c.given.has(optExact)
 	if l.format = formatOf(c.given); c.verb == save {
 		l.format = saveCommands
@@ -53,7 +54,7 @@ func (l *listing) run(ctx context.Context) error {
 }
 
 func (l *listing) services(ctx context.Context) error {
-	s, err := l.src.Status(ctx)
+	s, err := l.src.Table(ctx)
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func (l *listing) services(ctx context.Context) error {
 	if l.cmd.given.has(optService) {
 		services = slices.DeleteFunc(services, func(s control.Service) bool { return s.ServiceKey != l.cmd.service.ServiceKey })
 		if len(services) == 0 {
-			return &usageError{exitListing, "No such service"}
+			return &usageError{code: exitListing, text: "No such service"}
 		}
 	}
 	if !l.cmd.given.has(optNosort) {
@@ -75,7 +76,7 @@ func (l *listing) services(ctx context.Context) error {
 		}
 		return nil
 	}
-	l.title(s.TableSize)
+	l.title(s.Size)
 	for i := range services {
 		fmt.Fprintln(l.out, l.service(&services[i]))
 		for j := range services[i].Reals {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"time"
@@ -19,17 +20,18 @@ const (
 type usageError struct {
 	code int
 	text string
+	popt bool // popt found it
 }
 
 func (e *usageError) Error() string { return e.text }
 
 func usage(format string, args ...any) *usageError {
-	return &usageError{exitUsage, fmt.Sprintf(format, args...)}
+	return &usageError{code: exitUsage, text: fmt.Sprintf(format, args...)}
 }
 
 // tryHelp is the answer to a line that does not begin with a command.
 func tryHelp(argv0 string) *usageError {
-	return &usageError{exitPopt, fmt.Sprintf("Try `%s -h' or '%s --help' for more information.", argv0, argv0)}
+	return &usageError{code: exitPopt, text: fmt.Sprintf("Try `%s -h' or '%s --help' for more information.", argv0, argv0)}
 }
 
 // ipvsCommand is a command line of ipvsadm, understood and checked.
@@ -41,11 +43,10 @@ type ipvsCommand struct {
 	timeouts lb.Timeouts // of --set; zero keeps
 
 	// As far as they have to be known before everything is read:
-	v6      bool
-	mask    [4]byte // IPv4
-	bits    int     // IPv6
-	flags   string
-	oddMask bool // an IPv4 mask that no prefix length can say
+	v6    bool
+	mask  [4]byte // IPv4
+	bits  int     // IPv6
+	flags string
 }
 
 // parseIpvsadm understands args (without the program's name) as ipvsadm 1.31 does: same order of checks, same messages.
@@ -90,7 +91,7 @@ func (c *ipvsCommand) options(r *reader, names Names) *usageError {
 		w, value, given, bad := r.option()
 		switch {
 		case bad != "":
-			return &usageError{exitPopt, r.typed + ": " + string(bad)}
+			return &usageError{code: exitPopt, text: r.typed + ": " + string(bad), popt: true}
 		case w == nil:
 			return nil
 		case w.verb != noVerb:
@@ -165,29 +166,8 @@ func (c *ipvsCommand) settle() {
 
 func (c *ipvsCommand) settleMask() {
 	if c.v6 {
-		if c.bits != 128 {
-			c.service.MaskBits = uint8(c.bits)
-		}
+		c.service.Wild = lb.WildOf(c.bits, true)
 		return
 	}
-	if c.mask == [4]byte{255, 255, 255, 255} {
-		return
-	}
-	n := prefixLength(c.mask)
-	if n <= 0 {
-		c.oddMask = true
-		return
-	}
-	c.service.MaskBits = uint8(n)
-}
-
-// prefixLength is the length of a mask of ones followed by zeros, -1 for any other.
-func prefixLength(mask [4]byte) int {
-	m := uint32(mask[0])<<24 | uint32(mask[1])<<16 | uint32(mask[2])<<8 | uint32(mask[3])
-	for n := range 33 {
-		if m == ^uint32(0)<<(32-n) {
-			return n
-		}
-	}
-	return -1
+	c.service.Wild = ^binary.BigEndian.Uint32(c.mask[:])
 }

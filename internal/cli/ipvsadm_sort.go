@@ -13,14 +13,13 @@ import (
 // is not an order, so the outcome depends on the algorithm and on the input's order as well; both are reproduced here.
 
 // inKernelOrder gives services as the kernel lists them: by row of its hash table, then by mark, the newest first within
-// a row; real servers the newest first. Only those in the pool: the others are not in the data plane.
+// a row; real servers the newest first.
 //
 // ipvs: the kernel's rows also depend on an address that changes at every boot; here it counts as zero.
 func inKernelOrder(services []control.Service) []control.Service {
 	out := slices.Clone(services)
 	for i := range out {
 		reals := slices.Clone(out[i].Reals)
-		reals = slices.DeleteFunc(reals, func(r control.Real) bool { return !r.InPool })
 		slices.Reverse(reals)
 		out[i].Reals = reals
 	}

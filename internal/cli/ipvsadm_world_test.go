@@ -3,14 +3,17 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"vipd/internal/control"
+	"vipd/internal/daemon"
 	"vipd/internal/lb"
+	"vipd/internal/plane"
 )
 
 type (
@@ -18,21 +21,37 @@ type (
 	rs  = control.Real
 )
 
-// world is a daemon made of data, and a shell that changes it with ipvsadm's commands.
+// world is a daemon of which nothing but the plane is left, and a shell that drives it with ipvsadm's commands.
 type world struct {
-	status   control.Status
+	plane    *plane.Memory
+	size     uint32
+	counted  map[countedKey]rs // what traffic has done, learned from a recorded listing
+	services map[lb.ServiceKey]svc
 	conns    []lb.Conn
-	timeouts lb.Timeouts
 	names    Names
 	err      error
+	dial     error             // why the daemon cannot be asked
+	files    map[string]string // of the shell
+	status   control.Status
+}
+
+type countedKey struct {
+	service lb.ServiceKey
+	real    netip.AddrPort
 }
 
 func newWorld() *world {
-	return &world{status: control.Status{TableSize: 4096}, timeouts: lb.DefaultTimeouts, names: fakeNames{}}
+	return &world{plane: plane.NewMemory(), size: 4096, names: fakeNames{}, counted: map[countedKey]rs{}, services: map[lb.ServiceKey]svc{},
+		files: map[string]string{}}
 }
 
 func (w *world) Status(context.Context) (control.Status, error) { return w.status, w.err }
-func (w *world) Timeouts(context.Context) (lb.Timeouts, error)  { return w.timeouts, w.err }
+
+func (w *world) Timeouts(context.Context) (lb.Timeouts, error) {
+	t, err := w.plane.Timeouts()
+	return t, errors.Join(err, w.err)
+}
+
 func (w *world) Conns(_ context.Context, visit func(lb.Conn) bool) error {
 	for _, c := range w.conns {
 		if !visit(c) {
@@ -42,28 +61,87 @@ func (w *world) Conns(_ context.Context, visit func(lb.Conn) bool) error {
 	return w.err
 }
 
-func (w *world) env(out, errs *bytes.Buffer) Env {
-	return Env{Stdin: strings.NewReader(""), Stdout: out, Stderr: errs, Getenv: func(string) string { return "" }, Names: w.names,
-		Dial: func(string) (control.Source, error) { return w, nil }}
+// Table is the plane's, with the counts that were learned.
+func (w *world) Table(context.Context) (control.Table, error) {
+	t, err := daemon.TableOf(w.plane)
+	t.Size = w.size
+	for i := range t.Services {
+		s := &t.Services[i]
+		s.Total, s.Rate = w.services[s.ServiceKey].Total, w.services[s.ServiceKey].Rate
+		for j := range s.Reals {
+			r, c := &s.Reals[j], w.counted[countedKey{s.ServiceKey, s.Reals[j].Addr}]
+			r.Active, r.Inactive, r.Persist, r.Total, r.Rate = c.Active, c.Inactive, c.Persist, c.Total, c.Rate
+		}
+	}
+	return t, errors.Join(err, w.err)
 }
 
-// shell runs commands joined by ";" and "&&".
-func (w *world) shell(line string) (code int, stdout, stderr string) {
+func (w *world) Change(_ context.Context, changes []control.Change) ([]control.Answer, error) {
+	return daemon.ChangePlane(w.plane, changes), w.err
+}
+
+func (w *world) env(out, errs *bytes.Buffer) Env {
+	return Env{Stdin: strings.NewReader(""), Stdout: out, Stderr: errs, Getenv: func(string) string { return "" }, Names: w.names,
+		Dial: func(string) (control.Source, error) { return w, w.dial }}
+}
+
+// shell runs commands joined by ";" and "&&", with "> FILE", "< FILE" and "| head -N" at their end, as far as the recorded
+// runs have them. Standard input is that of every command without a file.
+func (w *world) shell(line, stdin string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	for i, part := range strings.Split(strings.ReplaceAll(line, "&&", ";&"), ";") {
 		part, and := strings.CutPrefix(part, "&")
 		if i > 0 && and && code != 0 {
 			continue
 		}
-		args := shellWords(part)
-		if args[0] == "echo" {
-			fmt.Fprintln(&out, strings.ReplaceAll(strings.Join(args[1:], " "), "$?", fmt.Sprint(code)))
-			code = 0
-			continue
+		var piece bytes.Buffer
+		part, head, piped := strings.Cut(part, "| head -")
+		part, to, writes := strings.Cut(part, "> ")
+		part, from, reads := strings.Cut(part, "< ")
+		in := stdin
+		if reads {
+			in = w.files[strings.TrimSpace(from)]
 		}
-		code = w.run(args[1:], &out, &errs)
+		code = w.simple(shellWords(part), code, in, &piece, &errs)
+		switch {
+		case writes:
+			w.files[strings.TrimSpace(to)] = piece.String()
+		case piped:
+			n, _ := strconv.Atoi(head)
+			lines := strings.SplitAfter(piece.String(), "\n")
+			out.WriteString(strings.Join(lines[:min(n, len(lines))], ""))
+			code = 0
+		default:
+			out.Write(piece.Bytes())
+		}
 	}
 	return code, out.String(), errs.String()
+}
+
+func (w *world) simple(args []string, code int, stdin string, out, errs *bytes.Buffer) int {
+	switch args[0] {
+	case "echo":
+		fmt.Fprintln(out, strings.ReplaceAll(strings.Join(args[1:], " "), "$?", fmt.Sprint(code)))
+		return 0
+	case "diff":
+		return diffFiles(args[1], args[2], w.files, out)
+	}
+	env := w.env(out, errs)
+	env.Stdin = strings.NewReader(stdin)
+	return Ipvsadm("ipvsadm", args[1:], env)
+}
+
+// diffFiles prints what diff -u says of two files of which the second may be empty.
+func diffFiles(a, b string, files map[string]string, out *bytes.Buffer) int {
+	if files[a] == files[b] {
+		return 0
+	}
+	lines := strings.SplitAfter(strings.TrimSuffix(files[a], "\n"), "\n")
+	fmt.Fprintf(out, "--- %s\n+++ %s\n@@ -1,%d +0,0 @@\n", a, b, len(lines))
+	for _, l := range lines {
+		fmt.Fprintf(out, "-%s\n", strings.TrimSuffix(l, "\n"))
+	}
+	return 1
 }
 
 // shellWords splits at blanks; single quotes group.
@@ -77,49 +155,6 @@ func shellWords(line string) []string {
 		}
 	}
 	return out
-}
-
-func (w *world) run(args []string, out, errs *bytes.Buffer) int {
-	if c, bad := parseIpvsadm("ipvsadm", args, w.names); bad == nil && w.apply(c) {
-		return 0
-	}
-	return Ipvsadm("ipvsadm", args, w.env(out, errs))
-}
-
-// apply does what a changing command says, as far as the recorded runs need it.
-func (w *world) apply(c *ipvsCommand) bool {
-	at := slices.IndexFunc(w.status.Services, func(s svc) bool { return s.ServiceKey == c.service.ServiceKey })
-	switch c.verb {
-	case addService:
-		w.status.Services = append(w.status.Services, svc{Service: c.service})
-	case editService:
-		w.status.Services[at].Service = c.service
-	case deleteService:
-		w.status.Services = slices.Delete(w.status.Services, at, at+1)
-	case flush:
-		w.status.Services = nil
-	case zero:
-	case setTimeouts:
-		for i, n := range []time.Duration{c.timeouts.TCP, c.timeouts.TCPFin, c.timeouts.UDP} {
-			if n != 0 {
-				*[]*time.Duration{&w.timeouts.TCP, &w.timeouts.TCPFin, &w.timeouts.UDP}[i] = n
-			}
-		}
-	case addServer:
-		s := &w.status.Services[at]
-		s.Reals = append(s.Reals, rs{Real: c.real, InPool: true})
-	case editServer, deleteServer:
-		s := &w.status.Services[at]
-		i := slices.IndexFunc(s.Reals, func(r rs) bool { return r.Addr == c.real.Addr })
-		if c.verb == deleteServer {
-			s.Reals = slices.Delete(s.Reals, i, i+1)
-		} else {
-			s.Reals[i].Real = c.real
-		}
-	default:
-		return false
-	}
-	return true
 }
 
 // fakeNames are the names of the machine that the runs were recorded on.
@@ -167,6 +202,9 @@ func connOfRow(f []string) lb.Conn {
 	end := func(s string) netip.AddrPort { return netip.MustParseAddrPort(strings.Replace(s, ":http", ":80", 1)) }
 	c := lb.Conn{Client: end(f[3]), Virtual: end(f[4]), Real: end(f[5])}
 	c.Protocol = map[string]lb.Protocol{"IP": lb.IP, "TCP": lb.TCP, "UDP": lb.UDP, "SCTP": lb.SCTP}[f[0]]
+	if len(f) == 8 {
+		c.Engine, c.EngineData = f[6], f[7]
+	}
 	var minutes, seconds int
 	fmt.Sscanf(f[1], "%d:%d", &minutes, &seconds)
 	c.Expires = time.Duration(minutes*60+seconds)*time.Second + 999*time.Millisecond

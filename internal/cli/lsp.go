@@ -220,7 +220,7 @@ func (s *lspServer) publish() {
 	included := map[string]bool{}
 	checked := map[string]*conf.Checked{}
 	for uri, d := range s.docs {
-		c := conf.Check(fsys, d.name, conf.Options{Env: s.env.Getenv})
+		c := conf.Check(fsys, d.name, s.env.reading(""))
 		checked[uri] = c
 		for _, f := range c.Tree.Files[1:] {
 			included[f.Name] = true

@@ -44,7 +44,7 @@ func explain(k conf.Keyword) *lspMarkup {
 	if k.Default != "" {
 		fmt.Fprintf(&b, "\nDefault: %s\n", k.Default)
 	}
-	if k.Effect != conf.Works {
+	if k.Effect != conf.Works || k.Why != "" {
 		fmt.Fprintf(&b, "\n*%s*\n", effect(k))
 	}
 	return &lspMarkup{"markdown", b.String()}

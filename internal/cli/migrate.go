@@ -34,7 +34,7 @@ keepalived would not start with it either.`,
 			if err != nil {
 				return &daemon.Failure{Code: exitUsage, Err: err}
 			}
-			m := newMigration(s, conf.Options{ID: id, Env: env.Getenv})
+			m := newMigration(s, env.reading(id))
 			if err := print(env.Stdout, m); err != nil {
 				return err
 			}
@@ -53,6 +53,7 @@ type migration struct {
 	Say     []string         `json:"say"`     // the verdict in sentences
 	Groups  []migrationGroup `json:"groups"`
 	exit    int
+	mails   bool // somebody wants some
 }
 
 // migrationGroup is a kind of news about lines.
@@ -86,7 +87,7 @@ func newMigration(s *source, opts conf.Options) *migration {
 		{Kind: "planned", Title: "Not done by this version"},
 		{Kind: "differs", Title: "Works, and differs from keepalived"},
 		{Kind: "mistaken", Title: "Not as it was written or meant, in keepalived too"},
-		{Kind: "without-effect", Title: "Accepted without effect: there is nothing to do"},
+		{Kind: "without-effect", Title: "Accepted without effect"},
 		{Kind: "works", Title: "Works as in keepalived"},
 	}}
 	c := conf.Check(s, s.name, opts)
@@ -113,7 +114,10 @@ func (m *migration) diagnostic(s *source, d conf.Diagnostic) {
 	case ownCodes[d.Code]:
 		group = groupDiffers
 	case d.Code == "no-mail":
-		group = groupInert
+		m.mails = true
+		return
+	case d.Code == "not-yet" && !ofKeyword(d.Text):
+		group = groupPlanned
 	case unusedCodes[d.Code]:
 		return
 	}
@@ -129,6 +133,12 @@ func (m *migration) diagnostic(s *source, d conf.Diagnostic) {
 		next = "expected: " + d.Expected
 	}
 	m.add(group, migrationItem{d.Text, "", next, []string{line}})
+}
+
+// ofKeyword tells a message about a keyword as such, which the table of keywords says better, from one about its value.
+func ofKeyword(text string) bool {
+	name, ok := strings.CutSuffix(text, " is accepted without effect in this version")
+	return ok && !strings.Contains(name, " ")
 }
 
 // statement puts a keyword and those in its block where they belong. What is in a block without effect goes with it.
@@ -153,9 +163,12 @@ func (m *migration) statement(s *source, st *conf.Statement, in string) {
 	if k.Effect != conf.Works {
 		say = k.Text
 	}
-	if k.Effect == conf.Inert && k.Why != "" {
+	switch {
+	case k.Why == conf.MailWhy:
+		group, say = groupInert, k.Why
+	case k.Effect == conf.Inert && k.Why != "":
 		say = k.Why
-	} else if k.Why != "" {
+	case k.Effect == conf.Planned && k.Why != "":
 		say += " " + k.Why + "."
 	}
 	if d, ok := migrationDifferences[k.Block+" "+k.Name]; ok && k.Effect == conf.Works {
@@ -200,12 +213,15 @@ func (m *migration) judge() {
 		m.Verdict, m.exit = "not ready", 2
 		m.Say = []string{fmt.Sprintf("%s that the file asks for %s not done by this version; everything else is read and runs.", countOf(n(groupPlanned), "thing"), map[bool]string{true: "is", false: "are"}[n(groupPlanned) == 1]),
 			"Next: see under “Not done by this version” whether you depend on it. If not, the file can be used as it is."}
-	case n(groupDiffers)+n(groupMistaken) > 0:
+	case n(groupDiffers)+n(groupMistaken) > 0 || m.mails:
 		m.Verdict, m.exit = "ready, with differences", 1
 		m.Say = []string{"The file works as it is.", "Next: read what differs above, then stop keepalived and start: vipd run -f " + m.File}
 	default:
 		m.Verdict = "ready"
 		m.Say = []string{"The file works as it is, and nothing in it differs.", "Next: stop keepalived, then start: vipd run -f " + m.File}
+	}
+	if m.mails {
+		m.Say = append(m.Say, "No mail is sent by this version: let something else raise the alarm.")
 	}
 	if m.exit < 2 {
 		m.Say = append(m.Say, "Both must not run on one host at the same time: they would answer for the same addresses.")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -24,13 +25,14 @@ func TestMigrateReportsEveryLine(t *testing.T) {
 Not as it was written or meant, in keepalived too
   Unknown keyword 'foo' (line 4)
 
-Accepted without effect: there is nothing to do
+Accepted without effect
+  global_defs: router_id (line 2)
+      this version sends no mail
   global_defs: vrrp_rx_bufs_multiplier (line 3)
       buffers are sized by the daemon itself
 
 Works as in keepalived
   at the outer level: global_defs (line 1), vrrp_instance (line 7)
-  global_defs: router_id (line 2)
   vrrp_instance: interface (line 8), virtual_router_id (line 9), priority (line 10), virtual_ipaddress (line 11)
   virtual_server: protocol (line 17), lb_algo (line 18), lb_kind (line 19), real_server (line 20)
   real_server: TCP_CHECK (line 21)
@@ -65,5 +67,41 @@ func TestMigrateForPrograms(t *testing.T) {
 	}
 	if m.Verdict != "not ready" || m.Groups[groupRefused].Items[0].Lines[0] != "i.conf:1" {
 		t.Errorf("%+v", m)
+	}
+}
+
+// What a version cannot do with a value is not in the table of keywords, and is said all the same.
+func TestMigrateAndCheckTellWhatIsRefused(t *testing.T) {
+	const real = "\nreal_server %s {\nTCP_CHECK {\nconnect_timeout 3\n}\n}\n}\n"
+	for _, c := range []struct{ name, text, wants string }{
+		{"version 3", strings.Replace(goodInstance, "priority", "version 3\npriority", 1), "VRRP version 3 is not supported"},
+		{"AH", strings.Replace(goodInstance, "priority", "authentication {\nauth_type AH\nauth_pass x\n}\npriority", 1), "authentication type AH is not supported"},
+		{"scheduler", "virtual_server 10.0.8.9 80 {\nlb_algo lblc\nlb_kind DR\nprotocol TCP\ndelay_loop 10" + fmt.Sprintf(real, "10.0.8.12 80"), "[10.0.8.9]:tcp:80 is not forwarded by this version: scheduler lblc"},
+		{"one-packet", "virtual_server 10.0.8.9 80 {\nlb_algo rr\nlb_kind DR\nprotocol UDP\nops\ndelay_loop 10" + fmt.Sprintf(real, "10.0.8.12 80"), "is not forwarded by this version"},
+		{"group", "virtual_server_group G {\n10.0.8.9 80\n}\nvirtual_server group G {\nlb_algo rr\nlb_kind DR\nprotocol TCP\ndelay_loop 10" + fmt.Sprintf(real, "10.0.8.12 80"), "virtual_server group is accepted without effect"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inDir(t, map[string]string{"a.conf": c.text})
+			if code, out, errs := vipd(t, "", "check", "a.conf"); code != 1 || !strings.Contains(out, c.wants) {
+				t.Errorf("check: exit %d: %s%s", code, out, errs)
+			}
+			if code, out, errs := vipd(t, "", "migrate", "a.conf"); code != 2 || !strings.Contains(out, c.wants) || !strings.Contains(out, "not ready") {
+				t.Errorf("migrate: exit %d: %s%s", code, out, errs)
+			}
+		})
+	}
+}
+
+func TestMigrateSaysThatNoMailIsSent(t *testing.T) {
+	inDir(t, map[string]string{"a.conf": "global_defs {\nnotification_email {\nops@example.com\n}\nsmtp_server 10.0.8.1\n}\n" + goodInstance})
+	code, out, _ := vipd(t, "", "migrate", "a.conf")
+	if code != 1 || !strings.Contains(out, "global_defs: notification_email (line 2)\n      this version sends no mail") || !strings.Contains(out, "No mail is sent by this version") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if i := strings.Index(out, "Works as in keepalived"); i < 0 || strings.Contains(out[i:], "smtp_server") {
+		t.Errorf("smtp_server is said to work:\n%s", out)
+	}
+	if code, out, _ := vipd(t, "", "check", "a.conf"); code != 0 || strings.Count(out, "no-mail") != 1 {
+		t.Errorf("check: exit %d, one notice about mails is enough:\n%s", code, out)
 	}
 }

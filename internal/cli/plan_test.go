@@ -42,6 +42,7 @@ type fakeDaemon struct{ status control.Status }
 
 func (f *fakeDaemon) Status(context.Context) (control.Status, error)     { return f.status, nil }
 func (f *fakeDaemon) Conns(context.Context, func(lb.Conn) bool) error    { return nil }
+func (f *fakeDaemon) Table(context.Context) (control.Table, error)       { return control.Table{}, nil }
 func (f *fakeDaemon) Timeouts(context.Context) (lb.Timeouts, error)      { return lb.DefaultTimeouts, nil }
 func (d *toldDirector) Reload(context.Context) (control.Outcome, error)  { return d.tell("reload") }
 func (d *toldDirector) Confirm(context.Context) (control.Outcome, error) { return d.tell("confirm") }

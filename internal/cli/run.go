@@ -18,7 +18,7 @@ func newRunCommand(env Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run -f FILE",
 		Short: "Run the director in the foreground",
-		Long: `Run the director in the foreground, configured by a keepalived.conf.
+		Long: `Run the director in the foreground, configured by a keepalived.conf; with --no-config by what ipvsadm says.
 
 SIGTERM or SIGINT stops it: a priority-0 advert is sent, virtual IPs and services are removed, the XDP program is
 detached. After SIGKILL everything stays and goes on forwarding; the next start of the same instance adopts it.
@@ -27,6 +27,9 @@ Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 c
 4 missing permission; 6 no configuration file.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.NoConfig {
+				opts.Config = ""
+			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			opts.Log = env.Stderr
@@ -35,12 +38,14 @@ Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 c
 	}
 	f := cmd.Flags()
 	f.StringVarP(&opts.Config, "file", "f", defaultConfig, "configuration file")
+	f.BoolVar(&opts.NoConfig, "no-config", false, "no file: services come from ipvsadm alone (see vipd ipvsadm)")
 	f.StringVar(&opts.Instance, "instance", "default", "name of this daemon: its socket /run/vipd/NAME.sock and its pins /sys/fs/bpf/vipd/NAME/")
 	f.StringVar(&opts.LogFormat, "log-format", "text", "log lines as text or json")
 	f.BoolVarP(&opts.Detail, "log-detail", "D", false, "log details too, such as every gratuitous ARP")
 	f.BoolVar(&opts.Strict, "strict", false, "treat every warning in the file as an error")
-	f.StringSliceVar(&opts.Interfaces, "interface", nil, "attach the packet path to this interface (repeatable; default: those of the instances and addresses in the file)")
+	f.StringSliceVar(&opts.Interfaces, "interface", nil, "attach the packet path to this interface (repeatable; default: those of the instances and addresses in the file; with --no-config every one that is up but lo)")
 	f.StringVar(&opts.HTTP, "http", "", "also serve /status and /metrics, read-only, on this ADDRESS:PORT")
 	f.Uint32Var(&opts.Connections, "connections", 0, "connections that the table is made for (default 1,000,000)")
+	cmd.MarkFlagsMutuallyExclusive("file", "no-config")
 	return cmd
 }

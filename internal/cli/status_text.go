@@ -64,7 +64,11 @@ func (o *screen) table(rows [][]string) {
 }
 
 func (o *screen) head(s *control.Status) {
-	o.linef("vipd %s, instance %s, pid %d, up %s, %s", s.Version, s.Instance, s.PID, o.ago(s.Started), s.Config)
+	config := s.Config
+	if config == "" {
+		config = "no configuration"
+	}
+	o.linef("vipd %s, instance %s, pid %d, up %s, %s", s.Version, s.Instance, s.PID, o.ago(s.Started), config)
 }
 
 func (o *screen) routers(all []control.Router) {

@@ -23,8 +23,10 @@ func Check(fsys fs.FS, name string, opts Options) *Checked {
 	c := &Checked{}
 	a := &adviser{diags: &diagnostics{strict: opts.Strict}, scripts: map[string]*Statement{}}
 	o := outliner{each: a.take}
-	c.Config, c.Tree, c.Diagnostics = loadTapped(fsys, name, opts, o.take)
+	l := readAll(fsys, name, opts, o.take)
 	o.finish()
+	l.refused(opts.Refuses)
+	c.Config, c.Tree, c.Diagnostics = l.cfg, l.in.tree, l.diags.all()
 	if len(c.Tree.Files) == 1 && len(c.Tree.Files[0].text) == 0 && len(c.Diagnostics) > 0 {
 		return c // it cannot be read
 	}

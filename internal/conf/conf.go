@@ -4,6 +4,7 @@ import (
 	"io/fs"
 
 	"vipd/internal/health"
+	"vipd/internal/lb"
 	"vipd/internal/vrrp"
 )
 
@@ -18,6 +19,9 @@ type Options struct {
 	Env func(name string) string
 	// Seed starts ${_RANDOM}, so that the same seed gives the same configuration.
 	Seed uint64
+	// Refuses says why the packet path cannot have a service or one of its real servers. If nil, it can have all. Only
+	// Check asks: a daemon hears it from its plane.
+	Refuses func(lb.Service, []lb.Real) error
 }
 
 // Config is what a configuration says, with defaults and inheritance resolved as far as the file can resolve them.
@@ -55,11 +59,12 @@ type Config struct {
 // with an fsys rooted at the root of the file system. The Config is never nil; whether it may be used is told by the
 // Diagnostics: an Error among them means that keepalived would not start with it either (or Options.Strict).
 func Load(fsys fs.FS, name string, opts Options) (*Config, *Tree, []Diagnostic) {
-	return loadTapped(fsys, name, opts, nil)
+	l := readAll(fsys, name, opts, nil)
+	return l.cfg, l.in.tree, l.diags.all()
 }
 
-// loadTapped is Load that lets tap see every statement as it is read.
-func loadTapped(fsys fs.FS, name string, opts Options, tap func(*stmt)) (*Config, *Tree, []Diagnostic) {
+// readAll is Load; tap sees every statement as it is read.
+func readAll(fsys fs.FS, name string, opts Options, tap func(*stmt)) *loader {
 	d := &diagnostics{strict: opts.Strict}
 	r := newReader(fsys, opts, d)
 	r.tap = tap
@@ -69,5 +74,5 @@ func loadTapped(fsys fs.FS, name string, opts Options, tap func(*stmt)) (*Config
 		r.finish()
 		l.complete()
 	}
-	return l.cfg, r.tree, d.all()
+	return l
 }

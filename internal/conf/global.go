@@ -48,12 +48,14 @@ func gRepeat(at func(g *Garp) *uint32) setter {
 	}
 }
 
-// mail says once that there is none.
-func mail(l *loader, s *stmt) {
-	if !l.mailed && l.pass == passAll {
-		l.notice(s.words[0], "no-mail", "notification_email is accepted without effect: "+mailWhy)
+// noMail says once that there is none, where somebody asks for it.
+func (l *loader) noMail(s *stmt) {
+	name := s.text(0)
+	if l.mailed || name != "notification_email" && !strings.HasPrefix(name, "smtp_alert") {
+		return
 	}
 	l.mailed = true
+	l.notice(s.words[0], "no-mail", name+" is accepted without effect: "+MailWhy).Hint = "let the metrics or the log raise the alarm until then"
 }
 
 func addEmail(l *loader, s *stmt) {

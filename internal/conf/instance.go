@@ -166,7 +166,6 @@ func setAuthType(l *loader, s *stmt) {
 		l.vi.AuthType = vrrp.AuthPass
 	case "AH":
 		l.vi.AuthType = vrrp.AuthAH
-		l.own(s.arg(1), "not-yet", "auth_type AH is accepted without effect in this version").Hint = "PASS works"
 	default:
 		l.badValue(s, 1, "", "({vi}) unknown authentication type '{value}'").Expected = "PASS or AH, in capitals"
 		return

@@ -33,7 +33,7 @@ type Keyword struct {
 	Default string // "" if there is none
 	Text    string // one sentence
 	Effect  Effect
-	Why     string // of Inert and Planned, a clause; may be ""
+	Why     string // of Inert and Planned a clause, of Works its extent; may be ""
 	Opens   bool   // it has a block
 }
 
@@ -123,6 +123,12 @@ func (k keyword) command() keyword { k.script = true; return k }
 
 // begin gives a row something to do whatever its effect is.
 func (k keyword) begin(set setter) keyword { k.set = set; return k }
+
+// only says to what extent a row works.
+func (k keyword) only(what string) keyword { k.Why = what; return k }
+
+// mail marks a row that is about mails, of which this version sends none.
+func (k keyword) mail() keyword { k.Why = MailWhy; return k }
 
 // since24 marks a row that keepalived 2.2.7 does not know.
 func (k keyword) since24() keyword { k.newer = true; return k }

@@ -202,13 +202,19 @@ func (l *loader) remark(k *keyword, s *stmt) {
 	if l.quiet > 0 || k.own || k.Effect == Works || l.pass != passAll {
 		return
 	}
+	if k.Why == MailWhy {
+		l.noMail(s)
+		return
+	}
 	if k.Effect == Inert {
 		d := l.notice(s.words[0], "no-effect", k.Name+" is accepted without effect")
 		d.Hint = k.Why
 		return
 	}
 	d := l.warn(s.words[0], "not-yet", k.Name+" is accepted without effect in this version")
-	d.Hint = k.Why
+	if d.Hint = k.Why; d.Hint == "" {
+		d.Hint = "the line may stay; what is not done: " + strings.TrimSuffix(k.Text, ".")
+	}
 }
 
 // hardMissing is the one fault of syntax that stops keepalived.

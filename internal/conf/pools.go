@@ -424,3 +424,23 @@ func (l *loader) serviceScripts() []*Script {
 	}
 	return append(out, l.cfg.Global.Scripts.Notify.Script, l.cfg.Global.Scripts.NotifyLVS.Script)
 }
+
+// refused says which services are not forwarded by this version.
+func (l *loader) refused(why func(lb.Service, []lb.Real) error) {
+	if why == nil {
+		return
+	}
+	for _, v := range l.vss {
+		if v.named || len(v.Reals) == 0 {
+			continue
+		}
+		reals := make([]lb.Real, len(v.Reals))
+		for i := range v.Reals {
+			reals[i] = v.Reals[i].Real
+		}
+		if err := why(v.Service.Service, reals); err != nil {
+			d := l.after(Warning, "not-yet", v.place, "Virtual server "+v.label()+" is not forwarded by this version: "+err.Error())
+			d.class, d.Hint = classOurs, "the other services of the file run; keep IPVS for this one, or change what is named"
+		}
+	}
+}

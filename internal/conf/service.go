@@ -401,14 +401,14 @@ func setGranularity(l *loader, s *stmt) {
 		if !ok {
 			return
 		}
-		l.vs.MaskBits = uint8(n)
+		l.vs.Wild = lb.WildOf(int(n), true)
 	} else if m, ok := netmask(text); !ok {
 		l.badValue(s, 1, "", "Invalid IPv4 persistence_granularity specified - {value}").Expected = "a netmask such as 255.255.255.0"
 		return
 	} else if n := bits.LeadingZeros32(^m); m<<n != 0 || n == 0 {
 		l.own(s.arg(1), "bad-value", "IPv4 persistence_granularity netmask is not solid - "+text).Expected = "a netmask such as 255.255.255.0"
 	} else {
-		l.vs.MaskBits = uint8(n)
+		l.vs.Wild = ^m
 	}
 	if l.vs.fam == 0 {
 		l.vs.fam = fam

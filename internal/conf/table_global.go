@@ -6,7 +6,8 @@ import (
 )
 
 const (
-	mailWhy    = "this version sends no mail"
+	// MailWhy is the Why of what is about mails.
+	MailWhy    = "this version sends no mail"
 	processWhy = "there is one process, and the kernel forwards without it"
 	bufferWhy  = "buffers are sized by the daemon itself"
 	addrWhy    = "a list that differs is logged and accepted"
@@ -17,17 +18,17 @@ var globalBlock = &block{name: "global_defs", rows: join(globalMail, globalScrip
 	globalProcess, globalManage)}
 
 var globalMail = []keyword{
-	works("router_id", "STRING", "the host's name", "Name of this machine in mails and status.", gWord(func(g *Global) *string { return &g.RouterID })),
-	works("notification_email", "", "", "Recipients of mails.", mail).lines(addEmail).ends(endMail),
-	works("notification_email_from", "ADDR", "keepalived@HOST", "Sender of mails.", gWord(func(g *Global) *string { return &g.EmailFrom })),
-	works("smtp_server", "HOST [PORT]", "port 25", "Mail relay.", setSMTP),
-	works("smtp_helo_name", "STRING", "the host's name", "Argument of HELO.", gWord(func(g *Global) *string { return &g.SMTPHelo })),
-	works("smtp_connect_timeout", "SECS", "30", "Time to connect to the relay and for each answer.", setSMTPTimeout),
-	inert("smtp_alert", "[BOOL]", "", "Default of every smtp_alert.", mailWhy).begin(gAlert("smtp_alert", func(g *Global) **bool { return &g.SMTPAlert })),
-	inert("smtp_alert_vrrp", "[BOOL]", "", "Default of smtp_alert in instances and groups.", mailWhy).begin(gAlert("smtp_alert_vrrp", func(g *Global) **bool { return &g.SMTPAlertVRRP })),
-	inert("smtp_alert_checker", "[BOOL]", "", "Default of smtp_alert in services.", mailWhy).begin(gAlert("smtp_alert_checker", func(g *Global) **bool { return &g.SMTPAlertChecker })),
-	inert("no_email_faults", "", "off", "No mail about faults.", mailWhy).begin(gFlag(func(g *Global) *bool { return &g.NoEmailFaults })),
-	inert("no_checker_emails", "[BOOL]", "off", "Mail only when a real server is added or removed.", mailWhy).begin(gBool("Invalid value '{value}' for global no_checker_emails specified", func(g *Global) *bool { return &g.NoCheckerEmails })),
+	planned("router_id", "STRING", "the host's name", "Name of this machine in mails.").mail().begin(gWord(func(g *Global) *string { return &g.RouterID })),
+	planned("notification_email", "", "", "Recipients of mails.").mail().lines(addEmail).ends(endMail),
+	planned("notification_email_from", "ADDR", "keepalived@HOST", "Sender of mails.").mail().begin(gWord(func(g *Global) *string { return &g.EmailFrom })),
+	planned("smtp_server", "HOST [PORT]", "port 25", "Mail relay.").mail().begin(setSMTP),
+	planned("smtp_helo_name", "STRING", "the host's name", "Argument of HELO.").mail().begin(gWord(func(g *Global) *string { return &g.SMTPHelo })),
+	planned("smtp_connect_timeout", "SECS", "30", "Time to connect to the relay and for each answer.").mail().begin(setSMTPTimeout),
+	planned("smtp_alert", "[BOOL]", "", "Default of every smtp_alert.").mail().begin(gAlert("smtp_alert", func(g *Global) **bool { return &g.SMTPAlert })),
+	planned("smtp_alert_vrrp", "[BOOL]", "", "Default of smtp_alert in instances and groups.").mail().begin(gAlert("smtp_alert_vrrp", func(g *Global) **bool { return &g.SMTPAlertVRRP })),
+	planned("smtp_alert_checker", "[BOOL]", "", "Default of smtp_alert in services.").mail().begin(gAlert("smtp_alert_checker", func(g *Global) **bool { return &g.SMTPAlertChecker })),
+	planned("no_email_faults", "", "off", "No mail about faults.").mail().begin(gFlag(func(g *Global) *bool { return &g.NoEmailFaults })),
+	planned("no_checker_emails", "[BOOL]", "off", "Mail only when a real server is added or removed.").mail().begin(gBool("Invalid value '{value}' for global no_checker_emails specified", func(g *Global) *bool { return &g.NoCheckerEmails })),
 	planned("checker_log_all_failures", "[BOOL]", "off", "Log every failed check, not only changes.").begin(gBool("Invalid value for checker_log_all_failures specified", func(g *Global) *bool { return &g.LogAllFailures })),
 	planned("rs_init_notifies", "[BOOL]", "off", "Notify the first state of real servers too.").begin(gBool("Invalid value '{value}' for global rs_init_notifies specified", func(g *Global) *bool { return &g.InitNotifies })),
 }
@@ -52,7 +53,7 @@ var globalScripts = join([]keyword{
 })
 
 var globalVRRP = join([]keyword{
-	works("vrrp_version", "2|3", "2, IPv6: 3", "Protocol version of instances.", signedNumber(2, 3, "VRRP Error: Version must be either 2 or 3", func(l *loader, v int64) { l.cfg.Global.VRRP.Version = uint8(v) })),
+	works("vrrp_version", "2|3", "2, IPv6: 3", "Protocol version of instances.", signedNumber(2, 3, "VRRP Error: Version must be either 2 or 3", func(l *loader, v int64) { l.cfg.Global.VRRP.Version = uint8(v) })).only(version2),
 	planned("vrrp_mcast_group4", "ADDR", "224.0.0.18", "Multicast group of IPv4 adverts.").begin(setMcastGroup(false, func(g *GlobalVRRP) *netip.Addr { return &g.Group4 })),
 	planned("vrrp_mcast_group6", "ADDR", "ff02::12", "Multicast group of IPv6 adverts.").begin(setMcastGroup(true, func(g *GlobalVRRP) *netip.Addr { return &g.Group6 })),
 	works("vrrp_garp_master_delay", "SECS", "5", "Default of garp_master_delay: "+garpDelay+".", gSeconds(4294, "vrrp_garp_master_delay '{value}' invalid - ignoring", func(g *Garp, d time.Duration) { g.Delay = d })),
@@ -63,8 +64,8 @@ var globalVRRP = join([]keyword{
 	works("vrrp_garp_lower_prio_repeat", "N", "vrrp_garp_master_repeat", "Announcements after a lower advert was heard as master.", number(0, 1<<31-1, "Invalid vrrp_garp_lower_prio_repeat '{value}'", func(l *loader, v int64) {
 		l.cfg.Global.VRRP.Garp.LowerRepeat = v
 	})),
-	works("vrrp_garp_interval", "SECS", "0", "Time between gratuitous ARPs on an interface.", interval(func(g *GlobalVRRP) *time.Duration { return &g.GarpInterval })),
-	works("vrrp_gna_interval", "SECS", "0", "Time between neighbour advertisements on an interface.", interval(func(g *GlobalVRRP) *time.Duration { return &g.GnaInterval })),
+	planned("vrrp_garp_interval", "SECS", "0", "Time between gratuitous ARPs on an interface.").begin(interval(func(g *GlobalVRRP) *time.Duration { return &g.GarpInterval })),
+	planned("vrrp_gna_interval", "SECS", "0", "Time between neighbour advertisements on an interface.").begin(interval(func(g *GlobalVRRP) *time.Duration { return &g.GnaInterval })),
 	planned("vrrp_min_garp", "[BOOL]", "off", "One gratuitous ARP, no second block.").begin(setMinGarp),
 }, planned("vrrp_garp_extra_if", "[all] SECS", "off", "Announce on other interfaces with addresses too.").begin(setGlobalExtraIf).also("vrrp_vmac_garp_intvl"), []keyword{
 	planned("vrrp_down_timer_adverts", "1..100", "3", "Adverts missed before a takeover.").begin(number(1, 100, "Invalid vrrp_down_timer_adverts [1:100] '{value}'", func(l *loader, v int64) { l.cfg.Global.VRRP.DownTimerAdverts = int(v) })),
@@ -81,7 +82,7 @@ var globalVRRP = join([]keyword{
 	planned("vmac_prefix", "STRING", "vrrp", "Start of the names of virtual MAC interfaces.").begin(gOnce("vmac prefix has already been specified - ignoring {value}", func(g *Global) *string { return &g.VRRP.VMACPrefix })),
 	planned("vmac_addr_prefix", "STRING", "vmac_prefix", "The same for interfaces of addresses.").begin(gOnce("vmac_addr prefix has already been specified - ignoring {value}", func(g *Global) *string { return &g.VRRP.VMACAddrPrefix })),
 	planned("dynamic_interfaces", "[allow_if_changes]", "off", "Interfaces may come and go.").begin(setDynamic),
-	works("default_interface", "IF", "eth0", "Interface of static addresses without dev.", gWord(func(g *Global) *string { return &g.DefaultInterface })),
+	planned("default_interface", "IF", "eth0", "Interface of static addresses without dev.").begin(gWord(func(g *Global) *string { return &g.DefaultInterface })),
 	planned("disable_local_igmp", "", "off", "No IGMP reports for link-local groups.").begin(gFlag(func(g *Global) *bool { return &g.NoLocalIGMP })),
 	inert("vrrp_rx_bufs_policy", "MTU|ADVERT|BYTES", "", "Size of receive buffers.", bufferWhy).begin(setRxPolicy),
 	inert("vrrp_rx_bufs_multiplier", "N", "3", "Factor of receive buffers.", bufferWhy).begin(setRxMultiplier),

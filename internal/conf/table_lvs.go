@@ -7,13 +7,15 @@ import (
 	"vipd/internal/lb"
 )
 
+const refusedService = "; a service with another is not forwarded, and the daemon says so"
+
 var serviceBlock = &block{name: "virtual_server", rows: join(
-	works("lb_algo", "SCHEDULER", "wlc", "Which real server gets a new connection: rr wrr lc wlc sh dh mh and others.", setScheduler).also("lvs_sched"),
-	works("lb_kind", "NAT|DR|TUN", "NAT", "How packets get to the real server.", func(l *loader, s *stmt) { l.kind(s, "virtual server", &l.vs.forward) }).also("lvs_method"),
+	works("lb_algo", "SCHEDULER", "wlc", "Which real server gets a new connection: rr wrr lc wlc sh dh mh and others.", setScheduler).only("rr, wrr and sh"+refusedService).also("lvs_sched"),
+	works("lb_kind", "NAT|DR|TUN", "NAT", "How packets get to the real server.", func(l *loader, s *stmt) { l.kind(s, "virtual server", &l.vs.forward) }).only("DR"+refusedService).also("lvs_method"),
 	serviceMain, serviceFlags, serviceQuorum, serviceDefaults)}
 
 var serviceMain = []keyword{
-	works("protocol", "TCP|UDP|SCTP", "UDP", "Transport of the service.", setProtocol),
+	works("protocol", "TCP|UDP|SCTP", "UDP", "Transport of the service.", setProtocol).only("TCP and UDP" + refusedService),
 	works("delay_loop", "SECS", "60", "Time between checks.",
 		timer(1, "virtual server delay loop '{value}' invalid - ignoring", func(l *loader, v time.Duration) { l.vs.interval = v })),
 	works("persistence_timeout", "[1..2678400]", "360 if no number is given", "Seconds that a client stays on one real server.", setPersistence),
@@ -27,7 +29,7 @@ var serviceMain = []keyword{
 	planned("sorry_server_inhibit", "", "off", "inhibit_on_failure of the sorry server.").begin(setSorryInhibit),
 	planned("sorry_server_lvs_method", "[NAT|DR|TUN]", "lb_kind", "How packets get to the sorry server.").begin(setSorryMethod),
 	planned("ha_suspend", "", "off", "Check only while the address is here.").begin(flag(func(l *loader) { l.vs.HASuspend = true })),
-	inert("smtp_alert", "[BOOL]", "the global one", "Mail about changes.", mailWhy).
+	planned("smtp_alert", "[BOOL]", "the global one", "Mail about changes.").mail().
 		begin(boolean("Invalid virtual_server smtp_alert parameter {value}", func(l *loader, v bool) { l.vs.smtp = &v })),
 }
 
@@ -36,7 +38,7 @@ func schedFlag(name string, bit lb.SchedFlags) keyword {
 }
 
 var serviceFlags = []keyword{
-	works("ops", "", "off", "Schedule every datagram anew.", flag(func(l *loader) { l.vs.OnePacket = true })),
+	planned("ops", "", "off", "Schedule every datagram anew.").begin(flag(func(l *loader) { l.vs.OnePacket = true })),
 	schedFlag("sh-port", lb.SchedFlag2), schedFlag("sh-fallback", lb.SchedFlag1),
 	schedFlag("mh-port", lb.SchedFlag2), schedFlag("mh-fallback", lb.SchedFlag1),
 	schedFlag("flag-1", lb.SchedFlag1), schedFlag("flag-2", lb.SchedFlag2), schedFlag("flag-3", lb.SchedFlag3),
@@ -100,12 +102,12 @@ var realBlock = &block{name: "real_server", rows: join(
 var realMain = []keyword{
 	works("weight", "0..2147483647", "the service's", "Share of new connections; 0: none.",
 		number(0, math.MaxInt32, "Real server weight {value} is outside range 0-2147483647", func(l *loader, v int64) { l.rs.Weight = int32(v) })),
-	works("lvs_method", "NAT|DR|TUN", "lb_kind", "How packets get here.", func(l *loader, s *stmt) { l.kind(s, "real server", &l.rs.forward) }),
+	works("lvs_method", "NAT|DR|TUN", "lb_kind", "How packets get here.", func(l *loader, s *stmt) { l.kind(s, "real server", &l.rs.forward) }).only("DR" + refusedService),
 	works("inhibit_on_failure", "[BOOL]", "the service's", "Weight 0 instead of going.",
 		boolean("Invalid inhibit_on_failure parameter {value}", func(l *loader, v bool) { l.rs.inhibit = &v })),
-	works("uthreshold", "N", "", "Connections at which it is overloaded.",
+	planned("uthreshold", "N", "", "Connections at which it is overloaded.").begin(
 		number(0, math.MaxUint32, "Invalid real_server uthreshold '{value}' - ignoring", func(l *loader, v int64) { l.rs.Upper = uint32(v) })),
-	works("lthreshold", "N", "", "Connections below which it recovers.",
+	planned("lthreshold", "N", "", "Connections below which it recovers.").begin(
 		number(0, math.MaxUint32, "Invalid real_server lthreshold '{value}' - ignoring", func(l *loader, v int64) { l.rs.Lower = uint32(v) })),
 	planned("notify_up", "COMMAND", "", "Run when it comes.").command().
 		begin(notifyScript("({vsg}) notify_up script already specified - ignoring {value}", func(l *loader) **Script { return &l.rs.NotifyUp })),
@@ -115,7 +117,7 @@ var realMain = []keyword{
 		boolean("Invalid alpha parameter {value}", func(l *loader, v bool) { l.rs.alpha = &v })),
 	works("delay_loop", "SECS", "the service's", "Time between checks.",
 		timer(1, "real server delay_loop '{value}' invalid - ignoring", func(l *loader, v time.Duration) { l.rs.interval = v })),
-	inert("smtp_alert", "[BOOL]", "the service's", "Mail about changes.", mailWhy).
+	planned("smtp_alert", "[BOOL]", "the service's", "Mail about changes.").mail().
 		begin(boolean("Invalid real_server smtp_alert parameter {value}", func(l *loader, v bool) { l.rs.smtp = &v })),
 	planned("virtualhost", "STRING", "the service's", "Host for HTTP checks.").begin(word(func(l *loader, v string) { l.rs.VirtualHost = v })),
 	planned("snmp_name", "STRING", "", "Name in SNMP.").begin(snmpName("real", func(l *loader) *string { return &l.rs.SNMPName })),

@@ -53,14 +53,14 @@ var bfdBlock = &block{name: "bfd_instance", rows: join(
 )}
 
 var groupBlock = &block{name: "vrrp_sync_group", rows: join([]keyword{
-	row(Works, "group", "", "", "The instances that move together.").begin(beginMembers).lines(addMember).ends(endMembers),
+	planned("group", "", "", "The instances that move together.").begin(beginMembers).lines(addMember).ends(endMembers),
 	planned("track_interface", "", "", "Interfaces that every member tracks.").lines(followInterface.ofGroup()),
 	planned("track_script", "", "", "Scripts that every member tracks.").lines(followScript.ofGroup()),
 	planned("track_file", "", "", "Files that every member tracks.").lines(followFile.ofGroup()),
 	planned("track_process", "", "", "Processes that every member tracks.").lines(followProcess.ofGroup()),
 	planned("track_bfd", "", "", "BFD sessions that every member tracks.").lines(followBFD.ofGroup()),
 }, notifies("group", "vrrp group {group}: ", func(l *loader) *Notify { return &l.group.Notify }), []keyword{
-	planned("smtp_alert", "[BOOL]", "the global one", "Mail about changes.").begin(boolean("Invalid vrrp_group smtp_alert parameter {value}", func(l *loader, v bool) { l.group.smtp = &v })),
+	planned("smtp_alert", "[BOOL]", "the global one", "Mail about changes.").mail().begin(boolean("Invalid vrrp_group smtp_alert parameter {value}", func(l *loader, v bool) { l.group.smtp = &v })),
 	planned("notify_priority_changes", "[BOOL]", "the global one", "Tell priority changes to the FIFOs.").
 		begin(boolean("({group}) Invalid value '{value}' for sync group notify_priority_changes specified", func(l *loader, v bool) { l.group.Notify.PriorityChanges = &v })),
 }, planned("sync_group_tracking_weight", "", "off", "Keep weighted trackers of members.").begin(setTrackingWeight).also("global_tracking"))}

@@ -6,16 +6,18 @@ import (
 
 var instanceBlock = &block{name: "vrrp_instance", rows: join(instanceMain, instanceGarp, instancePeers, instanceTrack, instanceRest)}
 
+const version2 = "version 2; an instance of version 3 is left out, loudly"
+
 var instanceMain = []keyword{
 	works("interface", "IF", "", "Where adverts are sent and addresses put.", setInterface),
 	works("virtual_router_id", "1..255", "", "Number of the virtual router, the same on all its members.", number(1, 255, "({vi}): VRID '{value}' not valid - must be between 1 & 255", func(l *loader, v int64) { l.vi.VRID = uint8(v) })),
 	works("state", "MASTER|BACKUP", "BACKUP", "First state; it decides nothing unless the priority is 255.", setState),
 	works("priority", "1..255", "100, with state MASTER 255", "Who wins the election; 255 owns the addresses.", setPriority),
 	works("advert_int", "SECS", "1", "Time between adverts; version 2 has whole seconds.", setAdvertInt),
-	works("version", "2|3", "vrrp_version", "Protocol version.", setVersion),
+	works("version", "2|3", "vrrp_version", "Protocol version.", setVersion).only(version2),
 	row(Works, "authentication", "", "", "Password in adverts, version 2 only.").with(authBlock, nil),
 	planned("auth_hmac", "", "", "Signed adverts.").since24().with(hmacBlock, nil),
-	row(Works, "virtual_ipaddress", "", "", "Addresses that the master holds and announces.").lines(addVIP),
+	row(Works, "virtual_ipaddress", "", "", "Addresses that the master holds and announces.").lines(addVIP).only("IPv4; an instance with IPv6 addresses is left out, loudly"),
 	row(Works, "virtual_ipaddress_excluded", "", "", "Addresses that the master holds, not in adverts.").lines(addExcluded),
 	planned("no_virtual_ipaddress", "", "off", "Having no address is meant so.").since24().begin(vmacFlag(func(v *instance) { v.NoVIP = true })),
 	planned("virtual_routes", "", "", "Routes that the master has.").lines(routeLines(false, func(l *loader, r Route) { l.vi.Routes = append(l.vi.Routes, r) })),
@@ -27,7 +29,7 @@ var instanceMain = []keyword{
 }
 
 var authBlock = &block{name: "authentication", rows: []keyword{
-	works("auth_type", "PASS|AH", "", "Kind of authentication.", setAuthType),
+	works("auth_type", "PASS|AH", "", "Kind of authentication.", setAuthType).only("PASS; an instance with AH is left out, loudly"),
 	works("auth_pass", "STRING", "", "Password; 8 bytes of it count.", setAuthPass),
 }}
 
@@ -62,7 +64,7 @@ var instancePeers = []keyword{
 }
 
 var instanceTrack = join([]keyword{
-	row(Works, "track_interface", "", "", "Interfaces whose loss changes the priority or is a fault.").lines(followInterface.ofInstance()),
+	planned("track_interface", "", "", "Interfaces whose loss changes the priority or is a fault.").lines(followInterface.ofInstance()),
 	planned("track_script", "", "", "Scripts that change the priority.").lines(followScript.ofInstance()),
 	planned("track_file", "", "", "Files that change the priority.").lines(followFile.ofInstance()),
 	planned("track_process", "", "", "Processes that change the priority.").lines(followProcess.ofInstance()),
@@ -72,7 +74,7 @@ var instanceTrack = join([]keyword{
 	planned("notify_deleted", "[COMMAND]", "", "Run when a reload removes the instance.").begin(notifyDeleted).command(),
 	planned("notify_master_rx_lower_pri", "COMMAND", "", "Run when a master hears a lower advert.").begin(notifyScript("({vi}) notify_master_rx_lower_pri script already specified - ignoring {value}", func(l *loader) **Script { return &l.vi.Notify.MasterRxLowerPri })).command(),
 	planned("notify_priority_changes", "[BOOL]", "the global one", "Write priority changes to the FIFOs.").begin(boolean("({vi}) Invalid value '{value}' for notify_priority_changes specified", func(l *loader, v bool) { l.vi.Notify.PriorityChanges = &v })),
-	inert("smtp_alert", "[BOOL]", "the global one", "Mail about changes.", mailWhy).begin(boolean("Invalid vrrp_instance smtp_alert parameter {value}", func(l *loader, v bool) { l.vi.smtp = &v })),
+	planned("smtp_alert", "[BOOL]", "the global one", "Mail about changes.").mail().begin(boolean("Invalid vrrp_instance smtp_alert parameter {value}", func(l *loader, v bool) { l.vi.smtp = &v })),
 })
 
 var instanceRest = join([]keyword{

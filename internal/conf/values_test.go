@@ -52,7 +52,7 @@ func TestInstanceValues(t *testing.T) {
 		{"global booleans, and the instance's own", "global_defs {\nvrrp_lower_prio_no_advert\nvrrp_higher_prio_send_advert on\n}\n", vip + "lower_prio_no_advert false",
 			func(v vrrp.Config) any { return [2]bool{v.LowerPrioNoAdvert, v.HigherPrioSendAdv} }, [2]bool{false, true}, ""},
 		{"a source address", "", vip + "mcast_src_ip 10.0.0.1", func(v vrrp.Config) any { return v.Source.String() }, "10.0.0.1", ""},
-		{"no address is a warning", "", "", func(v vrrp.Config) any { return len(v.VIPs) }, 0, "no-vip"},
+		{"no address is a warning", "", "", func(v vrrp.Config) any { return len(v.VIPs) }, 0, "no-vip not-yet"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v, d := instanceWith(t, c.before, c.lines)
@@ -121,9 +121,9 @@ func TestServiceValues(t *testing.T) {
 		{"a port to bind to alone", "", "TCP_CHECK {\nbind_port 99\n}", func(s health.Service) any { return s.Reals[0].Checkers[0].Bind.String() }, "0.0.0.0:99"},
 		{"persistence without a number", "persistence_timeout", "", func(s health.Service) any { return s.Persistence }, 360 * time.Second},
 		{"persistence 0 is refused", "persistence_timeout 0", "", func(s health.Service) any { return s.Persistence }, time.Duration(0)},
-		{"a netmask", "persistence_granularity 255.255.255.0", "", func(s health.Service) any { return s.MaskBits }, uint8(24)},
-		{"a broken netmask", "persistence_granularity 255.0.255.0", "", func(s health.Service) any { return s.MaskBits }, uint8(0)},
-		{"a prefix length", "persistence_granularity 20", "", func(s health.Service) any { return s.MaskBits }, uint8(20)},
+		{"a netmask", "persistence_granularity 255.255.255.0", "", func(s health.Service) any { return s.Wild }, uint32(0xff)},
+		{"a broken netmask", "persistence_granularity 255.0.255.0", "", func(s health.Service) any { return s.Wild }, uint32(0)},
+		{"a prefix length", "persistence_granularity 20", "", func(s health.Service) any { return s.Wild }, uint32(0xfff)},
 		{"flags of sh", "lb_algo sh\nsh-port\nsh-fallback", "", func(s health.Service) any { return s.Flags }, lb.SchedFlag1 | lb.SchedFlag2},
 		{"a weight of the service", "weight 7", "", func(s health.Service) any { return s.Reals[0].Weight }, int32(7)},
 		{"weight 0", "weight 7", "weight 0", func(s health.Service) any { return s.Reals[0].Weight }, int32(0)},

@@ -577,9 +577,6 @@ func (l *loader) settleInterval(v *instance) {
 			v.Name, v.AdvertInt.Seconds()))
 	}
 	v.AdvertInt = max(unit, (v.AdvertInt+unit/2)/unit*unit)
-	if v.Version == 3 {
-		l.after(Warning, "not-yet", v.place, "("+v.Name+") VRRP version 3 is not spoken by this version").class = classOurs
-	}
 	v.TrackSource = v.TrackSource && v.SourceSet
 }
 
@@ -725,13 +722,14 @@ func (l *loader) toVRRP(v *instance) {
 	for _, a := range v.ExcludedAddresses {
 		v.Excluded = append(v.Excluded, a.Address)
 	}
-	for _, t := range v.Track.Interfaces {
-		l.after(Warning, "not-yet", v.trackedAt[t.Name], "("+v.Name+") track_interface is accepted without effect in this version").class = classOurs
-	}
 	interval := v.AdvertInt
 	normal, _ := v.Config.Normal()
 	v.Config = normal
 	v.AdvertInt = interval // vrrp rounds as version 2 does
+	if err := v.Config.Check(); err != nil && l.pass == passAll {
+		d := l.after(Warning, "not-yet", v.place, "("+v.Name+") the whole instance is left out by this version: "+err.Error())
+		d.class, d.Hint = classOurs, "nobody holds its addresses here: keep keepalived for it, or change what is named"
+	}
 }
 
 // orNone is a delay as vrrp.Config has it: negative says that 0 was written.

@@ -154,11 +154,11 @@ func readAnswer(r io.Reader, limit int64, into any) error {
 
 // open sends one question and returns the body of a good answer.
 func (c *Client) open(ctx context.Context, path string) (io.ReadCloser, error) {
-	return c.do(ctx, http.MethodGet, path)
+	return c.do(ctx, http.MethodGet, path, nil)
 }
 
-func (c *Client) do(ctx context.Context, method, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://vipd"+path, nil)
+func (c *Client) do(ctx context.Context, method, path string, content io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://vipd"+path, content)
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func (c *Client) command(ctx context.Context, path string, args url.Values) (out
 	if args != nil {
 		path += "?" + args.Encode()
 	}
-	body, err := c.do(ctx, http.MethodPost, path)
+	body, err := c.do(ctx, http.MethodPost, path, nil)
 	if err != nil {
 		return out, err
 	}

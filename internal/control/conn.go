@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -24,6 +25,8 @@ type connJSON struct {
 	Assured  bool           `json:"assured"`
 	Packets  uint32         `json:"packets"`
 	Expires  int64          `json:"expires_ms"`
+	Engine   string         `json:"engine,omitempty"`      // of a template
+	Data     []byte         `json:"engine_data,omitempty"` // base64: it comes from clients
 }
 
 // appendConn writes c as one line. By hand, since a listing has a million of them; TestConnLines holds it against connJSON.
@@ -50,6 +53,14 @@ func appendConn(b []byte, c lb.Conn) []byte {
 	b = strconv.AppendUint(b, uint64(c.Packets), 10)
 	b = append(b, `,"expires_ms":`...)
 	b = strconv.AppendInt(b, c.Expires.Milliseconds(), 10)
+	if c.Engine != "" {
+		name, _ := json.Marshal(c.Engine)
+		b = append(append(b, `,"engine":`...), name...)
+	}
+	if c.EngineData != "" {
+		b = append(b, `,"engine_data":"`...)
+		b = append(base64.StdEncoding.AppendEncode(b, []byte(c.EngineData)), '"')
+	}
 	return append(b, '}', '\n')
 }
 
@@ -71,7 +82,7 @@ func parseConn(line []byte) (lb.Conn, error) {
 		return lb.Conn{}, fmt.Errorf("read a connection: %w", err)
 	}
 	c := lb.Conn{Client: j.Client, Virtual: j.Virtual, Real: j.Real, State: lb.State(j.State), Template: j.Template,
-		Assured: j.Assured, Packets: j.Packets}
+		Assured: j.Assured, Packets: j.Packets, Engine: j.Engine, EngineData: string(j.Data)}
 	if j.Protocol != "ip" {
 		p, err := numberOf(protocols, j.Protocol)
 		if err != nil {

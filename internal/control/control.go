@@ -4,12 +4,13 @@
 //	GET /v1/status    one Status
 //	GET /v1/conns     one connection a line (NDJSON), as many as there are, at constant memory on both sides
 //	GET /v1/timeouts  the three timeouts, in seconds
+//	GET /v1/ipvs      one Table, the data plane as ipvsadm lists it
+//	POST /v1/ipvs     a list of changes by hand; one Answer each
 //	GET /v1/config    the configuration in force
 //	POST /v1/reload, /v1/apply?file=PATH&confirm=60s, /v1/confirm: one Outcome
 //
-// It decides nothing: the daemon fills snapshots and does what it is told (it is the Source and
-// Commander of a server), commands print them
-// (a Client is a Source too). The names of the JSON fields are kept from release to release.
+// It decides nothing: the daemon fills snapshots and does what it is told (it is the Source, Commander and Changer of a
+// server), commands print them (a Client is a Source too). The names of the JSON fields are kept from release to release.
 //
 // Invariant: what comes over a socket is bounded, in size where it is kept and in time where it is waited for; neither a
 // hostile peer nor a stuck one can hold a daemon or a command.
@@ -29,6 +30,8 @@ type Source interface {
 	// that the rest of the daemon needs may be locked meanwhile: whoever reads the list may be slow.
 	Conns(ctx context.Context, visit func(lb.Conn) bool) error
 	Timeouts(ctx context.Context) (lb.Timeouts, error)
+	// Table is the data plane alone: what is in Status too, but also what nobody configured, and nothing that is not there.
+	Table(ctx context.Context) (Table, error)
 }
 
 // Status is the whole of a daemon at one moment; "vipd status -o json" prints it as it stands here.

@@ -36,6 +36,9 @@ type fake struct {
 
 func (f *fake) Status(context.Context) (Status, error)        { return f.status, f.err }
 func (f *fake) Timeouts(context.Context) (lb.Timeouts, error) { return f.timeouts, f.err }
+func (f *fake) Table(context.Context) (Table, error) {
+	return Table{f.status.TableSize, f.status.Services}, f.err
+}
 func (f *fake) Conns(ctx context.Context, visit func(lb.Conn) bool) error {
 	for i := range f.conns {
 		if f.failAt != 0 && i == f.failAt {
@@ -89,7 +92,7 @@ func fullStatus() Status {
 			Since: at, Why: "no advert", Refused: map[string]uint64{"ttl": 3}, BecameMaster: 1}},
 		Services: []Service{
 			{Service: lb.Service{ServiceKey: lb.ServiceKey{Protocol: lb.TCP, Addr: netip.MustParseAddrPort("10.0.8.9:80")},
-				Scheduler: "sh", Flags: lb.SchedFlag1 | lb.SchedFlag2, Persistence: 10 * time.Second, MaskBits: 24, Engine: "sip"},
+				Scheduler: "sh", Flags: lb.SchedFlag1 | lb.SchedFlag2, Persistence: 10 * time.Second, Wild: 0x00ff00ff, Engine: "sip"},
 				Name: "web", Total: lb.Counters{Conns: 1, InPkts: 2, OutPkts: 3, InBytes: 4, OutBytes: 1 << 63}, Rate: lb.Rates{Conns: 9}, Quorum: true,
 				Reals: []Real{
 					{Real: lb.Real{Addr: netip.MustParseAddrPort("10.0.8.12:80"), Forward: lb.Tunnel, Weight: 2, Upper: 10, Lower: 5,

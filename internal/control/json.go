@@ -1,6 +1,7 @@
 package control
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -11,34 +12,34 @@ import (
 
 // serviceJSON is a Service as tools read it: names instead of the numbers of the kernel interface.
 type serviceJSON struct {
-	Name        string       `json:"name"`
-	Protocol    string       `json:"protocol,omitempty"` // tcp, udp, sctp; none with fwmark
-	Address     netip.Addr   `json:"address,omitzero"`
-	Port        *uint16      `json:"port,omitempty"`   // with an address; 0 is every port
-	Fwmark      uint32       `json:"fwmark,omitempty"` // instead of protocol, address and port
-	IPv6        bool         `json:"ipv6,omitempty"`   // family of a fwmark service
-	Scheduler   string       `json:"scheduler"`
-	Flags       []string     `json:"flags,omitempty"` // flag-1, flag-2, flag-3
-	Persistence int64        `json:"persistence_seconds,omitempty"`
-	MaskBits    uint8        `json:"mask_bits,omitempty"`
-	OnePacket   bool         `json:"one_packet,omitempty"`
-	Engine      string       `json:"engine,omitempty"`
-	Quorum      bool         `json:"quorum"`
-	Total       countersJSON `json:"total"`
-	Rate        countersJSON `json:"rate"`
-	Reals       []Real       `json:"reals"`
+	Name string `json:"name"`
+	serviceWords
+	Quorum bool         `json:"quorum"`
+	Total  countersJSON `json:"total"`
+	Rate   countersJSON `json:"rate"`
+	Reals  []Real       `json:"reals"`
+}
+
+// serviceWords are lb.Service.
+type serviceWords struct {
+	Protocol    string     `json:"protocol,omitempty"` // tcp, udp, sctp; none with fwmark
+	Address     netip.Addr `json:"address,omitzero"`
+	Port        *uint16    `json:"port,omitempty"`   // with an address; 0 is every port
+	Fwmark      uint32     `json:"fwmark,omitempty"` // instead of protocol, address and port
+	IPv6        bool       `json:"ipv6,omitempty"`   // family of a fwmark service
+	Scheduler   string     `json:"scheduler"`
+	Flags       []string   `json:"flags,omitempty"` // flag-1, flag-2, flag-3
+	Persistence int64      `json:"persistence_seconds,omitempty"`
+	MaskBits    int        `json:"mask_bits,omitempty"` // prefix length of persistence, or
+	Mask        string     `json:"mask,omitempty"`      // a netmask that no prefix length from 1 to 32 says
+	OnePacket   bool       `json:"one_packet,omitempty"`
+	Engine      string     `json:"engine,omitempty"`
 }
 
 // realJSON is a Real as tools read it.
 type realJSON struct {
-	Name     string       `json:"name"`
-	Address  netip.Addr   `json:"address,omitzero"`
-	Port     uint16       `json:"port"`
-	Forward  string       `json:"forward"` // masq, local, tunnel, route, bypass
-	Weight   int32        `json:"weight"`
-	Upper    uint32       `json:"upper,omitempty"`
-	Lower    uint32       `json:"lower,omitempty"`
-	Tunnel   *tunnelJSON  `json:"tunnel,omitempty"`
+	Name string `json:"name"`
+	realWords
 	InPool   bool         `json:"in_pool"`
 	Healthy  bool         `json:"healthy"`
 	Why      string       `json:"why,omitempty"`
@@ -49,6 +50,17 @@ type realJSON struct {
 	Persist  uint32       `json:"persist"`
 	Total    countersJSON `json:"total"`
 	Rate     countersJSON `json:"rate"`
+}
+
+// realWords are lb.Real.
+type realWords struct {
+	Address netip.Addr  `json:"address,omitzero"`
+	Port    uint16      `json:"port"`
+	Forward string      `json:"forward"` // masq, local, tunnel, route, bypass
+	Weight  int32       `json:"weight"`
+	Upper   uint32      `json:"upper,omitempty"`
+	Lower   uint32      `json:"lower,omitempty"`
+	Tunnel  *tunnelJSON `json:"tunnel,omitempty"`
 }
 
 type tunnelJSON struct {
@@ -104,15 +116,8 @@ func numberOf(table []namedNumber, name string) (uint8, error) {
 
 // MarshalJSON writes serviceJSON.
 func (s Service) MarshalJSON() ([]byte, error) {
-	j := serviceJSON{Name: s.Name, Scheduler: s.Scheduler, Persistence: int64(s.Persistence / time.Second),
-		MaskBits: s.MaskBits, OnePacket: s.OnePacket, Engine: s.Engine, Quorum: s.Quorum,
-		Total: countersJSON(s.Total), Rate: countersJSON(s.Rate), Reals: s.Reals, Flags: flagNames(s.Flags)}
-	if s.Mark != 0 {
-		j.Fwmark, j.IPv6 = s.Mark, s.V6
-	} else {
-		port := s.Addr.Port()
-		j.Protocol, j.Address, j.Port = nameOf(protocols, uint8(s.Protocol)), s.Addr.Addr(), &port
-	}
+	j := serviceJSON{Name: s.Name, serviceWords: serviceWordsOf(s.Service), Quorum: s.Quorum,
+		Total: countersJSON(s.Total), Rate: countersJSON(s.Rate), Reals: s.Reals}
 	if j.Reals == nil {
 		j.Reals = []Real{}
 	}
@@ -120,34 +125,77 @@ func (s Service) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
-func (s *Service) UnmarshalJSON(b []byte) error {
+func (s *Service) UnmarshalJSON(b []byte) (err error) {
 	var j serviceJSON
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
 	*s = Service{Name: j.Name, Total: lb.Counters(j.Total), Rate: lb.Rates(j.Rate), Quorum: j.Quorum, Reals: j.Reals}
-	s.Scheduler, s.MaskBits, s.OnePacket, s.Engine = j.Scheduler, j.MaskBits, j.OnePacket, j.Engine
-	s.Persistence = seconds(j.Persistence)
-	for _, f := range j.Flags {
+	s.Service, err = j.service()
+	return err
+}
+
+func serviceWordsOf(s lb.Service) serviceWords {
+	w := serviceWords{Scheduler: s.Scheduler, Flags: flagNames(s.Flags), Persistence: int64(s.Persistence / time.Second),
+		OnePacket: s.OnePacket, Engine: s.Engine}
+	if n, solid := s.MaskBits(); !solid || n == 0 {
+		w.Mask = s.Netmask()
+	} else if s.Wild != 0 {
+		w.MaskBits = n
+	}
+	if s.Mark != 0 {
+		w.Fwmark, w.IPv6 = s.Mark, s.V6
+		return w
+	}
+	port := s.Addr.Port()
+	w.Protocol, w.Address, w.Port = nameOf(protocols, uint8(s.Protocol)), s.Addr.Addr(), &port
+	return w
+}
+
+// service is serviceWordsOf's way back.
+func (w serviceWords) service() (s lb.Service, err error) {
+	s = lb.Service{Scheduler: w.Scheduler, Persistence: seconds(w.Persistence), OnePacket: w.OnePacket, Engine: w.Engine}
+	for _, f := range w.Flags {
 		var n uint8
 		if _, err := fmt.Sscanf(f, "flag-%d", &n); err != nil || n < 1 || n > 3 {
-			return fmt.Errorf("unknown scheduler flag %.40q", f)
+			return s, fmt.Errorf("unknown scheduler flag %.40q", f)
 		}
 		s.Flags |= 1 << (n - 1)
 	}
-	if j.Fwmark != 0 {
-		s.Mark, s.V6 = j.Fwmark, j.IPv6
-		return nil
+	if w.Fwmark != 0 {
+		s.Mark, s.V6 = w.Fwmark, w.IPv6
+	} else {
+		p, err := numberOf(protocols, w.Protocol)
+		if err != nil {
+			return s, err
+		}
+		s.Protocol = lb.Protocol(p)
+		if w.Port != nil {
+			s.Addr = netip.AddrPortFrom(w.Address.WithZone(""), *w.Port)
+		}
 	}
-	p, err := numberOf(protocols, j.Protocol)
-	if err != nil {
-		return err
+	s.Wild, err = w.wild(s.Is6())
+	return s, err
+}
+
+func (w serviceWords) wild(v6 bool) (uint32, error) {
+	most := 32
+	if v6 {
+		most = 128
 	}
-	s.Protocol = lb.Protocol(p)
-	if j.Port != nil {
-		s.Addr = netip.AddrPortFrom(j.Address, *j.Port)
+	switch mask, err := netip.ParseAddr(w.Mask); {
+	case w.MaskBits < 0 || w.MaskBits > most:
+		return 0, fmt.Errorf("mask_bits %d: want 1 to %d", w.MaskBits, most)
+	case w.MaskBits != 0:
+		return lb.WildOf(w.MaskBits, v6), nil
+	case w.Mask == "":
+		return 0, nil
+	case v6 || err != nil || !mask.Is4():
+		return 0, fmt.Errorf("mask %.40q: want an IPv4 netmask, of an IPv4 service", w.Mask)
+	default:
+		m := mask.As4()
+		return ^binary.BigEndian.Uint32(m[:]), nil
 	}
-	return nil
 }
 
 func flagNames(f lb.SchedFlags) []string {
@@ -168,39 +216,46 @@ func seconds(n int64) time.Duration {
 
 // MarshalJSON writes realJSON.
 func (r Real) MarshalJSON() ([]byte, error) {
-	j := realJSON{Name: r.Name, Address: r.Addr.Addr(), Port: r.Addr.Port(), Forward: nameOf(forwards, uint8(r.Forward)),
-		Weight: r.Weight, Upper: r.Upper, Lower: r.Lower, InPool: r.InPool, Healthy: r.Healthy, Why: r.Why, Since: r.Since,
-		Hop: r.Hop, Active: r.Active, Inactive: r.Inactive, Persist: r.Persist,
-		Total: countersJSON(r.Total), Rate: countersJSON(r.Rate)}
-	if r.Forward == lb.Tunnel {
-		t := r.Tunnel
-		j.Tunnel = &tunnelJSON{nameOf(tunnels, uint8(t.Type)), t.Port, t.Csum, t.RemCsum}
-	}
-	return json.Marshal(j)
+	return json.Marshal(realJSON{Name: r.Name, realWords: realWordsOf(r.Real), InPool: r.InPool, Healthy: r.Healthy, Why: r.Why,
+		Since: r.Since, Hop: r.Hop, Active: r.Active, Inactive: r.Inactive, Persist: r.Persist,
+		Total: countersJSON(r.Total), Rate: countersJSON(r.Rate)})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
-func (r *Real) UnmarshalJSON(b []byte) error {
+func (r *Real) UnmarshalJSON(b []byte) (err error) {
 	var j realJSON
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	forward, err := numberOf(forwards, j.Forward)
-	if err != nil {
-		return err
-	}
 	*r = Real{Name: j.Name, InPool: j.InPool, Healthy: j.Healthy, Why: j.Why, Since: j.Since, Hop: j.Hop,
 		Active: j.Active, Inactive: j.Inactive, Persist: j.Persist, Total: lb.Counters(j.Total), Rate: lb.Rates(j.Rate)}
-	r.Real = lb.Real{Addr: netip.AddrPortFrom(j.Address, j.Port), Forward: lb.Forward(forward), Weight: j.Weight,
-		Upper: j.Upper, Lower: j.Lower}
-	if j.Tunnel != nil {
-		kind, err := numberOf(tunnels, j.Tunnel.Type)
-		if err != nil {
-			return err
-		}
-		r.Tunnel = lb.TunnelOptions{Type: lb.TunnelType(kind), Port: j.Tunnel.Port, Csum: j.Tunnel.Csum, RemCsum: j.Tunnel.RemCsum}
+	r.Real, err = j.real()
+	return err
+}
+
+func realWordsOf(r lb.Real) realWords {
+	w := realWords{Address: r.Addr.Addr(), Port: r.Addr.Port(), Forward: nameOf(forwards, uint8(r.Forward)), Weight: r.Weight,
+		Upper: r.Upper, Lower: r.Lower}
+	if r.Forward == lb.Tunnel {
+		w.Tunnel = &tunnelJSON{nameOf(tunnels, uint8(r.Tunnel.Type)), r.Tunnel.Port, r.Tunnel.Csum, r.Tunnel.RemCsum}
 	}
-	return nil
+	return w
+}
+
+// real is realWordsOf's way back.
+func (w realWords) real() (r lb.Real, err error) {
+	forward, err := numberOf(forwards, w.Forward)
+	if err != nil {
+		return r, err
+	}
+	r = lb.Real{Addr: netip.AddrPortFrom(w.Address.WithZone(""), w.Port), Forward: lb.Forward(forward), Weight: w.Weight,
+		Upper: w.Upper, Lower: w.Lower}
+	if w.Tunnel == nil {
+		return r, nil
+	}
+	kind, err := numberOf(tunnels, w.Tunnel.Type)
+	r.Tunnel = lb.TunnelOptions{Type: lb.TunnelType(kind), Port: w.Tunnel.Port, Csum: w.Tunnel.Csum, RemCsum: w.Tunnel.RemCsum}
+	return r, err
 }
 
 // timeoutsJSON are lb.Timeouts in whole seconds, as ipvsadm --set takes them.

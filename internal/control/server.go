@@ -30,14 +30,18 @@ const (
 )
 
 // Serve answers on ln, a socket made by Listen, until ctx is done, then closes it. Requests in flight are given a second.
-// A src that is a Commander is also told what to do.
+// A src that is a Commander or a Changer is also told what to do.
 func Serve(ctx context.Context, ln net.Listener, src Source) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", serveStatus(src))
 	mux.HandleFunc("GET /v1/conns", serveConns(src))
 	mux.HandleFunc("GET /v1/timeouts", serveTimeouts(src))
+	mux.HandleFunc("GET /v1/ipvs", serveTable(src))
 	if c, ok := src.(Commander); ok {
 		serveCommands(mux, c)
+	}
+	if c, ok := src.(Changer); ok {
+		serveChanges(mux, c)
 	}
 	return serve(ctx, ln, mux)
 }
@@ -82,13 +86,13 @@ func serve(ctx context.Context, ln net.Listener, mux http.Handler) error {
 	return err
 }
 
-// marked gives every answer the marker, and a deadline for writing it. A question has no body; one that has is not
-// waited for. (A ReadTimeout would be shorter to write, but net/http ends the request's context with it while a long
+// marked gives every answer the marker, and a deadline for writing it. A question has no body, but for the change by hand;
+// one that has is not waited for. (A ReadTimeout would be shorter to write, but net/http ends the request's context with it while a long
 // answer is still being written.)
 func marked(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(marker, markerVersion)
-		if r.ContentLength != 0 {
+		if r.ContentLength != 0 && (r.Method != http.MethodPost || r.URL.Path != "/v1/ipvs") {
 			w.Header().Set("Connection", "close")
 			http.Error(w, "a question has no body", http.StatusBadRequest)
 			return
@@ -102,6 +106,16 @@ func serveStatus(src Source) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s, err := src.Status(r.Context())
 		answer(w, s, err)
+	}
+}
+
+func serveTable(src Source) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		t, err := src.Table(r.Context())
+		if t.Services == nil {
+			t.Services = []Service{}
+		}
+		answer(w, t, err)
 	}
 }
 

@@ -80,6 +80,9 @@ func (d *daemon) Apply(ctx context.Context, path string, confirm time.Duration) 
 }
 
 func (d *daemon) apply(path string, confirm time.Duration) error {
+	if d.opts.NoConfig {
+		return fail(ExitNoConfig, "services are changed with ipvsadm; start vipd with -f FILE for a configuration", "started with --no-config")
+	}
 	if !filepath.IsAbs(path) {
 		return fail(ExitNoConfig, "", "apply %q: the path must be absolute", path)
 	}

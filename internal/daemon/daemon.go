@@ -30,6 +30,7 @@ import (
 // Options are what the command line says.
 type Options struct {
 	Config      string    // path of the file
+	NoConfig    bool      // there is none: services come from ipvsadm, interfaces are all that are up unless named
 	Instance    string    // name of this daemon
 	LogFormat   string    // text or json. If empty, text.
 	Log         io.Writer // where events go
@@ -51,13 +52,14 @@ type daemon struct {
 	mu      sync.Mutex // of pool and links for other goroutines than the one that serves
 	pool    *pool      // nil if the file has no virtual server
 	links   []attached
-	ctx     context.Context // of the loops
-	http    net.Listener    // of --http; nil: none
-	orders  chan func()     // executed by serve, which owns what follows
-	pending *pending        // nil: nothing waits for a confirmation
-	inForce string          // the file that cfg came from
-	said    []string        // diagnostics of the last file read
-	undo    []func()        // what a failed start or the stop takes back, last first
+	left    map[string]string // interfaces that are not attached, and why
+	ctx     context.Context   // of the loops
+	http    net.Listener      // of --http; nil: none
+	orders  chan func()       // executed by serve, which owns what follows
+	pending *pending          // nil: nothing waits for a confirmation
+	inForce string            // the file that cfg came from
+	said    []string          // diagnostics of the last file read
+	undo    []func()          // what a failed start or the stop takes back, last first
 	wg      sync.WaitGroup
 }
 
@@ -233,7 +235,8 @@ func (d *daemon) startLoops(context.Context) error {
 	d.ha.run(ctx, &d.wg)
 	d.ha.loop.Do(d.ha.start)
 	d.wg.Go(func() {
-		if err := d.host.Watch(ctx, d.ha.changed); err != nil && ctx.Err() == nil {
+		changed := func(e host.Event) { d.ha.changed(e); d.linkChanged(e) }
+		if err := d.host.Watch(ctx, changed); err != nil && ctx.Err() == nil {
 			d.events.Error("watch the host: " + err.Error())
 		}
 	})
@@ -242,7 +245,11 @@ func (d *daemon) startLoops(context.Context) error {
 
 // serve does what it is told until the end.
 func (d *daemon) serve(ctx context.Context, hup <-chan os.Signal) {
-	d.events.Info(fmt.Sprintf("vipd %s runs as instance %s with %s", Version(), d.opts.Instance, d.opts.Config))
+	with := d.opts.Config
+	if d.opts.NoConfig {
+		with = "no configuration, driven by ipvsadm"
+	}
+	d.events.Info(fmt.Sprintf("vipd %s runs as instance %s with %s", Version(), d.opts.Instance, with))
 	for {
 		select {
 		case <-ctx.Done():

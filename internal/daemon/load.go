@@ -15,6 +15,10 @@ import (
 
 // load reads the daemon's own file.
 func (d *daemon) load() error {
+	if d.opts.NoConfig {
+		d.cfg = &conf.Config{}
+		return nil
+	}
 	path, err := filepath.Abs(d.opts.Config)
 	if err != nil {
 		return fail(ExitNoConfig, "", "%s: %w", d.opts.Config, err)

@@ -16,11 +16,15 @@ import (
 const bpffs = "/sys/fs/bpf"
 
 // openPlane opens or adopts the packet path, attaches it and makes the pool machine that drives it. A file without
-// virtual servers needs none.
-func (d *daemon) openPlane(context.Context) (err error) {
-	if len(d.cfg.Health.Services) == 0 {
+// virtual servers needs none, unless somebody comes with ipvsadm later.
+func (d *daemon) openPlane(context.Context) error {
+	if len(d.cfg.Health.Services) == 0 && !d.opts.NoConfig {
 		return nil
 	}
+	return d.makePlane()
+}
+
+func (d *daemon) makePlane() (err error) {
 	if err := mountBPFFS(); err != nil {
 		return fail(ExitFatal, "mount -t bpf bpf "+bpffs, "%w", err)
 	}
@@ -62,6 +66,10 @@ func (d *daemon) attach(p Plane) error {
 			continue
 		}
 		mode, err := p.Attach(name)
+		if err != nil && d.everyInterface() {
+			d.notAttached(name, err)
+			continue
+		}
 		if err != nil {
 			return pathFailure(err)
 		}
@@ -69,6 +77,39 @@ func (d *daemon) attach(p Plane) error {
 		d.events.Info(fmt.Sprintf("packet path attached to %s in %s mode", name, mode), "if", name)
 	}
 	return nil
+}
+
+// everyInterface reports whether the packet path is wherever it can be, and not where somebody said it must be.
+func (d *daemon) everyInterface() bool { return d.opts.NoConfig && len(d.opts.Interfaces) == 0 }
+
+// notAttached says once of each interface why packets that come in there are not seen.
+func (d *daemon) notAttached(name string, err error) {
+	if d.left[name] != err.Error() {
+		d.events.Warn("packet path is not on "+name+": "+err.Error(), "if", name)
+	}
+	if d.left == nil {
+		d.left = map[string]string{}
+	}
+	d.left[name] = err.Error()
+}
+
+// linkChanged attaches the packet path to an interface that has come up, where it is to be everywhere.
+func (d *daemon) linkChanged(e host.Event) {
+	l, ok := e.(host.LinkEvent)
+	m := d.servicePool()
+	if !ok || m == nil || !d.everyInterface() {
+		return
+	}
+	if l.Gone {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.links = slices.DeleteFunc(d.links, func(a attached) bool { return a.name == l.Name })
+		delete(d.left, l.Name)
+		return
+	}
+	if l.Up && l.Ethernet && !l.Loopback {
+		_ = m.ask(func() error { return d.attach(m.plane) }) // which cannot fail here
+	}
 }
 
 // closePlane is the end of a start that failed or of a stop: what was adopted goes on, what is ours goes.
@@ -89,6 +130,7 @@ func (d *daemon) openPool(p Plane) {
 	var m *pool
 	resolver := host.NewResolver(func(h host.Hop) { m.hop(h) })
 	m = newPool(d.events, d.cfg.Health, p, d.newProber(), resolver.Set, jitter)
+	m.byHand = d.opts.NoConfig
 	d.mu.Lock()
 	d.pool = m
 	d.mu.Unlock()

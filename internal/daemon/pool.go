@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,9 +48,11 @@ type pool struct {
 	hops   func([]netip.Addr) // tells the resolver what is needed
 	loop   *loop.Loop
 
+	byHand   bool      // there is no configuration: services come from ipvsadm alone
 	closed   bool      // the plane is gone; nothing may touch it
-	applied  []lb.Pool // what the plane holds
+	applied  []lb.Pool // what the machine wanted last, and the plane holds but for what was changed by hand
 	known    bool      // applied is true; false after a failure
+	whole    bool      // compare with everything that the plane holds next time, not with what is ours
 	refused  map[lb.ServiceKey]string
 	hopState map[netip.Addr]host.Hop
 }
@@ -59,7 +62,7 @@ const rateInterval = 2 * time.Second
 
 func newPool(ev events, cfg health.Config, p Plane, prober Prober, hops func([]netip.Addr), random func(time.Duration) time.Duration) *pool {
 	m := &pool{events: ev, pools: health.New(cfg, random), plane: p, prober: prober, hops: hops,
-		refused: map[lb.ServiceKey]string{}, hopState: map[netip.Addr]host.Hop{}}
+		whole: true, refused: map[lb.ServiceKey]string{}, hopState: map[netip.Addr]host.Hop{}}
 	m.loop = loop.New(m.pools, m.drain)
 	return m
 }
@@ -109,17 +112,24 @@ func (m *pool) say(e health.Say) {
 }
 
 // sync makes the plane hold what the machine wants. A service that the plane refuses does not keep the others back.
+//
+// What was changed by hand stays until a start or a reload compares with all that there is: a check's verdict changes its
+// own server and nothing else, as with keepalived.
 func (m *pool) sync() {
-	if !m.known {
+	if m.byHand {
+		m.hops(m.plane.Hops())
+		return
+	}
+	want := m.pools.Want()
+	if !m.known || m.whole {
 		have, err := m.plane.Read()
 		if err != nil {
 			m.events.Error("read the packet path: " + err.Error())
 			return
 		}
-		m.applied = plane.Pools(have)
+		m.applied = m.ours(plane.Pools(have), want)
 	}
-	want := m.pools.Want()
-	m.known = true
+	m.known, m.whole = true, false
 	failed := map[lb.ServiceKey]bool{}
 	for _, op := range plane.Diff(m.applied, want) {
 		if failed[op.Service.ServiceKey] {
@@ -132,6 +142,19 @@ func (m *pool) sync() {
 	}
 	m.applied = want
 	m.hops(m.plane.Hops())
+}
+
+// ours leaves out of what the plane holds the services that are neither wanted nor were, unless everything is to be
+// compared.
+func (m *pool) ours(have, want []lb.Pool) []lb.Pool {
+	if m.whole {
+		return have
+	}
+	mine := map[lb.ServiceKey]bool{}
+	for _, p := range slices.Concat(m.applied, want) {
+		mine[p.Service.ServiceKey] = true
+	}
+	return slices.DeleteFunc(have, func(p lb.Pool) bool { return !mine[p.Service.ServiceKey] })
 }
 
 // refuse says once why a service is not forwarded.
@@ -211,6 +234,9 @@ func (m *pool) start(now time.Time) {
 		m.pools.Adopt(plane.Pools(have))
 	}
 	m.pools.Start(now)
+	if m.byHand {
+		m.sync()
+	}
 }
 
 func (m *pool) timeouts() (t lb.Timeouts, err error) {

@@ -51,12 +51,7 @@ func (d *daemon) reloadPlane(cfg *conf.Config) error {
 		if len(cfg.Health.Services) == 0 {
 			return nil
 		}
-		if err := d.openPlane(d.ctx); err != nil {
-			return err
-		}
-		d.pool.run(d.ctx, &d.wg)
-		d.pool.loop.Do(d.pool.start)
-		return nil
+		return d.bringPlane()
 	}
 	return d.pool.ask(func() error {
 		if len(cfg.Health.Services) == 0 { // nothing to see packets for
@@ -69,6 +64,19 @@ func (d *daemon) reloadPlane(cfg *conf.Config) error {
 	})
 }
 
+// bringPlane opens a packet path while the daemon runs.
+func (d *daemon) bringPlane() error {
+	if d.pool != nil {
+		return nil
+	}
+	if err := d.makePlane(); err != nil {
+		return err
+	}
+	d.pool.run(d.ctx, &d.wg)
+	d.pool.loop.Do(d.pool.start)
+	return nil
+}
+
 func (d *daemon) reloadPools(cfg *conf.Config) error {
 	if d.pool == nil {
 		return nil
@@ -76,8 +84,12 @@ func (d *daemon) reloadPools(cfg *conf.Config) error {
 	var refused map[string]string
 	d.pool.loop.Do(func(now time.Time) {
 		clear(d.pool.refused)
+		d.pool.whole = true // what was changed by hand goes
 		d.pool.pools.Update(now, cfg.Health)
 		d.pool.drain(now)
+		if d.pool.whole {
+			d.pool.sync()
+		}
 		refused = map[string]string{}
 		for key, why := range d.pool.refused {
 			refused[key.String()] = why
@@ -147,6 +159,10 @@ func (a *ha) closeUnused() {
 
 // reread is a reload of the daemon's own file, as SIGHUP asks for.
 func (d *daemon) reread() error {
+	if d.opts.NoConfig {
+		d.events.Warn("there is no configuration to reload: started with --no-config")
+		return fail(ExitNoConfig, "services are changed with ipvsadm", "started with --no-config: there is no file to read")
+	}
 	d.events.Info("Reloading ...")
 	cfg, err := d.read(d.opts.Config)
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"os"
+	"slices"
 
 	"vipd/internal/control"
 	"vipd/internal/health"
@@ -104,13 +105,60 @@ func serviceStatuses(st poolStatus) []control.Service {
 		for _, r := range s.Reals {
 			out.Reals = append(out.Reals, realStatus(s.Service.Protocol, r, counted, st.hops))
 		}
+		out.Reals = append(out.Reals, unknownReals(p, s, st.hops)...)
 		if s.Sorry != nil && s.SorryUp {
 			sorry := health.RealStatus{Real: *s.Sorry, Healthy: true, InPool: true, Listed: true, Why: "sorry server", Since: s.Since}
 			out.Reals = append(out.Reals, realStatus(s.Service.Protocol, sorry, counted, st.hops))
 		}
 		all = append(all, out)
+		delete(have, s.Service.ServiceKey)
+	}
+	for _, p := range st.plane { // in the plane's order
+		if _, left := have[p.Service.ServiceKey]; left {
+			all = append(all, unknownService(p, st.hops))
+		}
 	}
 	return all
+}
+
+// madeByHand is why a real server that nobody configured is up.
+const madeByHand = "made by hand"
+
+// unknownService is one that nobody configured.
+func unknownService(p plane.Pool, hops map[netip.Addr]host.Hop) control.Service {
+	s := control.Service{Service: p.Service, Name: p.Service.ServiceKey.String(), Total: p.Total, Rate: p.Rate, Quorum: true}
+	for _, r := range p.Reals {
+		s.Reals = append(s.Reals, unknownReal(p.Service.Protocol, r, hops))
+	}
+	return s
+}
+
+// unknownReals are those of p that are not configured.
+func unknownReals(p plane.Pool, s health.ServiceStatus, hops map[netip.Addr]host.Hop) (all []control.Real) {
+	for _, r := range p.Reals {
+		configured := slices.ContainsFunc(s.Reals, func(c health.RealStatus) bool { return c.Real.Addr == r.Addr })
+		if !configured && (s.Sorry == nil || s.Sorry.Addr != r.Addr) {
+			all = append(all, unknownReal(p.Service.Protocol, r, hops))
+		}
+	}
+	return all
+}
+
+func unknownReal(p lb.Protocol, r plane.Real, hops map[netip.Addr]host.Hop) control.Real {
+	out := realOf(p, r)
+	out.Why, out.Hop = madeByHand, hopText(hops, r.Addr.Addr())
+	return out
+}
+
+func hopText(hops map[netip.Addr]host.Hop, a netip.Addr) string {
+	switch h, ok := hops[a]; {
+	case !ok:
+		return ""
+	case h.OK:
+		return h.Dst.String() + " on " + h.IfName
+	default:
+		return h.Why
+	}
 }
 
 func realStatus(p lb.Protocol, r health.RealStatus, counted map[netip.AddrPort]plane.Real, hops map[netip.Addr]host.Hop) control.Real {
@@ -119,12 +167,6 @@ func realStatus(p lb.Protocol, r health.RealStatus, counted map[netip.AddrPort]p
 		out.Weight = c.Weight // what packets see: 0 while inhibited
 		out.Active, out.Inactive, out.Persist, out.Total, out.Rate = c.Active, c.Inactive, c.Persist, c.Total, c.Rate
 	}
-	if h, ok := hops[r.Real.Addr.Addr()]; ok {
-		if h.OK {
-			out.Hop = h.Dst.String() + " on " + h.IfName
-		} else {
-			out.Hop = h.Why
-		}
-	}
+	out.Hop = hopText(hops, r.Real.Addr.Addr())
 	return out
 }

@@ -7,6 +7,7 @@ package lb
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"time"
 )
@@ -19,14 +20,20 @@ const (
 	IP   Protocol = 0
 	TCP  Protocol = 6
 	UDP  Protocol = 17
+	ESP  Protocol = 50 // never scheduled; follows a UDP connection of port 500
+	AH   Protocol = 51 // as ESP
 	SCTP Protocol = 132
 )
 
-// String gives the name as ipvsadm prints it: TCP, UDP, SCTP, IP.
+// String gives the name as ipvsadm prints it: TCP, UDP, SCTP, AH, ESP, IP.
 func (p Protocol) String() string {
 	switch p {
 	case IP:
 		return "IP"
+	case ESP:
+		return "ESP"
+	case AH:
+		return "AH"
 	case TCP:
 		return "TCP"
 	case UDP:
@@ -113,9 +120,45 @@ type Service struct {
 	Scheduler   string        // as ipvsadm names it: rr, wrr, sh, … If empty, wlc.
 	Flags       SchedFlags    // If zero, none.
 	Persistence time.Duration // whole seconds. If zero, not persistent.
-	MaskBits    uint8         // client prefix length that shares a persistence template. If zero, the full address (32 or 128).
-	OnePacket   bool          // UDP: schedule every datagram anew.
-	Engine      string        // persistence engine. If empty, none.
+	// Wild is what of a client's address does not count for persistence. If zero, all of it counts. For IPv4 it is the
+	// inverse of the netmask (0xff for 255.255.255.0), which may have gaps and may be everything; for IPv6 the number of
+	// low bits (64 for prefix length 64), up to 127.
+	Wild      uint32
+	OnePacket bool   // UDP: schedule every datagram anew.
+	Engine    string // persistence engine. If empty, none.
+}
+
+// Is6 is the family of the service's clients.
+func (k ServiceKey) Is6() bool { return k.V6 || k.Mark == 0 && k.Addr.Addr().Is6() }
+
+// WildOf is Service.Wild for a prefix length, of a service of IPv6 or of IPv4.
+func WildOf(bits int, v6 bool) uint32 {
+	if v6 {
+		return uint32(128 - bits)
+	}
+	return uint32(uint64(1)<<(32-bits) - 1)
+}
+
+// MaskBits is the prefix length of the service's netmask; false if it has gaps, which only an IPv4 netmask can have.
+func (s Service) MaskBits() (int, bool) {
+	if s.Is6() {
+		return 128 - int(s.Wild), true
+	}
+	n := bits.LeadingZeros32(s.Wild)
+	return n, s.Wild == WildOf(n, false)
+}
+
+// Netmask is the service's netmask as ipvsadm's -M takes it: 255.255.255.0, or a prefix length for IPv6. Empty when all
+// of a client's address counts.
+func (s Service) Netmask() string {
+	switch m := ^s.Wild; {
+	case s.Wild == 0:
+		return ""
+	case s.Is6():
+		return fmt.Sprint(128 - int(s.Wild))
+	default:
+		return netip.AddrFrom4([4]byte{byte(m >> 24), byte(m >> 16), byte(m >> 8), byte(m)}).String()
+	}
 }
 
 // TunnelType is the encapsulation of a Tunnel real server. Numbers as in the kernel interface.
@@ -169,7 +212,8 @@ func (c Counters) Add(o Counters) Counters {
 // Rates are Counters per second.
 type Rates Counters
 
-// State is a connection's protocol state, with the numbers that the IPVS sync protocol puts on the wire (TCP table).
+// State is a connection's protocol state, with the numbers that the IPVS sync protocol puts on the wire: a table for each
+// protocol, this one for TCP.
 type State uint8
 
 // TCP states (ip_vs.h order). UDP has the single state UDPNormal; templates use None and Assured.
@@ -187,14 +231,25 @@ const (
 	SynAck
 )
 
+// SCTP states (ip_vs.h order), where TCP's names would say something else.
+const (
+	SCTPInit1       State = 1
+	SCTPEstablished State = 8
+	SCTPRejected    State = 12
+	SCTPClosed      State = 13
+)
+
+var sctpStateNames = [...]string{"NONE", "INIT1", "INIT", "C-SENT", "C-REPLIED", "C-WAIT", "COOKIE", "C-ECHOED",
+	"ESTABLISHED", "S-SENT", "S-RECEIVED", "S-ACK-SENT", "REJECTED", "CLOSED"}
+
 var tcpStateNames = [...]string{"NONE", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT", "TIME_WAIT", "CLOSE",
 	"CLOSE_WAIT", "LAST_ACK", "LISTEN", "SYNACK"}
 
 // Conn is one entry of the connection table.
 type Conn struct {
-	Protocol Protocol
+	Protocol Protocol       // IP in a template of a firewall mark
 	Client   netip.AddrPort // port 0 in a template
-	Virtual  netip.AddrPort // port 65535 in a dead template
+	Virtual  netip.AddrPort // port 65535 in a dead template; the mark as an address in a template of one
 	Real     netip.AddrPort
 	Forward  Forward
 	State    State
@@ -202,6 +257,20 @@ type Conn struct {
 	Assured  bool // of a template: one of its connections was completed
 	Packets  uint32
 	Expires  time.Duration // time left; never negative
+
+	Engine     string // persistence engine that made a template. If empty, none.
+	EngineData string // what it recognizes clients by, such as a SIP Call-ID: bytes, at most 255
+}
+
+// Active reports whether the connection counts as active (ActiveConn) rather than inactive: ip_vs_proto_*.c.
+func (c Conn) Active() bool {
+	switch c.Protocol {
+	case TCP:
+		return c.State == Established || c.State == SynSent || c.State == SynRecv || c.State == SynAck
+	case SCTP:
+		return c.State == SCTPEstablished
+	}
+	return false
 }
 
 // StateName is the state as ipvsadm -lcn prints it: ESTABLISHED, UDP, NONE, ASSURED.
@@ -213,7 +282,9 @@ func (c Conn) StateName() string {
 		return "NONE"
 	case c.Protocol == UDP:
 		return "UDP"
-	case int(c.State) < len(tcpStateNames):
+	case c.Protocol == SCTP && int(c.State) < len(sctpStateNames):
+		return sctpStateNames[c.State]
+	case c.Protocol != SCTP && int(c.State) < len(tcpStateNames):
 		return tcpStateNames[c.State]
 	}
 	return fmt.Sprintf("STATE_%d", c.State)

@@ -23,7 +23,7 @@ func Pools(have []Pool) []lb.Pool {
 // same. Additions keep the wanted order, because IPVS's schedulers show it; a mere difference of order is none, because
 // nothing could be done about it without taking a server out. Of two wanted entries with one key the first counts.
 //
-// Values are compared by what they mean: an empty scheduler is wlc, a full mask is no mask (see Normal and NormalReal).
+// Values are compared by what they mean: an empty scheduler is wlc, a mask without persistence is none (see Normal and NormalReal).
 func Diff(have, want []lb.Pool) []Op {
 	d := differ{have: index(have)}
 	wanted := index(want)
@@ -102,18 +102,10 @@ func Normal(s lb.Service) lb.Service {
 	if s.Scheduler == "" {
 		s.Scheduler = "wlc"
 	}
-	if s.Persistence == 0 || int(s.MaskBits) >= width(s.ServiceKey) {
-		s.MaskBits = 0
+	if s.Persistence == 0 { // ipvs: keeps a netmask without persistence, and neither uses nor shows it
+		s.Wild = 0
 	}
 	return s
-}
-
-// width is the number of bits of a client's address.
-func width(k lb.ServiceKey) int {
-	if k.V6 || k.Mark == 0 && k.Addr.Addr().Is6() {
-		return 128
-	}
-	return 32
 }
 
 // NormalReal writes a real server in the one form that all of its meaning share: tunnel options only for a tunnel, a

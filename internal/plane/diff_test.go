@@ -94,13 +94,13 @@ func pools() *rapid.Generator[lb.Pool] {
 		s.Mark = rapid.Uint32Range(0, 2).Draw(t, "mark")
 		s.Scheduler = rapid.SampledFrom([]string{"", "wlc", "rr", "sh"}).Draw(t, "scheduler")
 		s.Persistence = time.Duration(rapid.IntRange(0, 2).Draw(t, "persistence")) * time.Second
-		s.MaskBits = rapid.SampledFrom([]uint8{0, 24, 32}).Draw(t, "mask")
+		s.Wild = rapid.SampledFrom([]uint32{0, 0xff, 0xff00}).Draw(t, "mask")
 		reals := rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) lb.Real {
 			r := planetest.Server(rapid.ByteRange(10, 15).Draw(t, "host"), rapid.Int32Range(0, 3).Draw(t, "weight"))
 			r.Forward = lb.Forward(rapid.IntRange(0, 3).Draw(t, "forward"))
 			r.Upper = rapid.Uint32Range(0, 2).Draw(t, "upper")
 			r.Lower = r.Upper / 2
-			r.Tunnel.Type = lb.TunnelType(rapid.IntRange(0, 2).Draw(t, "tunnel"))
+			r.Tunnel = lb.TunnelOptions{Type: lb.TunnelType(rapid.IntRange(0, 2).Draw(t, "tunnel")), Port: 6080}
 			return r
 		}), 0, 5, func(r lb.Real) string { return r.Addr.String() }).Draw(t, "reals")
 		return lb.Pool{Service: s, Reals: reals}

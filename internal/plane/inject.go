@@ -128,7 +128,7 @@ func gauge(r *Real, c lb.Conn) *uint32 {
 	switch {
 	case c.Template:
 		return &r.Persist
-	case c.Protocol == lb.TCP && (c.State == lb.Established || c.State == lb.SynSent || c.State == lb.SynRecv || c.State == lb.SynAck):
+	case c.Active():
 		return &r.Active
 	}
 	return &r.Inactive

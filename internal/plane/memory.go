@@ -118,20 +118,15 @@ func (m *Memory) editService(p *Pool, s lb.Service) error {
 
 func (m *Memory) doReal(p *Pool, op Op) error {
 	at := slices.IndexFunc(p.Reals, func(r Real) bool { return r.Addr == op.Real.Addr })
-	switch {
-	case op.Verb == AddReal && at >= 0:
-		return ErrRealExists
-	case op.Verb != AddReal && at < 0:
-		return ErrNoReal
-	case op.Verb == DelReal:
+	if err := CheckStep(op.Verb, p.Service.ServiceKey, op.Real, at >= 0); err != nil {
+		return err
+	}
+	switch op.Verb {
+	case DelReal:
 		m.trash(p.Service.ServiceKey, p.Reals[at])
 		p.Reals = slices.Delete(p.Reals, at, at+1)
 		return nil
-	}
-	if err := CheckReal(op.Real); err != nil {
-		return err
-	}
-	if op.Verb == EditReal {
+	case EditReal:
 		p.Reals[at].Real = NormalReal(op.Real)
 		return nil
 	}
@@ -162,6 +157,25 @@ func (m *Memory) Conns(visit func(lb.Conn) bool) error {
 	for _, c := range conns {
 		if !visit(c.Conn) {
 			break
+		}
+	}
+	return nil
+}
+
+// Zero sets counters to nothing.
+func (m *Memory) Zero(key *lb.ServiceKey) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if key != nil && m.find(*key) < 0 {
+		return ErrNoService
+	}
+	for _, p := range m.pools {
+		if key != nil && p.Service.ServiceKey != *key {
+			continue
+		}
+		p.Total, p.Rate = lb.Counters{}, lb.Rates{}
+		for i := range p.Reals {
+			p.Reals[i].Total, p.Reals[i].Rate = lb.Counters{}, lb.Rates{}
 		}
 	}
 	return nil

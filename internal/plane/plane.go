@@ -23,8 +23,29 @@ type Plane interface {
 	// Timeouts and SetTimeouts are ipvsadm --timeout and --set; a zero field of SetTimeouts keeps its value.
 	Timeouts() (lb.Timeouts, error)
 	SetTimeouts(lb.Timeouts) error
+	// Zero begins the counters and rates of a service and of its real servers anew; of all services if key is nil. What
+	// connections there are is untouched. ErrNoService.
+	Zero(key *lb.ServiceKey) error
 	// Close lets go of the plane; forwarding goes on as it is. Whoever wants it to end deletes the services first.
 	Close() error
+}
+
+// Batcher is a Plane that can do many steps at once at less cost than one by one.
+type Batcher interface {
+	// ApplyEach executes all ops in order, also after a failure, and returns what came of each.
+	ApplyEach(ops []Op) []error
+}
+
+// ApplyEach executes all ops in order, also after a failure, and returns what came of each.
+func ApplyEach(p Plane, ops []Op) []error {
+	if b, ok := p.(Batcher); ok {
+		return b.ApplyEach(ops)
+	}
+	errs := make([]error, len(ops))
+	for i, op := range ops {
+		errs[i] = p.Apply([]Op{op})
+	}
+	return errs
 }
 
 // Pool is a service as a plane has it, with its counts.

@@ -1,6 +1,7 @@
 package planetest
 
 import (
+	"net/netip"
 	"time"
 
 	"vipd/internal/lb"
@@ -37,12 +38,28 @@ func with(s lb.Service, change func(*lb.Service)) lb.Service {
 }
 
 var (
-	sticky = with(Web, func(s *lb.Service) { s.Persistence, s.MaskBits = 50*time.Second, 24 })
+	sticky = with(Web, func(s *lb.Service) { s.Persistence, s.Wild = 50*time.Second, lb.WildOf(24, false) })
 	hashed = with(Web, func(s *lb.Service) { s.Scheduler, s.Flags = "sh", lb.SchedFlag1|lb.SchedFlag2 })
 	odd    = with(Web, func(s *lb.Service) { s.Scheduler = "nosuch" })
-	full   = with(sticky, func(s *lb.Service) { s.MaskBits = 32 })
-	exact  = with(sticky, func(s *lb.Service) { s.MaskBits = 0 })
+	gaps   = with(sticky, func(s *lb.Service) { s.Wild = 0x00ff00ff })
+	nobody = with(sticky, func(s *lb.Service) { s.Wild = 0xffffffff })
+	masked = with(Web, func(s *lb.Service) { s.Wild = 0xff })
+
+	engine  = with(sticky, func(s *lb.Service) { s.Engine = "nosuch" })
+	eternal = with(sticky, func(s *lb.Service) { s.Persistence = 31*24*time.Hour + time.Second })
+
+	gueWithoutPort = lb.Real{Addr: Server(12, 0).Addr, Forward: lb.Tunnel, Weight: 1, Tunnel: lb.TunnelOptions{Type: lb.GUE}}
 )
+
+func at(addr string) lb.Real {
+	return lb.Real{Addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 80), Forward: lb.Route, Weight: 1}
+}
+
+func limited(host byte, upper, lower uint32) lb.Real {
+	r := Server(host, 1)
+	r.Upper, r.Lower = upper, lower
+	return r
+}
 
 var cases = []struct {
 	name  string
@@ -83,7 +100,9 @@ var cases = []struct {
 		[]lb.Pool{{Service: hashed, Reals: []lb.Real{Server(12, 1)}}}},
 	{"an edit without persistence ends it", []step{ok(addService(sticky), editService(Web))}, []lb.Pool{{Service: Web}}},
 	{"a netmask reads back", []step{ok(addService(sticky))}, []lb.Pool{{Service: sticky}}},
-	{"a full netmask is none", []step{ok(addService(full))}, []lb.Pool{{Service: exact}}},
+	{"a netmask may have gaps", []step{ok(addService(gaps))}, []lb.Pool{{Service: gaps}}},
+	{"a netmask may be empty: all clients are one", []step{ok(addService(nobody))}, []lb.Pool{{Service: nobody}}},
+	{"a netmask without persistence is none", []step{ok(addService(masked))}, []lb.Pool{{Service: Web}}},
 	{"an edit replaces a real server's weight and keeps its place",
 		[]step{ok(addService(Web), addReal(Web, Server(12, 1)), addReal(Web, Server(13, 1)), editReal(Web, Server(12, 9)))},
 		[]lb.Pool{{Service: Web, Reals: []lb.Real{Server(12, 9), Server(13, 1)}}}},
@@ -105,5 +124,20 @@ var cases = []struct {
 	{"an address may serve two services with different weights",
 		[]step{ok(addService(Web), addService(DNS), addReal(Web, Server(12, 1)), addReal(DNS, Server(12, 5)), delReal(Web, Server(12, 1)))},
 		[]lb.Pool{{Service: Web}, {Service: DNS, Reals: []lb.Real{Server(12, 5)}}}},
+	{"a lower threshold above the upper one is out of range",
+		[]step{ok(addService(Web)), fails(plane.ErrRange, addReal(Web, limited(12, 10, 11))), fails(plane.ErrRange, addReal(Web, limited(12, 0, 1)))},
+		[]lb.Pool{{Service: Web}}},
+	{"an address that is no host's is invalid",
+		[]step{ok(addService(Web)), fails(plane.ErrInvalid, addReal(Web, at("224.0.0.1"))), fails(plane.ErrInvalid, addReal(Web, at("255.255.255.255"))),
+			fails(plane.ErrInvalid, addReal(Web, at("0.0.0.0")))}, []lb.Pool{{Service: Web}}},
+	{"a real server of another family is invalid without a tunnel",
+		[]step{ok(addService(Web)), fails(plane.ErrInvalid, addReal(Web, at("2001:db8::12")))}, []lb.Pool{{Service: Web}}},
+	{"what is wrong with the values is said before the server is looked for",
+		[]step{ok(addService(Web), addReal(Web, Server(12, 3))), fails(plane.ErrRange, addReal(Web, Server(12, -1))), fails(plane.ErrRange, editReal(Web, Server(13, -1))),
+			fails(plane.ErrNoReal, editReal(Web, at("224.0.0.1")))},
+		[]lb.Pool{{Service: Web, Reals: []lb.Real{Server(12, 3)}}}},
+	{"a tunnel by GUE needs a port", []step{ok(addService(Web)), fails(plane.ErrInvalid, addReal(Web, gueWithoutPort))}, []lb.Pool{{Service: Web}}},
+	{"an unknown persistence engine is refused", []step{fails(plane.ErrNoScheduler, addService(engine))}, nil},
+	{"persistence of more than 31 days is out of range", []step{fails(plane.ErrRange, addService(eternal))}, nil},
 	{"no step is no change", []step{ok(addService(Web)), ok()}, []lb.Pool{{Service: Web}}},
 }

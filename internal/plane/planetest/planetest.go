@@ -57,6 +57,16 @@ func Run(t *testing.T, open func(t *testing.T) plane.Plane) {
 	})
 	t.Run("the steps of Diff lead to what was wanted and then there are none", func(t *testing.T) { converge(t, open(t)) })
 	t.Run("nothing is counted of what is new", func(t *testing.T) { uncounted(t, open(t)) })
+	t.Run("zeroing a missing service fails, zeroing an empty plane does not", func(t *testing.T) {
+		p := open(t)
+		if err := p.Zero(&Web.ServiceKey); !errors.Is(err, plane.ErrNoService) {
+			t.Errorf("error %v, want %v", err, plane.ErrNoService)
+		}
+		if err := p.Zero(nil); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("each of many steps has its own outcome", func(t *testing.T) { each(t, open(t)) })
 }
 
 // Want fails unless p has exactly the pools want, services in any order, real servers in this one.
@@ -91,9 +101,20 @@ func timeouts(t *testing.T, p plane.Plane) {
 	check(lb.Timeouts{TCP: time.Minute, TCPFin: 30 * time.Second, UDP: 10 * time.Second})
 }
 
+func each(t *testing.T, p plane.Plane) {
+	ops := []plane.Op{addService(Web), addReal(DNS, Server(12, 1)), addService(Web), addReal(Web, Server(12, 1)), addReal(Web, Server(13, -1)), addReal(Web, Server(14, 2))}
+	want := []error{nil, plane.ErrNoService, plane.ErrServiceExists, nil, plane.ErrRange, nil}
+	for i, err := range plane.ApplyEach(p, ops) {
+		if !errors.Is(err, want[i]) {
+			t.Errorf("%s: error %v, want %v", ops[i], err, want[i])
+		}
+	}
+	Want(t, p, []lb.Pool{{Service: Web, Reals: []lb.Real{Server(12, 1), Server(14, 2)}}})
+}
+
 func converge(t *testing.T, p plane.Plane) {
 	sticky := Web
-	sticky.Persistence, sticky.MaskBits = 50*time.Second, 24
+	sticky.Persistence, sticky.Wild = 50*time.Second, lb.WildOf(24, false)
 	for _, want := range [][]lb.Pool{
 		{{Service: Web, Reals: []lb.Real{Server(12, 1), Server(13, 2)}}, {Service: DNS, Reals: []lb.Real{Server(12, 1)}}},
 		{{Service: sticky, Reals: []lb.Real{Server(12, 1), Server(13, 5), Server(14, 0)}}},

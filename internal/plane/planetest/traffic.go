@@ -74,6 +74,43 @@ func RunTraffic(t *testing.T, open func(t *testing.T) (plane.Plane, Traffic)) {
 			t.Errorf("real server %+v, want its connection", r)
 		}
 	})
+	t.Run("zeroing begins the counters of one service anew and leaves connections", func(t *testing.T) {
+		p, traffic := open(t)
+		apply(t, p, addService(Web), addReal(Web, Server(12, 1)), addService(DNS), addReal(DNS, Server(13, 1)))
+		traffic.Connect(t, Web, client)
+		traffic.Connect(t, DNS, client)
+		counts := func() (web, dns plane.Pool) {
+			pools, err := p.Read()
+			if err != nil || len(pools) != 2 {
+				t.Fatalf("%d services, error %v", len(pools), err)
+			}
+			if pools[0].Service.ServiceKey == Web.ServiceKey {
+				return pools[0], pools[1]
+			}
+			return pools[1], pools[0]
+		}
+		if err := p.Zero(&Web.ServiceKey); err != nil {
+			t.Fatal(err)
+		}
+		web, dns := counts()
+		if web.Total != (lb.Counters{}) || web.Reals[0].Total != (lb.Counters{}) || web.Reals[0].Active != 1 {
+			t.Errorf("zeroed: %+v", web)
+		}
+		if dns.Total.Conns != 1 || dns.Reals[0].Total.Conns != 1 {
+			t.Errorf("the other service: %+v", dns)
+		}
+		client2 := netip.AddrPortFrom(client.Addr(), 40001)
+		traffic.Connect(t, Web, client2)
+		if web, _ = counts(); web.Total.Conns != 1 || web.Reals[0].Total.Conns != 1 || web.Reals[0].Active != 2 {
+			t.Errorf("counted on: %+v", web)
+		}
+		if err := p.Zero(nil); err != nil {
+			t.Fatal(err)
+		}
+		if web, dns = counts(); web.Total != (lb.Counters{}) || dns.Total != (lb.Counters{}) || dns.Reals[0].Total != (lb.Counters{}) {
+			t.Errorf("all zeroed: %+v %+v", web, dns)
+		}
+	})
 	t.Run("a weight of 0 keeps connections", func(t *testing.T) {
 		p, traffic := open(t)
 		apply(t, p, addService(Web), addReal(Web, Server(12, 1)))

@@ -29,7 +29,7 @@ func TestASuccessorFindsEverything(t *testing.T) {
 	opts.PinDir = pinDir(t)
 	first := opened(t, opts)
 	sticky := planetest.Web
-	sticky.Persistence, sticky.MaskBits = time.Minute, 24
+	sticky.Persistence, sticky.Wild = time.Minute, lb.WildOf(24, false)
 	do(t, first, add(sticky, planetest.Server(12, 1), planetest.Server(13, 2), planetest.Server(14, 0))...)
 	do(t, first, add(planetest.DNS, planetest.Server(12, 1))...)
 	if err := first.SetTimeouts(lb.Timeouts{UDP: 7 * time.Second}); err != nil {
@@ -39,7 +39,13 @@ func TestASuccessorFindsEverything(t *testing.T) {
 	traffic.Connect(t, sticky, port(40000))
 	traffic.Connect(t, planetest.DNS, port(40001))
 	_, to := traffic.pass(t, sticky.ServiceKey, port(40000), "A")
+	if err := first.Zero(&planetest.DNS.ServiceKey); err != nil {
+		t.Fatal(err)
+	}
 	before, _ := first.Read()
+	if before[0].Total.Conns != 1 || before[1].Total.Conns != 0 || before[1].Reals[0].Active+before[1].Reals[0].Inactive != 1 {
+		t.Fatalf("counted %+v", before)
+	}
 	listed := conns(t, first)
 	if len(listed) != 3 {
 		t.Fatalf("%d connections, want two and a template: %+v", len(listed), listed)
@@ -170,7 +176,7 @@ func TestAnotherLayoutIsRefusedAndLeftAlone(t *testing.T) {
 	refused(larger, "has 1024 lines, 4096 are wanted")
 	more := opts
 	more.Reals *= 2
-	refused(more, "map hops: MaxEntries: 33 changed to 65")
+	refused(more, "map members: MaxEntries: ")
 	os.Remove(filepath.Join(opts.PinDir, bpf.LbMapMembers))
 	refused(opts, "map members: ")
 	os.Remove(filepath.Join(opts.PinDir, metaMap))

@@ -32,6 +32,22 @@ func (p *Plane) Apply(ops []plane.Op) error {
 	return errors.Join(failed, p.flush())
 }
 
+// ApplyEach implements plane.Batcher: packets see all that could be done at once, at the end.
+func (p *Plane) ApplyEach(ops []plane.Op) []error {
+	errs := make([]error, len(ops))
+	for i, op := range ops {
+		if err := p.do(op); err != nil {
+			errs[i] = fmt.Errorf("%s: %w", op, err)
+		}
+	}
+	if err := p.flush(); err != nil {
+		for i := range errs {
+			errs[i] = errors.Join(errs[i], err)
+		}
+	}
+	return errs
+}
+
 func (p *Plane) do(op plane.Op) error {
 	s := p.services[op.Service.ServiceKey]
 	alive := s != nil && s.alive
@@ -52,14 +68,13 @@ func (p *Plane) do(op plane.Op) error {
 
 func (p *Plane) doReal(s *service, op plane.Op) error {
 	at := s.find(op.Real.Addr)
-	switch {
-	case op.Verb == plane.AddReal && at >= 0:
-		return plane.ErrRealExists
-	case op.Verb == plane.AddReal:
+	if err := plane.CheckStep(op.Verb, s.spec.ServiceKey, op.Real, at >= 0); err != nil {
+		return err
+	}
+	switch op.Verb {
+	case plane.AddReal:
 		return p.addReal(s, op.Real)
-	case at < 0:
-		return plane.ErrNoReal
-	case op.Verb == plane.EditReal:
+	case plane.EditReal:
 		return p.editReal(s, s.reals[at], op.Real)
 	}
 	p.delReal(s, at)
@@ -144,10 +159,6 @@ func (p *Plane) realFor(s *service, spec lb.Real) (*real, error) {
 		return nil, fmt.Errorf("%d real servers: %w", len(p.realSlots.used), plane.ErrFull)
 	}
 	r := &real{index: index, fresh: true}
-	if err := p.takeHop(r, spec.Addr.Addr()); err != nil {
-		p.realSlots.free(index, 1)
-		return nil, err
-	}
 	return r, p.zeroReal(r)
 }
 

@@ -59,7 +59,7 @@ func (p *Plane) Conns(visit func(lb.Conn) bool) error {
 		}
 		c := (*conn)(unsafe.Pointer(&copied))
 		left := int32(c.Expires - now)
-		if left <= 0 && c.Refs == 0 || int(c.Real) >= len(reals) || reals[c.Real] == nil {
+		if left <= 0 && (c.Kind&isTemplate == 0 || c.Control == 0) || int(c.Real) >= len(reals) || reals[c.Real] == nil {
 			continue
 		}
 		if !visit(p.connOf(c, reals[c.Real], max(left, 0))) {
@@ -93,8 +93,8 @@ func (p *Plane) connOf(c *conn, r *real, left int32) lb.Conn {
 	}
 	return lb.Conn{
 		Protocol: lb.Protocol(c.Proto),
-		Client:   netip.AddrPortFrom(addr4(c.Client), port16(c.Cport)),
-		Virtual:  netip.AddrPortFrom(addr4(c.Virt), vport),
+		Client:   netip.AddrPortFrom(addr4(c.Addr[0]), port16(c.Cport)),
+		Virtual:  netip.AddrPortFrom(addr4(c.Addr[1]), vport),
 		Real:     netip.AddrPortFrom(r.spec.Addr.Addr(), rport),
 		Forward:  r.spec.Forward,
 		State:    lb.State(c.Life >> 8 & 0xff),

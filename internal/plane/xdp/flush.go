@@ -40,7 +40,7 @@ func (p *Plane) write(t *pending) error {
 		return p.unindex(t.service)
 	}
 	for _, r := range t.reals {
-		if err := p.maps.put(bpf.LbMapReals, r.index, r.entry(t.service, 0)); err != nil {
+		if err := p.maps.put(bpf.LbMapReals, r.index, p.entry(t.service, r, 0)); err != nil {
 			return err
 		}
 		r.fresh = false
@@ -79,7 +79,7 @@ func (p *Plane) writeGone(s *service) error {
 		if r.removed != p.epoch || r.fresh {
 			continue
 		}
-		if err := p.maps.put(bpf.LbMapReals, r.index, r.entry(s, gone)); err != nil {
+		if err := p.maps.put(bpf.LbMapReals, r.index, p.entry(s, r, gone)); err != nil {
 			return err
 		}
 	}

@@ -3,12 +3,14 @@ package xdp
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"vipd/bpf"
+	"vipd/internal/lb"
 	"vipd/internal/plane"
 )
 
@@ -71,6 +73,7 @@ func (p *Plane) reap(force bool) error {
 		}
 	}
 	var errs []error
+	var freed []netip.Addr
 	for key, s := range p.services {
 		var kept []*real
 		for _, r := range s.gone {
@@ -78,13 +81,18 @@ func (p *Plane) reap(force bool) error {
 			errs = append(errs, err)
 			if !free {
 				kept = append(kept, r)
+				continue
 			}
+			freed = append(freed, r.spec.Addr.Addr())
 		}
 		s.gone = kept
 		if !s.alive && !s.indexed && len(kept) == 0 && p.dirty[s] == nil {
 			p.serviceSlots.free(s.index, 1)
 			delete(p.services, key)
 		}
+	}
+	for _, addr := range freed {
+		p.forgetHop(addr)
 	}
 	return errors.Join(errs...)
 }
@@ -101,18 +109,21 @@ func (p *Plane) reapReal(s *service, r *real) (bool, error) {
 	if n.Active+n.Inactive+n.Persist != 0 {
 		return false, nil
 	}
+	if err := p.settle(s, r); err != nil {
+		return false, err
+	}
 	if err := p.maps.put(bpf.LbMapReals, r.index, bpf.LbReal{}); err != nil {
 		return false, err
 	}
 	p.realSlots.free(r.index, 1)
-	return true, p.dropHop(r)
+	return true, nil
 }
 
 // tidy marks the removed real servers that a killed writer had not come to.
 func (p *Plane) tidy() error {
 	for _, s := range p.services {
 		for _, r := range s.gone {
-			if err := p.maps.put(bpf.LbMapReals, r.index, r.entry(s, gone)); err != nil {
+			if err := p.maps.put(bpf.LbMapReals, r.index, p.entry(s, r, gone)); err != nil {
 				return err
 			}
 		}
@@ -132,7 +143,23 @@ func (p *Plane) zeroReal(r *real) error {
 	if err := p.maps.put(bpf.LbMapRealCounts, r.index, bpf.LbRealCount{}); err != nil {
 		return err
 	}
+	if err := p.maps.put(zeroRealsMap, r.index, counters{}); err != nil {
+		return err
+	}
 	return p.maps.put(bpf.LbMapRealCounters, r.index, make([]counters, ebpf.MustPossibleCPU()))
+}
+
+// settle keeps in its service's total what a real server counted that goes for good.
+func (p *Plane) settle(s *service, r *real) error {
+	total, err := p.total(r.index)
+	if err != nil || total == (lb.Counters{}) {
+		return err
+	}
+	var zero counters
+	if err := p.maps.get(zeroServicesMap, s.index, &zero); err != nil {
+		return err
+	}
+	return p.maps.put(zeroServicesMap, s.index, countersOf(less(lbCounters(zero), countersOf(total))))
 }
 
 // zeroService begins the counts of a service that packets do not see. Those of its removed real servers begin anew too,
@@ -140,11 +167,14 @@ func (p *Plane) zeroReal(r *real) error {
 func (p *Plane) zeroService(s *service) error {
 	s.rate = plane.Estimator{}
 	none := make([]counters, ebpf.MustPossibleCPU())
-	if err := p.maps.put(bpf.LbMapServiceCounters, s.index, none); err != nil {
+	if err := p.maps.put(zeroServicesMap, s.index, counters{}); err != nil {
 		return err
 	}
 	for _, r := range s.gone {
 		r.rate = plane.Estimator{}
+		if err := p.maps.put(zeroRealsMap, r.index, counters{}); err != nil {
+			return err
+		}
 		if err := p.maps.put(bpf.LbMapRealCounters, r.index, none); err != nil {
 			return err
 		}

@@ -1,12 +1,10 @@
 package xdp
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 
 	"vipd/bpf"
-	"vipd/internal/plane"
 )
 
 // Hop is how frames reach a neighbour.
@@ -32,17 +30,10 @@ func (p *Plane) Hops() []netip.Addr {
 	return list
 }
 
-// Hop reads what SetHop told, also what an earlier process did. False if there is none.
+// Hop is what SetHop told, also to an earlier process. False if there is none.
 func (p *Plane) Hop(addr netip.Addr) (Hop, bool) {
-	h := p.hops[addr]
-	if h == nil {
-		return Hop{}, false
-	}
-	var e bpf.LbHop
-	if err := p.maps.get(bpf.LbMapHops, h.index, &e); err != nil || e.Ifindex == 0 {
-		return Hop{}, false
-	}
-	return Hop{Ifindex: int(e.Ifindex), Src: e.Src, Dst: e.Dst}, true
+	h, ok := p.hops[addr]
+	return h, ok
 }
 
 // SetHop tells where the packets of an address go, from the next one on. Told before the real server is added, it is
@@ -51,83 +42,54 @@ func (p *Plane) SetHop(addr netip.Addr, hop Hop) error {
 	if !addr.Is4() {
 		return unsupported("next hop of %s (IPv4 is)", addr)
 	}
-	h := p.hops[addr]
-	if h == nil {
-		var err error
-		if h, err = p.newHop(addr); err != nil {
-			return err
-		}
+	if p.hops[addr] == hop {
+		return nil
 	}
-	return p.writeHop(h, bpf.LbHop{Ifindex: uint32(hop.Ifindex), Src: hop.Src, Dst: hop.Dst})
+	p.hops[addr] = hop
+	return p.writeHops(addr)
 }
 
 // ClearHop ends that: packets to the address are dropped as drop_no_neighbour. Not told is no error.
 func (p *Plane) ClearHop(addr netip.Addr) error {
-	h := p.hops[addr]
-	switch {
-	case h == nil:
+	if _, ok := p.hops[addr]; !ok {
 		return nil
-	case h.users == 0:
-		return p.freeHop(addr, h)
 	}
-	return p.writeHop(h, bpf.LbHop{})
+	delete(p.hops, addr)
+	return p.writeHops(addr)
 }
 
-func (p *Plane) writeHop(h *hop, e bpf.LbHop) error {
-	var have bpf.LbHop
-	if err := p.maps.get(bpf.LbMapHops, h.index, &have); err != nil || have == e {
-		return err
-	}
-	return p.maps.put(bpf.LbMapHops, h.index, e)
-}
-
-// newHop has no users yet. If there is no index left, those that were told and never used give way.
-func (p *Plane) newHop(addr netip.Addr) (*hop, error) {
-	index, ok := p.hopSlots.take()
-	for a, h := range p.hops {
-		if ok {
-			break
-		}
-		if h.users == 0 {
-			if err := p.freeHop(a, h); err != nil {
-				return nil, err
+// writeHops tells every real server of the address, the removed ones too.
+func (p *Plane) writeHops(addr netip.Addr) error {
+	for _, s := range p.services {
+		for _, r := range s.reals {
+			if err := p.writeHop(s, r, addr, 0); err != nil {
+				return err
 			}
-			index, ok = p.hopSlots.take()
+		}
+		for _, r := range s.gone {
+			if err := p.writeHop(s, r, addr, gone); err != nil {
+				return err
+			}
 		}
 	}
-	if !ok {
-		return nil, fmt.Errorf("%d next hops: %w", len(p.hops), plane.ErrFull)
-	}
-	h := &hop{index: index}
-	p.hops[addr] = h
-	return h, p.maps.put(bpf.LbMapHops, index, bpf.LbHop{})
-}
-
-// takeHop gives r the hop of its address.
-func (p *Plane) takeHop(r *real, addr netip.Addr) error {
-	h := p.hops[addr]
-	if h == nil {
-		var err error
-		if h, err = p.newHop(addr); err != nil {
-			return err
-		}
-	}
-	h.users++
-	r.hop = h.index
 	return nil
 }
 
-func (p *Plane) dropHop(r *real) error {
-	addr := r.spec.Addr.Addr()
-	h := p.hops[addr]
-	if h.users--; h.users > 0 {
+func (p *Plane) writeHop(s *service, r *real, addr netip.Addr, flags uint8) error {
+	if r.fresh || r.spec.Addr.Addr() != addr {
 		return nil
 	}
-	return p.freeHop(addr, h)
+	return p.maps.put(bpf.LbMapReals, r.index, p.entry(s, r, flags))
 }
 
-func (p *Plane) freeHop(addr netip.Addr, h *hop) error {
+// forgetHop lets go of what was told when no real server has the address any more.
+func (p *Plane) forgetHop(addr netip.Addr) {
+	for _, s := range p.services {
+		for _, list := range [][]*real{s.reals, s.gone} {
+			if slices.ContainsFunc(list, func(r *real) bool { return r.spec.Addr.Addr() == addr }) {
+				return
+			}
+		}
+	}
 	delete(p.hops, addr)
-	p.hopSlots.free(h.index, 1)
-	return p.maps.put(bpf.LbMapHops, h.index, bpf.LbHop{})
 }

@@ -24,12 +24,18 @@ const (
 	maxPool     = int(bpf.LbNumberMAX_POOL)
 	noReal      = uint32(bpf.LbNumberNO_REAL)
 	gone        = uint8(bpf.LbRealFlagREAL_GONE)
+	isTemplate  = uint8(bpf.LbConnKindKIND_TEMPLATE)
 )
 
-// metaMap is the one map that no packet reads: it is not in the object.
-const metaMap = "meta"
+// The maps that no packet reads: they are not in the object. The counts at the last zeroing are pinned like the rest, so
+// that they hold for a later process too.
+const (
+	metaMap         = "meta"
+	zeroServicesMap = "zero_services"
+	zeroRealsMap    = "zero_reals"
+)
 
-// maps are all of the plane's maps by name, those of the object and meta.
+// maps are all of the plane's maps by name, those of the object and ours.
 type maps map[string]*ebpf.Map
 
 func (m maps) get(name string, index uint32, value any) error {

@@ -204,18 +204,21 @@ func load(opts Options, m meta) (*ebpf.CollectionSpec, error) {
 	}
 	sizes := map[string]uint32{bpf.LbMapRegions: m.Regions, bpf.LbMapRegionHeads: m.Regions}
 	if n := opts.Services; n != 0 {
-		sizes[bpf.LbMapServices], sizes[bpf.LbMapServiceIndex], sizes[bpf.LbMapServiceCounters] = n, n, n
+		sizes[bpf.LbMapServices], sizes[bpf.LbMapServiceIndex] = n, n
 		sizes[bpf.LbMapPools], sizes[bpf.LbMapShTables] = 2*n, 2*n
 	}
 	if n := opts.Reals; n != 0 {
 		sizes[bpf.LbMapReals], sizes[bpf.LbMapRealCounts], sizes[bpf.LbMapRealCounters] = n, n, n
 		// Every pool has two lists, and a list begins at a block: room for twice that keeps gaps from mattering.
-		sizes[bpf.LbMapHops], sizes[bpf.LbMapMembers] = n+1, 4*n+4*blockSize
+		sizes[bpf.LbMapMembers] = 4*n + 4*blockSize
 	}
 	for name, n := range sizes {
 		spec.Maps[name].MaxEntries = n
 	}
 	spec.Maps[metaMap] = &ebpf.MapSpec{Name: metaMap, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(binary.Size(meta{})), MaxEntries: 1}
+	for name, of := range map[string]string{zeroServicesMap: bpf.LbMapServices, zeroRealsMap: bpf.LbMapReals} {
+		spec.Maps[name] = &ebpf.MapSpec{Name: name, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(binary.Size(counters{})), MaxEntries: spec.Maps[of].MaxEntries}
+	}
 	constants := map[string]any{bpf.LbVarRegionMask: m.Regions - 1, bpf.LbVarHashSeed: m.Seed, bpf.LbVarTickShift: m.TickShift}
 	for name, value := range constants {
 		if err := spec.Variables[name].Set(value); err != nil {

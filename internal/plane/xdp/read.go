@@ -19,7 +19,7 @@ func (p *Plane) Read() ([]plane.Pool, error) {
 		}
 		pool := plane.Pool{Service: s.spec, Rate: s.rate.Rates()}
 		var err error
-		if pool.Total, err = p.total(bpf.LbMapServiceCounters, s.index); err != nil {
+		if pool.Total, err = p.serviceTotal(s); err != nil {
 			return nil, err
 		}
 		for _, r := range s.reals {
@@ -39,20 +39,112 @@ func (p *Plane) readReal(r *real) (plane.Real, error) {
 	if err := p.maps.get(bpf.LbMapRealCounts, r.index, &n); err != nil {
 		return plane.Real{}, err
 	}
-	total, err := p.total(bpf.LbMapRealCounters, r.index)
+	total, err := p.realTotal(r)
 	return plane.Real{Real: r.spec, Active: n.Active, Inactive: n.Inactive, Persist: n.Persist, Total: total, Rate: r.rate.Rates()}, err
 }
 
-// total is the sum over the CPUs.
-func (p *Plane) total(name string, index uint32) (sum lb.Counters, err error) {
+// serviceTotal and realTotal are what was counted since the last zeroing.
+func (p *Plane) serviceTotal(s *service) (lb.Counters, error) {
+	sum, err := p.sum(s)
+	if err != nil {
+		return sum, err
+	}
+	return p.since(sum, zeroServicesMap, s.index)
+}
+
+func (p *Plane) realTotal(r *real) (lb.Counters, error) {
+	total, err := p.total(r.index)
+	if err != nil {
+		return total, err
+	}
+	return p.since(total, zeroRealsMap, r.index)
+}
+
+// since is c without what is noted in the map.
+func (p *Plane) since(c lb.Counters, zeroed string, index uint32) (lb.Counters, error) {
+	var zero counters
+	err := p.maps.get(zeroed, index, &zero)
+	return less(c, zero), err
+}
+
+// less wraps: what is noted for a service goes below nothing when a real server's count is settled.
+func less(c lb.Counters, zero counters) lb.Counters {
+	return lb.Counters{Conns: c.Conns - zero.Conns, InPkts: c.InPkts - zero.Inpkts, OutPkts: c.OutPkts - zero.Outpkts,
+		InBytes: c.InBytes - zero.Inbytes, OutBytes: c.OutBytes - zero.Outbytes}
+}
+
+// Zero implements plane.Plane. Programs may be counting at this moment, so the counters go on and what they have is noted.
+func (p *Plane) Zero(key *lb.ServiceKey) error {
+	if key != nil && (p.services[*key] == nil || !p.services[*key].alive) {
+		return plane.ErrNoService
+	}
+	for k, s := range p.services {
+		if key != nil && k != *key {
+			continue
+		}
+		if err := p.zero(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// zero keeps what is counted by now as the point to count from.
+func (p *Plane) zero(s *service) error {
+	sum, err := p.sum(s)
+	if err != nil {
+		return err
+	}
+	if err := p.maps.put(zeroServicesMap, s.index, countersOf(sum)); err != nil {
+		return err
+	}
+	s.rate = plane.Estimator{}
+	for _, r := range s.reals {
+		total, err := p.total(r.index)
+		if err != nil {
+			return err
+		}
+		if err := p.maps.put(zeroRealsMap, r.index, countersOf(total)); err != nil {
+			return err
+		}
+		r.rate = plane.Estimator{}
+	}
+	return nil
+}
+
+// total is what a real server counted: the sum over the CPUs.
+func (p *Plane) total(index uint32) (sum lb.Counters, err error) {
 	var each []counters
-	if err := p.maps.get(name, index, &each); err != nil {
+	if err := p.maps.get(bpf.LbMapRealCounters, index, &each); err != nil {
 		return sum, err
 	}
 	for _, c := range each {
-		sum = sum.Add(lb.Counters{Conns: c.Conns, InPkts: c.Inpkts, OutPkts: c.Outpkts, InBytes: c.Inbytes, OutBytes: c.Outbytes})
+		sum = sum.Add(lbCounters(c))
 	}
 	return sum, nil
+}
+
+// sum is what the real servers of a service counted, the removed ones too.
+func (p *Plane) sum(s *service) (lb.Counters, error) {
+	var sum lb.Counters
+	for _, list := range [][]*real{s.reals, s.gone} {
+		for _, r := range list {
+			total, err := p.total(r.index)
+			if err != nil {
+				return sum, err
+			}
+			sum = sum.Add(total)
+		}
+	}
+	return sum, nil
+}
+
+func lbCounters(c counters) lb.Counters {
+	return lb.Counters{Conns: c.Conns, InPkts: c.Inpkts, OutPkts: c.Outpkts, InBytes: c.Inbytes, OutBytes: c.Outbytes}
+}
+
+func countersOf(c lb.Counters) counters {
+	return counters{Conns: c.Conns, Inpkts: c.InPkts, Outpkts: c.OutPkts, Inbytes: c.InBytes, Outbytes: c.OutBytes}
 }
 
 // Sample takes the counts for the rates, and frees what no connection refers to any more. Call it every 2 s, the period
@@ -82,13 +174,13 @@ func (p *Plane) eachRate(visit func(*plane.Estimator, lb.Counters)) error {
 		if !s.alive {
 			continue
 		}
-		total, err := p.total(bpf.LbMapServiceCounters, s.index)
+		total, err := p.serviceTotal(s)
 		if err != nil {
 			return err
 		}
 		visit(&s.rate, total)
 		for _, r := range s.reals {
-			if total, err = p.total(bpf.LbMapRealCounters, r.index); err != nil {
+			if total, err = p.realTotal(r); err != nil {
 				return err
 			}
 			visit(&r.rate, total)

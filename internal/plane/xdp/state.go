@@ -18,9 +18,9 @@ import (
 // state is what the maps hold, in Go, and which of their indices are free. It is derived: readState makes it of the maps.
 type state struct {
 	services map[lb.ServiceKey]*service
-	hops     map[netip.Addr]*hop
+	hops     map[netip.Addr]Hop // as told
 	// Free indices of the arrays. Members are handed out in blocks.
-	serviceSlots, realSlots, hopSlots, blockSlots *slots
+	serviceSlots, realSlots, blockSlots *slots
 	// An epoch ends when every packet that ran in it is done. What was taken out of use in an epoch is free after it.
 	epoch       int
 	flipped     time.Time  // when something was last taken out of use in this epoch
@@ -52,16 +52,9 @@ type service struct {
 type real struct {
 	index   uint32
 	spec    lb.Real
-	hop     uint32
 	fresh   bool // not written yet
 	removed int  // epoch in which it went
 	rate    plane.Estimator
-}
-
-// hop is one entry of the hops map: the neighbour behind an address, whichever real servers have it.
-type hop struct {
-	index uint32
-	users int
 }
 
 func (s *service) find(addr netip.AddrPort) int { return findReal(s.reals, addr) }
@@ -84,14 +77,12 @@ func (s *state) sorted() []*service {
 func readState(m maps, c clock) (*state, error) {
 	s := &state{
 		services:     map[lb.ServiceKey]*service{},
-		hops:         map[netip.Addr]*hop{},
+		hops:         map[netip.Addr]Hop{},
 		serviceSlots: newSlots(m[bpf.LbMapServices].MaxEntries()),
 		realSlots:    newSlots(m[bpf.LbMapReals].MaxEntries()),
-		hopSlots:     newSlots(m[bpf.LbMapHops].MaxEntries()),
 		blockSlots:   newSlots(m[bpf.LbMapMembers].MaxEntries() / blockSize),
 		dirty:        map[*service]*pending{},
 	}
-	s.hopSlots.claim(0) // means "none"
 	entries, err := allReals(m[bpf.LbMapReals])
 	if err != nil {
 		return nil, err
@@ -172,9 +163,7 @@ func (s *state) readMembers(m maps, one *service, entries []bpf.LbReal) error {
 		}
 		// A killed writer may have come to the pool and not to the entry's flag, never the other way round.
 		r := &real{index: member.Real, spec: realOf(entries[member.Real])}
-		if err := s.adoptHop(r, entries[member.Real]); err != nil {
-			return err
-		}
+		s.adoptHop(r, entries[member.Real])
 		one.reals = append(one.reals, r)
 	}
 	slices.Reverse(one.reals) // the map has the newest first
@@ -198,25 +187,16 @@ func (s *state) readGone(entries []bpf.LbReal) error {
 			s.services[key] = one
 		}
 		r := &real{index: uint32(i), spec: realOf(e)}
-		if err := s.adoptHop(r, e); err != nil {
-			return err
-		}
+		s.adoptHop(r, e)
 		one.gone = append(one.gone, r)
 	}
 	return nil
 }
 
-func (s *state) adoptHop(r *real, e bpf.LbReal) error {
-	addr := r.spec.Addr.Addr()
-	h := s.hops[addr]
-	if h == nil {
-		if !s.hopSlots.claim(e.Hop) {
-			return damaged(fmt.Errorf("real server %s has hop %d", r.spec.Addr, e.Hop))
-		}
-		h = &hop{index: e.Hop}
-		s.hops[addr] = h
+// adoptHop takes over what an earlier process was told. A killed writer may have left two words for one address; the next
+// SetHop writes all of them.
+func (s *state) adoptHop(r *real, e bpf.LbReal) {
+	if e.Ifindex != 0 {
+		s.hops[r.spec.Addr.Addr()] = Hop{Ifindex: int(e.Ifindex), Src: e.Src, Dst: e.Dst}
 	}
-	h.users++
-	r.hop = h.index
-	return nil
 }

@@ -3,7 +3,6 @@ package xdp
 import (
 	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"net/netip"
 
 	"vipd/bpf"
@@ -17,6 +16,19 @@ var schedulers = map[string]bpf.LbScheduler{"rr": bpf.LbSchedulerSCHED_RR, "wrr"
 
 func unsupported(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, plane.ErrUnsupported)...)
+}
+
+// Check says why this plane cannot have a service with these real servers; nil if it can. It needs no kernel.
+func Check(s lb.Service, reals []lb.Real) error {
+	if err := checkService(s); err != nil {
+		return err
+	}
+	for _, r := range reals {
+		if err := checkReal(r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkService is plane.CheckService and what this plane leaves out.
@@ -35,8 +47,6 @@ func checkService(s lb.Service) error {
 		return unsupported("one-packet scheduling")
 	case s.Engine != "":
 		return unsupported("persistence engine %s", s.Engine)
-	case s.Persistence > maxPeriod:
-		return fmt.Errorf("persistence %v, more than 31 days: %w", s.Persistence, plane.ErrRange)
 	}
 	return nil
 }
@@ -66,8 +76,6 @@ func checkReal(r lb.Real) error {
 		return unsupported("forwarding method %s (Route, direct routing, is)", r.Forward)
 	case !r.Addr.Addr().Is4():
 		return unsupported("real server address %s (IPv4 is)", r.Addr.Addr())
-	case r.Addr.Addr().IsUnspecified() || r.Addr.Addr().IsMulticast():
-		return fmt.Errorf("real server address %s: %w", r.Addr.Addr(), plane.ErrRange)
 	case r.Upper != 0:
 		return unsupported("connection thresholds")
 	}
@@ -84,25 +92,24 @@ func keyFrom(k serviceKey) lb.ServiceKey {
 
 // entry is the service as packets see it. Flags have the positions of IPVS's kernel interface: the first is bit 3.
 func (s *service) entry(c clock) bpf.LbService {
-	mask := int(s.spec.MaskBits)
-	if mask == 0 {
-		mask = 32
-	}
 	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], ^uint32(0)<<(32-mask))
+	binary.BigEndian.PutUint32(b[:], ^s.spec.Wild)
 	return bpf.LbService{
 		Scheduler: uint32(schedulers[s.spec.Scheduler]),
 		Flags:     uint32(s.spec.Flags) << 3,
 		Pool:      s.pool,
 		Persist:   c.ticks(s.spec.Persistence),
-		Netmask:   binary.NativeEndian.Uint32(b[:]),
+		Netmask:   [4]uint32{binary.NativeEndian.Uint32(b[:])},
+		Port:      be16(s.spec.Addr.Port()),
 	}
 }
 
 // serviceOf is entry's way back.
 func serviceOf(k serviceKey, e bpf.LbService, c clock) lb.Service {
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], e.Netmask[0])
 	s := lb.Service{ServiceKey: keyFrom(k), Flags: lb.SchedFlags(e.Flags >> 3), Persistence: c.seconds(e.Persist),
-		MaskBits: uint8(bits.OnesCount32(e.Netmask))}
+		Wild: ^binary.BigEndian.Uint32(b[:])}
 	for name, number := range schedulers {
 		if uint32(number) == e.Scheduler {
 			s.Scheduler = name
@@ -111,14 +118,16 @@ func serviceOf(k serviceKey, e bpf.LbService, c clock) lb.Service {
 	return plane.Normal(s)
 }
 
-// entry is the real server as packets see it. The last two words are for a later process alone: the key of the service,
-// which service_index no longer has when both are gone.
-func (r *real) entry(s *service, flags uint8) bpf.LbReal {
+// entry is the real server as packets see it. The owner is for a later process alone: the key of the service, which
+// service_index no longer has when both are gone.
+func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
 	key := keyOf(s.spec.ServiceKey)
-	e := bpf.LbReal{Port: be16(r.spec.Addr.Port()), Forward: uint8(r.spec.Forward), Flags: flags, Hop: r.hop,
-		Weight: r.spec.Weight, Service: s.index}
+	hop := p.hops[r.spec.Addr.Addr()]
+	e := bpf.LbReal{Port: be16(r.spec.Addr.Port()), Forward: uint8(r.spec.Forward), Flags: flags,
+		Ifindex: uint32(hop.Ifindex), Src: hop.Src, Dst: hop.Dst,
+		Weight: r.spec.Weight, Service: s.index,
+		Owner: bpf.LbServiceKey6{Addr: [4]uint32{key.Addr}, Port: key.Port, Proto: key.Proto, Kind: key.Kind}}
 	e.Addr[0] = be32(r.spec.Addr.Addr())
-	e.Spare[6], e.Spare[7] = key.Addr, uint32(key.Port)|uint32(key.Proto)<<16
 	return e
 }
 
@@ -129,5 +138,5 @@ func realOf(e bpf.LbReal) lb.Real {
 
 // ownerOf is the key of the service that a real server was written for.
 func ownerOf(e bpf.LbReal) lb.ServiceKey {
-	return keyFrom(serviceKey{Addr: e.Spare[6], Port: uint16(e.Spare[7]), Proto: uint8(e.Spare[7] >> 16)})
+	return keyFrom(serviceKey{Addr: e.Owner.Addr[0], Port: e.Owner.Port, Proto: e.Owner.Proto, Kind: e.Owner.Kind})
 }
