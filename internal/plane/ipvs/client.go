@@ -133,7 +133,7 @@ func (c *Client) Services() (all []plane.Pool, err error) {
 // Reals lists the real servers of a service in order of addition; none if there is no such service.
 func (c *Client) Reals(k lb.ServiceKey) (all []plane.Real, err error) {
 	family := uint16(unix.AF_INET)
-	if v6(k) {
+	if k.Is6() {
 		family = unix.AF_INET6
 	}
 	err = c.dump(cmdGetDest, attrDest, func(b []byte) error {

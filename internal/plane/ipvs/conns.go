@@ -19,9 +19,8 @@ const procDir = "/proc/thread-self/net/"
 
 // entry is a line of /proc/net/ip_vs_conn or ip_vs_conn_sync. Each of the two has something that the other lacks.
 type entry struct {
-	lb.Conn
-	engine, data string // persistence engine and its key; ip_vs_conn alone
-	synced       bool   // made by a synchronisation daemon; ip_vs_conn_sync alone
+	lb.Conn      // with Engine and EngineData only from ip_vs_conn
+	synced  bool // made by a synchronisation daemon; only from ip_vs_conn_sync
 }
 
 // Conns reads /proc/net/ip_vs_conn line by line. A connection that comes or goes meanwhile may be missed or be listed
@@ -107,8 +106,8 @@ func parseEntry(line []byte, sync bool) (e entry, err error) {
 		return e, fmt.Errorf("expiry: %w", errLine)
 	}
 	if name := cut(&rest); len(name) > 0 && !sync {
-		e.engine = string(name)
-		e.data = string(bytes.TrimPrefix(rest, []byte(" ")))
+		e.Engine = string(name)
+		e.EngineData = string(bytes.TrimPrefix(rest, []byte(" ")))
 	}
 	setState(&e.Conn, string(state))
 	return e, nil

@@ -30,7 +30,7 @@ func template(c lb.Conn, assured bool) entry {
 
 func TestConnectionsAreReadAsTheKernelListsThem(t *testing.T) {
 	sipTemplate := template(conn(lb.UDP, "10.0.4.102:0", "10.0.8.9:5060", "10.0.8.13:5060", 59), true)
-	sipTemplate.engine, sipTemplate.data = "sip", "abc123@10.0.4.102"
+	sipTemplate.Engine, sipTemplate.EngineData = "sip", "abc123@10.0.4.102"
 	synced := in(conn(lb.TCP, "[2001:db8:4::102]:50021", "[2001:db8:8::9]:80", "[2001:db8:8::12]:80", 898), lb.Established)
 	synced.synced = true
 	for name, want := range map[string][]entry{
@@ -45,6 +45,8 @@ func TestConnectionsAreReadAsTheKernelListsThem(t *testing.T) {
 			sipTemplate,
 			in(conn(lb.UDP, "10.0.4.102:5061", "10.0.8.9:5060", "10.0.8.12:5060", 299), lb.None),
 			in(conn(lb.UDP, "[2001:db8:4::102]:43011", "[2001:db8:8::9]:53", "10.0.8.13:53", 299), lb.None),
+			in(conn(lb.SCTP, "10.0.4.102:42001", "10.0.8.9:36412", "10.0.8.13:36412", 60), lb.SCTPClosed),
+			in(conn(lb.SCTP, "10.0.4.102:42002", "10.0.8.9:36412", "10.0.8.12:36412", 899), lb.SCTPEstablished),
 			in(conn(50, "10.0.4.102:500", "10.0.8.9:500", "10.0.8.12:500", 1), unknownState),
 		},
 		"conn_sync": {synced, in(conn(lb.TCP, "10.0.4.102:40301", "10.0.8.9:80", "10.0.8.13:80", 895), lb.Established)},

@@ -26,7 +26,7 @@ func (r *refusal) Unwrap() []error { return []error{r.meaning, r.errno} }
 
 // meanings are those of every command.
 var meanings = map[syscall.Errno]error{
-	syscall.ESRCH: plane.ErrNoService, syscall.ERANGE: plane.ErrRange, syscall.ENOMEM: plane.ErrFull,
+	syscall.ESRCH: plane.ErrNoService, syscall.ERANGE: plane.ErrRange, syscall.EINVAL: plane.ErrInvalid, syscall.ENOMEM: plane.ErrFull,
 	syscall.EOPNOTSUPP: plane.ErrUnsupported, syscall.EAFNOSUPPORT: plane.ErrUnsupported,
 	syscall.EPROTONOSUPPORT: plane.ErrUnsupported, syscall.EPERM: ErrPermission,
 }

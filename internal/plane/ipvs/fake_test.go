@@ -166,6 +166,9 @@ func (k *fakeKernel) change(req genetlink.Message) error {
 		}
 		return err
 	}
+	if req.Header.Command == cmdZero && len(req.Data) == 0 {
+		return k.Zero(nil)
+	}
 	b, err := nested(req.Data, attrService)
 	if err != nil {
 		return err
@@ -173,6 +176,9 @@ func (k *fakeKernel) change(req genetlink.Message) error {
 	p, err := decodeService(b)
 	if err != nil {
 		return err
+	}
+	if req.Header.Command == cmdZero {
+		return k.Zero(&p.Service.ServiceKey)
 	}
 	verbs := map[uint8]plane.Verb{cmdNewService: plane.AddService, cmdSetService: plane.EditService, cmdDelService: plane.DelService,
 		cmdNewDest: plane.AddReal, cmdSetDest: plane.EditReal, cmdDelDest: plane.DelReal}

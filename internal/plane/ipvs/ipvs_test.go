@@ -33,11 +33,11 @@ func (noConns) Conns(func(lb.Conn) bool) error { return nil }
 
 var (
 	sip = lb.Service{ServiceKey: lb.ServiceKey{Protocol: lb.UDP, Addr: netip.MustParseAddrPort("10.0.8.9:5060")},
-		Scheduler: "mh", Flags: lb.SchedFlag1 | lb.SchedFlag2, Persistence: 60 * time.Second, Engine: "sip"}
+		Scheduler: "mh", Flags: lb.SchedFlag1 | lb.SchedFlag2, Persistence: 60 * time.Second, Wild: 0xff00ff, Engine: "sip"}
 	ops = lb.Service{ServiceKey: lb.ServiceKey{Protocol: lb.UDP, Addr: netip.MustParseAddrPort("[2001:db8:8::9]:53")},
 		Scheduler: "rr", OnePacket: true}
 	mark = lb.Service{ServiceKey: lb.ServiceKey{Mark: 7}, Scheduler: "wlc"}
-	six  = lb.Service{ServiceKey: lb.ServiceKey{Mark: 7, V6: true}, Scheduler: "none"}
+	six  = lb.Service{ServiceKey: lb.ServiceKey{Mark: 7, V6: true}, Scheduler: "none", Persistence: time.Second, Wild: 64}
 	gue  = lb.Real{Addr: netip.MustParseAddrPort("10.0.8.12:53"), Forward: lb.Tunnel, Weight: 65535, Upper: 100, Lower: 80,
 		Tunnel: lb.TunnelOptions{Type: lb.GUE, Port: 6080, Csum: true}}
 	gre = lb.Real{Addr: netip.MustParseAddrPort("[2001:db8:8::12]:53"), Forward: lb.Tunnel,
@@ -132,7 +132,8 @@ func TestAnErrnoGetsTheMeaningThatItHasForTheStep(t *testing.T) {
 		{syscall.EOPNOTSUPP, plane.AddReal, plane.ErrUnsupported},
 		{syscall.EAFNOSUPPORT, plane.AddService, plane.ErrUnsupported},
 		{syscall.EPERM, plane.AddService, ErrPermission},
-		{syscall.EINVAL, plane.AddReal, syscall.EINVAL},
+		{syscall.EINVAL, plane.AddReal, plane.ErrInvalid},
+		{syscall.EBUSY, plane.AddReal, syscall.EBUSY},
 	} {
 		p, k := newFake(t)
 		k.refuse = c.errno

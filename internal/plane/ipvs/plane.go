@@ -96,8 +96,7 @@ func (p *Plane) Read() ([]plane.Pool, error) {
 	return pools, nil
 }
 
-// Apply executes ops in order, each by one command. EINVAL of an addition is an address that is not unicast, or a mixture
-// that IPVS does not have, such as another address family without a tunnel.
+// Apply executes ops in order, each by one command.
 func (p *Plane) Apply(ops []plane.Op) error {
 	for _, op := range ops {
 		if err := p.do(op); err != nil {

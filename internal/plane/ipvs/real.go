@@ -20,10 +20,12 @@ func encodeRealKey(ae *netlink.AttributeEncoder, r lb.Real) {
 
 // encodeReal is a whole real server, for its addition or edit.
 func encodeReal(ae *netlink.AttributeEncoder, r lb.Real) error {
-	r = plane.NormalReal(r)
+	if r.Forward != lb.Tunnel {
+		r.Tunnel = lb.TunnelOptions{}
+	}
 	encodeRealKey(ae, r)
 	ae.Uint32(destMethod, uint32(r.Forward))
-	ae.Uint32(destWeight, uint32(r.Weight)) // the kernel refuses a negative one
+	ae.Uint32(destWeight, uint32(r.Weight)) // what is out of range is for the kernel to refuse
 	ae.Uint32(destUpper, r.Upper)
 	ae.Uint32(destLower, r.Lower)
 	ae.Uint8(destTunType, uint8(r.Tunnel.Type))
@@ -60,7 +62,9 @@ func decodeReal(b []byte, family uint16) (plane.Real, error) {
 		return plane.Real{}, fmt.Errorf("real server: %w", err)
 	}
 	raw.out.Addr = netip.AddrPortFrom(addr, raw.port)
-	raw.out.Real = plane.NormalReal(raw.out.Real)
+	if raw.out.Forward != lb.Tunnel { // the kernel keeps what it was given
+		raw.out.Tunnel = lb.TunnelOptions{}
+	}
 	raw.out.Total, raw.out.Rate = counted(raw.stats64, raw.stats)
 	return raw.out, nil
 }

@@ -61,22 +61,11 @@ func encodeService(ae *netlink.AttributeEncoder, s lb.Service) error {
 
 // putMask writes a netmask for IPv4 and a prefix length for IPv6, as the kernel wants it; there is always one.
 func putMask(ae *netlink.AttributeEncoder, s lb.Service) {
-	bits := s.MaskBits
-	if v6(s.ServiceKey) {
-		if bits == 0 {
-			bits = 128
-		}
-		ae.Uint32(svcNetmask, uint32(bits))
+	if s.Is6() {
+		ae.Uint32(svcNetmask, 128-s.Wild)
 		return
 	}
-	if bits == 0 {
-		bits = 32
-	}
-	ae.Bytes(svcNetmask, binary.BigEndian.AppendUint32(nil, ^uint32(0)<<(32-bits)))
-}
-
-func v6(k lb.ServiceKey) bool {
-	return k.Mark != 0 && k.V6 || k.Mark == 0 && k.Addr.Addr().Is6()
+	ae.Bytes(svcNetmask, binary.BigEndian.AppendUint32(nil, ^s.Wild))
 }
 
 // seconds rounds up, so that a short time does not become none.
@@ -182,12 +171,10 @@ func (r *rawService) mask(s *lb.Service) error {
 		return nil
 	case len(r.netmask) < 4:
 		return errTruncated
-	case v6(s.ServiceKey):
-		s.MaskBits = uint8(min(binary.NativeEndian.Uint32(r.netmask), 128))
+	case s.Is6():
+		s.Wild = 128 - min(binary.NativeEndian.Uint32(r.netmask), 128)
 	default:
-		for m := binary.BigEndian.Uint32(r.netmask); m&(1<<31) != 0; m <<= 1 {
-			s.MaskBits++
-		}
+		s.Wild = ^binary.BigEndian.Uint32(r.netmask)
 	}
 	return nil
 }

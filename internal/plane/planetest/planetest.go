@@ -7,6 +7,7 @@ package planetest
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -76,7 +77,9 @@ func Want(t *testing.T, p plane.Plane, want []lb.Pool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	byKey := cmpopts.SortSlices(func(a, b lb.Pool) bool { return a.Service.ServiceKey.String() < b.Service.ServiceKey.String() })
+	byKey := cmpopts.SortSlices(func(a, b lb.Pool) bool {
+		return fmt.Sprint(a.Service.V6, a.Service.ServiceKey) < fmt.Sprint(b.Service.V6, b.Service.ServiceKey)
+	})
 	opts := []cmp.Option{byKey, cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })}
 	if d := cmp.Diff(want, plane.Pools(have), opts...); d != "" {
 		t.Fatalf("pools differ (-want +have):\n%s", d)
