@@ -33,6 +33,8 @@ func (d *daemon) makePlane() (err error) {
 		TableSize: 2 * d.opts.Connections, // half full at that many
 		Services:  atLeast(1024, 2*len(d.cfg.Health.Services)),
 		Reals:     atLeast(16384, 2*d.reals()),
+		// People's scripts make namespaces with cables of which they know nothing but the name.
+		GenericVeth: d.opts.NoConfig,
 	})
 	if err != nil {
 		return pathFailure(err)

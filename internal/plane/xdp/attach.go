@@ -65,7 +65,10 @@ func (p *Plane) attach(ifi *net.Interface) (*attachment, error) {
 		return nil, err
 	}
 	mode := Native
-	l, err := link.AttachXDP(link.XDPOptions{Program: p.progs[bpf.LbProgLb], Interface: ifi.Index, Flags: link.XDPDriverMode})
+	l, err := link.Link(nil), errVeth
+	if !p.veth || !isVeth(ifi) {
+		l, err = link.AttachXDP(link.XDPOptions{Program: p.progs[bpf.LbProgLb], Interface: ifi.Index, Flags: link.XDPDriverMode})
+	}
 	if err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EBUSY) {
 		native := err
 		mode = Generic
@@ -88,6 +91,13 @@ func (p *Plane) attach(ifi *net.Interface) (*attachment, error) {
 		return nil, explain("pin the link", err)
 	}
 	return &attachment{l, mode}, nil
+}
+
+var errVeth = errors.New("not asked for on a veth")
+
+func isVeth(ifi *net.Interface) bool {
+	l, err := netlink.LinkByIndex(ifi.Index)
+	return err == nil && l.Type() == "veth"
 }
 
 // foreign is ErrForeign with the program's name and number if an interface that we are not attached to has one.

@@ -30,6 +30,9 @@ type Options struct {
 	TableSize uint32
 	// Services and Reals are how many of each there may be. If zero, 1,024 and 16,384.
 	Services, Reals uint32
+	// GenericVeth attaches to veth interfaces in generic mode. In native mode, what leaves by a veth is lost unless its
+	// other end has a program too or GRO on, which cannot be seen from here.
+	GenericVeth bool
 }
 
 // DefaultTableSize is a million connections at half load: 128 MiB.
@@ -45,6 +48,7 @@ type Plane struct {
 	clock   clock
 	links   map[int]*attachment
 	adopted bool
+	veth    bool   // Options.GenericVeth
 	table   []byte // the regions, mapped for reading
 	*state
 }
@@ -91,7 +95,7 @@ func check(dir string) error {
 }
 
 func open(opts Options) (*Plane, error) {
-	p := &Plane{dir: opts.PinDir, links: map[int]*attachment{}}
+	p := &Plane{dir: opts.PinDir, veth: opts.GenericVeth, links: map[int]*attachment{}}
 	err := p.begin(opts)
 	if err != nil {
 		p.release()
