@@ -6,8 +6,8 @@ const ipvsadmVersion = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1
 const ipvsadmHelp = `Usage:
   ipvsadm [--instance NAME] COMMAND [OPTION]...
 
-This is vipd's ipvsadm: it shows what the daemon NAME (else $VIPD_INSTANCE, else "default") forwards, in the layout of
-ipvsadm 1.31, whose whole command line it understands. Without a command it lists the services.
+This is vipd's ipvsadm: it shows and changes what the daemon NAME (else $VIPD_INSTANCE, else "default") forwards, with the
+command line, layout and exit codes of ipvsadm 1.31. Without a command it lists the services.
 
 Show:
   -L, -l, --list [SERVICE]   services and their real servers
@@ -24,7 +24,7 @@ Show:
   -S, --save [-n]            services as the commands that make them
   -h, --help; -v, --version
 
-Change (understood and checked; services come from vipd's configuration file, so they are refused):
+Change (beside a configuration file it holds until the next reload):
   -A, -E SERVICE             add, edit a service
       -s SCHEDULER           rr, wrr, lc, wlc (if not given), lblc, lblcr, dh, sh, sed, nq, fo, ovf, mh
       -b FLAG,...            sh-fallback, sh-port, mh-fallback, mh-port, flag-1, flag-2, flag-3
@@ -40,7 +40,7 @@ Change (understood and checked; services come from vipd's configuration file, so
   -Z [SERVICE]               zero counters
   -R                         read commands from standard input
   --set TCP TCPFIN UDP       timeouts, in seconds; 0 keeps one
-  --start-daemon, --stop-daemon master|backup
+  --start-daemon, --stop-daemon master|backup   (not supported yet)
       --syncid, --sync-maxlen, --mcast-interface, --mcast-group, --mcast-port, --mcast-ttl
 
 SERVICE is -t HOST[:PORT] (TCP), -u HOST[:PORT] (UDP), --sctp-service HOST[:PORT] or -f MARK [-6]; SERVER is HOST[:PORT].

@@ -59,7 +59,7 @@ func newRootCommand(env Env) *cobra.Command {
 
 // newIpvsadmHelp makes ipvsadm appear in the list of commands; run never lets cobra parse its words.
 func newIpvsadmHelp() *cobra.Command {
-	return &cobra.Command{Use: "ipvsadm [--instance NAME] OPTION…", Short: "List services and connections as ipvsadm(8) does (try: vipd ipvsadm -ln)",
+	return &cobra.Command{Use: "ipvsadm [--instance NAME] OPTION…", Short: "List and change services and connections as ipvsadm(8) does (try: vipd ipvsadm -ln)",
 		DisableFlagParsing: true, RunE: func(*cobra.Command, []string) error { return errors.New("not reached") }}
 }
 

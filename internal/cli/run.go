@@ -16,7 +16,7 @@ const defaultConfig = "/etc/keepalived/keepalived.conf"
 func newRunCommand(env Env) *cobra.Command {
 	var opts daemon.Options
 	cmd := &cobra.Command{
-		Use:   "run -f FILE",
+		Use:   "run {-f FILE | --no-config}",
 		Short: "Run the director in the foreground",
 		Long: `Run the director in the foreground, configured by a keepalived.conf; with --no-config by what ipvsadm says.
 
