@@ -21,7 +21,7 @@ type Checked struct {
 // nothing of it keeps a daemon from starting.
 func Check(fsys fs.FS, name string, opts Options) *Checked {
 	c := &Checked{}
-	a := &adviser{diags: &diagnostics{strict: opts.Strict}, scripts: map[string]*Statement{}}
+	a := &adviser{diags: &diagnostics{strict: opts.Strict}, defined: map[string]*Statement{}, tracked: map[string]bool{}, reached: map[reachedAt]bool{}}
 	o := outliner{each: a.take}
 	l := readAll(fsys, name, opts, o.take)
 	o.finish()
@@ -32,6 +32,9 @@ func Check(fsys fs.FS, name string, opts Options) *Checked {
 	}
 	a.cfg = c.Config
 	a.instances()
+	a.addresses(l)
+	a.scripts()
+	a.mails()
 	a.timers(c.Tree.Files[0])
 	a.unkept(c.Tree, opts)
 	c.routers = a.routers
@@ -67,15 +70,22 @@ type adviser struct {
 	cfg     *Config
 	globals []*Statement
 	vis     []*Statement
-	scripts map[string]*Statement // definitions of trackers: "vrrp_script NAME"
+	defined map[string]*Statement // trackers: "vrrp_script NAME"
+	groups  []*Statement
+	tracked map[string]bool // names of vrrp_scripts that somebody follows
+	reached map[reachedAt]bool
 	routers []*router
 	pools   poolTimes
+
+	anyScript *Statement // the first line with a command
+	alerted   *Statement // the first line that asks for mails
 }
 
 // take hands a statement on. Services, of which there may be very many, are not kept after pool has looked at them.
 func (a *adviser) take(s *Statement) (kept bool) {
+	script, alert := a.anyScript, a.alerted
 	a.statement(s)
-	return s.Text(0) != "virtual_server" || a.pools.at == s
+	return s.Text(0) != "virtual_server" || a.pools.at == s || a.anyScript != script || a.alerted != alert
 }
 
 // statement takes one statement of the outer level.
@@ -83,12 +93,23 @@ func (a *adviser) statement(s *Statement) {
 	switch s.Text(0) {
 	case "global_defs":
 		a.globals = append(a.globals, s)
+		a.command(s)
+		a.alerts(s)
 	case "vrrp_instance":
 		a.vis = append(a.vis, s)
+		a.command(s)
+		a.alerts(s)
+	case "vrrp_sync_group":
+		a.groups = append(a.groups, s)
+		a.command(s)
+		a.alerts(s)
 	case "vrrp_script", "track_file", "vrrp_track_file", "vrrp_track_process", "bfd_instance":
-		a.scripts[trackerKind(s.Text(0))+" "+s.Text(1)] = s
+		a.defined[trackerKind(s.Text(0))+" "+s.Text(1)] = s
+		a.command(s)
 	case "virtual_server":
 		a.pool(s)
+		a.command(s)
+		a.alerts(s)
 	}
 }
 
@@ -142,45 +163,4 @@ func conditional(f *File) (at Token, id string) {
 		}
 	}
 	return at, ""
-}
-
-// explained gives some of Load's diagnostics the place and the next step that are known only here.
-func (a *adviser) explained(all []Diagnostic) []Diagnostic {
-	for i := range all {
-		d := &all[i]
-		name, _, ok := strings.Cut(strings.TrimPrefix(d.Text, "("), ")")
-		if d.Code != "settings-conflict" || !ok {
-			continue
-		}
-		switch {
-		case strings.Contains(d.Text, "nopreempt is incompatible with priority 255"):
-			d.Hint = "the owner of the addresses always takes them back. Lower the priority (254 or less), or remove nopreempt"
-			a.move(d, name, "nopreempt")
-		case strings.Contains(d.Text, "nopreempt will not work"):
-			d.Hint = "write state BACKUP here too: with nopreempt, both directors begin as BACKUP and the first one up stays master"
-			a.move(d, name, "nopreempt")
-		case strings.Contains(d.Text, "preempt delay will not work"):
-			d.Hint = "write state BACKUP: the priority alone decides who becomes master, and then the delay works"
-			a.move(d, name, "preempt_delay")
-		case strings.Contains(d.Text, "preempt_delay is incompatible"):
-			d.Hint = "remove one of the two: nopreempt never takes over from a lower master, preempt_delay does so later"
-			a.move(d, name, "preempt_delay")
-		}
-	}
-	return all
-}
-
-// move puts a diagnostic about an instance on one of its lines.
-func (a *adviser) move(d *Diagnostic, instance, keyword string) {
-	for _, vi := range a.vis {
-		if vi.Text(1) != instance {
-			continue
-		}
-		if c := vi.child(keyword); c != nil {
-			w := c.Words[0]
-			d.File, d.Line, d.Col, d.Width = c.File.Name, w.Line, w.Col, max(1, len([]rune(w.Raw)))
-			d.Source = c.File.Line(w.Line)
-		}
-		return
-	}
 }

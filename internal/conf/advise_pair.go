@@ -17,13 +17,11 @@ func Compare(a, b *Checked) []Diagnostic {
 	p := pair{a: a, b: b, diags: &diagnostics{}}
 	p.holders()
 	for _, r := range b.routers {
-		for _, o := range a.routers {
-			if o.VRID == r.VRID && v6(o.Config) == v6(r.Config) && o.Interface == r.Interface || len(a.routers)*len(b.routers) == 1 && o.VRID == r.VRID {
-				p.routers(o, r)
-				break
-			}
+		if o := p.same(r); o != nil {
+			p.routers(o, r)
 		}
 	}
+	p.groups()
 	if p.related {
 		p.services()
 	}
@@ -34,6 +32,30 @@ type pair struct {
 	a, b    *Checked
 	diags   *diagnostics
 	related bool
+}
+
+// same finds the instance of the other file that is the same virtual router: by VRID, family and an address in common,
+// since the interface may be called otherwise there, or else by the interface, or because there is no other.
+func (p *pair) same(r *router) *router {
+	var byIf, only *router
+	n := 0
+	for _, o := range p.a.routers {
+		if o.VRID != r.VRID || v6(o.Config) != v6(r.Config) {
+			continue
+		}
+		if slices.ContainsFunc(addresses(r.VIPs), func(a netip.Addr) bool { return slices.Contains(addresses(o.VIPs), a) }) {
+			return o
+		}
+		if o.Interface == r.Interface {
+			byIf = o
+		}
+		only = o
+		n++
+	}
+	if byIf == nil && n == 1 && len(p.a.routers)*len(p.b.routers) == 1 {
+		return only
+	}
+	return byIf
 }
 
 func v6(c vrrp.Config) bool { return len(c.VIPs) > 0 && c.VIPs[0].Prefix.Addr().Is6() }
@@ -88,6 +110,10 @@ func (p *pair) priorities(o, r *router) {
 		}
 		p.say(Warning, "same-priority", r, "priority", text, hint)
 	}
+	if s := r.at.child("state"); s != nil && r.InitialMaster != o.InitialMaster && r.InitialMaster == (r.Priority < o.Priority) && o.Priority != r.Priority {
+		p.say(Warning, "state-against-priority", r, "state", fmt.Sprintf("state %s stands here with priority %d, and %s has priority %d: that one decides, not the state",
+			s.Text(1), r.Priority, o.where(), o.Priority), "give the director that should be master the higher priority, and state BACKUP to both")
+	}
 	if s := r.at.child("state"); s != nil && r.InitialMaster && o.InitialMaster && o.Priority != r.Priority {
 		p.say(Warning, "both-master", r, "state", fmt.Sprintf("state MASTER stands in %s too: it decides nothing, but one of the two misleads its reader", o.where()),
 			"write state BACKUP for the director with the lower priority, or for both")
@@ -96,7 +122,7 @@ func (p *pair) priorities(o, r *router) {
 	if r.Priority > o.Priority {
 		high, low = r, o
 	}
-	if n := len(high.weighted) + len(low.weighted); n == 0 || high.lowest() <= low.highest() || high.Priority == 255 {
+	if n := len(high.weighted) + len(low.weighted); n == 0 || high.lowest() < low.highest() || high.Priority == 255 {
 		return
 	}
 	at := high.weighted
@@ -105,7 +131,7 @@ func (p *pair) priorities(o, r *router) {
 	}
 	d := p.diags.add(Warning, "weight-no-switch", at[0].at.File, at[0].at.Words[0], fmt.Sprintf(
 		"the weights never move the addresses: at worst %s has priority %d, and %s has %d at best", high.where(), high.lowest(), low.where(), low.highest()))
-	d.Hint = fmt.Sprintf("the weights must make up for more than the difference of the priorities, which is %d", int(high.Priority)-int(low.Priority))
+	d.Hint = fmt.Sprintf("the weights must make up for more than the difference of the priorities, which is %d: at the same priority a backup stays backup", int(high.Priority)-int(low.Priority))
 }
 
 // holders looks for an address that two different virtual routers hold.

@@ -250,6 +250,18 @@ func (a *adviser) timers(f *File) {
 	if worst > 0 {
 		parts = append(parts, "this director replaces a dead one after at most "+short(worst))
 	}
+	var scripts time.Duration
+	for _, v := range a.cfg.Scripts {
+		if t, how := scriptTime(v); a.tracked[v.Name] && v.Interval > 0 {
+			scripts = max(scripts, t)
+			if len(more) < 2*maxTimes {
+				more = append(more, fmt.Sprintf("%s: %s: %s", v.Name, short(t), how))
+			}
+		}
+	}
+	if scripts > 0 {
+		parts = append(parts, "a failing script counts after at most "+short(scripts))
+	}
 	if p := &a.pools; p.at != nil {
 		parts = append(parts, "a dead real server is out after at most "+short(p.slowest.total()))
 		more = append(more, p.times...)

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,6 +30,13 @@ func (a *adviser) instances() {
 	for _, c := range a.cfg.Instances {
 		byName[c.Name] = c
 	}
+	for _, s := range append(slices.Clone(a.vis), a.groups...) {
+		for _, b := range s.Body {
+			for _, item := range b.Body {
+				a.tracked[item.Text(0)] = a.tracked[item.Text(0)] || b.Text(0) == "track_script"
+			}
+		}
+	}
 	for _, s := range a.vis {
 		c, ok := byName[s.Text(1)]
 		if !ok {
@@ -40,7 +48,7 @@ func (a *adviser) instances() {
 		a.routers = append(a.routers, r)
 		a.state(r)
 		a.reachable(r)
-		r.weighted = a.trackers(s)
+		r.weighted = a.trackers(r)
 		a.weights(r)
 	}
 }

@@ -21,9 +21,28 @@ func trackerKind(keyword string) string {
 	return keyword
 }
 
-// trackers gives what an instance follows with a weight that is not zero. The content of a file is a factor, so a file's
-// weight says nothing by itself.
-func (a *adviser) trackers(vi *Statement) []tracker {
+// trackers gives what an instance follows with a weight that is not zero, by itself or with its sync group. The content of
+// a file is a factor, so a file's weight says nothing by itself.
+func (a *adviser) trackers(r *router) []tracker {
+	out := a.trackersOf(r.at)
+	if r.Priority == 255 {
+		return out // said to change nothing
+	}
+	if g := groupOf(a.cfg, r.Name); g != nil {
+		if !g.TrackingWeight {
+			out = nil // keepalived: a member's weights count for nothing then, which it says
+		}
+		for _, s := range a.groups {
+			if s.Text(1) == g.Name {
+				out = append(out, a.trackersOf(s)...)
+			}
+		}
+	}
+	return out
+}
+
+// trackersOf gives those of one instance or one group.
+func (a *adviser) trackersOf(vi *Statement) []tracker {
 	var out []tracker
 	for _, kind := range trackerDefinitions {
 		for _, b := range vi.Body {
@@ -32,7 +51,7 @@ func (a *adviser) trackers(vi *Statement) []tracker {
 			}
 			for _, item := range b.Body {
 				weight := 0
-				if def := a.scripts[kind.definition+" "+item.Text(0)]; def != nil {
+				if def := a.defined[kind.definition+" "+item.Text(0)]; def != nil {
 					weight, _ = def.number("weight")
 					weight = reversed(weight, def.child("weight"))
 				}
@@ -97,9 +116,19 @@ func (a *adviser) weights(r *router) {
 	}
 }
 
+// reachedAt is a tracker as an instance of some priority follows it.
+type reachedAt struct {
+	line     *Statement
+	priority int
+}
+
 // reach says what the other director must have for a weight to matter; only its file can tell.
 func (a *adviser) reach(r *router, t tracker, what string) {
 	p := int(r.Priority)
+	if a.reached[reachedAt{t.at, p}] {
+		return // said for another member of the group
+	}
+	a.reached[reachedAt{t.at, p}] = true
 	bad, good := p, p
 	if t.weight < 0 {
 		bad = max(1, p+t.weight)
@@ -112,12 +141,13 @@ func (a *adviser) reach(r *router, t tracker, what string) {
 		"check both files together: vipd check FILE1 FILE2")
 }
 
-// between names the priorities that lose against good and win against bad. At bad itself the addresses decide.
+// between names the priorities that lose against good and win against bad. A backup with the priority that it hears stays
+// backup, so at bad itself nothing moves; at good itself the addresses decide who begins.
 func between(bad, good int) string {
-	if good-bad <= 1 {
-		return strconv.Itoa(bad) + " and the higher IP address"
-	}
-	if good-bad == 2 {
+	switch good - bad {
+	case 1:
+		return strconv.Itoa(good) + " too, and the lower IP address"
+	case 2:
 		return strconv.Itoa(bad + 1)
 	}
 	return fmt.Sprintf("%d to %d", bad+1, good-1)
