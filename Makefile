@@ -1,7 +1,7 @@
 GO ?= go
 BIN := bin/vipd
 .DEFAULT_GOAL := build
-.PHONY: help build lab test check bench fuzz bpf bpf-check setup-lab setup-test clean
+.PHONY: help build lab test check vm-test bench fuzz bpf bpf-check setup-lab setup-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -17,8 +17,12 @@ test: setup-test build bpf-check check ## set up everything and run all tests (r
 check: ## the tests alone
 	$(GO) vet ./...
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '^vipd/test$$')
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '^vipd/test')
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m -v ./test/ # alone: it keeps real time
+	$(GO) test -timeout 20m -v ./test/vm/ # alone: each VM wants a processor
+
+vm-test: setup-test ## set up everything and run what needs a VM: Debian's kernel, its IPVS, the real ipvsadm
+	$(GO) test -timeout 20m -v -count=1 ./internal/vm/ ./test/vm/
 
 bench: build ## ns per packet and other figures, beside the floor of the same run (root)
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./bpf/
