@@ -33,7 +33,7 @@ func TestScriptGivesItsStatusItsOutputAndItsFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "hello127.0.0.1 localhost\n\n3\n2\nno line end"
+	want := "hello127.0.0.1 localhost\n\n4\n2\nno line end"
 	if result.Status != 3 || result.Output != want || shown.String() != want+"\n" {
 		t.Errorf("status %d, output %q, shown %q, want %q", result.Status, result.Output, shown.String(), want)
 	}
