@@ -11,6 +11,9 @@
 __u32 turn;
 __u32 flows = 1;             /* clients, a power of two */
 __u32 base;                  /* number of the first */
+__be32 to = 0;               /* where they send, for what rewrites it */
+__be16 to_port = 0;
+__u32 longer;                /* bytes that the path puts in front, to be taken off again */
 
 /* The frame of client n, as it came from the wire. NULL if it is not the one that the test sends. */
 static __always_inline struct eth *frame_of(struct xdp_md *ctx, __u32 n)
@@ -24,10 +27,11 @@ static __always_inline struct eth *frame_of(struct xdp_md *ctx, __u32 n)
 		return NULL;
 	*(__u32 *)eth->dst = 0x00000002; /* 02:00:00:00:00:01 */
 	*(__u16 *)(eth->dst + 4) = 0x0100;
+	eth->type = be16(ETH_IPV4);
 	ip->ttl = 64;
 	/* Stores as wide as the loads that follow: a narrower one would stall them, as no network card does. */
-	*(__u64 *)&ip->src = be32(0x0a320000 + (n >> 8)) | (__u64)ip->dst << 32;
-	*(__u32 *)&tcp->sport = be16(1024 + (n & 255)) | (__u32)tcp->dport << 16;
+	*(__u64 *)&ip->src = be32(0x0a320000 + (n >> 8)) | (__u64)to << 32;
+	*(__u32 *)&tcp->sport = be16(1024 + (n & 255)) | (__u32)to_port << 16;
 	return eth;
 }
 
@@ -61,7 +65,14 @@ int bench_floor(struct xdp_md *ctx)
 SEC("xdp")
 int bench_path(struct xdp_md *ctx)
 {
-	return next_frame(ctx) ? balance(ctx) : XDP_ABORTED;
+	int verdict;
+
+	if (!next_frame(ctx))
+		return XDP_ABORTED;
+	verdict = balance(ctx);
+	if (longer)
+		bpf_xdp_adjust_head(ctx, longer);
+	return verdict;
 }
 
 /* Any client, any flags: what CPUs do to each other when nothing else holds them up. Frames stay as long as they are. */

@@ -44,8 +44,11 @@ const (
 	BenchVarFlows         = "flows"
 	BenchVarHashSeed      = "hash_seed"
 	BenchVarLockTries     = "lock_tries"
+	BenchVarLonger        = "longer"
 	BenchVarRegionMask    = "region_mask"
 	BenchVarTickShift     = "tick_shift"
+	BenchVarTo            = "to"
+	BenchVarToPort        = "to_port"
 	BenchVarTurn          = "turn"
 )
 
@@ -131,8 +134,11 @@ type BenchVariableSpecs struct {
 	Flows      *ebpf.VariableSpec `ebpf:"flows"`
 	HashSeed   *ebpf.VariableSpec `ebpf:"hash_seed"`
 	LockTries  *ebpf.VariableSpec `ebpf:"lock_tries"`
+	Longer     *ebpf.VariableSpec `ebpf:"longer"`
 	RegionMask *ebpf.VariableSpec `ebpf:"region_mask"`
 	TickShift  *ebpf.VariableSpec `ebpf:"tick_shift"`
+	To         *ebpf.VariableSpec `ebpf:"to"`
+	ToPort     *ebpf.VariableSpec `ebpf:"to_port"`
 	Turn       *ebpf.VariableSpec `ebpf:"turn"`
 }
 
@@ -201,8 +207,11 @@ type BenchVariables struct {
 	Flows      *ebpf.Variable `ebpf:"flows"`
 	HashSeed   *ebpf.Variable `ebpf:"hash_seed"`
 	LockTries  *ebpf.Variable `ebpf:"lock_tries"`
+	Longer     *ebpf.Variable `ebpf:"longer"`
 	RegionMask *ebpf.Variable `ebpf:"region_mask"`
 	TickShift  *ebpf.Variable `ebpf:"tick_shift"`
+	To         *ebpf.Variable `ebpf:"to"`
+	ToPort     *ebpf.Variable `ebpf:"to_port"`
 	Turn       *ebpf.Variable `ebpf:"turn"`
 }
 

@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -20,6 +21,7 @@ type bench struct {
 	*rig
 	object BenchObjects
 	flows  uint32
+	longer uint32 // bytes that a tunnel puts in front
 }
 
 const (
@@ -50,6 +52,9 @@ func BenchmarkPath(b *testing.B) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	rows := newBench(b, benchTiny, benchSmall).tiny()
+	for _, way := range ways {
+		rows = append(rows, newBench(b, benchTiny, benchSmall).by(way.how, way.longer).hit(way.name))
+	}
 	rows = append(rows, newBench(b, benchSmall, benchSmall).small()...)
 	rows = append(rows, newBench(b, benchLarge, benchLarge).large()...)
 	for range benchRounds {
@@ -126,6 +131,32 @@ func (n *bench) tiny() []*row {
 	}
 }
 
+// ways are the methods beside direct routing.
+var ways = []struct {
+	name   string
+	longer uint32
+	how    func(*LbReal)
+}{
+	{"NAT", 0, func(e *LbReal) { e.Forward, e.Port = masq, port2(8080) }},
+	{"IP in IP", 20, func(e *LbReal) { e.Forward, e.Source[0] = tunnel, addr4(source) }},
+	{"GUE", 32, func(e *LbReal) { e.Forward, e.Source[0], e.Tunnel = tunnel, addr4(source), 1 }},
+	{"GUE csum", 32, func(e *LbReal) { e.Forward, e.Source[0], e.Tunnel, e.TunnelFlags = tunnel, addr4(source), 1, 1 }},
+	{"GRE", 24, func(e *LbReal) { e.Forward, e.Source[0], e.Tunnel = tunnel, addr4(source), 2 }},
+}
+
+// by changes the real servers' method.
+func (n *bench) by(how func(*LbReal), longer uint32) *bench {
+	n.longer = longer
+	for i := range n.nextReal {
+		n.change(i+1, how)
+	}
+	return n
+}
+
+func (n *bench) hit(name string) *row {
+	return &row{bench: n, name: name + " hit, 1 k flows", program: n.object.BenchPath, frame: frame{flags: ack, summed: true}, flows: benchTiny, repeat: 1 << 20}
+}
+
 func (n *bench) small() []*row {
 	path := n.object.BenchPath
 	return []*row{
@@ -148,7 +179,8 @@ func (n *bench) measure(r *row) time.Duration {
 	if r.fresh {
 		base = n.flows + uint32(len(r.rounds)+1)*r.flows
 	}
-	n.assign(map[*ebpf.Variable]uint32{n.object.Turn: 0, n.object.Flows: r.flows, n.object.Base: base})
+	n.aim(r.frame)
+	n.assign(map[*ebpf.Variable]uint32{n.object.Turn: 0, n.object.Flows: r.flows, n.object.Base: base, n.object.Longer: n.longer})
 	_, mean, err := r.program.Benchmark(r.frame.bytes(), r.repeat, nil)
 	if err != nil {
 		n.Fatal(err)
@@ -157,6 +189,15 @@ func (n *bench) measure(r *row) time.Duration {
 		n.unload(r)
 	}
 	return mean
+}
+
+// aim tells the generator where its frames go: the path may have rewritten it in the last one.
+func (n *bench) aim(f frame) {
+	n.Helper()
+	to := or(f.to, vip)
+	if err := errors.Join(n.object.To.Set(addr4(to.Addr())), n.object.ToPort.Set(port2(to.Port()))); err != nil {
+		n.Fatal(err)
+	}
 }
 
 func (n *bench) assign(values map[*ebpf.Variable]uint32) {
@@ -172,6 +213,7 @@ func (n *bench) assign(values map[*ebpf.Variable]uint32) {
 func (n *bench) unload(r *row) {
 	for _, flags := range []uint8{ack, rst} {
 		f := frame{flags: flags}
+		n.aim(f)
 		n.assign(map[*ebpf.Variable]uint32{n.object.Turn: 0})
 		if _, _, err := r.program.Benchmark(f.bytes(), r.repeat, nil); err != nil {
 			n.Fatal(err)

@@ -1,24 +1,86 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* csum.h: the Internet checksum (RFC 1071) over what lies in the frame. */
+/* csum.h: the Internet checksum (RFC 1071): over what lies in the frame, and mended where words of it change (RFC 1624). */
 #ifndef VIPD_CSUM_H
 #define VIPD_CSUM_H
 
 #include "headers/net.h"
 
-/* Sum of the 16-bit words from `at`, at most `words` and none behind `end`, folded and complemented. */
+static __always_inline __u16 csum_fold(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* Sum of the 16-bit words from `at`, at most `words` and none behind `end`, folded and complemented. An odd byte at the end is
+ * the upper half of a word. */
 static __always_inline __u16 csum(void *at, void *end, __u32 words)
 {
 	__u16 *word = at;
 	__u32 sum = 0;
 
-	for (__u32 i = 0; i < words; i++) {
-		if ((void *)(word + i + 1) > end)
+	for (__u32 i = 0; i < words; i++, word++) {
+		if ((void *)(word + 1) > end) {
+			if ((void *)word + 1 <= end)
+				sum += *(__u8 *)word;
 			break;
-		sum += word[i];
+		}
+		sum += *word;
 	}
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
+	return ~csum_fold(sum);
+}
+
+/* What a checksum has to take in when a word of what it covers becomes another. */
+static __always_inline __u64 csum_change(__u32 from, __u32 to)
+{
+	return (__u64)(__u32)~from + to;
+}
+
+/* RFC 1624, equation 3. */
+static __always_inline __u16 csum_mend(__u16 check, __u64 change)
+{
+	return ~csum_fold(change + (__u16)~check);
+}
+
+/* The sum of a pseudo header (RFC 793 3.1). length: of the transport header and what follows, in host order. */
+static __always_inline __u64 csum_pseudo(__be32 src, __be32 dst, __u8 proto, __u16 length)
+{
+	return (__u64)src + dst + be16(proto) + be16(length);
+}
+
+/* ---- over any length, also of frames that are larger than a page ------------------------------------------------------ */
+
+enum { CSUM_CHUNK = 64 };
+
+struct csum_walk {
+	struct xdp_md *ctx;
+	__u32 at, left;
+	__u64 sum;
+};
+
+static int csum_step(__u32 i, struct csum_walk *w)
+{
+	__u32 n = w->left < CSUM_CHUNK ? w->left : CSUM_CHUNK;
+	__u64 chunk[CSUM_CHUNK / 8] = {};
+
+	if (!n || bpf_xdp_load_bytes(w->ctx, w->at, chunk, n))
+		return 1;
+	for (int j = 0; j < CSUM_CHUNK / 8; j++)
+		w->sum += (chunk[j] & 0xffffffff) + (chunk[j] >> 32);
+	w->at += CSUM_CHUNK;
+	w->left -= n;
+	return !w->left;
+}
+
+/* Folded, not complemented. */
+static __noinline __u16 csum_bytes(struct xdp_md *ctx, __u32 at, __u32 length)
+{
+	struct csum_walk w = { .ctx = ctx, .at = at, .left = length };
+
+	bpf_loop(65536 / CSUM_CHUNK, csum_step, &w, 0);
+	return csum_fold(w.sum);
 }
 
 #endif

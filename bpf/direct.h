@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* direct.h: forwarding to a real server on the same network: the MAC addresses and the TTL change, and nothing else. */
+/*
+ * direct.h: what every way to forward does first, and direct routing, which does no more: the MAC addresses and the TTL
+ * change, and nothing else.
+ */
 #ifndef VIPD_DIRECT_H
 #define VIPD_DIRECT_H
 
+#include "csum.h"
 #include "service.h"
+
+enum forward { FORWARD_MASQ, FORWARD_LOCAL, FORWARD_TUNNEL, FORWARD_ROUTE }; /* lb.Forward */
 
 /* RFC 1624 for the one word that changes: TTL - 1 in the high byte takes 0x0100 from it, so the checksum gains it. */
 static __always_inline void ttl_less_one(struct ipv4 *ip)
@@ -24,14 +30,34 @@ static __always_inline void eth_write(void *eth, struct real *r)
 	to[2] = from[2];
 }
 
+/* The largest packet that reaches the real server when `more` bytes are put in front of it; 0: not known. */
+static __always_inline __u32 real_room(struct real *r, __u32 more)
+{
+	return r->mtu ? r->mtu - more : 0;
+}
+
+/*
+ * May the packet go to its real server, and grow by `more` bytes on the way? Takes one from its TTL, as IPVS does before it
+ * looks at the size. NEXT, or DONE and why not.
+ * ipvs: what is too large and may be fragmented is dropped; XDP cannot fragment.
+ */
+static __always_inline enum step depart(struct ipv4 *ip, struct real *r, struct packet *p, __u32 more)
+{
+	if (unlikely(!r->ifindex))
+		return leave(p, r->flags & REAL_LOCAL ? PASS_LOCAL : DROP_NO_NEIGHBOUR);
+	if (unlikely(ip->ttl <= 1))
+		return leave(p, REPLY_TTL);
+	ttl_less_one(ip);
+	if (unlikely(p->length + more > r->mtu) && r->mtu)
+		return leave(p, ip->frag & be16(IP_DF) ? REPLY_TOO_BIG : DROP_TOO_BIG);
+	return NEXT;
+}
+
 /* Writes the frame for its real server, or says why not. */
 static __always_inline enum step direct(struct frame *f, struct real *r, struct packet *p)
 {
-	if (unlikely(!r->ifindex))
-		return leave(p, DROP_NO_NEIGHBOUR);
-	if (unlikely(f->ip->ttl <= 1))
-		return leave(p, DROP_TTL);
-	ttl_less_one(f->ip);
+	if (unlikely(depart(f->ip, r, p, 0) == DONE))
+		return DONE;
 	eth_write(f->eth, r);
 	return NEXT;
 }

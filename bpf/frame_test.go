@@ -40,6 +40,8 @@ type frame struct {
 	version  uint8  // 4
 	ihl      uint8  // what there is
 	length   uint16 // what there is
+	tos      uint8
+	summed   bool // the transport checksum is filled in. If false it is 0, of no meaning in TCP and "none" in UDP
 }
 
 func or[T comparable](v, fallback T) T {
@@ -67,10 +69,15 @@ func (f frame) packet() []byte {
 	binary.BigEndian.PutUint16(b[4:], 0x1234)
 	binary.BigEndian.PutUint16(b[6:], f.frag)
 	b[8], b[9] = or(f.ttl, 64), or(f.proto, tcpProto)
+	b[1] = f.tos
 	copy(b[12:], or(f.from, client).Addr().AsSlice())
 	copy(b[16:], or(f.to, vip).Addr().AsSlice())
 	b = append(b, f.options...)
 	binary.BigEndian.PutUint16(b[10:], ^sum(b))
+	if at := map[uint8]int{tcpProto: 16, udpProto: 6}[b[9]]; f.summed && at != 0 {
+		pseudo := binary.BigEndian.AppendUint16(append(append([]byte{}, b[12:20]...), 0, b[9]), uint16(len(l4)))
+		binary.BigEndian.PutUint16(l4[at:], or(^sum(append(pseudo, l4...)), 0xffff))
+	}
 	return append(b, l4...)
 }
 

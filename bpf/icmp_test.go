@@ -39,10 +39,17 @@ func TestNobodyAnswers(t *testing.T) {
 	}
 }
 
-// checkUnreachable: RFC 792: type 3, code 3, and "Internet Header + 64 bits of Original Data Datagram".
+// checkUnreachable: type 3, code 3.
 func checkUnreachable(t *testing.T, in frame, out []byte) {
 	t.Helper()
-	quoted := in.bytes()[14:][:20+len(in.options)+8]
+	checkError(t, in, out, 3, 3, 0)
+}
+
+// checkError: RFC 792's headers, and of the packet as much as makes 576 bytes (RFC 1812 4.3.2.3).
+func checkError(t *testing.T, in frame, out []byte, typ, code byte, rest uint32) {
+	t.Helper()
+	packet := in.packet()
+	quoted := packet[:min(len(packet), 548)]
 	if len(out) != 14+20+8+len(quoted) {
 		t.Fatalf("%d bytes, want %d", len(out), 14+20+8+len(quoted))
 	}
@@ -50,16 +57,66 @@ func checkUnreachable(t *testing.T, in frame, out []byte) {
 	if mac(eth) != routerMAC || mac(eth[6:]) != ourMAC || binary.BigEndian.Uint16(eth[12:]) != 0x0800 {
 		t.Errorf("Ethernet header % x", eth)
 	}
-	if ip[0] != 0x45 || int(binary.BigEndian.Uint16(ip[2:])) != len(out)-14 || ip[8] != 64 || ip[9] != icmpProto || sum(ip) != 0xffff {
+	if ip[0] != 0x45 || ip[1] != 0xc0 || int(binary.BigEndian.Uint16(ip[2:])) != len(out)-14 || ip[8] != 64 || ip[9] != icmpProto || sum(ip) != 0xffff {
 		t.Errorf("IP header % x, sums to %#x", ip, sum(ip))
 	}
 	if !bytes.Equal(ip[12:16], vip.Addr().AsSlice()) || !bytes.Equal(ip[16:20], client.Addr().AsSlice()) {
 		t.Errorf("from %v to %v", ip[12:16], ip[16:20])
 	}
-	if icmp[0] != 3 || icmp[1] != 3 || sum(icmp) != 0xffff || !bytes.Equal(icmp[4:8], make([]byte, 4)) {
+	if icmp[0] != typ || icmp[1] != code || sum(icmp) != 0xffff || binary.BigEndian.Uint32(icmp[4:]) != rest {
 		t.Errorf("ICMP header % x, sums to %#x", icmp[:8], sum(icmp))
 	}
 	if !bytes.Equal(icmp[8:], quoted) {
 		t.Errorf("quoted % x\nwant   % x", icmp[8:], quoted)
+	}
+}
+
+// TestTooBig: RFC 1191 4: "Destination Unreachable message with a code meaning fragmentation needed and DF set", and the
+// next hop's MTU, less what a tunnel adds. As the kernel quotes it, with a TTL that is one less.
+func TestTooBig(t *testing.T) {
+	r := newRig(t, 4)
+	s := r.serve(vip, udpProto, LbSchedulerSCHED_RR)
+	real := s.add(1)
+	for _, row := range []struct {
+		name   string
+		change func(*LbReal)
+		fits   int // the largest packet
+	}{
+		{"direct routing", func(e *LbReal) { e.Mtu = 1400 }, 1400},
+		{"NAT", func(e *LbReal) { e.Mtu, e.Forward = 1400, masq }, 1400},
+		{"IP in IP", func(e *LbReal) { e.Mtu, e.Forward = 1400, tunnel }, 1380},
+		{"GUE", func(e *LbReal) { e.Mtu, e.Forward, e.Tunnel = 1400, tunnel, 1 }, 1368},
+		{"GRE", func(e *LbReal) { e.Mtu, e.Forward, e.Tunnel = 1400, tunnel, 2 }, 1376},
+		{"GRE with a checksum", func(e *LbReal) { e.Mtu, e.Forward, e.Tunnel, e.TunnelFlags = 1400, tunnel, 2, 1 }, 1372},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r.TB = t
+			s.change(real, row.change)
+			in := frame{proto: udpProto, frag: 0x4000, payload: make([]byte, row.fits-28), summed: true}
+			if _, _, why := r.run(in.bytes()); why != LbReasonFORWARD_NEW && why != LbReasonFORWARD_HIT {
+				t.Errorf("%d bytes: %s", row.fits, why.name())
+			}
+			in.payload = append(in.payload, 'x')
+			out := r.want(in, LbReasonREPLY_TOO_BIG)
+			in.ttl = 63
+			checkError(t, in, out, 3, 4, uint32(row.fits))
+			in.frag, in.ttl = 0, 64
+			r.want(in, LbReasonDROP_TOO_BIG)
+			s.change(real, func(e *LbReal) { e.Mtu = 0 })
+			r.want(in, LbReasonFORWARD_HIT)
+		})
+	}
+}
+
+// TestTooFar: TTL 1 is answered by each method before anything else is done, the packet quoted as it came.
+func TestTooFar(t *testing.T) {
+	r := newRig(t, 4)
+	s := r.serve(vip, udpProto, LbSchedulerSCHED_RR)
+	real := s.add(1)
+	for _, method := range []uint8{masq, tunnel, route} {
+		s.change(real, func(e *LbReal) { e.Forward = method })
+		for _, in := range []frame{{proto: udpProto, ttl: 1, summed: true}, {proto: udpProto, ttl: 1, payload: []byte("odd")}} {
+			checkError(t, in, r.want(in, LbReasonREPLY_TTL), 11, 0, 0)
+		}
 	}
 }

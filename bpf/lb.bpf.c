@@ -17,6 +17,8 @@
 #include "conn.h"
 #include "open.h"
 #include "direct.h"
+#include "nat.h"
+#include "tunnel.h"
 #include "icmp.h"
 #include "sweep.h"
 
@@ -89,7 +91,7 @@ static __always_inline enum step first_fragment(struct frame *f, struct packet *
 
 static __always_inline int forwards(enum reason why)
 {
-	return why == FORWARD_HIT || why == FORWARD_NEW || why == FORWARD_STATELESS;
+	return why >= FORWARD_HIT && why < REPLY_NO_SERVER;
 }
 
 /* The slow road works on a copy, whose address it may know: the packet itself then stays in registers. */
@@ -125,6 +127,21 @@ static __always_inline void decide(struct xdp_md *ctx, struct frame *f, struct p
 		miss(p, real);
 }
 
+/* Sends the packet on by its real server's method, or changes p->why. */
+static __always_inline void transmit(struct xdp_md *ctx, struct frame *f, struct real *r, struct packet *p)
+{
+	__u32 at = (void *)f->ip - (void *)f->eth;
+
+	if (likely(r->forward == FORWARD_ROUTE))
+		direct(f, r, p);
+	else if (r->forward == FORWARD_MASQ)
+		p->why = nat_request(ctx, r, at, packet_vport(p), p->why);
+	else if (r->forward == FORWARD_TUNNEL)
+		p->why = tunnel_request(ctx, r, at, p->hash >> 32, p->why);
+	else
+		p->why = PASS_LOCAL;
+}
+
 /* The one exit: every packet is counted under one reason, and the reason is the verdict. */
 static __always_inline int settle(enum reason why, struct frame *f, __u32 ifindex)
 {
@@ -135,9 +152,9 @@ static __always_inline int settle(enum reason why, struct frame *f, __u32 ifinde
 		++*n;
 	if (forwards(why))
 		return ifindex == f->ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
-	if (why == REPLY_NO_SERVER)
+	if (answers(why))
 		return XDP_TX;
-	return why <= PASS_NO_CONNECTION ? XDP_PASS : XDP_DROP;
+	return why < FORWARD_HIT ? XDP_PASS : XDP_DROP;
 }
 
 static __always_inline int balance(struct xdp_md *ctx)
@@ -151,10 +168,10 @@ static __always_inline int balance(struct xdp_md *ctx)
 	if (likely(real)) {
 		count_in(&p);
 		ifindex = real->ifindex;
-		direct(&f, real, &p);
-	} else if (p.why == REPLY_NO_SERVER) {
-		p.why = answer_unreachable(ctx);
+		transmit(ctx, &f, real, &p);
 	}
+	if (unlikely(answers(p.why)))
+		p.why = answer(ctx, p.why, (void *)f.ip - (void *)f.eth, real ? told_mtu(real) : 0);
 	return settle(p.why, &f, ifindex);
 }
 

@@ -177,8 +177,9 @@ type LbRealCount struct {
 type LbRealFlag uint32
 
 const (
-	LbRealFlagREAL_GONE LbRealFlag = 1
-	LbRealFlagREAL_IPV6 LbRealFlag = 2
+	LbRealFlagREAL_GONE  LbRealFlag = 1
+	LbRealFlagREAL_IPV6  LbRealFlag = 2
+	LbRealFlagREAL_LOCAL LbRealFlag = 4
 )
 
 type LbReason uint32
@@ -191,18 +192,24 @@ const (
 	LbReasonPASS_ICMP          LbReason = 4
 	LbReasonPASS_FRAGMENT      LbReason = 5
 	LbReasonPASS_NO_CONNECTION LbReason = 6
-	LbReasonFORWARD_HIT        LbReason = 7
-	LbReasonFORWARD_NEW        LbReason = 8
-	LbReasonREPLY_NO_SERVER    LbReason = 9
-	LbReasonDROP_REAL_GONE     LbReason = 10
-	LbReasonDROP_NO_NEIGHBOUR  LbReason = 11
-	LbReasonDROP_TTL           LbReason = 12
-	LbReasonDROP_FRAGMENT      LbReason = 13
-	LbReasonDROP_TABLE_FULL    LbReason = 14
-	LbReasonDROP_BUSY          LbReason = 15
-	LbReasonDROP_NO_ROOM       LbReason = 16
-	LbReasonFORWARD_STATELESS  LbReason = 17
-	LbReasonREASONS            LbReason = 18
+	LbReasonPASS_LOCAL         LbReason = 7
+	LbReasonFORWARD_HIT        LbReason = 8
+	LbReasonFORWARD_NEW        LbReason = 9
+	LbReasonFORWARD_STATELESS  LbReason = 10
+	LbReasonFORWARD_REPLY      LbReason = 11
+	LbReasonFORWARD_ICMP       LbReason = 12
+	LbReasonREPLY_NO_SERVER    LbReason = 13
+	LbReasonREPLY_TTL          LbReason = 14
+	LbReasonREPLY_TOO_BIG      LbReason = 15
+	LbReasonDROP_REAL_GONE     LbReason = 16
+	LbReasonDROP_NO_NEIGHBOUR  LbReason = 17
+	LbReasonDROP_TOO_BIG       LbReason = 18
+	LbReasonDROP_LOCAL_NAT     LbReason = 19
+	LbReasonDROP_FRAGMENT      LbReason = 20
+	LbReasonDROP_TABLE_FULL    LbReason = 21
+	LbReasonDROP_BUSY          LbReason = 22
+	LbReasonDROP_NO_ROOM       LbReason = 23
+	LbReasonREASONS            LbReason = 24
 )
 
 type LbRegion struct {

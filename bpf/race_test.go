@@ -49,6 +49,7 @@ func TestEveryCPUAtFullSpeed(t *testing.T) {
 			tuning := ipvsTimeouts()
 			tuning.Tcp[closed] = 0 // a reset leaves a line that the next SYN, of anybody, takes over
 			n.put(n.Tuning, 0, tuning)
+			n.aim(frame{})
 			n.assign(map[*ebpf.Variable]uint32{n.object.Flows: 64, n.object.Base: 0})
 			n.storm(c, 2*time.Second)
 			c.settle()

@@ -80,7 +80,7 @@ func (r *rig) set(spec *ebpf.CollectionSpec, name string, v any) {
 
 // ipvsTimeouts are the kernel's, by TCP state: features.md says NONE 2, ESTABLISHED 900, … seconds.
 func ipvsTimeouts() LbTunables {
-	t := LbTunables{Udp: 300 * ticksPerSecond, Extend: 60 * ticksPerSecond}
+	t := LbTunables{PmtuDisc: 1, Udp: 300 * ticksPerSecond, Extend: 60 * ticksPerSecond}
 	for state, seconds := range []uint32{2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120} {
 		t.Tcp[state] = seconds * ticksPerSecond
 	}
@@ -172,8 +172,9 @@ func (r *rig) want(f frame, why LbReason) []byte {
 
 func (why LbReason) name() string {
 	return [...]string{"PASS_NOT_IPV4", "PASS_MALFORMED", "PASS_NOT_OURS", "PASS_NOT_SERVICE", "PASS_ICMP", "PASS_FRAGMENT",
-		"PASS_NO_CONNECTION", "FORWARD_HIT", "FORWARD_NEW", "REPLY_NO_SERVER", "DROP_REAL_GONE", "DROP_NO_NEIGHBOUR",
-		"DROP_TTL", "DROP_FRAGMENT", "DROP_TABLE_FULL", "DROP_BUSY", "DROP_NO_ROOM", "FORWARD_STATELESS"}[why]
+		"PASS_NO_CONNECTION", "PASS_LOCAL", "FORWARD_HIT", "FORWARD_NEW", "FORWARD_STATELESS", "FORWARD_REPLY", "FORWARD_ICMP",
+		"REPLY_NO_SERVER", "REPLY_TTL", "REPLY_TOO_BIG", "DROP_REAL_GONE", "DROP_NO_NEIGHBOUR", "DROP_TOO_BIG", "DROP_LOCAL_NAT",
+		"DROP_FRAGMENT", "DROP_TABLE_FULL", "DROP_BUSY", "DROP_NO_ROOM"}[why]
 }
 
 // verdictOf is what a reason's first word promises, for hops out of the interface that the frame came in by.

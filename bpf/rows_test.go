@@ -161,7 +161,7 @@ func TestWhatCannotBeForwarded(t *testing.T) {
 		prep func(s *service)
 		why  LbReason
 	}{
-		{"TTL 1", frame{flags: syn, ttl: 1}, nil, LbReasonDROP_TTL},
+		{"TTL 1", frame{flags: syn, ttl: 1}, nil, LbReasonREPLY_TTL},
 		{"a real server without hop", frame{flags: syn}, func(s *service) { s.put(s.Reals, 1, LbReal{Weight: 1}) }, LbReasonDROP_NO_NEIGHBOUR},
 		{"a neighbour that is not resolved", frame{flags: syn}, func(s *service) { s.hop(1, LbReal{}) }, LbReasonDROP_NO_NEIGHBOUR},
 		{"a first fragment of the service", frame{flags: syn, frag: 0x2000}, nil, LbReasonDROP_FRAGMENT},
@@ -238,7 +238,7 @@ func TestCounters(t *testing.T) {
 	a, b := s.add(1), s.add(1)
 	r.want(frame{flags: syn}, LbReasonFORWARD_NEW) // to b, the newest
 	r.want(frame{flags: ack, payload: make([]byte, 100)}, LbReasonFORWARD_HIT)
-	r.want(frame{flags: ack, ttl: 1}, LbReasonDROP_TTL)
+	r.want(frame{flags: ack, ttl: 1}, LbReasonREPLY_TTL)
 	r.want(frame{flags: syn, from: at("10.0.4.103:1")}, LbReasonFORWARD_NEW) // to a
 	r.want(frame{flags: ack, from: at("10.0.4.104:1")}, LbReasonPASS_NO_CONNECTION)
 	for _, row := range []struct {

@@ -40,6 +40,15 @@ func (s *service) add(weight int32) uint32 {
 	return i
 }
 
+// change writes a real server's entry anew.
+func (r *rig) change(real uint32, how func(*LbReal)) {
+	r.Helper()
+	e := get[LbReal](r, r.Reals, real)
+	e.Tunnel, e.TunnelFlags = 0, 0
+	how(&e)
+	r.put(r.Reals, real, e)
+}
+
 // restore brings a removed real server back: at the head, with the connections that it still has.
 func (s *service) restore(real uint32, weight int32) {
 	s.Helper()

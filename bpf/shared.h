@@ -164,6 +164,7 @@ struct sh_table {
 enum real_flag {
 	REAL_GONE     = 1,       /* removed from its service; connections may still refer to it */
 	REAL_IPV6     = 2,
+	REAL_LOCAL    = 4,       /* its address is this host's: no next hop, the host takes its packets */
 };
 
 enum tunnel {
@@ -274,20 +275,26 @@ enum reason {
 	PASS_ICMP,
 	PASS_FRAGMENT,           /* a following fragment to an address of a service */
 	PASS_NO_CONNECTION,      /* TCP without SYN and without a connection: the host resets it */
-	/* forwarded to a real server */
+	PASS_LOCAL,              /* the real server is this host */
+	/* forwarded to a real server, or back */
 	FORWARD_HIT,
 	FORWARD_NEW,
+	FORWARD_STATELESS,       /* sh, and the table had no room: no connection, but the right real server */
+	FORWARD_REPLY,           /* of a NAT real server, to its client */
+	FORWARD_ICMP,            /* an error that belongs to a connection, either way */
 	/* answered */
 	REPLY_NO_SERVER,         /* ICMP port unreachable, as IPVS answers */
+	REPLY_TTL,               /* ICMP time exceeded */
+	REPLY_TOO_BIG,           /* ICMP fragmentation needed */
 	/* dropped */
 	DROP_REAL_GONE,          /* the connection's real server was removed */
-	DROP_NO_NEIGHBOUR,       /* its MAC address is not known (yet) */
-	DROP_TTL,
+	DROP_NO_NEIGHBOUR,       /* a MAC address is not known (yet), or there is no route */
+	DROP_TOO_BIG,            /* for the way to the real server; it may be fragmented, which is not done here */
+	DROP_LOCAL_NAT,          /* NAT to this host itself with another port: replies would not pass here */
 	DROP_FRAGMENT,           /* a first fragment for a service */
 	DROP_TABLE_FULL,
 	DROP_BUSY,               /* a lock was not had in time */
-	DROP_NO_ROOM,            /* the frame has no room for an answer */
-	FORWARD_STATELESS,       /* sh, and the table had no room: no connection, but the right real server */
+	DROP_NO_ROOM,            /* the frame has no room for an answer or another header */
 	REASONS,
 };
 

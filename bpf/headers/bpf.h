@@ -80,6 +80,8 @@ static __u64 (*const bpf_jiffies64)(void) = (void *)118;
 static __s64 (*const bpf_timer_init)(struct bpf_timer *timer, void *map, __u64 flags) = (void *)169;
 static __s64 (*const bpf_timer_set_callback)(struct bpf_timer *timer, void *callback) = (void *)170;
 static __s64 (*const bpf_timer_start)(struct bpf_timer *timer, __u64 ns, __u64 flags) = (void *)171;
+static __u64 (*const bpf_xdp_get_buff_len)(struct xdp_md *ctx) = (void *)188; /* 5.18 */
+static __s64 (*const bpf_xdp_load_bytes)(struct xdp_md *ctx, __u32 at, void *to, __u32 length) = (void *)189; /* 5.18 */
 static __s64 (*const bpf_loop)(__u32 times, void *callback, void *ctx, __u64 flags) = (void *)181; /* 5.17 */
 
 #endif

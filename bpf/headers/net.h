@@ -6,7 +6,8 @@
 #include "bpf.h"
 
 enum { ETH_IPV4 = 0x0800 };
-enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17 };
+enum { PROTO_ICMP = 1, PROTO_IPIP = 4, PROTO_TCP = 6, PROTO_UDP = 17, PROTO_GRE = 47, PROTO_SCTP = 132 };
+enum { MAX_LINK = 22 }; /* bytes of the longest link header: Ethernet and two VLAN tags */
 enum { IP_DF = 0x4000, IP_MF = 0x2000, IP_OFFSET = 0x1fff }; /* in ipv4.frag, host order */
 enum { TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_RST = 0x04, TCP_ACK = 0x10 };
 
@@ -35,6 +36,12 @@ struct tcp {
 struct udp {
 	__be16 sport, dport, length;
 	__u16 check;
+};
+
+struct sctp {
+	__be16 sport, dport;
+	__be32 tag;
+	__u32 check;
 };
 
 struct icmp {

@@ -377,7 +377,7 @@ func everyReason(t *testing.T, p *Plane) {
 	if after-before != 2 || by["forward_new"].Packets-old["forward_new"].Packets != 1 || by["forward_hit"].Packets-old["forward_hit"].Packets != 1 {
 		t.Errorf("counted %v, before %v", by, old)
 	}
-	if by["forward_hit"].Verdict != "forward" || by["drop_ttl"].Verdict != "drop" || by["reply_no_server"].Verdict != "reply" || by["pass_icmp"].Verdict != "pass" {
+	if by["forward_hit"].Verdict != "forward" || by["drop_busy"].Verdict != "drop" || by["reply_no_server"].Verdict != "reply" || by["pass_icmp"].Verdict != "pass" {
 		t.Errorf("verdicts %v", by)
 	}
 }

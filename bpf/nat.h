@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * nat.h: masquerading (NAT). Here the way to the real server: its address and port take the place of the virtual ones.
+ * reply.h is the way back.
+ */
+#ifndef VIPD_NAT_H
+#define VIPD_NAT_H
+
+#include "direct.h"
+#include "crc32c.h"
+
+/* Where a transport header keeps its checksum. */
+static __always_inline __u16 *check_of(void *l4, __u8 proto)
+{
+	return proto == PROTO_TCP ? &((struct tcp *)l4)->check : &((struct udp *)l4)->check;
+}
+
+/* A datagram without a checksum goes on without one; of the two zeros the one that is a checksum is all ones (RFC 768). */
+static __always_inline void check_mend(__u16 *check, __u8 proto, __u64 change)
+{
+	__u16 mended;
+
+	if (proto == PROTO_UDP && !*check)
+		return;
+	mended = csum_mend(*check, change);
+	*check = proto == PROTO_UDP && !mended ? 0xffff : mended;
+}
+
+/*
+ * The transport header's ports become `ports` (both, as they lie there), of a packet whose pseudo header changed by `change`.
+ * `size`: from here to the packet's end. Says whether all that has to be written could be read.
+ */
+static __always_inline int ports_write(void *l4, void *end, __u8 proto, __u32 ports, __u64 change, __u32 size)
+{
+	__u32 *at = l4;
+
+	if (l4 + (proto == PROTO_TCP ? sizeof(struct tcp) : proto == PROTO_UDP ? sizeof(struct udp) : sizeof(struct sctp)) > end)
+		return 0;
+	if (proto == PROTO_SCTP) {
+		struct sctp *sctp = l4;
+
+		/* RFC 9260 3.1: no pseudo header, so without a change of ports there is nothing to mend. */
+		if (*at != ports)
+			sctp->check ^= crc32c_behind(*at ^ ports, size);
+	} else {
+		check_mend(check_of(l4, proto), proto, change + csum_change(*at, ports));
+	}
+	*at = ports;
+	return 1;
+}
+
+/*
+ * Static and not inline: its registers are its own, and those of direct routing stay where they are. `at`: where the network
+ * header begins.
+ */
+static __noinline enum reason nat_request(struct xdp_md *ctx, struct real *r, __u32 at, __be16 vport, enum reason why)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *l4;
+	struct ipv4 *ip = data + at;
+	struct packet p = { .why = why };
+	__u64 change;
+
+	if (at > MAX_LINK || data + sizeof(struct eth) > end || (void *)(ip + 1) > end)
+		return DROP_NO_ROOM;
+	p.length = be16(ip->length);
+	if (depart(ip, r, &p, 0) == DONE)
+		return p.why == PASS_LOCAL && r->port && r->port != vport ? DROP_LOCAL_NAT : p.why;
+	change = csum_change(ip->dst, r->addr[0]);
+	ip->check = csum_mend(ip->check, change);
+	ip->dst = r->addr[0];
+	l4 = (void *)ip + (ip->version_ihl & 15) * 4;
+	if (likely(!(ip->frag & be16(IP_OFFSET)))) {
+		__u32 *ports = l4;
+
+		if ((void *)(ports + 1) > end)
+			return DROP_NO_ROOM;
+		if (!ports_write(l4, end, ip->proto, r->port ? (*ports & 0xffff) | (__u32)r->port << 16 : *ports, change,
+				 p.length - (ip->version_ihl & 15) * 4))
+			return DROP_NO_ROOM;
+	}
+	eth_write(data, r);
+	return why;
+}
+
+#endif

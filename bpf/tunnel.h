@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * tunnel.h: the packet goes to its real server as it is, inside another: IP in IP (RFC 2003), GUE (the version of
+ * draft-ietf-intarea-gue-09 that Linux speaks) or GRE (RFC 2784).
+ */
+#ifndef VIPD_TUNNEL_H
+#define VIPD_TUNNEL_H
+
+#include "direct.h"
+
+struct gue {
+	__u8 version_length, proto;
+	__be16 flags;
+};
+
+struct gre {
+	__be16 flags, type;
+};
+
+struct gre_check {
+	__u16 check, zero;
+};
+
+enum { GRE_CHECKSUM = 0x8000, GUE_FRONT = sizeof(struct udp) + sizeof(struct gue) };
+enum { ECN_MASK = 3, ECN_ECT0 = 2, ECN_CE = 3 };
+
+/* What stands between the outer IP header and the packet. */
+static __always_inline __u32 tunnel_front(struct real *r)
+{
+	if (r->tunnel == TUNNEL_GUE)
+		return GUE_FRONT;
+	if (r->tunnel != TUNNEL_GRE)
+		return 0;
+	return r->tunnel_flags & TUNNEL_CSUM ? sizeof(struct gre) + sizeof(struct gre_check) : sizeof(struct gre);
+}
+
+/* As the packet's, but congestion that was experienced inside is not experienced outside (RFC 3168 9.1.1, full functionality). */
+static __always_inline __u8 outer_tos(__u8 tos)
+{
+	return (tos & ECN_MASK) == ECN_CE ? (tos & ~ECN_MASK) | ECN_ECT0 : tos;
+}
+
+/*
+ * The sum of the whole packet. A checksum makes what it covers sum to nothing but the pseudo header, so the payload need not
+ * be read where there is one: not with UDP without one, other protocols, and following fragments.
+ */
+static __always_inline __u32 sum_of_inner(struct xdp_md *ctx, struct ipv4 *ip, void *end, __u32 at)
+{
+	__u32 header = (ip->version_ihl & 15) * 4, length = be16(ip->length);
+	struct udp *udp = (void *)ip + header;
+	int whole = !(ip->frag & be16(IP_OFFSET | IP_MF));
+
+	if (whole && (ip->proto == PROTO_TCP || (ip->proto == PROTO_UDP && (void *)(udp + 1) <= end && udp->check)))
+		return (__u16)~csum_fold(csum_pseudo(ip->src, ip->dst, ip->proto, length - header));
+	return csum_bytes(ctx, at, length);
+}
+
+/* What an outer header is made of; the packet itself may have moved. */
+struct outer {
+	__u32 inner;             /* sum of the packet */
+	__u32 flow;              /* hash of the connection */
+	__u16 length;            /* of the packet */
+	__be16 frag, id;
+	__u8 tos, ttl, proto;
+	__be16 type;             /* EtherType of the packet */
+};
+
+static __always_inline void front_write(void *at, struct real *r, struct outer *o, __u64 pseudo)
+{
+	__u16 length = o->length + GUE_FRONT;
+
+	if (r->tunnel == TUNNEL_GUE) {
+		struct udp *udp = at;
+		struct gue *gue = (void *)(udp + 1);
+
+		/* The source port spreads flows over the queues and paths behind (RFC 7510 3): one of the dynamic ones. */
+		*udp = (struct udp){ .sport = be16(0xc000 | (o->flow & 0x3fff)), .dport = r->tunnel_port, .length = be16(length) };
+		*gue = (struct gue){ .proto = o->proto };
+		/* ipvs: remcsum alone also fills the checksum; its option is for checksums that hardware has yet to fill in. */
+		if (r->tunnel_flags & (TUNNEL_CSUM | TUNNEL_REMCSUM)) {
+			__u16 check = ~csum_fold(pseudo + be16(PROTO_UDP) + be16(length) + udp->sport + udp->dport + udp->length +
+						 load32(gue) + o->inner);
+
+			udp->check = check ? check : 0xffff;
+		}
+	} else if (r->tunnel == TUNNEL_GRE) {
+		struct gre *gre = at;
+		struct gre_check *c = (void *)(gre + 1);
+
+		*gre = (struct gre){ .type = o->type };
+		if (r->tunnel_flags & TUNNEL_CSUM) {
+			gre->flags = be16(GRE_CHECKSUM);
+			*c = (struct gre_check){ .check = ~csum_fold((__u64)gre->flags + gre->type + o->inner) };
+		}
+	}
+}
+
+static __always_inline __u8 outer_proto(struct real *r, struct outer *o)
+{
+	return r->tunnel == TUNNEL_GUE ? PROTO_UDP : r->tunnel == TUNNEL_GRE ? PROTO_GRE : o->proto;
+}
+
+/* Makes room in front and fills it. Nothing of the frame that was read before holds afterwards. */
+static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o)
+{
+	__u32 front = tunnel_front(r);
+	struct eth *eth;
+	struct ipv4 *ip;
+	void *end;
+
+	if (bpf_xdp_adjust_head(ctx, (int)at - (int)(sizeof(*eth) + sizeof(*ip) + front)))
+		return DONE;
+	eth = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	ip = (void *)(eth + 1);
+	if ((void *)(ip + 1) + GUE_FRONT > end) /* the longest; what is shorter has the packet behind it */
+		return DONE;
+	eth_write(eth, r);
+	eth->type = be16(ETH_IPV4);
+	*ip = (struct ipv4){
+		.version_ihl = 0x45,
+		.tos = o->tos,
+		.length = be16(o->length + sizeof(*ip) + front),
+		.id = o->id,
+		.frag = o->frag,
+		.ttl = o->ttl,
+		.proto = outer_proto(r, o),
+		.src = r->source[0],
+		.dst = r->addr[0],
+	};
+	ip->check = csum(ip, end, sizeof(*ip) / 2);
+	front_write(ip + 1, r, o, (__u64)ip->src + ip->dst);
+	return NEXT;
+}
+
+/*
+ * An IPv4 packet. TTL, type of service and "don't fragment" are the packet's own. Without the latter the identification is
+ * the packet's, stirred: it is no more unique than that (RFC 6864 4.3).
+ */
+static __noinline enum reason tunnel_request(struct xdp_md *ctx, struct real *r, __u32 at, __u32 flow, enum reason why)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct tunables *t = settings();
+	struct ipv4 *ip = data + at;
+	struct packet p = {};
+	struct outer o;
+
+	if (at > MAX_LINK || (void *)(ip + 1) > end || !t)
+		return DROP_NO_ROOM;
+	p.length = be16(ip->length);
+	if (depart(ip, r, &p, sizeof(*ip) + tunnel_front(r)) == DONE)
+		return p.why;
+	o = (struct outer){ .flow = flow, .length = p.length, .tos = outer_tos(ip->tos), .ttl = ip->ttl, .proto = PROTO_IPIP,
+			    .type = be16(ETH_IPV4) };
+	if (t->pmtu_disc)
+		o.frag = ip->frag & be16(IP_DF);
+	if (!o.frag)
+		o.id = ip->id ^ flow;
+	if (unlikely(r->tunnel_flags))
+		o.inner = sum_of_inner(ctx, ip, end, at);
+	return encapsulate4(ctx, r, at, &o) == NEXT ? why : DROP_NO_ROOM;
+}
+
+#endif
