@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -16,23 +14,26 @@ import (
 )
 
 func newPlanCommand(env Env) *cobra.Command {
-	var from, output string
+	var from, output, id string
 	cmd := &cobra.Command{
 		Use:   "plan FILE",
 		Short: "Show what FILE would change, before it is done",
 		Long: `Show what FILE would change in the running daemon, or against another file with --from: services, real servers,
 instances and addresses added, removed and changed, live connections on what goes away, whether mastership could move,
-and how many rows of a hash table change. Nothing is changed.`,
+and how many rows of a hash table change. Nothing is changed. "-" reads the standard input.
+
+A line begins with + (added), - (removed), ~ (changed) or ! (in FILE, and not done by this version). Exit codes: 0 the
+plan is printed; 2 a file has errors; 6 a file cannot be read; others: the daemon does not answer.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			next, err := readConfig(env, args[0])
+			next, err := readConfig(env, args[0], id)
 			if err != nil {
 				return err
 			}
 			var old *conf.Config
 			var status *control.Status
 			if from != "" {
-				old, err = readConfig(env, from)
+				old, err = readConfig(env, from, id)
 			} else {
 				old, status, err = askConfig(env, cmd)
 			}
@@ -44,26 +45,22 @@ and how many rows of a hash table change. Nothing is changed.`,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "compare with this file instead of the running daemon")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().StringVarP(&id, "config-id", "i", daemon.HostID(), "read the file as the director of this name does (lines with @NAME)")
 	cmd.Flags().String("instance", env.instance(), "name of the daemon to ask ($"+instanceVariable+")")
 	return cmd
 }
 
 // readConfig reads a file; one with errors is refused with all of them said.
-func readConfig(env Env, path string) (*conf.Config, error) {
-	abs, err := filepath.Abs(path)
+func readConfig(env Env, path, id string) (*conf.Config, error) {
+	s, err := openSource(env, path)
 	if err != nil {
-		return nil, err
-	}
-	if info, err := os.Stat(abs); err != nil {
 		return nil, &daemon.Failure{Code: daemon.ExitNoConfig, Err: err}
-	} else if info.IsDir() {
-		return nil, &daemon.Failure{Code: daemon.ExitNoConfig, Err: fmt.Errorf("%s: it is a directory", path)}
 	}
-	cfg, _, diags := conf.Load(os.DirFS("/"), abs, conf.Options{Env: env.Getenv})
+	cfg, _, diags := conf.Load(s, s.name, env.reading(id))
 	if worst, any := conf.Worst(diags); any && worst == conf.Error {
 		for _, d := range diags {
 			if d.Severity == conf.Error {
-				fmt.Fprint(env.Stderr, d.Long())
+				fmt.Fprint(env.Stderr, s.relative(d).Long())
 			}
 		}
 		return nil, &daemon.Failure{Code: daemon.ExitConfig, Err: fmt.Errorf("%s is refused: a director would not start with it", path)}
@@ -116,6 +113,10 @@ func printPlan(env Env, output string, changes []change) error {
 		fmt.Fprintln(env.Stdout, "no change")
 		return nil
 	}
-	_, err := fmt.Fprintf(env.Stdout, "%d added, %d removed, %d changed; nothing else is touched\n", counts["add"], counts["remove"], counts["change"])
+	left := ""
+	if n := counts["refuse"]; n > 0 {
+		left = fmt.Sprintf(", %d left out", n)
+	}
+	_, err := fmt.Fprintf(env.Stdout, "%d added, %d removed, %d changed%s; nothing else is touched\n", counts["add"], counts["remove"], counts["change"], left)
 	return err
 }

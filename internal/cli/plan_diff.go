@@ -13,13 +13,14 @@ import (
 	"vipd/internal/health"
 	"vipd/internal/lb"
 	"vipd/internal/plane"
+	"vipd/internal/plane/xdp"
 	"vipd/internal/vrrp"
 )
 
 // change is one difference between two configurations and what it means for what runs.
 type change struct {
-	Verb    string   `json:"verb"` // add, remove or change
-	Kind    string   `json:"kind"` // instance, address, service or real
+	Verb    string   `json:"verb"` // add, remove, change, or refuse: it is in the file, and this version does not do it
+	Kind    string   `json:"kind"` // instance, address, service, real, or setting: anything else
 	Name    string   `json:"name"`
 	In      string   `json:"in,omitempty"`      // the service or instance that it belongs to
 	Fields  []field  `json:"fields,omitempty"`  // of a change
@@ -37,13 +38,29 @@ type field struct {
 // compare lists what a reload from one configuration to the other would do. status may be nil: then nothing is said of
 // what runs.
 func compare(old, next *conf.Config, status *control.Status) []change {
+	before, _ := runnable(old.Instances)
+	after, left := runnable(next.Instances)
 	p := &planner{live: map[string]control.Real{}, routers: map[string]control.Router{}, known: status != nil}
 	if status != nil {
 		p.learn(status)
 	}
-	p.instances(old.Instances, next.Instances)
+	p.instances(before, after)
+	p.changes = append(p.changes, left...)
 	p.services(old.Health.Services, next.Health.Services)
+	p.rest(old, next)
 	return p.changes
+}
+
+// runnable leaves out the instances that this version cannot run, as a daemon does, and says so.
+func runnable(all []vrrp.Config) (list []vrrp.Config, left []change) {
+	for _, c := range all {
+		if err := c.Check(); err != nil {
+			left = append(left, change{Verb: "refuse", Kind: "instance", Name: c.Name, Effects: []string{"left out by this version: " + err.Error() + "; nobody holds its addresses here"}})
+			continue
+		}
+		list = append(list, c)
+	}
+	return list, left
 }
 
 type planner struct {
@@ -60,11 +77,12 @@ func (p *planner) learn(status *control.Status) {
 		}
 	}
 	for _, r := range status.VRRP {
-		p.routers[routerKey(r.Interface, r.VRID)] = r
+		p.routers[fmt.Sprintf("%s/%d", r.Interface, r.VRID)] = r
 	}
 }
 
-func routerKey(ifname string, vrid uint8) string { return fmt.Sprintf("%s/%d", ifname, vrid) }
+// routerKey is what makes an instance the same after a reload.
+func routerKey(c vrrp.Config) string { return fmt.Sprintf("%s/%d", c.Interface, c.VRID) }
 
 func (p *planner) add(c change) { p.changes = append(p.changes, c) }
 
@@ -72,7 +90,7 @@ func (p *planner) add(c change) { p.changes = append(p.changes, c) }
 
 func (p *planner) instances(old, next []vrrp.Config) {
 	same := func(a vrrp.Config) func(vrrp.Config) bool {
-		return func(b vrrp.Config) bool { return a.VRID == b.VRID && a.Interface == b.Interface }
+		return func(b vrrp.Config) bool { return routerKey(a) == routerKey(b) }
 	}
 	for _, o := range old {
 		if !slices.ContainsFunc(next, same(o)) {
@@ -90,7 +108,7 @@ func (p *planner) instances(old, next []vrrp.Config) {
 }
 
 func (p *planner) leaving(o vrrp.Config) []string {
-	if r, ok := p.routers[routerKey(o.Interface, o.VRID)]; ok && r.State == "MASTER" {
+	if r, ok := p.routers[routerKey(o)]; ok && r.State == "MASTER" {
 		return []string{"it is MASTER here: priority 0 is sent, its addresses go, a backup takes over"}
 	}
 	return nil
@@ -99,36 +117,58 @@ func (p *planner) leaving(o vrrp.Config) []string {
 func (p *planner) instance(old, next vrrp.Config) {
 	old, _ = old.Normal()
 	next, _ = next.Normal()
-	c := change{Verb: "change", Kind: "instance", Name: next.Name, Fields: fieldsOf(old, next, "VIPs", "Excluded", "AuthPass")}
+	c := change{Verb: "change", Kind: "instance", Name: next.Name, Fields: fieldsOf(old, next, "VIPs", "Excluded", "AuthPass", "InitialMaster")}
 	if old.AuthPass != next.AuthPass {
-		c.Fields = append(c.Fields, field{"AuthPass", "(secret)", "(another)"})
+		c.Fields = append(c.Fields, field{"auth_pass", "(secret)", "(another)"})
+	}
+	if old.InitialMaster != next.InitialMaster {
+		c.Fields = append(c.Fields, field{"state", stateOf(old), stateOf(next)})
 	}
 	if len(c.Fields) > 0 {
 		c.Effects = p.instanceEffects(old, next)
 		p.add(c)
 	}
+	master := p.routers[routerKey(next)].State == "MASTER"
 	before, after := append(slices.Clone(old.VIPs), old.Excluded...), append(slices.Clone(next.VIPs), next.Excluded...)
 	for _, a := range before {
 		if !slices.Contains(after, a) {
-			p.add(change{Verb: "remove", Kind: "address", Name: a.Prefix.String(), In: next.Name})
+			p.add(change{Verb: "remove", Kind: "address", Name: a.Prefix.String(), In: next.Name, Effects: effects(master, "it is here now, and nothing answers for it any more")})
 		}
 	}
 	for _, a := range after {
 		if !slices.Contains(before, a) {
-			p.add(change{Verb: "add", Kind: "address", Name: a.Prefix.String(), In: next.Name})
+			p.add(change{Verb: "add", Kind: "address", Name: a.Prefix.String(), In: next.Name, Effects: effects(master, "it comes here at once, since this director is MASTER, and is announced")})
 		}
 	}
 }
 
+func effects(apply bool, text string) []string {
+	if apply {
+		return []string{text}
+	}
+	return nil
+}
+
+// stateOf is the state line of an instance.
+func stateOf(c vrrp.Config) string {
+	if c.InitialMaster {
+		return "MASTER"
+	}
+	return "BACKUP"
+}
+
 // instanceEffects says whether mastership would move, as far as one director can know.
 func (p *planner) instanceEffects(old, next vrrp.Config) (all []string) {
-	r, running := p.routers[routerKey(next.Interface, next.VRID)]
+	r, running := p.routers[routerKey(next)]
 	master := running && r.State == "MASTER"
 	switch {
 	case next.Priority < old.Priority && master:
 		all = append(all, fmt.Sprintf("it is MASTER here and stays so unless a backup that may preempt has a priority above %d", next.Priority))
 	case next.Priority > old.Priority && running && !master && !next.NoPreempt:
 		all = append(all, fmt.Sprintf("it is %s here and takes over if the master's priority is below %d", r.State, next.Priority))
+	}
+	if old.InitialMaster != next.InitialMaster && running && next.Priority == old.Priority {
+		all = append(all, fmt.Sprintf("it stays %s: the state is that of the start only", r.State))
 	}
 	if next.AdvertInt != old.AdvertInt || next.AuthType != old.AuthType || next.AuthPass != old.AuthPass {
 		all = append(all, "peers refuse our adverts until they have the same: change both directors together")
@@ -147,7 +187,7 @@ func fieldsOf(old, next any, skip ...string) (all []field) {
 		if slices.Contains(skip, name) || reflect.DeepEqual(o.Field(i).Interface(), n.Field(i).Interface()) {
 			continue
 		}
-		all = append(all, field{name, show(o.Field(i).Interface()), show(n.Field(i).Interface())})
+		all = append(all, field{keywordNamed(name), show(o.Field(i).Interface()), show(n.Field(i).Interface())})
 	}
 	return all
 }
@@ -156,10 +196,29 @@ func show(v any) string {
 	switch v := v.(type) {
 	case time.Duration:
 		return v.String()
+	case netip.Addr:
+		if !v.IsValid() {
+			return "none"
+		}
+	case bool:
+		return map[bool]string{true: "on", false: "off"}[v]
+	case lb.Forward:
+		return map[lb.Forward]string{lb.Masq: "NAT", lb.Route: "DR", lb.Tunnel: "TUN"}[v]
+	case vrrp.AuthType:
+		return map[vrrp.AuthType]string{vrrp.AuthNone: "none", vrrp.AuthPass: "PASS", vrrp.AuthAH: "AH"}[v]
 	case string:
 		if v == "" {
 			return "none"
 		}
+	case netip.AddrPort:
+		if !v.IsValid() {
+			return "none"
+		}
+	case []string:
+		if len(v) > 0 {
+			return strings.Join(v, " ")
+		}
+		return "none"
 	case []health.Checker:
 		var all []string
 		for _, c := range v {
@@ -181,11 +240,16 @@ func show(v any) string {
 // ---- services
 
 func (p *planner) services(old, next []health.Service) {
-	same := func(k lb.ServiceKey) func(health.Service) bool {
-		return func(s health.Service) bool { return s.ServiceKey == k }
+	at := func(list []health.Service) map[lb.ServiceKey]int {
+		m := make(map[lb.ServiceKey]int, len(list))
+		for i, s := range list {
+			m[s.ServiceKey] = i
+		}
+		return m
 	}
+	before, after := at(old), at(next)
 	for _, o := range old {
-		if !slices.ContainsFunc(next, same(o.ServiceKey)) {
+		if _, stays := after[o.ServiceKey]; !stays {
 			c := change{Verb: "remove", Kind: "service", Name: o.ServiceKey.String(), Connections: p.unknown()}
 			for _, r := range o.Reals {
 				if n := p.connections(o.ServiceKey, r.Addr); n > 0 {
@@ -197,11 +261,11 @@ func (p *planner) services(old, next []health.Service) {
 		}
 	}
 	for _, n := range next {
-		if i := slices.IndexFunc(old, same(n.ServiceKey)); i >= 0 {
+		if i, was := before[n.ServiceKey]; was {
 			p.service(old[i], n)
 			continue
 		}
-		p.add(change{Verb: "add", Kind: "service", Name: n.ServiceKey.String(), Effects: []string{fmt.Sprintf("with %d real servers", len(n.Reals))}})
+		p.add(change{Verb: "add", Kind: "service", Name: n.ServiceKey.String(), Effects: append([]string{"with " + countOf(len(n.Reals), "real server")}, refusal(n)...)})
 	}
 }
 
@@ -234,9 +298,10 @@ func (p *planner) service(old, next health.Service) {
 	c := change{Verb: "change", Kind: "service", Name: next.ServiceKey.String()}
 	c.Fields = append(fieldsOf(plane.Normal(old.Service), plane.Normal(next.Service), "ServiceKey"), fieldsOf(old, next, "Service", "Reals")...)
 	if rows := hashRows(old, next); rows > 0 {
-		c.Effects = []string{fmt.Sprintf("%d of 256 rows of the source-hash table change: new connections of those clients go elsewhere", rows)}
+		c.Effects = []string{fmt.Sprintf("%d of 256 rows of the %s table change: new connections of %s go elsewhere", rows, hashOf[next.Scheduler][0], hashOf[next.Scheduler][1])}
 	}
 	if len(c.Fields)+len(c.Effects) > 0 {
+		c.Effects = append(c.Effects, refusal(next)...)
 		p.add(c)
 	}
 	find := func(list []health.Real, a netip.AddrPort) int {
@@ -270,9 +335,21 @@ func (p *planner) realEffects(s health.Service, old, next health.Real) []string 
 	return []string{"it gets no new connections"}
 }
 
+// refusal says why the packet path cannot have a service.
+func refusal(s health.Service) []string {
+	reals := make([]lb.Real, len(s.Reals))
+	for i := range s.Reals {
+		reals[i] = s.Reals[i].Real
+	}
+	if err := xdp.Check(s.Service, reals); err != nil {
+		return []string{"it is not forwarded by this version: " + err.Error() + "; a reload goes on without it, an apply goes back"}
+	}
+	return nil
+}
+
 // hashRows counts the rows of the source-hash table that would have another real server, if both use one.
 func hashRows(old, next health.Service) (n int) {
-	if old.Scheduler != "sh" || next.Scheduler != "sh" {
+	if old.Scheduler != next.Scheduler || old.Scheduler != "sh" && old.Scheduler != "dh" {
 		return 0
 	}
 	before, after := hashTable(old), hashTable(next)
@@ -283,6 +360,9 @@ func hashRows(old, next health.Service) (n int) {
 	}
 	return n
 }
+
+// hashOf names the table of a scheduler and whom a row is for.
+var hashOf = map[string][2]string{"sh": {"source-hash", "those clients"}, "dh": {"destination-hash", "clients to those addresses"}}
 
 // hashTable is the table by address, as a plane fills it: newest server first.
 func hashTable(s health.Service) (rows [256]netip.AddrPort) {
@@ -305,7 +385,7 @@ func hashTable(s health.Service) (rows [256]netip.AddrPort) {
 
 // line is a change for a person.
 func (c change) line() string {
-	sign := map[string]string{"add": "+", "remove": "-", "change": "~"}[c.Verb]
+	sign := map[string]string{"add": "+", "remove": "-", "change": "~", "refuse": "!"}[c.Verb]
 	text := fmt.Sprintf("%s %s %s", sign, c.Kind, c.Name)
 	if c.In != "" {
 		text += " of " + c.In

@@ -96,17 +96,28 @@ func TestAPlanSaysWhatWouldChangeAndWhatItMeansForWhatRuns(t *testing.T) {
 			[]string{"- real 10.0.8.13:80", "no live connection is on it"}},
 		"a service that goes": {strings.NewReplacer("10.0.8.9 80", "10.0.8.9 81"),
 			[]string{"- service [10.0.8.9]:tcp:80", "7 live connections", "+ service [10.0.8.9]:tcp:81", "with 2 real servers"}},
-		"weight 0": {strings.NewReplacer("10.0.8.12 80 {", "10.0.8.12 80 { weight 0"), []string{"~ real 10.0.8.12:80", "Weight 1 → 0", "it gets no new connections; 7 live ones go on"}},
+		"weight 0": {strings.NewReplacer("10.0.8.12 80 {", "10.0.8.12 80 { weight 0"), []string{"~ real 10.0.8.12:80", "weight 1 → 0", "it gets no new connections; 7 live ones go on"}},
 		"a check":  {strings.NewReplacer("connect_timeout 3", "connect_timeout 4"), []string{"~ real 10.0.8.12:80", "timeout 3s", "→", "timeout 4s"}},
 		"an address": {strings.NewReplacer("{ 10.0.8.9 }", "{ 10.0.8.10/24 }"),
 			[]string{"- address 10.0.8.9/32 of VI_1", "+ address 10.0.8.10/24 of VI_1"}},
 		"a lower priority on a master": {strings.NewReplacer("priority 100", "priority 90"),
-			[]string{"~ instance VI_1: Priority 100 → 90", "stays so unless a backup that may preempt has a priority above 90"}},
+			[]string{"~ instance VI_1: priority 100 → 90", "stays so unless a backup that may preempt has a priority above 90"}},
 		"another interval": {strings.NewReplacer("priority 100", "priority 100\n	advert_int 2"),
-			[]string{"AdvertInt 1s → 2s", "change both directors together"}},
+			[]string{"advert_int 1s → 2s", "change both directors together"}},
 		"an instance that goes": {strings.NewReplacer("_id 51", "_id 52"),
 			[]string{"- instance VI_1", "it is MASTER here: priority 0 is sent", "+ instance VI_1"}},
-		"another name": {strings.NewReplacer("VI_1", "web"), []string{"Name VI_1 → web", "only the name changes"}},
+		"an address on a master": {strings.NewReplacer("{ 10.0.8.9 }", "{\n10.0.8.9\n10.0.8.10/24\n}"), []string{"+ address 10.0.8.10/24 of VI_1", "it comes here at once"}},
+		"the state":              {strings.NewReplacer("priority 100", "priority 100\n	state MASTER"), []string{"state BACKUP → MASTER", "it stays MASTER: the state is that of the start only"}},
+		"the version": {strings.NewReplacer("priority 100", "priority 100\n	version 3"),
+			[]string{"- instance VI_1", "its addresses go", "! instance VI_1", "left out by this version: VRRP version 3", "1 removed, 0 changed, 1 left out"}},
+		"a scheduler that is not there": {strings.NewReplacer("lb_algo sh", "lb_algo lblc"), []string{"lb_algo sh → lblc", "it is not forwarded by this version"}},
+		"a setting of the whole daemon": {strings.NewReplacer("vrrp_instance VI_1", "global_defs {\n	lvs_timeouts tcp 60\n}\nvrrp_instance VI_1"),
+			[]string{"~ setting global_defs: timeouts", "connections that are there get the new timeout", "1 changed"}},
+		"a script of an instance":   {strings.NewReplacer("priority 100", "priority 100\n	notify /bin/true"), []string{"~ setting vrrp_instance VI_1: notify", "any args none → /bin/true"}},
+		"a script that is followed": {strings.NewReplacer("vrrp_instance", "vrrp_script chk {\n	script /bin/true\n}\nvrrp_instance"), []string{"+ setting vrrp_script chk"}},
+		"another kind of check": {strings.NewReplacer("10.0.8.13 80 { TCP_CHECK { connect_timeout 3 } }", "10.0.8.13 80 {\nDNS_CHECK {\nname x\n}\n}"),
+			[]string{"~ real 10.0.8.13:80", "checks TCP_CHECK", "→ none", "~ setting real_server 10.0.8.13:80 of [10.0.8.9]:tcp:80: checks 1"}},
+		"another name": {strings.NewReplacer("VI_1", "web"), []string{"name VI_1 → web", "only the name changes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, out, errs, code := tellDirector(t, control.Outcome{}, "plan", write(t, "next.conf", c.edit.Replace(planned)))
@@ -167,5 +178,24 @@ func TestCommandsTellTheDaemonAndReportItsOutcome(t *testing.T) {
 	}
 	if d, _, _, code = tellDirector(t, control.Outcome{Done: true}, "confirm"); code != 0 || d.told[0] != "confirm" {
 		t.Errorf("confirm: exit %d, %v", code, d.told)
+	}
+}
+
+// The daemon reads @ID lines as the director of its host's name: so does a plan.
+func TestAPlanReadsTheFileAsADirectorDoes(t *testing.T) {
+	text := strings.Replace(planned, "priority 100", "@one priority 110\n@two priority 120\n", 1)
+	file := write(t, "both.conf", text)
+	_, out, errs, code := tellDirector(t, control.Outcome{}, "plan", "-i", "two", file)
+	if code != 0 || !strings.Contains(out, "priority 100 → 120") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+}
+
+func TestAPlanMatchesAsAReloadDoes(t *testing.T) {
+	v4 := "vrrp_instance A {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 10.0.8.9 }\n}\n"
+	v6 := "vrrp_instance B {\ninterface eth0\nvirtual_router_id 51\nvirtual_ipaddress { 2001:db8::9 }\n}\n"
+	_, out, errs, code := tellDirector(t, control.Outcome{}, "plan", "--from", write(t, "old.conf", v4), write(t, "next.conf", v4+v6))
+	if code != 0 || strings.Contains(out, "instance A") || !strings.Contains(out, "! instance B") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 }

@@ -36,7 +36,7 @@ func (d *daemon) read(path string) (*conf.Config, error) {
 	if err := readable(path); err != nil {
 		return nil, fail(ExitNoConfig, "name the configuration file with -f FILE", "read %s: %w", path, err)
 	}
-	cfg, _, diags := conf.Load(os.DirFS("/"), path, conf.Options{Strict: d.opts.Strict, ID: hostID(), Env: os.Getenv, Seed: uint64(d.started.UnixNano())})
+	cfg, _, diags := conf.Load(os.DirFS("/"), path, conf.Options{Strict: d.opts.Strict, ID: HostID(), Env: os.Getenv, Seed: uint64(d.started.UnixNano())})
 	if err := d.judge(path, diags); err != nil {
 		return nil, err
 	}
@@ -106,8 +106,8 @@ func readable(path string) error {
 	return err
 }
 
-// hostID is what @ID lines compare with: the host's name up to the first dot.
-func hostID() string {
+// HostID is what @ID lines compare with: the host's name up to the first dot.
+func HostID() string {
 	name, err := os.Hostname()
 	if err != nil {
 		return ""
