@@ -66,6 +66,15 @@ func TestStatusIsAScreenThatAPersonReadsFirst(t *testing.T) {
 	}
 }
 
+func TestStatusSaysWhichDataPlaneForwardsAndWhy(t *testing.T) {
+	s := siteStatus()
+	s.DataPlane, s.Verdicts = control.Path{Name: "ipvs", Why: "auto: xdp does not work here"}, nil
+	got, err := runStatus(&world{status: s})
+	if err != nil || !strings.Contains(got, "/etc/x.conf\ndata plane ipvs, auto: xdp does not work here\n") || strings.Contains(got, "Packets") {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
 func TestStatusAsJSONIsTheWholeSnapshot(t *testing.T) {
 	got, err := runStatus(&world{status: siteStatus()}, "-o", "json")
 	if err != nil {

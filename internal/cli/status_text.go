@@ -28,7 +28,9 @@ func printStatus(w io.Writer, s *control.Status, now time.Time) error {
 	out.routers(s.VRRP)
 	out.services(s.Services)
 	out.links(s.Links)
-	out.verdicts(s.Verdicts)
+	if s.DataPlane.Name != "ipvs" { // which does not count why
+		out.verdicts(s.Verdicts)
+	}
 	_, err := w.Write(out.Bytes())
 	return err
 }
@@ -69,6 +71,9 @@ func (o *screen) head(s *control.Status) {
 		config = "no configuration"
 	}
 	o.linef("vipd %s, instance %s, pid %d, up %s, %s", s.Version, s.Instance, s.PID, o.ago(s.Started), config)
+	if s.DataPlane.Name != "" {
+		o.linef("data plane %s, %s", s.DataPlane.Name, s.DataPlane.Why)
+	}
 }
 
 func (o *screen) routers(all []control.Router) {

@@ -3,6 +3,7 @@ package conf
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -146,6 +147,17 @@ func setTimeouts(l *loader, s *stmt) {
 			}
 		}
 	}
+}
+
+// DataPlanes are the words of data_plane.
+var DataPlanes = []string{"xdp", "ipvs", "auto"}
+
+func setDataPlane(l *loader, s *stmt) {
+	if !slices.Contains(DataPlanes, s.text(1)) {
+		l.bad(s, 1, "Unknown data_plane %s - ignoring", s.text(1)).Expected = strings.Join(DataPlanes, ", ")
+		return
+	}
+	l.cfg.Global.DataPlane = s.text(1)
 }
 
 // setSyncDaemon reads lvs_sync_daemon IF [inst VI] [id N] [maxlen N] [port N] [ttl N] [group ADDR].

@@ -133,6 +133,9 @@ func (k keyword) mail() keyword { k.Why = MailWhy; return k }
 // since24 marks a row that keepalived 2.2.7 does not know.
 func (k keyword) since24() keyword { k.newer = true; return k }
 
+// extension marks a row that is this program's own: to keepalived it is an unknown keyword.
+func (k keyword) extension() keyword { k.newer = true; return k }
+
 // by tells which of keepalived's processes reads the row.
 func (k keyword) by(p pass) keyword { k.pass = p; return k }
 

@@ -29,6 +29,8 @@ type Global struct {
 	AllowIfChanges    bool
 	NoLocalIGMP       bool
 
+	DataPlane string // xdp, ipvs or auto. If empty, xdp.
+
 	// Timeouts are lvs_timeouts. A zero one is left as it is.
 	Timeouts   lb.Timeouts
 	SyncDaemon SyncDaemon

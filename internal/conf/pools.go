@@ -427,7 +427,7 @@ func (l *loader) serviceScripts() []*Script {
 
 // refused says which services are not forwarded by this version.
 func (l *loader) refused(why func(lb.Service, []lb.Real) error) {
-	if why == nil {
+	if why == nil || l.cfg.Global.DataPlane == "ipvs" { // the kernel can have all, and says itself what it cannot
 		return
 	}
 	for _, v := range l.vss {
@@ -440,7 +440,7 @@ func (l *loader) refused(why func(lb.Service, []lb.Real) error) {
 		}
 		if err := why(v.Service.Service, reals); err != nil {
 			d := l.after(Warning, "not-yet", v.place, "Virtual server "+v.label()+" is not forwarded by this version: "+err.Error())
-			d.class, d.Hint = classOurs, "the other services of the file run; keep IPVS for this one, or change what is named"
+			d.class, d.Hint = classOurs, "the other services of the file run; use data_plane ipvs (the kernel's), or change what is named"
 		}
 	}
 }

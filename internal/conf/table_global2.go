@@ -4,7 +4,8 @@ import "time"
 
 var globalLVS = join([]keyword{
 	planned("lvs_sync_daemon", "IF [VI] [id N] [maxlen N] [port N] [ttl N] [group ADDR]", "", "Tell connections to the other director.").begin(setSyncDaemon),
-	inert("lvs_flush", "", "off", "Clear the table at the start.", "the table is this daemon's own").begin(gFlag(func(g *Global) *bool { return &g.Flush })),
+	works("lvs_flush", "", "off", "Clear the kernel's table at the start; that of data_plane xdp is this daemon's own.", gFlag(func(g *Global) *bool { return &g.Flush })),
+	works("data_plane", "xdp|ipvs|auto", "xdp", "What forwards: this program's XDP program, the kernel's IPVS, or the first of the two that works here. An extension of vipd.", setDataPlane).extension(),
 }, planned("lvs_flush_on_stop", "[VS]", "off", "Clear the table at the stop.").begin(setFlushStop).also("lvs_flush_onstop"), []keyword{
 	works("lvs_timeouts", "[tcp N] [tcpfin N] [udp N]", "900 120 300", "Connection timeouts.", setTimeouts),
 })

@@ -45,7 +45,14 @@ type Status struct {
 	VRRP      []Router  `json:"vrrp"`
 	Services  []Service `json:"services"`
 	Verdicts  []Reason  `json:"verdicts"`   // packets by what became of them, every reason once
-	TableSize uint32    `json:"table_size"` // lines of the connection table
+	TableSize uint32    `json:"table_size"` // lines of the connection table; of the kernel's IPVS rows, each of any length
+	DataPlane Path      `json:"data_plane"`
+}
+
+// Path is what forwards.
+type Path struct {
+	Name string `json:"name"` // xdp or ipvs. Empty while there is none.
+	Why  string `json:"why"`  // it was chosen
 }
 
 // Link is an interface that the packet path is attached to.

@@ -85,7 +85,7 @@ func start(t *testing.T, src Source) *Client {
 
 func fullStatus() Status {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	return Status{Instance: "test", Version: "1", PID: 7, Started: at, Config: "/etc/x.conf", TableSize: 4096,
+	return Status{Instance: "test", Version: "1", PID: 7, Started: at, Config: "/etc/x.conf", TableSize: 4096, DataPlane: Path{"xdp", "auto"},
 		Links:    []Link{{"eth0", "native"}},
 		Verdicts: []Reason{{"hit", "forward", 12}},
 		VRRP: []Router{{Name: "VI_1", Interface: "eth0", VRID: 51, State: "MASTER", Priority: 100, VIPs: []string{"10.0.8.9/32"},
@@ -207,7 +207,7 @@ func TestFieldNamesOfTheStatusAreKept(t *testing.T) {
 	}
 	for _, want := range []string{`"protocol":"tcp","address":"10.0.8.9","port":80,"scheduler":"sh"`, `"flags":["flag-1","flag-2"]`,
 		`"persistence_seconds":10`, `"fwmark":7,"ipv6":true`, `"forward":"tunnel"`, `"tunnel":{"type":"gue","port":6080,"csum":true}`,
-		`"in_pool":true`, `"out_bytes":9223372036854775808`, `"adverts_refused":{"ttl":3}`, `"address":"2001:db8::9","port":0`} {
+		`"in_pool":true`, `"data_plane":{"name":"xdp","why":"auto"}`, `"out_bytes":9223372036854775808`, `"adverts_refused":{"ttl":3}`, `"address":"2001:db8::9","port":0`} {
 		if !strings.Contains(string(b), want) {
 			t.Errorf("no %s in %s", want, b)
 		}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -39,6 +40,7 @@ type Options struct {
 	Interfaces  []string  // that the packet path is attached to. If empty, those of the file.
 	HTTP        string    // ADDRESS:PORT for /status and /metrics. If empty, none.
 	Connections uint32    // that the table is made for. If zero, 1,000,000.
+	DataPlane   string    // xdp, ipvs or auto. If empty, what the file says.
 }
 
 // daemon is one running instance.
@@ -52,6 +54,8 @@ type daemon struct {
 	mu      sync.Mutex // of pool and links for other goroutines than the one that serves
 	pool    *pool      // nil if the file has no virtual server
 	links   []attached
+	path    control.Path      // what forwards
+	chosen  choice            // by whom it was wanted
 	left    map[string]string // interfaces that are not attached, and why
 	ctx     context.Context   // of the loops
 	http    net.Listener      // of --http; nil: none
@@ -113,6 +117,9 @@ func (d *daemon) checkHost(context.Context) error {
 	}
 	if err := host.CheckPrivileges(); err != nil {
 		return fail(ExitPermission, "run it as root, or give it these capabilities (setcap, AmbientCapabilities=)", "%w", err)
+	}
+	if p := d.opts.DataPlane; p != "" && !slices.Contains(conf.DataPlanes, p) {
+		return fail(ExitFatal, "it is one of "+strings.Join(conf.DataPlanes, ", "), "--data-plane %s: there is no such data plane", p)
 	}
 	m := newMachine()
 	d.host, d.undo = m, append(d.undo, m.close)

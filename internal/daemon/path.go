@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"vipd/internal/host"
+	"vipd/internal/plane/ipvs"
 	"vipd/internal/plane/xdp"
 )
 
@@ -24,12 +27,13 @@ func (d *daemon) openPlane(context.Context) error {
 	return d.makePlane()
 }
 
-func (d *daemon) makePlane() (err error) {
+// makeXDP opens or adopts this program's own packet path.
+func (d *daemon) makeXDP() (err error) {
 	if err := mountBPFFS(); err != nil {
 		return fail(ExitFatal, "mount -t bpf bpf "+bpffs, "%w", err)
 	}
 	p, err := xdp.Open(xdp.Options{
-		PinDir:    bpffs + "/vipd/" + d.opts.Instance,
+		PinDir:    d.pinDir(),
 		TableSize: 2 * d.opts.Connections, // half full at that many
 		Services:  atLeast(1024, 2*len(d.cfg.Health.Services)),
 		Reals:     atLeast(16384, 2*d.reals()),
@@ -48,6 +52,9 @@ func (d *daemon) makePlane() (err error) {
 	if err := d.attach(p); err != nil {
 		return err
 	}
+	if len(d.links) == 0 && len(d.left) > 0 && d.wanted().plane == "auto" {
+		return fail(ExitFatal, "", "no interface takes the packet path: %s", strings.Join(slices.Sorted(maps.Values(d.left)), "; "))
+	}
 	if adopted {
 		d.events.Info("adopted the packet path of the process before: connections go on")
 	}
@@ -61,6 +68,9 @@ func (d *daemon) makePlane() (err error) {
 
 // attach attaches the packet path to the interfaces of the configuration in force that it is not on yet.
 func (d *daemon) attach(p Plane) error {
+	if _, kernel := p.(kernelPlane); kernel {
+		return nil // it sees what the host sees
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, name := range d.interfaces() {
@@ -119,6 +129,9 @@ func (d *daemon) closePlane(p *xdp.Plane, adopted bool) {
 	if d.pool != nil && d.pool.closed {
 		return
 	}
+	d.mu.Lock()
+	d.links, d.left = nil, nil
+	d.mu.Unlock()
 	if adopted {
 		_ = p.Close()
 		return
@@ -133,6 +146,8 @@ func (d *daemon) openPool(p Plane) {
 	resolver := host.NewResolver(func(h host.Hop) { m.hop(h) })
 	m = newPool(d.events, d.cfg.Health, p, d.newProber(), resolver.Set, jitter)
 	m.byHand = d.opts.NoConfig
+	_, m.shared = p.(kernelPlane)
+	m.flush = d.cfg.Global.Flush
 	d.mu.Lock()
 	d.pool = m
 	d.mu.Unlock()
@@ -151,6 +166,10 @@ func pathFailure(err error) error {
 	switch {
 	case errors.Is(err, xdp.ErrPermission):
 		code, hint = ExitPermission, "run it as root, or give it CAP_NET_ADMIN and CAP_BPF (before Linux 5.8: CAP_SYS_ADMIN)"
+	case errors.Is(err, ipvs.ErrPermission):
+		code, hint = ExitPermission, "run it as root, or give it CAP_NET_ADMIN"
+	case errors.Is(err, ipvs.ErrNoIPVS):
+		hint = "load it with modprobe ip_vs, or use data_plane xdp"
 	case errors.Is(err, xdp.ErrBusy):
 		code, hint = ExitRunning, "another process has this instance's pins open; give this one another name with --instance"
 	case errors.Is(err, xdp.ErrForeign):

@@ -48,6 +48,8 @@ type pool struct {
 	hops   func([]netip.Addr) // tells the resolver what is needed
 	loop   *loop.Loop
 
+	shared   bool      // others may have services in the plane, which are theirs
+	flush    bool      // take those away too, once: lvs_flush
 	byHand   bool      // there is no configuration: services come from ipvsadm alone
 	closed   bool      // the plane is gone; nothing may touch it
 	applied  []lb.Pool // what the machine wanted last, and the plane holds but for what was changed by hand
@@ -129,7 +131,7 @@ func (m *pool) sync() {
 		}
 		m.applied = m.ours(plane.Pools(have), want)
 	}
-	m.known, m.whole = true, false
+	m.known, m.whole, m.flush = true, false, false
 	failed := map[lb.ServiceKey]bool{}
 	for _, op := range plane.Diff(m.applied, want) {
 		if failed[op.Service.ServiceKey] {
@@ -145,9 +147,9 @@ func (m *pool) sync() {
 }
 
 // ours leaves out of what the plane holds the services that are neither wanted nor were, unless everything is to be
-// compared.
+// compared. Of the kernel's IPVS that is so with lvs_flush only, as with keepalived.
 func (m *pool) ours(have, want []lb.Pool) []lb.Pool {
-	if m.whole {
+	if m.whole && (!m.shared || m.flush) {
 		return have
 	}
 	mine := map[lb.ServiceKey]bool{}

@@ -53,6 +53,9 @@ func (d *daemon) reloadPlane(cfg *conf.Config) error {
 		}
 		return d.bringPlane()
 	}
+	if now := d.wanted(); now.plane != d.chosen.plane {
+		d.events.Warn(fmt.Sprintf("data_plane %s takes effect at the next start; until then %s forwards", now.plane, d.path.Name))
+	}
 	return d.pool.ask(func() error {
 		if len(cfg.Health.Services) == 0 { // nothing to see packets for
 			return nil

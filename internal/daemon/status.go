@@ -32,6 +32,7 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 	s.Services = serviceStatuses(st)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	s.DataPlane = d.path
 	for _, l := range d.links {
 		s.Links = append(s.Links, control.Link{Name: l.name, Mode: l.mode})
 	}

@@ -88,6 +88,7 @@ syn keyword keepalivedKeyword config_save_dir
 syn keyword keepalivedKeyword connect_ip
 syn keyword keepalivedKeyword connect_port
 syn keyword keepalivedKeyword connect_timeout
+syn keyword keepalivedKeyword data_plane
 syn keyword keepalivedKeyword data_use_instance
 syn keyword keepalivedKeyword dbus_no_interface_name
 syn keyword keepalivedKeyword dbus_service_name

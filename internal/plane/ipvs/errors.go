@@ -10,7 +10,7 @@ import (
 // The errors of Open.
 var (
 	// ErrNoIPVS is a kernel without IPVS, or without its module at hand.
-	ErrNoIPVS = errors.New("there is no ip_vs in this kernel: load it (modprobe ip_vs), or use data_plane xdp")
+	ErrNoIPVS = errors.New("no ip_vs in this kernel")
 	// ErrPermission is a missing capability CAP_NET_ADMIN.
 	ErrPermission = errors.New("missing permission")
 )
