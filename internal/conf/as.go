@@ -1,7 +1,6 @@
 package conf
 
 import (
-	"fmt"
 	"io/fs"
 	"strings"
 )
@@ -32,6 +31,8 @@ type TestOptions struct {
 	Namespace  func(name string) bool    // nil: every network namespace is there
 	CPUs       int                       // If zero, many.
 	AllConfig  bool                      // -e: every fault of an include counts
+
+	most int // lines that repetitions may make; if zero, asMade
 }
 
 // Test does with a file as keepalived 2.2.7 -t does: it gives the lines that go to the standard error and the exit
@@ -41,7 +42,7 @@ type TestOptions struct {
 // keepalived reads the file four times, each process what is its own, so a fault outside of any block is said four
 // times. What differs deliberately is listed in docs/differences.md.
 func Test(fsys fs.FS, name string, opts TestOptions) (stderr []string, exit int) {
-	t := &tester{fsys: fsys, name: name, opts: opts, texts: texts{}}
+	t := &tester{fsys: fsys, name: name, opts: opts}
 	for _, p := range []pass{passParent, passChecker, passVRRP, passBFD} {
 		if t.read(p) {
 			break
@@ -54,8 +55,8 @@ func Test(fsys fs.FS, name string, opts TestOptions) (stderr []string, exit int)
 type tester struct {
 	fsys   fs.FS
 	name   string
+	copy   string // of all that was read
 	opts   TestOptions
-	texts  texts // every pass reads the same
 	global *Global
 	users  users
 	out    []string
@@ -74,7 +75,6 @@ func (t *tester) exit() int {
 func (t *tester) read(p pass) bool {
 	d := &diagnostics{}
 	r := newReader(t.fsys, t.opts.Options, d)
-	r.exact, r.copied, r.texts = true, p != passParent, t.texts
 	if t.opts.AllConfig {
 		r.check = checkAll
 	}
@@ -82,16 +82,28 @@ func (t *tester) read(p pass) bool {
 	if t.global != nil {
 		l.cfg.Global = *t.global
 	}
-	if !r.start(t.name) {
+	if f, err := t.fsys.Open(inside(t.name)); err == nil {
+		f.Close()
+	} else {
 		t.out = append(t.out, "Config files missing '"+t.name+"'.")
 		if t.opts.AllConfig {
 			t.stop = 4
 		}
 		return true
 	}
+	r.as = newAsReader(r)
+	if t.opts.most > 0 {
+		r.as.most = t.opts.most
+	}
+	if p == passParent {
+		r.as.start(t.name)
+	} else {
+		r.as.startCopy(t.name, t.copy)
+	}
 	l.block(root)
 	r.finish()
 	if p == passParent {
+		t.copy = r.as.copy.String()
 		l.startScripts()
 	}
 	l.complete()
@@ -114,7 +126,7 @@ func (t *tester) gather(p pass, list []*Diagnostic) bool {
 			continue
 		}
 		for _, text := range append([]string{d.Text}, d.More...) {
-			t.out = append(t.out, prefix(p, d)+text)
+			t.out = append(t.out, d.said+text)
 		}
 		switch d.class {
 		case classStop:
@@ -136,32 +148,6 @@ func (t *tester) gather(p pass, list []*Diagnostic) bool {
 		t.stop = 6
 	}
 	return missing
-}
-
-// prefix is what stands before a message: the file unless it is the main one and the parent reads, and the line.
-func prefix(p pass, d *Diagnostic) string {
-	if d.file == nil {
-		return ""
-	}
-	n := d.line
-	if p == passParent && n == d.file.Lines() && d.file.rawLine(n) != "" {
-		n-- // keepalived counts a line when it sees its end
-	}
-	switch {
-	case p != passParent || d.file.From != nil:
-		return fmt.Sprintf("(%s: Line %d) ", d.file.as(), n)
-	case n == 0:
-		return ""
-	}
-	return fmt.Sprintf("(Line %d) ", n)
-}
-
-// as is the name of a file as keepalived knows it: relative to the directory of the file that includes it.
-func (f *File) as() string {
-	if f.glob != "" {
-		return f.glob
-	}
-	return f.Name
 }
 
 // startScripts looks at the commands that the parent runs.

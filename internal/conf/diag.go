@@ -55,7 +55,8 @@ type Diagnostic struct {
 	Width    int      // characters that the caret should underline, at least 1
 
 	class class
-	file  *File // where the reading was; nil: after the end
+	said  string // what keepalived writes in front
+	file  *File  // where the reading was; nil: after the end
 	line  int
 }
 
@@ -148,8 +149,8 @@ const maxDiagnostics = 10000
 type diagnostics struct {
 	strict bool
 	list   []*Diagnostic
-	file   *File // where the reading is
-	line   int
+	line   int           // where the reading is
+	where  func() string // what stands in front of a message now
 }
 
 // add appends a diagnostic and returns it, so that Expected, Hint and More can be set.
@@ -158,9 +159,12 @@ func (d *diagnostics) add(sev Severity, code string, f *File, t Token, text stri
 		sev = Error
 	}
 	n := &Diagnostic{Severity: sev, Code: code, Line: t.Line, Col: t.Col, Text: text, Width: max(1, utf8.RuneCountInString(t.Raw)),
-		file: d.file, line: d.line}
+		line: d.line}
 	if unsaid[code] {
 		n.class = classOurs
+	}
+	if d.where != nil {
+		n.said = d.where()
 	}
 	if f != nil {
 		n.File, n.Source = f.Name, f.Line(t.Line)

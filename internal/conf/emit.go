@@ -127,24 +127,9 @@ func (r *reader) again(l line) {
 // unterminated reports a double quote without an end. The words before it stay. part is what stands after the last
 // brace.
 func (r *reader) unterminated(l line, t Token, part string) {
-	if r.exact {
-		r.diags.add(Warning, "unterminated-quote", l.file, t, "Unmatched quote: '"+part+"'")
-		return
-	}
 	d := r.diags.add(Warning, "unterminated-quote", l.file, t, "Unterminated quote '"+l.text+"'")
 	d.More = []string{"Unmatched quote: '" + part + "'"}
 	d.Expected = `a closing "`
-}
-
-// quotes reports a line with a double quote too many before anything else is done with it. keepalived does so for each
-// line that it reads.
-func (r *reader) quotes(l line) {
-	if !r.exact || strings.IndexByte(l.text, '"') < 0 {
-		return
-	}
-	if text, _, open := uncomment(l.text); open {
-		r.diags.add(Warning, "unterminated-quote", l.file, Token{Line: l.n, Col: 1}, "Unterminated quote '"+text+"'")
-	}
 }
 
 // define takes $NAME=VALUE and, when the value ends with a backslash, the lines that follow.

@@ -100,3 +100,18 @@ func FuzzKeywords(f *testing.F) {
 		}
 	})
 }
+
+// FuzzTest reads as keepalived does.
+func FuzzTest(f *testing.F) {
+	for _, text := range corpus(f) {
+		f.Add(text, "a b\n")
+	}
+	f.Add("$M=a \\\n~SEQ(i, 2) ~LST({x,y}, {1,2}, 3) b$i \\\n$N\n$N=c\\\nd\n@^x $M\n{ $M\n", "# x\n! y\n\\# z\n")
+	f.Add("@^x include i.conf\nvrrp_instance A { include i.conf\n}\n~SEQx(i,${_RANDOM 1 9}) ${_PWD} ${_HASH\n", "\\! x\n\\! y\n\\#\n\x00\n")
+	f.Fuzz(func(t *testing.T, text, included string) {
+		fsys := fstest.MapFS{"f.conf": {Data: []byte(text)}, "i.conf": {Data: []byte(included)}}
+		if _, exit := Test(fsys, "f.conf", TestOptions{most: 1000}); exit < 0 || exit > 6 {
+			t.Errorf("exit code %d", exit)
+		}
+	})
+}

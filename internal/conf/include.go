@@ -139,11 +139,8 @@ func (r *reader) dirThere(from *File, pattern string) bool {
 	return err == nil && info.IsDir()
 }
 
-// fault reports something about an include. keepalived says it in any case, once, and counts it where it was asked to.
+// fault reports something about an include. keepalived says it in any case, and counts it where it was asked to.
 func (r *reader) fault(severe bool, code string, l line, tok Token, text string) *Diagnostic {
-	if word := strings.TrimLeft(l.file.Line(l.n), blanks); r.copied && strings.HasPrefix(word, "include") {
-		return &Diagnostic{} // the copy has an empty line there; it keeps an include that something stands before
-	}
 	severity, c := Warning, classSaid
 	if severe {
 		severity, c = Error, classFile
@@ -181,7 +178,7 @@ func (r *reader) push(l line, tok Token, p string, check includeCheck) {
 			"Configuration file '"+relative(l.file, p, name)+"' open problem ("+reason(err)+") - skipping")
 		return
 	}
-	f.From, f.FromLine, f.path, f.glob = l.file, l.n, p, relative(l.file, p, name)
+	f.From, f.FromLine, f.path = l.file, l.n, p
 	r.read(f)
 }
 

@@ -116,38 +116,6 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// decomment is a line as keepalived's children read it: without the comment, without the backslash before a comment
-// mark, without blanks at its ends.
-func decomment(s string) string {
-	text, comment, _ := uncomment(s)
-	return strings.TrimRight(text[:comment], " \t")
-}
-
-// uncomment takes blanks at the front and the backslashes before comment marks away, and tells where the comment begins
-// then. open tells a double quote too many.
-func uncomment(s string) (text string, comment int, open bool) {
-	s = strings.TrimLeft(s, " \t")
-	b := make([]byte, 0, len(s))
-	comment = -1
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"' && comment < 0:
-			open = !open
-		case c == '\\' && i+1 < len(s):
-			if i++; open || s[i] != '#' && s[i] != '!' {
-				b = append(b, c)
-			}
-		case !open && comment < 0 && (c == '#' || c == '!'):
-			comment = len(b)
-		}
-		b = append(b, s[i])
-	}
-	if comment < 0 {
-		comment = len(b)
-	}
-	return string(b), comment, open
-}
-
 // splitScript cuts the arguments of a keyword that takes a command, in the manner of a shell: '…' and "…" quote, may be
 // joined inside a word, and a backslash keeps the next character (inside single quotes it is itself).
 func splitScript(s string) (words []string, ok bool) {

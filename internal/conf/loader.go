@@ -235,6 +235,9 @@ func (l *loader) want(s *stmt, i int) (string, bool) {
 
 // command cuts the words again, in the manner of a shell. A command that cannot be cut is not kept.
 func (l *loader) command(s *stmt) bool {
+	if l.in.as != nil {
+		return l.in.as.command(s)
+	}
 	words, ok := splitScript(s.raw)
 	if !ok {
 		d := l.warn(s.words[0], "unterminated-quote", "String '"+s.raw+"': missing terminating "+openQuote(s.raw))

@@ -92,8 +92,7 @@ type reader struct {
 	tokens  []Token // those of the statements in queue
 	depth   []opened
 	check   includeCheck // include_check of the file
-	exact   bool         // quotes are reported as keepalived does, line by line
-	copied  bool         // what is read is the copy that keepalived's children get
+	as      *asReader    // if not nil, what reads instead: as keepalived does
 	ended   bool
 }
 
@@ -118,10 +117,13 @@ func newReader(fsys fs.FS, opts Options, d *diagnostics) *reader {
 // next gives the next statement, or false at the end of everything. The statement and its words stay as they are until
 // the next call.
 func (r *reader) next() (*stmt, bool) {
+	if r.as != nil {
+		return r.as.next()
+	}
 	for r.handed == len(r.queue) {
 		r.queue, r.handed = r.queue[:0], 0
 		if !r.fill() {
-			r.diags.file, r.diags.line = nil, 0
+			r.diags.line = 0
 			return nil, false
 		}
 		if r.tap != nil {
@@ -132,18 +134,24 @@ func (r *reader) next() (*stmt, bool) {
 	}
 	s := &r.queue[r.handed]
 	r.handed++
-	r.diags.file, r.diags.line = s.file, s.words[0].Line
+	r.diags.line = s.words[0].Line
 	return s, true
 }
 
 // back lets the last statement be read again.
-func (r *reader) back() { r.handed-- }
+func (r *reader) back() {
+	if r.as != nil {
+		r.as.back = true
+		return
+	}
+	r.handed--
+}
 
 // fill reads one line into the queue. It gives false at the end of everything.
 func (r *reader) fill() bool {
 	if n := len(r.sources); n > 0 {
 		if top := &r.sources[n-1]; top.file != nil && top.n < top.file.Lines() {
-			r.diags.file, r.diags.line = top.file, top.n+1
+			r.diags.line = top.n + 1
 			if r.plain(top.file, top.n+1, top.file.Line(top.n+1)) {
 				top.n++
 				return true
@@ -154,10 +162,7 @@ func (r *reader) fill() bool {
 	if !ok {
 		return false
 	}
-	r.diags.file, r.diags.line = l.file, l.n
-	if l.cols == nil && l.off == 0 {
-		r.quotes(l)
-	}
+	r.diags.line = l.n
 	r.process(l)
 	return true
 }
@@ -180,11 +185,7 @@ func (r *reader) line() (line, bool) {
 }
 
 func (r *reader) fileLine(f *File, n int) line {
-	text := f.Line(n)
-	if r.copied {
-		text = decomment(text)
-	}
-	return line{text: text, file: f, n: n}
+	return line{text: f.Line(n), file: f, n: n}
 }
 
 // read lets a file be read before everything else.
@@ -195,6 +196,10 @@ func (r *reader) read(f *File) {
 
 // finish says which braces are missing, once.
 func (r *reader) finish() {
+	if r.as != nil {
+		r.as.finish()
+		return
+	}
 	if r.ended || len(r.depth) == 0 {
 		return
 	}
@@ -220,9 +225,6 @@ func (r *reader) process(l line) {
 	for range maxRounds {
 		l = l.cut(len(l.text) - len(strings.TrimLeft(l.text, blanks)))
 		l.text = strings.TrimRight(l.text, blanks)
-		if r.exact && strings.HasSuffix(l.text, `\`) && l.cols == nil {
-			l.text = strings.TrimRight(l.text[:len(l.text)-1], " \t") + `\`
-		}
 		if l.text == "" || l.text[0] == '#' || l.text[0] == '!' {
 			return
 		}
@@ -247,7 +249,6 @@ func (r *reader) process(l line) {
 			r.emit(l)
 			return
 		}
-		r.quotes(next)
 		l = next
 	}
 	r.diags.add(Warning, "endless-definition", l.file, Token{Line: l.n, Col: 1},

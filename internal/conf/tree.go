@@ -19,7 +19,6 @@ type File struct {
 	FromLine int
 
 	path   string // inside the fs.FS
-	glob   string // as the pattern of the include found it
 	text   string
 	starts []uint32 // offset of every line
 	nodes  []*Node

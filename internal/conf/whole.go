@@ -14,7 +14,7 @@ import (
 // after reports something about a block that was read before.
 func (l *loader) after(sev Severity, code string, p place, text string) *Diagnostic {
 	d := l.diags.add(sev, code, p.file, p.tok, text)
-	d.Bare, d.file, d.line = true, nil, 0
+	d.Bare, d.said = true, ""
 	return d
 }
 
