@@ -16,8 +16,11 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	BenchMapCaches        = "caches"
 	BenchMapLinks         = "links"
 	BenchMapMembers       = "members"
+	BenchMapMhLines       = "mh_lines"
+	BenchMapNewCache      = "new_cache"
 	BenchMapPools         = "pools"
 	BenchMapRealCounters  = "real_counters"
 	BenchMapRealCounts    = "real_counts"
@@ -29,6 +32,7 @@ const (
 	BenchMapServiceIndex  = "service_index"
 	BenchMapServices      = "services"
 	BenchMapShTables      = "sh_tables"
+	BenchMapSlowPackets   = "slow_packets"
 	BenchMapSweepTimer    = "sweep_timer"
 	BenchMapTuning        = "tuning"
 	BenchProgBenchEmpty   = "bench_empty"
@@ -36,6 +40,7 @@ const (
 	BenchProgBenchPath    = "bench_path"
 	BenchProgClockProbe   = "clock_probe"
 	BenchProgForget       = "forget"
+	BenchProgJudge        = "judge"
 	BenchProgLb           = "lb"
 	BenchProgRacePath     = "race_path"
 	BenchProgStartSweep   = "start_sweep"
@@ -99,6 +104,7 @@ type BenchProgramSpecs struct {
 	BenchPath  *ebpf.ProgramSpec `ebpf:"bench_path"`
 	ClockProbe *ebpf.ProgramSpec `ebpf:"clock_probe"`
 	Forget     *ebpf.ProgramSpec `ebpf:"forget"`
+	Judge      *ebpf.ProgramSpec `ebpf:"judge"`
 	Lb         *ebpf.ProgramSpec `ebpf:"lb"`
 	RacePath   *ebpf.ProgramSpec `ebpf:"race_path"`
 	StartSweep *ebpf.ProgramSpec `ebpf:"start_sweep"`
@@ -109,8 +115,11 @@ type BenchProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type BenchMapSpecs struct {
+	Caches        *ebpf.MapSpec `ebpf:"caches"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
+	MhLines       *ebpf.MapSpec `ebpf:"mh_lines"`
+	NewCache      *ebpf.MapSpec `ebpf:"new_cache"`
 	Pools         *ebpf.MapSpec `ebpf:"pools"`
 	RealCounters  *ebpf.MapSpec `ebpf:"real_counters"`
 	RealCounts    *ebpf.MapSpec `ebpf:"real_counts"`
@@ -122,6 +131,7 @@ type BenchMapSpecs struct {
 	ServiceIndex  *ebpf.MapSpec `ebpf:"service_index"`
 	Services      *ebpf.MapSpec `ebpf:"services"`
 	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
+	SlowPackets   *ebpf.MapSpec `ebpf:"slow_packets"`
 	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
 	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
 }
@@ -162,8 +172,11 @@ func (o *BenchObjects) Close() error {
 //
 // It can be passed to LoadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BenchMaps struct {
+	Caches        *ebpf.Map `ebpf:"caches"`
 	Links         *ebpf.Map `ebpf:"links"`
 	Members       *ebpf.Map `ebpf:"members"`
+	MhLines       *ebpf.Map `ebpf:"mh_lines"`
+	NewCache      *ebpf.Map `ebpf:"new_cache"`
 	Pools         *ebpf.Map `ebpf:"pools"`
 	RealCounters  *ebpf.Map `ebpf:"real_counters"`
 	RealCounts    *ebpf.Map `ebpf:"real_counts"`
@@ -175,14 +188,18 @@ type BenchMaps struct {
 	ServiceIndex  *ebpf.Map `ebpf:"service_index"`
 	Services      *ebpf.Map `ebpf:"services"`
 	ShTables      *ebpf.Map `ebpf:"sh_tables"`
+	SlowPackets   *ebpf.Map `ebpf:"slow_packets"`
 	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
 	Tuning        *ebpf.Map `ebpf:"tuning"`
 }
 
 func (m *BenchMaps) Close() error {
 	return _BenchClose(
+		m.Caches,
 		m.Links,
 		m.Members,
+		m.MhLines,
+		m.NewCache,
 		m.Pools,
 		m.RealCounters,
 		m.RealCounts,
@@ -194,6 +211,7 @@ func (m *BenchMaps) Close() error {
 		m.ServiceIndex,
 		m.Services,
 		m.ShTables,
+		m.SlowPackets,
 		m.SweepTimer,
 		m.Tuning,
 	)
@@ -224,6 +242,7 @@ type BenchPrograms struct {
 	BenchPath  *ebpf.Program `ebpf:"bench_path"`
 	ClockProbe *ebpf.Program `ebpf:"clock_probe"`
 	Forget     *ebpf.Program `ebpf:"forget"`
+	Judge      *ebpf.Program `ebpf:"judge"`
 	Lb         *ebpf.Program `ebpf:"lb"`
 	RacePath   *ebpf.Program `ebpf:"race_path"`
 	StartSweep *ebpf.Program `ebpf:"start_sweep"`
@@ -237,6 +256,7 @@ func (p *BenchPrograms) Close() error {
 		p.BenchPath,
 		p.ClockProbe,
 		p.Forget,
+		p.Judge,
 		p.Lb,
 		p.RacePath,
 		p.StartSweep,

@@ -13,7 +13,7 @@ var (
 )
 
 // realMAC is the neighbour of the n-th real server.
-func realMAC(n int) mac { return mac{2, 0, 0, 0, 1, byte(n)} }
+func realMAC(n int) mac { return mac{2, 0, 0, 0, byte(1 + n>>8), byte(n)} }
 
 const (
 	fin = 0x01

@@ -94,13 +94,28 @@ static __always_inline int forwards(enum reason why)
 	return why >= FORWARD_HIT && why < REPLY_NO_SERVER;
 }
 
-/* The slow road works on a copy, whose address it may know: the packet itself then stays in registers. */
+/*
+ * The slow road works on a copy, whose address it may know: the packet itself then stays in registers. The copy is no part of
+ * the stack, of which all callers and callees together have 512 bytes.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet);
+} slow_packets SEC(".maps");
+
 static __always_inline void miss(struct packet *p, struct real **real)
 {
-	struct packet slow = *p;
+	__u32 zero = 0;
+	struct packet *slow = bpf_map_lookup_elem(&slow_packets, &zero);
 
-	p->why = admit(&slow);
-	p->real = slow.real;
+	p->why = PASS_NOT_SERVICE;
+	if (unlikely(!slow)) /* for the verifier: the array has this one entry */
+		return;
+	*slow = *p;
+	p->why = admit(slow);
+	p->real = slow->real;
 	if (!forwards(p->why))
 		return;
 	*real = real_at(p->real);
@@ -207,6 +222,18 @@ int forget(struct xdp_md *ctx)
 	walk_over(o, &w);
 	w.ending = END_TEMPLATES_OF_REAL;
 	o->done = walk_over(o, &w);
+	return XDP_PASS;
+}
+
+/* Looks again whether a real server is overloaded: after its thresholds were changed. Frame: struct order. */
+SEC("xdp")
+int judge(struct xdp_md *ctx)
+{
+	struct order *o = order_of(ctx);
+
+	if (!o)
+		return XDP_ABORTED;
+	real_judge(o->real);
 	return XDP_PASS;
 }
 

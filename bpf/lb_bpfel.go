@@ -13,6 +13,26 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type LbCache struct {
+	_       structs.HostLayout
+	Used    uint32
+	Changed uint32
+	Count   uint32
+	Stamp   uint32
+	Set     [8]struct {
+		_      structs.HostLayout
+		Real   uint32
+		Serial uint32
+		Stamp  uint32
+	}
+}
+
+type LbCacheKey struct {
+	_       structs.HostLayout
+	Service uint32
+	Addr    [4]uint32
+}
+
 type LbConn struct {
 	_       structs.HostLayout
 	Life    uint64
@@ -100,6 +120,11 @@ type LbMeta struct {
 	Seed      uint64
 }
 
+type LbMhLine struct {
+	_    structs.HostLayout
+	Real [64]uint32
+}
+
 type LbNumber uint32
 
 const (
@@ -107,6 +132,10 @@ const (
 	LbNumberREGION_LINES LbNumber = 64
 	LbNumberMAX_POOL     LbNumber = 1024
 	LbNumberSH_SLOTS     LbNumber = 256
+	LbNumberMH_SLOTS     LbNumber = 4093
+	LbNumberMH_LINE      LbNumber = 64
+	LbNumberMH_LINES     LbNumber = 64
+	LbNumberCACHE_SET    LbNumber = 8
 	LbNumberFILTER_WORDS LbNumber = 1024
 	LbNumberSTATES       LbNumber = 16
 	LbNumberEVENTS       LbNumber = 8
@@ -120,6 +149,21 @@ type LbOrder struct {
 	Count uint32
 	Real  uint32
 	Done  uint32
+}
+
+type LbPacket struct {
+	_       structs.HostLayout
+	Ends    uint64
+	Ports   uint64
+	Hash    uint64
+	Length  uint32
+	Tick    uint32
+	Service uint32
+	Real    uint32
+	Parent  uint32
+	Event   uint32
+	Crowded uint32
+	Why     LbReason
 }
 
 type LbPhase uint32
@@ -163,7 +207,8 @@ type LbReal struct {
 	Lower       uint32
 	Source      [4]uint32
 	Owner       LbServiceKey6
-	Spare       [7]uint32
+	Serial      uint32
+	Spare       [6]uint32
 }
 
 type LbRealCount struct {
@@ -325,6 +370,8 @@ type LbTunables struct {
 	NatIcmpSend             uint32
 	PmtuDisc                uint32
 	CacheBypass             uint32
+	LblcExpiration          uint32
+	LblcrExpiration         uint32
 }
 
 type LbTunnel uint32
@@ -346,8 +393,11 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	LbMapCaches        = "caches"
 	LbMapLinks         = "links"
 	LbMapMembers       = "members"
+	LbMapMhLines       = "mh_lines"
+	LbMapNewCache      = "new_cache"
 	LbMapPools         = "pools"
 	LbMapRealCounters  = "real_counters"
 	LbMapRealCounts    = "real_counts"
@@ -359,10 +409,12 @@ const (
 	LbMapServiceIndex  = "service_index"
 	LbMapServices      = "services"
 	LbMapShTables      = "sh_tables"
+	LbMapSlowPackets   = "slow_packets"
 	LbMapSweepTimer    = "sweep_timer"
 	LbMapTuning        = "tuning"
 	LbProgClockProbe   = "clock_probe"
 	LbProgForget       = "forget"
+	LbProgJudge        = "judge"
 	LbProgLb           = "lb"
 	LbProgStartSweep   = "start_sweep"
 	LbProgSweep        = "sweep"
@@ -416,6 +468,7 @@ type LbSpecs struct {
 type LbProgramSpecs struct {
 	ClockProbe *ebpf.ProgramSpec `ebpf:"clock_probe"`
 	Forget     *ebpf.ProgramSpec `ebpf:"forget"`
+	Judge      *ebpf.ProgramSpec `ebpf:"judge"`
 	Lb         *ebpf.ProgramSpec `ebpf:"lb"`
 	StartSweep *ebpf.ProgramSpec `ebpf:"start_sweep"`
 	Sweep      *ebpf.ProgramSpec `ebpf:"sweep"`
@@ -425,8 +478,11 @@ type LbProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type LbMapSpecs struct {
+	Caches        *ebpf.MapSpec `ebpf:"caches"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
+	MhLines       *ebpf.MapSpec `ebpf:"mh_lines"`
+	NewCache      *ebpf.MapSpec `ebpf:"new_cache"`
 	Pools         *ebpf.MapSpec `ebpf:"pools"`
 	RealCounters  *ebpf.MapSpec `ebpf:"real_counters"`
 	RealCounts    *ebpf.MapSpec `ebpf:"real_counts"`
@@ -438,6 +494,7 @@ type LbMapSpecs struct {
 	ServiceIndex  *ebpf.MapSpec `ebpf:"service_index"`
 	Services      *ebpf.MapSpec `ebpf:"services"`
 	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
+	SlowPackets   *ebpf.MapSpec `ebpf:"slow_packets"`
 	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
 	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
 }
@@ -472,8 +529,11 @@ func (o *LbObjects) Close() error {
 //
 // It can be passed to LoadLbObjects or ebpf.CollectionSpec.LoadAndAssign.
 type LbMaps struct {
+	Caches        *ebpf.Map `ebpf:"caches"`
 	Links         *ebpf.Map `ebpf:"links"`
 	Members       *ebpf.Map `ebpf:"members"`
+	MhLines       *ebpf.Map `ebpf:"mh_lines"`
+	NewCache      *ebpf.Map `ebpf:"new_cache"`
 	Pools         *ebpf.Map `ebpf:"pools"`
 	RealCounters  *ebpf.Map `ebpf:"real_counters"`
 	RealCounts    *ebpf.Map `ebpf:"real_counts"`
@@ -485,14 +545,18 @@ type LbMaps struct {
 	ServiceIndex  *ebpf.Map `ebpf:"service_index"`
 	Services      *ebpf.Map `ebpf:"services"`
 	ShTables      *ebpf.Map `ebpf:"sh_tables"`
+	SlowPackets   *ebpf.Map `ebpf:"slow_packets"`
 	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
 	Tuning        *ebpf.Map `ebpf:"tuning"`
 }
 
 func (m *LbMaps) Close() error {
 	return _LbClose(
+		m.Caches,
 		m.Links,
 		m.Members,
+		m.MhLines,
+		m.NewCache,
 		m.Pools,
 		m.RealCounters,
 		m.RealCounts,
@@ -504,6 +568,7 @@ func (m *LbMaps) Close() error {
 		m.ServiceIndex,
 		m.Services,
 		m.ShTables,
+		m.SlowPackets,
 		m.SweepTimer,
 		m.Tuning,
 	)
@@ -525,6 +590,7 @@ type LbVariables struct {
 type LbPrograms struct {
 	ClockProbe *ebpf.Program `ebpf:"clock_probe"`
 	Forget     *ebpf.Program `ebpf:"forget"`
+	Judge      *ebpf.Program `ebpf:"judge"`
 	Lb         *ebpf.Program `ebpf:"lb"`
 	StartSweep *ebpf.Program `ebpf:"start_sweep"`
 	Sweep      *ebpf.Program `ebpf:"sweep"`
@@ -534,6 +600,7 @@ func (p *LbPrograms) Close() error {
 	return _LbClose(
 		p.ClockProbe,
 		p.Forget,
+		p.Judge,
 		p.Lb,
 		p.StartSweep,
 		p.Sweep,

@@ -47,6 +47,32 @@ static __always_inline struct place region_place(struct region *r, __u64 ends, _
 }
 
 /*
+ * A real server is overloaded from its upper threshold on, and until fewer than its lower one are left. Looks again when
+ * another CPU counted meanwhile: whoever is last sees what all have left.
+ */
+static __always_inline void real_judge(__u32 real)
+{
+	struct real_count *n = real_count_at(real);
+	struct real *r = real_at(real);
+
+	if (!n || !r)
+		return;
+	if (likely(!r->upper) && likely(!n->overloaded))
+		return;
+	for (int i = 0; i < 4; i++) {
+		__u32 total = READ_ONCE(n->active) + READ_ONCE(n->inactive);
+
+		/* Exchanges, for their barrier: the count is read again behind it. */
+		if (r->upper && total >= r->upper)
+			__sync_lock_test_and_set(&n->overloaded, 1);
+		else if (total < r->lower || !r->upper)
+			__sync_lock_test_and_set(&n->overloaded, 0);
+		if (READ_ONCE(n->active) + READ_ONCE(n->inactive) == total)
+			break;
+	}
+}
+
+/*
  * Ends a connection and settles what was counted for it. Its line stays in the chain as PHASE_DEAD. Under the region's lock;
  * packets may move its state meanwhile, hence the tries. Global: verified once, not for each of a region's 64 lines.
  */
@@ -62,6 +88,7 @@ __noinline int conn_retire(struct conn *c, struct region_head *head)
 		if (__sync_val_compare_and_swap(&c->life, life, (life & LIFE_GENERATION) | PHASE_DEAD) != life)
 			continue;
 		conn_count(c->real, life_flags(life), -1);
+		real_judge(c->real);
 		template_release(controlled_by(c));
 		head->live--;
 		return 1;
@@ -88,6 +115,7 @@ static __always_inline void conn_take(struct conn *c, struct region_head *head, 
 	c->packets = !(flags & CONN_TEMPLATE);
 	c->control = flags & CONN_TEMPLATE ? 1 : p->parent;
 	conn_count(p->real, flags, 1);
+	real_judge(p->real);
 	head->live++;
 	__sync_lock_test_and_set(&c->life, life_make(generation, flags, state));
 }
@@ -97,6 +125,15 @@ static __always_inline int real_gone(__u32 real)
 	struct real *r = real_at(real);
 
 	return !r || r->flags & REAL_GONE;
+}
+
+/* May new connections of a template's clients not go where it says any more? */
+static __always_inline int template_is_useless(struct conn *c)
+{
+	struct real *r = real_at(c->real);
+	struct tunables *t = settings();
+
+	return !r || r->flags & REAL_GONE || (t && t->expire_quiescent_template && !r->weight);
 }
 
 /* ---- templates ---------------------------------------------------------------------------------------------------- */
@@ -117,8 +154,8 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 
 	if (at.found < REGION_LINES) {
 		c = &r->line[at.found & (REGION_LINES - 1)];
-		if (real_gone(c->real)) {
-			/* Its real server was removed: it stays until its time, with a port that it can no longer match by. */
+		if (template_is_useless(c)) {
+			/* It stays until its time, with a port that it can no longer match by. */
 			c->vport = DEAD_VPORT;
 			at = region_place(r, ends, ports, hash, p->tick);
 		} else if (conn_expired(c, p->tick)) {
@@ -249,7 +286,7 @@ static __always_inline enum reason forward_stateless(struct packet *p)
 	struct service *s = service_at(p->service);
 	enum reason why;
 
-	if (!s || s->scheduler != SCHED_SH)
+	if (!s || !scheduler_hashes(s))
 		return packet_opens(p) ? DROP_TABLE_FULL : PASS_NO_CONNECTION;
 	why = schedule(p);
 	return why == FORWARD_NEW ? FORWARD_STATELESS : why;
@@ -261,6 +298,20 @@ static __always_inline int unicast(__be32 addr)
 	__u8 first = addr & 0xff;
 
 	return first != 0 && first != 127 && first < 224;
+}
+
+/*
+ * One-packet scheduling: a datagram goes where the scheduler, or its client's template, says, and nothing is kept of it.
+ * IPVS makes a connection too that ends with the packet; it shows in the counters alone.
+ */
+static __always_inline enum reason forward_alone(struct packet *p, struct service *s)
+{
+	enum reason why = s->persist ? template_hold(p) : schedule(p);
+
+	template_release(p->parent);
+	if (why == FORWARD_NEW)
+		count_conn(p);
+	return why;
 }
 
 /* The road of a packet without a connection. Global, and so verified once; sets packet.real and packet.service. */
@@ -281,6 +332,8 @@ __noinline enum reason admit(struct packet *p)
 	if (!s)
 		return PASS_NOT_SERVICE;
 	p->parent = 0;
+	if (s->flags & SERVICE_ONE_PACKET && packet_proto(p) == PROTO_UDP)
+		return forward_alone(p, s);
 	why = s->persist ? template_hold(p) : FORWARD_NEW;
 	if (why == FORWARD_NEW)
 		why = conn_open(p);

@@ -41,6 +41,7 @@ type rig struct {
 	regions   int
 	nextReal  uint32
 	nextEntry uint32
+	serials   uint32
 }
 
 // newRig loads the object with that many regions (a power of two).
@@ -80,7 +81,8 @@ func (r *rig) set(spec *ebpf.CollectionSpec, name string, v any) {
 
 // ipvsTimeouts are the kernel's, by TCP state: features.md says NONE 2, ESTABLISHED 900, … seconds.
 func ipvsTimeouts() LbTunables {
-	t := LbTunables{PmtuDisc: 1, Udp: 300 * ticksPerSecond, Extend: 60 * ticksPerSecond}
+	t := LbTunables{Udp: 300 * ticksPerSecond, Extend: 60 * ticksPerSecond, PmtuDisc: 1, ConnReuseMode: 1,
+		LblcExpiration: 86400 * ticksPerSecond, LblcrExpiration: 86400 * ticksPerSecond}
 	for state, seconds := range []uint32{2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120} {
 		t.Tcp[state] = seconds * ticksPerSecond
 	}

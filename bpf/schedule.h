@@ -8,47 +8,10 @@
 #ifndef VIPD_SCHEDULE_H
 #define VIPD_SCHEDULE_H
 
-#include "lock.h"
-#include "service.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2048);
-	__type(key, __u32);
-	__type(value, struct pool);
-} pools SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 65536);
-	__type(key, __u32);
-	__type(value, struct member);
-} members SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2048);
-	__type(key, __u32);
-	__type(value, struct sh_table);
-} sh_tables SEC(".maps");
-
-/* The weight with which a real server counts now: 0 while it is overloaded. */
-static __always_inline __s32 fit_weight(struct member *m)
-{
-	struct real_count *n;
-
-	if (!m || m->weight <= 0)
-		return 0;
-	n = real_count_at(m->real);
-	return n && !n->overloaded ? m->weight : 0;
-}
-
-static __always_inline struct member *pool_member(struct pool *pool, __u32 at)
-{
-	__u32 i = pool->first + at;
-
-	return bpf_map_lookup_elem(&members, &i);
-}
+#include "hash.h"
+#include "lblc.h"
+#include "least.h"
+#include "pool.h"
 
 struct pool_walk {
 	struct pool *pool;
@@ -148,63 +111,55 @@ static __always_inline __u32 pick_wrr(struct pool *pool)
 	return at;
 }
 
-/* IPVS's hash: the golden ratio, upper eight bits. */
-static __always_inline __u32 sh_slot(__u32 value, __u32 turn)
+/* The schedulers that go on from where they were, under the pool's lock. */
+__noinline __u32 pick_next(struct pool *pool, __u32 scheduler)
 {
-	return (turn + (value * 0x61c88647u >> 24)) & (SH_SLOTS - 1);
-}
-
-static __always_inline __u32 sh_fit(struct sh_table *t, __u32 slot)
-{
-	__u32 real = t->real[slot & (SH_SLOTS - 1)];
-	struct real_count *n = real_count_at(real);
-	struct real *r = real_at(real);
-
-	if (!r || !n || r->weight <= 0 || r->flags & REAL_GONE || n->overloaded)
-		return NO_REAL;
-	return real;
-}
-
-static __always_inline __u32 pick_sh(struct packet *p, __u32 table, __u32 flags)
-{
-	struct sh_table *t = bpf_map_lookup_elem(&sh_tables, &table);
-	__u32 value = be32((__u32)p->ends), slot, real;
-
-	if (!t)
-		return NO_REAL;
-	if (flags & SERVICE_PORT)
-		value += be16((__u16)p->ports);
-	slot = sh_slot(value, 0);
-	real = sh_fit(t, slot);
-	if (real != NO_REAL || !(flags & SERVICE_FALLBACK))
-		return real;
-	for (__u32 i = 0; i < SH_SLOTS; i++) {
-		__u32 next = sh_slot(value, i + slot);
-
-		if (t->real[next] == NO_REAL)
-			return NO_REAL;
-		real = sh_fit(t, next);
-		if (real != NO_REAL)
-			return real;
-	}
-	return NO_REAL;
-}
-
-static __always_inline enum reason pick_in_turn(struct packet *p, struct service *s, struct pool *pool)
-{
-	struct member *m = NULL;
+	struct member *m;
 	__u32 at;
 
-	if (!lock(&pool->lock))
-		return DROP_BUSY;
-	at = s->scheduler == SCHED_RR ? pick_rr(pool) : pick_wrr(pool);
-	if (at != NO_REAL) {
-		pool->pos = at;
-		m = pool_member(pool, at);
+	if (!pool)
+		return NO_REAL;
+	at = scheduler == SCHED_RR ? pick_rr(pool) : pick_wrr(pool);
+	if (at == NO_REAL)
+		return NO_REAL;
+	pool->pos = at;
+	m = pool_member(pool, at);
+	return m ? m->real : NO_REAL;
+}
+
+static __always_inline __u32 pick(struct packet *p, struct service *s, struct pool *pool)
+{
+	switch (s->scheduler) {
+	case SCHED_RR:
+	case SCHED_WRR:
+		return pick_next(pool, s->scheduler);
+	case SCHED_LBLC:
+	case SCHED_LBLCR:
+		return pick_local(p, pool, s->scheduler);
+	case SCHED_SH:
+		return pick_sh(p, pool->table, s->flags);
+	case SCHED_DH:
+		return pick_dh(p, pool->table);
+	case SCHED_MH:
+		return pick_mh(p, pool->table, s->flags);
+	case SCHED_TWOS:
+		return pick_twos(pool);
+	case SCHED_NONE:
+		return NO_REAL;
 	}
-	unlock(&pool->lock);
-	p->real = m ? m->real : NO_REAL;
-	return m ? FORWARD_NEW : REPLY_NO_SERVER;
+	return pick_least(pool, s->scheduler);
+}
+
+/* Do two picks at once have to wait for each other? */
+static __always_inline int scheduler_locks(struct service *s)
+{
+	return s->scheduler == SCHED_RR || s->scheduler == SCHED_WRR || s->scheduler == SCHED_LBLCR;
+}
+
+/* Do equal packets get equal answers, with no state? */
+static __always_inline int scheduler_hashes(struct service *s)
+{
+	return s->scheduler == SCHED_SH || s->scheduler == SCHED_DH || s->scheduler == SCHED_MH;
 }
 
 /*
@@ -216,6 +171,7 @@ __noinline enum reason schedule(struct packet *p)
 	struct service *s;
 	struct pool *pool;
 	__u32 index;
+	int locks;
 
 	if (!p)
 		return REPLY_NO_SERVER;
@@ -226,11 +182,12 @@ __noinline enum reason schedule(struct packet *p)
 	pool = bpf_map_lookup_elem(&pools, &index);
 	if (!pool)
 		return REPLY_NO_SERVER;
-	if (s->scheduler == SCHED_RR || s->scheduler == SCHED_WRR)
-		return pick_in_turn(p, s, pool);
-	if (s->scheduler != SCHED_SH)
-		return REPLY_NO_SERVER;
-	p->real = pick_sh(p, pool->table, s->flags);
+	locks = scheduler_locks(s);
+	if (locks && !lock(&pool->lock))
+		return DROP_BUSY;
+	p->real = pick(p, s, pool);
+	if (locks)
+		unlock(&pool->lock);
 	return p->real == NO_REAL ? REPLY_NO_SERVER : FORWARD_NEW;
 }
 

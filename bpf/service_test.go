@@ -1,6 +1,9 @@
 package bpf
 
-import "net/netip"
+import (
+	"math/bits"
+	"net/netip"
+)
 
 // service is a virtual service as the rig has written it. It does in the maps what internal/plane/xdp does, by the rules of
 // IPVS: newest real server first, wrr's phase kept over changes. Kept apart so that each is a check on the other.
@@ -12,6 +15,7 @@ type service struct {
 	persist     int // seconds
 	netmask     uint32
 	members     []LbMember // newest first
+	lastWeight  map[uint32]int32
 }
 
 // serve adds a service. Change its attributes and call write; or give it real servers.
@@ -28,14 +32,41 @@ func (r *rig) serve(at netip.AddrPort, proto uint8, scheduler LbScheduler) *serv
 	return s
 }
 
+// clear removes all services and connections.
+func (r *rig) clear() {
+	r.Helper()
+	var key LbServiceKey
+	var keys []LbServiceKey
+	var index uint32
+	for all := r.ServiceIndex.Iterate(); all.Next(&key, &index); {
+		keys = append(keys, key)
+	}
+	for _, k := range keys {
+		if err := r.ServiceIndex.Delete(k); err != nil {
+			r.Fatal(err)
+		}
+	}
+	r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+	for i := range 2 * r.nextEntry {
+		r.put(r.Pools, i, LbPool{})
+	}
+	r.nextEntry, r.nextReal = 0, 0
+}
+
 // add gives the service one more real server and returns its index, which is also the last byte of its MAC.
-func (s *service) add(weight int32) uint32 {
+func (s *service) add(weight int32) uint32 { s.Helper(); return s.addHost(byte(11+s.nextReal), weight) }
+
+// addHost adds 10.0.8.HOST:80.
+func (s *service) addHost(host byte, weight int32) uint32 {
 	s.Helper()
 	s.nextReal++
+	s.serials++
 	i := s.nextReal
-	s.put(s.Reals, i, LbReal{Addr: [4]uint32{addr4(netip.AddrFrom4([4]byte{10, 0, 8, byte(10 + i)}))}, Forward: 3, Ifindex: loopback,
-		Dst: realMAC(int(i)), Src: ourMAC, Weight: weight, Service: s.index})
+	s.put(s.Reals, i, LbReal{Addr: [4]uint32{addr4(netip.AddrFrom4([4]byte{10, 0, 8, host}))}, Port: port2(80), Forward: 3, Ifindex: loopback,
+		Dst: realMAC(int(i)), Src: ourMAC, Weight: weight, Service: s.index, Serial: s.serials})
+	s.put(s.RealCounts, i, LbRealCount{})
 	s.members = append([]LbMember{{Real: i, Weight: weight}}, s.members...)
+	s.remember(i, weight)
 	s.refill()
 	return i
 }
@@ -63,6 +94,7 @@ func (s *service) weigh(real uint32, weight int32) {
 	r := get[LbReal](s.rig, s.Reals, real)
 	r.Weight = weight
 	s.put(s.Reals, real, r)
+	s.remember(real, weight)
 	for i := range s.members {
 		if s.members[i].Real == real {
 			s.members[i].Weight = weight
@@ -92,12 +124,44 @@ func (s *service) mark(real uint32, flag LbRealFlag) {
 	s.put(s.Reals, real, r)
 }
 
+// limit gives a real server thresholds (-x, -y), and lets the packet path look at them.
+func (s *service) limit(real, upper, lower uint32) {
+	s.Helper()
+	if lower == 0 {
+		lower = upper - upper/4
+	}
+	r := get[LbReal](s.rig, s.Reals, real)
+	r.Upper, r.Lower = upper, lower
+	s.put(s.Reals, real, r)
+	s.order(s.Judge, LbOrder{Real: real})
+}
+
+// remember keeps the last weight that was not 0: mh counts with it.
+func (s *service) remember(real uint32, weight int32) {
+	if s.lastWeight == nil {
+		s.lastWeight = map[uint32]int32{}
+	}
+	if weight != 0 {
+		s.lastWeight[real] = weight
+	}
+}
+
 // overload says that a real server has reached its upper threshold.
 func (r *rig) overload(real, overloaded uint32) {
 	r.Helper()
 	n := get[LbRealCount](r, r.RealCounts, real)
 	n.Overloaded = overloaded
 	r.put(r.RealCounts, real, n)
+}
+
+// reschedule gives the service another scheduler, which begins anew.
+func (s *service) reschedule(scheduler LbScheduler) {
+	s.Helper()
+	s.scheduler = scheduler
+	old := get[LbPool](s.rig, s.Pools, s.pool)
+	old.Cw, old.Pos = 0, old.Count
+	s.put(s.Pools, s.pool, old)
+	s.refill()
 }
 
 func (s *service) write() {
@@ -123,8 +187,11 @@ func (s *service) refill() {
 		p.Cw = wrrLevel(p.Cw, p.Di, p.Mw)
 	case LbSchedulerSCHED_RR:
 		p.Pos = s.pointer(was, old.Pos)
-	case LbSchedulerSCHED_SH:
-		s.put(s.ShTables, s.pool, shTable(s.members))
+	case LbSchedulerSCHED_SH, LbSchedulerSCHED_DH:
+		s.put(s.ShTables, s.pool, shTable(s.members, s.scheduler == LbSchedulerSCHED_SH))
+	case LbSchedulerSCHED_MH:
+		p.Table = s.pool % 32 * uint32(LbNumberMH_LINES)
+		s.fillMaglev(p.Table)
 	}
 	for i, m := range s.members {
 		s.put(s.Members, p.First+uint32(i), m)
@@ -171,17 +238,95 @@ func wrrLevel(cw, di, mw int32) int32 {
 	return cw
 }
 
-func shTable(members []LbMember) (t LbShTable) {
+func shTable(members []LbMember, weighted bool) (t LbShTable) {
 	for i := range t.Real {
 		t.Real[i] = uint32(LbNumberNO_REAL)
 	}
 	for i := 0; i < len(t.Real) && len(members) > 0; {
 		for _, m := range members {
-			for n := max(m.Weight, 1); n > 0 && i < len(t.Real); n-- {
+			n := int32(1)
+			if weighted {
+				n = max(m.Weight, 1)
+			}
+			for ; n > 0 && i < len(t.Real); n-- {
 				t.Real[i] = m.Real
 				i++
 			}
 		}
 	}
 	return t
+}
+
+// fillMaglev makes a Maglev table by the rules of IPVS, with the SipHash of the Linux kernel.
+func (s *service) fillMaglev(first uint32) {
+	s.Helper()
+	const size = int(LbNumberMH_SLOTS)
+	type candidate struct{ real, at, skip, turns int }
+	var all []candidate
+	di, top := int32(0), int32(0)
+	for _, m := range s.members {
+		w := s.lastWeight[m.Real]
+		for a, b := di, w; ; a, b = b, a%b {
+			if di = a; b <= 0 {
+				break
+			}
+		}
+		top = max(top, w)
+	}
+	shift := max(0, bits.Len32(uint32(top/max(di, 1)))-6)
+	for _, m := range s.members {
+		r := get[LbReal](s.rig, s.Reals, m.Real)
+		value := bits.ReverseBytes32(r.Addr[0]^r.Addr[1]^r.Addr[2]^r.Addr[3]) + uint32(port2(r.Port))
+		w := s.lastWeight[m.Real]
+		c := candidate{real: int(m.Real), at: int(sip13(value, 2654435761)) % size, skip: int(sip13(value, 2654446892))%(size-1) + 1}
+		if w > 0 {
+			c.turns = max(1, int(w/max(di, 1))>>shift)
+		}
+		if c.turns > 0 {
+			all = append(all, c)
+		}
+	}
+	table := make([]uint32, int(LbNumberMH_LINES*LbNumberMH_LINE))
+	for i := range table {
+		table[i] = uint32(LbNumberNO_REAL)
+	}
+	for left := size; left > 0 && len(all) > 0; {
+		for i := range all {
+			for range all[i].turns {
+				if left == 0 {
+					break
+				}
+				for table[all[i].at] != uint32(LbNumberNO_REAL) {
+					all[i].at = (all[i].at + all[i].skip) % size
+				}
+				table[all[i].at] = uint32(all[i].real)
+				left--
+			}
+		}
+	}
+	for i := range uint32(LbNumberMH_LINES) {
+		s.put(s.MhLines, first+i, LbMhLine{Real: [64]uint32(table[i*64:])})
+	}
+}
+
+// sip13 is SipHash-1-3 of a four-byte message, truncated to 32 bits.
+func sip13(message uint32, key uint64) uint32 {
+	v := [4]uint64{key ^ 0x736f6d6570736575, key ^ 0x646f72616e646f6d, key ^ 0x6c7967656e657261, key ^ 0x7465646279746573}
+	round := func(times int) {
+		for range times {
+			v[0], v[2] = v[0]+v[1], v[2]+v[3]
+			v[1], v[3] = bits.RotateLeft64(v[1], 13)^v[0], bits.RotateLeft64(v[3], 16)^v[2]
+			v[0] = bits.RotateLeft64(v[0], 32)
+			v[2], v[0] = v[2]+v[1], v[0]+v[3]
+			v[1], v[3] = bits.RotateLeft64(v[1], 17)^v[2], bits.RotateLeft64(v[3], 21)^v[0]
+			v[2] = bits.RotateLeft64(v[2], 32)
+		}
+	}
+	block := uint64(4)<<56 | uint64(message)
+	v[3] ^= block
+	round(1)
+	v[0] ^= block
+	v[2] ^= 0xff
+	round(3)
+	return uint32(v[0] ^ v[1] ^ v[2] ^ v[3])
 }

@@ -15,7 +15,11 @@ enum number {
 	LAYOUT       = 2,
 	REGION_LINES = 64,
 	MAX_POOL     = 1024,     /* members of one pool */
-	SH_SLOTS     = 256,      /* slots of the source-hash table */
+	SH_SLOTS     = 256,      /* slots of the tables of sh and dh */
+	MH_SLOTS     = 4093,     /* slots of a Maglev table: IPVS's fifth prime */
+	MH_LINE      = 64,       /* slots in one entry of mh_lines */
+	MH_LINES     = 64,       /* entries that a table takes, in a row */
+	CACHE_SET    = 8,       /* real servers that lblcr remembers of one destination */
 	FILTER_WORDS = 1024,
 	STATES       = 16,
 	EVENTS       = 8,        /* none SYN FIN ACK RST; a power of two, so that an index can be masked */
@@ -144,7 +148,7 @@ struct service {
 
 struct pool {
 	__u32 first, count;      /* in members, newest real server first, as IPVS walks them */
-	__u32 table;             /* sh, dh: in sh_tables */
+	__u32 table;             /* sh, dh: in sh_tables. mh: its first entry in mh_lines */
 	__s32 di, mw;            /* wrr: gcd of the positive weights; max weight - (di - 1) */
 	/* written by packets, under lock */
 	__u32 lock;
@@ -159,6 +163,28 @@ struct member {
 
 struct sh_table {
 	__u32 real[SH_SLOTS];    /* NO_REAL: empty */
+};
+
+struct mh_line {
+	__u32 real[MH_LINE];     /* NO_REAL: empty, in all slots or none, and behind MH_SLOTS */
+};
+
+struct cache_key {
+	__u32 service;           /* index into services */
+	__be32 addr[4];          /* destination. IPv4 in the first word */
+};
+
+struct cached {
+	__u32 real;
+	__u32 serial;            /* real.serial when it was remembered */
+	__u32 stamp;             /* the greater, the later it was; 0: this place is free */
+};
+
+struct cache {                /* lblc, lblcr: what is remembered of a destination */
+	__u32 used, changed;     /* ticks: of the last look, of the set's last change */
+	__u32 count;             /* in set; lblc has one, in the first place */
+	__u32 stamp;             /* the last that was given */
+	struct cached set[CACHE_SET];
 };
 
 enum real_flag {
@@ -198,7 +224,8 @@ struct real {
 	/* the second line */
 	__be32 source[4];        /* outer source address of tunnels */
 	struct service_key6 owner; /* for a later process: its service, which service_index may no longer have */
-	__u32 spare[7];
+	__u32 serial;            /* another one for each that had this index */
+	__u32 spare[6];
 };
 
 /* Atomic, by packets alone; beside real so that state changes do not touch its line. */
@@ -244,6 +271,7 @@ struct tunables {
 	__u32 sloppy_tcp, sloppy_sctp, secure_tcp;
 	__u32 drop_entry, drop_packet;
 	__u32 schedule_icmp, nat_icmp_send, pmtu_disc, cache_bypass;
+	__u32 lblc_expiration, lblcr_expiration; /* ticks */
 };
 
 struct meta {                 /* what a later process must know to adopt the pins */
