@@ -44,9 +44,10 @@ Exit codes: 0 nothing is wrong (there may be notices); 1 warnings: the daemon st
 written or meant; 2 errors: neither keepalived nor vipd starts with it. With --as-keepalived, those of keepalived -t.
 
 --as-keepalived alone asks this machine for interfaces, users and the files of scripts, since keepalived does.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: mistaken(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error { return runCheck(env, o, args) },
 	}
+	cmd.SetFlagErrorFunc(mistakenFlag)
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "text", "text, json or sarif")
 	f.StringVarP(&o.id, "config-id", "i", "", "read the file as the director of this name does (lines with @NAME)")
@@ -55,6 +56,20 @@ written or meant; 2 errors: neither keepalived nor vipd starts with it. With --a
 	f.BoolVar(&o.asKeepalived, "as-keepalived", false, "print what keepalived -t prints on this machine, with its exit codes")
 	f.BoolVar(&o.noHost, "no-host", false, "with --as-keepalived: do not ask this machine; every interface, user and script is there")
 	return cmd
+}
+
+// mistaken makes a mistake in the command line exit 2, where 1 has a meaning of its own.
+func mistaken(args cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, list []string) error {
+		if err := args(cmd, list); err != nil {
+			return mistakenFlag(cmd, err)
+		}
+		return nil
+	}
+}
+
+func mistakenFlag(cmd *cobra.Command, err error) error {
+	return &daemon.Failure{Code: exitUsage, Err: err, Hint: "usage: " + cmd.UseLine()}
 }
 
 func runCheck(env Env, o checkOptions, args []string) error {

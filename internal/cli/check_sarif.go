@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"vipd/internal/conf"
 	"vipd/internal/daemon"
 )
 
@@ -72,7 +73,7 @@ func printCheckSARIF(w io.Writer, r *checkReport) error {
 		if !ok {
 			i = len(run.Tool.Driver.Rules)
 			rules[d.Code] = i
-			run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{d.Code, sarifText{strings.ReplaceAll(d.Code, "-", " ")}})
+			run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{d.Code, sarifText{conf.CodeText(d.Code)}})
 		}
 		run.Results = append(run.Results, d.sarif(i))
 	}

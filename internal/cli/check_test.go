@@ -190,3 +190,12 @@ func TestDiffsAreThoseOfDiff(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// 1 says that there are warnings, so a mistake in the command line must be something else.
+func TestAMistakenCommandLineIsNotAWarning(t *testing.T) {
+	for _, args := range [][]string{{"check"}, {"check", "--nonsense", "a.conf"}, {"check", "-o", "xml", "a.conf"}, {"migrate"}, {"migrate", "a", "b"}, {"fmt"}} {
+		if code, out, errs := vipd(t, "", args...); code != 2 || out != "" || !strings.HasPrefix(errs, "vipd: ") {
+			t.Errorf("%v: exit %d, %q, %q", args, code, out, errs)
+		}
+	}
+}

@@ -24,7 +24,7 @@ include, and those with a $) keep their shape. Included files are not touched.
 -w writes the files that change, -d prints what would change. "-" reads the standard input.
 
 Exit codes: 0 done; 1 -d, and there is something to change; 2 a file cannot be read or written.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: mistaken(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if write && diff {
 				return &daemon.Failure{Code: exitUsage, Err: fmt.Errorf("-w and -d exclude each other")}

@@ -158,7 +158,7 @@ func (s *lspServer) initialize(params json.RawMessage) (any, *rpcError) {
 	return map[string]any{
 		"capabilities": map[string]any{
 			"positionEncoding":           s.units,
-			"textDocumentSync":           map[string]any{"openClose": true, "change": 1, "save": map[string]any{}},
+			"textDocumentSync":           map[string]any{"openClose": true, "change": lspIncremental, "save": map[string]any{}},
 			"hoverProvider":              true,
 			"completionProvider":         map[string]any{"triggerCharacters": []string{}},
 			"documentFormattingProvider": true,
@@ -173,9 +173,7 @@ func (s *lspServer) notification(m rpcMessage) (exit bool) {
 	}
 	var p struct {
 		TextDocument   lspTextDocument `json:"textDocument"`
-		ContentChanges []struct {
-			Text string `json:"text"`
-		} `json:"contentChanges"`
+		ContentChanges []lspChange     `json:"contentChanges"`
 	}
 	if !s.ready || !strings.HasPrefix(m.Method, "textDocument/") || json.Unmarshal(m.Params, &p) != nil {
 		return false // there is nobody to tell
@@ -187,7 +185,9 @@ func (s *lspServer) notification(m rpcMessage) (exit bool) {
 	case d == nil:
 		return false
 	case m.Method == "textDocument/didChange" && len(p.ContentChanges) > 0:
-		d.text = p.ContentChanges[len(p.ContentChanges)-1].Text
+		for _, c := range p.ContentChanges {
+			d.text = s.units.apply(d.text, c)
+		}
 	case m.Method == "textDocument/didClose":
 		delete(s.docs, p.TextDocument.URI)
 	case m.Method != "textDocument/didSave": // an included file on the disk may have changed

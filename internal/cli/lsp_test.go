@@ -283,3 +283,58 @@ func FuzzLSPSession(f *testing.F) {
 		}
 	})
 }
+
+func TestLSPTakesChangesOfAPartOfTheText(t *testing.T) {
+	const text = "# 🎈 a\r\nfoo\r\n"
+	at := func(l1, c1, l2, c2 int, to string) lspChange {
+		return lspChange{&lspRange{lspPosition{l1, c1}, lspPosition{l2, c2}}, to}
+	}
+	for _, c := range []struct {
+		change lspChange
+		units  lspUnits
+		want   string
+	}{
+		{lspChange{Text: "all"}, utf16Units, "all"},
+		{at(1, 0, 1, 3, "bar"), utf16Units, "# 🎈 a\r\nbar\r\n"},
+		{at(0, 5, 0, 6, "b"), utf16Units, "# 🎈 b\r\nfoo\r\n"},
+		{at(0, 7, 0, 8, "b"), utf8Units, "# 🎈 b\r\nfoo\r\n"},
+		{at(0, 2, 0, 4, ""), utf16Units, "#  a\r\nfoo\r\n"},
+		{at(0, 0, 1, 0, ""), utf16Units, "foo\r\n"},
+		{at(0, 99, 0, 99, "!"), utf16Units, "# 🎈 a!\r\nfoo\r\n"},
+		{at(9, 0, 9, 9, "end"), utf16Units, text + "end"},
+		{at(1, 3, 0, 0, "x"), utf16Units, "x\r\n"},
+		{at(-1, -1, 0, 1, "!"), utf16Units, "! 🎈 a\r\nfoo\r\n"},
+	} {
+		if got := c.units.apply(text, c.change); got != c.want {
+			t.Errorf("%+v: got %q, want %q", c.change, got, c.want)
+		}
+	}
+	const uri = "file:///nowhere/keepalived.conf"
+	sent, _ := session(t, lspHello, open(uri, "foo\n"),
+		fmt.Sprintf(`{"jsonrpc":"2.0","method":"textDocument/didChange","params":{"textDocument":{"uri":%q,"version":2},"contentChanges":[
+			{"range":{"start":{"line":0,"character":0},"end":{"line":0,"character":3}},"text":"bar"},
+			{"range":{"start":{"line":0,"character":3},"end":{"line":0,"character":3}},"text":"x"}]}}`, uri), lspShutdown, lspExit)
+	if got := showSent(sent[1:]); !strings.Contains(got, "'foo'") || !strings.Contains(got, "'barx'") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestLSPAnswersWhatItDoesNotKnow(t *testing.T) {
+	sent, code := session(t, `{"jsonrpc":"2.0","id":"early","method":"textDocument/hover","params":{}}`, lspHello,
+		`{"jsonrpc":"2.0","id":7,"method":"workspace/nonsense"}`, `{"jsonrpc":"2.0","method":"$/nonsense","params":{}}`, `nonsense`,
+		`{"jsonrpc":"2.0","id":8,"method":"textDocument/hover","params":{"textDocument":{"uri":"file:///not/open"},"position":{"line":0,"character":0}}}`,
+		`{"jsonrpc":"2.0","id":9,"method":"textDocument/hover","params":[]}`, lspShutdown, `{"jsonrpc":"2.0","id":10,"method":"textDocument/hover","params":{}}`, lspExit)
+	want := []string{"early error", "-32002", "0 {", "7 error", "-32601", "<nil> error", "-32700", "8 error", "-32602", "9 error", "99 null", "10 error", "-32600"}
+	got := showSent(sent)
+	rest := got
+	for _, w := range want {
+		_, after, ok := strings.Cut(rest, w)
+		if !ok {
+			t.Fatalf("%q is missing, in this order, in\n%s", w, got)
+		}
+		rest = after
+	}
+	if code != 0 {
+		t.Errorf("exit %d", code)
+	}
+}

@@ -119,6 +119,10 @@ type (
 		URI  string `json:"uri"`
 		Text string `json:"text"`
 	}
+	lspChange struct {
+		Range *lspRange `json:"range"` // If nil, the whole text.
+		Text  string    `json:"text"`
+	}
 	lspDiagnostic struct {
 		Range    lspRange `json:"range"`
 		Severity int      `json:"severity"` // 1 error, 2 warning, 3 information
@@ -158,6 +162,38 @@ const (
 	utf16Units lspUnits = "utf-16"
 	utf8Units  lspUnits = "utf-8"
 )
+
+// lspIncremental is the kind of synchronisation that sends what changed.
+const lspIncremental = 2
+
+// apply makes a change to a text. A place behind the end of a line or of the text is that end.
+func (u lspUnits) apply(text string, c lspChange) string {
+	if c.Range == nil {
+		return c.Text
+	}
+	from, to := u.offset(text, c.Range.Start), u.offset(text, c.Range.End)
+	return text[:min(from, to)] + c.Text + text[max(from, to):]
+}
+
+// offset is the byte at a position.
+func (u lspUnits) offset(text string, p lspPosition) int {
+	at := 0
+	for range max(0, p.Line) {
+		i := strings.IndexByte(text[at:], '\n')
+		if i < 0 {
+			return len(text)
+		}
+		at += i + 1
+	}
+	line, _, _ := strings.Cut(text[at:], "\n")
+	units := p.Character
+	for i, r := range strings.TrimSuffix(line, "\r") {
+		if units -= u.width(r); units < 0 {
+			return at + i
+		}
+	}
+	return at + len(strings.TrimSuffix(line, "\r"))
+}
 
 // of is the column after n characters of a line.
 func (u lspUnits) of(line string, n int) int {

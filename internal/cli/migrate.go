@@ -24,7 +24,7 @@ not asked.
 
 Exit codes: 0 ready; 1 ready, with differences to read; 2 not ready: something that FILE asks for is not done, or
 keepalived would not start with it either.`,
-		Args: cobra.ExactArgs(1),
+		Args: mistaken(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			print, ok := map[string]func(io.Writer, *migration) error{"text": printMigration, "json": printMigrationJSON}[output]
 			if !ok {
@@ -41,6 +41,7 @@ keepalived would not start with it either.`,
 			return exitWith(m.exit)
 		},
 	}
+	cmd.SetFlagErrorFunc(mistakenFlag)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	cmd.Flags().StringVarP(&id, "config-id", "i", "", "read the file as the director of this name does (lines with @NAME)")
 	return cmd

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"io/fs"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -38,6 +39,10 @@ func Check(fsys fs.FS, name string, opts Options) *Checked {
 	a.timers(c.Tree.Files[0])
 	a.unkept(c.Tree, opts)
 	c.routers = a.routers
+	if n := l.diags.more + a.diags.more; n > 0 {
+		a.diags.list = append(a.diags.list, &Diagnostic{Severity: Notice, Code: "too-many", File: c.Tree.Files[0].Name, Width: 1,
+			Text: strconv.Itoa(n) + " more are not shown", Hint: "correct what stands first, and check again"})
+	}
 	c.Diagnostics = append(a.explained(c.Diagnostics), a.diags.all()...)
 	c.sort()
 	return c

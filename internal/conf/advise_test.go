@@ -27,6 +27,10 @@ func golden(t *testing.T, name, got string) {
 }
 
 // There is one file per mistake that only a reader who knows the field sees, with what is said about it beside it.
+func checkText(text string) *Checked {
+	return Check(fstest.MapFS{"f.conf": {Data: []byte(text)}}, "f.conf", Options{})
+}
+
 func TestAdvice(t *testing.T) {
 	names, err := filepath.Glob("testdata/advise/*.conf")
 	if err != nil || len(names) == 0 {

@@ -151,6 +151,7 @@ type diagnostics struct {
 	list   []*Diagnostic
 	line   int           // where the reading is
 	where  func() string // what stands in front of a message now
+	more   int           // that were not kept
 }
 
 // add appends a diagnostic and returns it, so that Expected, Hint and More can be set.
@@ -171,6 +172,8 @@ func (d *diagnostics) add(sev Severity, code string, f *File, t Token, text stri
 	}
 	if len(d.list) < maxDiagnostics || sev == Error && len(d.list) < 2*maxDiagnostics {
 		d.list = append(d.list, n)
+	} else {
+		d.more++
 	}
 	return n
 }

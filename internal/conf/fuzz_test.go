@@ -48,7 +48,7 @@ func FuzzLoad(f *testing.F) {
 
 // sane checks that a diagnostic says something, at a place that exists, and is safe to print.
 func sane(t *testing.T, d Diagnostic) {
-	if d.Text == "" || d.Code == "" {
+	if d.Text == "" || CodeText(d.Code) == "" {
 		t.Errorf("diagnostic %+v says nothing", d)
 	}
 	if d.Line > 0 && d.Col > utf8.RuneCountInString(d.Source)+1 {

@@ -39,6 +39,12 @@ func hint(b *block, name string) string {
 	if h, ok := fieldWords[name]; ok {
 		return h
 	}
+	if strings.HasPrefix(name, "\ufeff") {
+		return "the file begins with a byte order mark, which editors of another system write: save it as UTF-8 without one"
+	}
+	if b.name == "vrrp_sync_group" && len(places()[name]) == 0 && nearest(b, name) == "" {
+		return "if it is an instance, write: group { " + name + " }"
+	}
 	if near := nearest(b, name); near != "" {
 		return `did you mean "` + near + `"?`
 	}
