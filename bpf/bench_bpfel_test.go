@@ -33,6 +33,7 @@ const (
 	BenchMapServices      = "services"
 	BenchMapShTables      = "sh_tables"
 	BenchMapSlowPackets   = "slow_packets"
+	BenchMapSourceFilter  = "source_filter"
 	BenchMapSweepTimer    = "sweep_timer"
 	BenchMapTuning        = "tuning"
 	BenchProgBenchEmpty   = "bench_empty"
@@ -132,6 +133,7 @@ type BenchMapSpecs struct {
 	Services      *ebpf.MapSpec `ebpf:"services"`
 	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
 	SlowPackets   *ebpf.MapSpec `ebpf:"slow_packets"`
+	SourceFilter  *ebpf.MapSpec `ebpf:"source_filter"`
 	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
 	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
 }
@@ -189,6 +191,7 @@ type BenchMaps struct {
 	Services      *ebpf.Map `ebpf:"services"`
 	ShTables      *ebpf.Map `ebpf:"sh_tables"`
 	SlowPackets   *ebpf.Map `ebpf:"slow_packets"`
+	SourceFilter  *ebpf.Map `ebpf:"source_filter"`
 	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
 	Tuning        *ebpf.Map `ebpf:"tuning"`
 }
@@ -212,6 +215,7 @@ func (m *BenchMaps) Close() error {
 		m.Services,
 		m.ShTables,
 		m.SlowPackets,
+		m.SourceFilter,
 		m.SweepTimer,
 		m.Tuning,
 	)

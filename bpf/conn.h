@@ -46,17 +46,37 @@ enum {
 	TCP_REUSABLE = 1 << TCP_TIME_WAIT | 1 << TCP_CLOSE,
 };
 
-/*
- * The next state when only the client is heard (DR, TUN): IPVS's INPUT_ONLY table. A row is an event, a column the state
- * that the connection is in.
- */
-static const __u8 tcp_next[EVENTS][STATES] = {
-	/*                NONE EST SS SR FW TW CL CW LA LI SA */
-	[EVENT_NONE] = {  6,   6,  6, 6, 6, 6, 6, 6, 6, 6, 6 },
-	[EVENT_SYN]  = {  3,   1,  1, 3, 3, 3, 3, 3, 3, 3, 3 },
-	[EVENT_FIN]  = {  6,   4,  2, 5, 4, 5, 6, 7, 8, 9, 5 },
-	[EVENT_ACK]  = {  1,   1,  2, 1, 4, 5, 6, 7, 6, 9, 1 },
-	[EVENT_RST]  = {  6,   6,  6, 3, 6, 6, 6, 6, 8, 9, 6 },
+/* Whose packet it is, and whether the other side is heard too: the first index of the state table. */
+enum direction {
+	INPUT,                   /* the client's */
+	INPUT_ONLY,              /* the client's, and replies do not pass us (DR, TUN): CONN_NOOUTPUT */
+	OUTPUT,                  /* the real server's */
+};
+
+/* IPVS's next state: a row is an event, a column the state that the connection is in. */
+static const __u8 tcp_next[3][EVENTS][STATES] = {
+	[INPUT] = {
+		/*                NONE EST SS SR FW TW CL CW LA LI SA */
+		[EVENT_NONE] = {  6,   6,  6, 6, 6, 6, 6, 6, 6, 6, 6 },
+		[EVENT_SYN]  = {  3,   1,  1, 3, 3, 3, 3, 3, 3, 3, 3 },
+		[EVENT_FIN]  = {  6,   7,  2, 5, 5, 5, 6, 7, 8, 9, 5 },
+		[EVENT_ACK]  = {  1,   1,  2, 1, 4, 5, 6, 7, 6, 9, 1 },
+		[EVENT_RST]  = {  6,   6,  6, 3, 6, 6, 6, 6, 8, 9, 3 },
+	},
+	[INPUT_ONLY] = {
+		[EVENT_NONE] = {  6,   6,  6, 6, 6, 6, 6, 6, 6, 6, 6 },
+		[EVENT_SYN]  = {  3,   1,  1, 3, 3, 3, 3, 3, 3, 3, 3 },
+		[EVENT_FIN]  = {  6,   4,  2, 5, 4, 5, 6, 7, 8, 9, 5 },
+		[EVENT_ACK]  = {  1,   1,  2, 1, 4, 5, 6, 7, 6, 9, 1 },
+		[EVENT_RST]  = {  6,   6,  6, 3, 6, 6, 6, 6, 8, 9, 6 },
+	},
+	[OUTPUT] = {
+		[EVENT_NONE] = {  6,   6,  6, 6, 6, 6, 6, 6, 6, 6, 6 },
+		[EVENT_SYN]  = {  2,   1,  2, 3, 2, 2, 2, 2, 2, 9, 3 },
+		[EVENT_FIN]  = {  5,   4,  2, 5, 4, 5, 6, 5, 8, 9, 5 },
+		[EVENT_ACK]  = {  1,   1,  2, 1, 4, 5, 6, 7, 8, 1, 1 },
+		[EVENT_RST]  = {  6,   6,  2, 6, 6, 5, 6, 6, 6, 6, 6 },
+	},
 };
 
 #define LIFE_GENERATION 0xffffffff00000000ull
@@ -248,26 +268,34 @@ static __always_inline struct conn *conn_find(struct packet *p, __u64 *life)
 	return NULL;
 }
 
+/* The table for a client's packet. A bit of life as it stands: this is on the road of every packet. */
+static __always_inline enum direction direction_in(__u64 life)
+{
+	return life >> 23 & 1; /* CONN_NOOUTPUT << 16 */
+}
+
 /*
  * Moves the connection by the packet's event and winds its timer. Says whether it was still the same connection. A packet
- * that loses the swap to another tries again from the state that the other left, so no event is lost.
+ * that loses the swap to another tries again from the state that the other left, so no event is lost. output: it is a reply.
  */
-static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 life, struct tunables *t)
+static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 life, struct tunables *t, int output)
 {
 	__u8 proto = packet_proto(p);
 	__u32 state = life_state(life);
 
 	for (int i = 0; i < 4 && proto == PROTO_TCP; i++) {
-		__u32 next = tcp_next[p->event & (EVENTS - 1)][state], flags, parent;
+		__u32 next = tcp_next[output ? OUTPUT : direction_in(life)][p->event & (EVENTS - 1)][state], flags, parent;
 		__u64 was;
 
-		if (likely(next == state))
+		if (likely(next == state) && !(output && life_flags(life) & CONN_NOOUTPUT))
 			break;
 		flags = flags_in(proto, life_flags(life), next);
+		if (output)
+			flags &= ~CONN_NOOUTPUT;
 		parent = READ_ONCE(c->control); /* before the swap, which says that the line was still its own */
 		was = __sync_val_compare_and_swap(&c->life, life, life_make(life, flags, next));
 		if (was == life) {
-			if (flags != life_flags(life)) {
+			if ((flags ^ life_flags(life)) & CONN_INACTIVE) {
 				conn_count(p->real, flags, 1);
 				conn_count(p->real, life_flags(life), -1);
 			}
@@ -283,7 +311,8 @@ static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 lif
 	}
 	/* Between the look at life and here the line may change hands only if it was just expiring: the next packet mends it. */
 	WRITE_ONCE(c->expires, p->tick + timeout_of(t, proto, state));
-	c->packets++;
+	if (!output)
+		c->packets++;
 	return 1;
 }
 

@@ -9,8 +9,6 @@
 #include "csum.h"
 #include "service.h"
 
-enum forward { FORWARD_MASQ, FORWARD_LOCAL, FORWARD_TUNNEL, FORWARD_ROUTE }; /* lb.Forward */
-
 /* RFC 1624 for the one word that changes: TTL - 1 in the high byte takes 0x0100 from it, so the checksum gains it. */
 static __always_inline void ttl_less_one(struct ipv4 *ip)
 {

@@ -20,6 +20,7 @@
 #include "nat.h"
 #include "tunnel.h"
 #include "icmp.h"
+#include "reply.h"
 #include "sweep.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -34,6 +35,7 @@ struct {
 /* Words of shared.h that no map's type holds; only their BTF is wanted. The section is nothing that is loaded. */
 struct {
 	enum number number;
+	enum spare spare;
 	enum phase phase;
 	enum conn_flag conn_flag;
 	enum conn_kind conn_kind;
@@ -73,7 +75,7 @@ static __always_inline enum step hit(struct packet *p, struct tunables *t, struc
 	}
 	if (unlikely(p->event == EVENT_SYN) && !c->control && TCP_REUSABLE >> life_state(life) & 1)
 		return NEXT;
-	if (unlikely(!conn_move(c, p, life, t)))
+	if (unlikely(!conn_move(c, p, life, t, 0)))
 		return NEXT;
 	*real = r;
 	return leave(p, FORWARD_HIT);
@@ -105,7 +107,7 @@ struct {
 	__type(value, struct packet);
 } slow_packets SEC(".maps");
 
-static __always_inline void miss(struct packet *p, struct real **real)
+static __always_inline void miss(struct frame *f, struct packet *p, struct real **real)
 {
 	__u32 zero = 0;
 	struct packet *slow = bpf_map_lookup_elem(&slow_packets, &zero);
@@ -114,6 +116,7 @@ static __always_inline void miss(struct packet *p, struct real **real)
 	if (unlikely(!slow)) /* for the verifier: the array has this one entry */
 		return;
 	*slow = *p;
+	slow->hop = hop_make(f->eth->src, f->ifindex);
 	p->why = admit(slow);
 	p->real = slow->real;
 	if (!forwards(p->why))
@@ -139,7 +142,7 @@ static __always_inline void decide(struct xdp_md *ctx, struct frame *f, struct p
 	p->tick = tick_now(t);
 	p->hash = conn_hash(p->ends, p->ports);
 	if (unlikely(hit(p, t, real) == NEXT))
-		miss(p, real);
+		miss(f, p, real);
 }
 
 /* Sends the packet on by its real server's method, or changes p->why. */
@@ -184,6 +187,13 @@ static __always_inline int balance(struct xdp_md *ctx)
 		count_in(&p);
 		ifindex = real->ifindex;
 		transmit(ctx, &f, real, &p);
+	}
+	if (p.why < FORWARD_HIT && looks_back(p.why)) {
+		struct way w = { .why = p.why };
+
+		reply(ctx, &w);
+		p.why = w.why;
+		ifindex = w.ifindex;
 	}
 	if (unlikely(answers(p.why)))
 		p.why = answer(ctx, p.why, (void *)f.ip - (void *)f.eth, real ? told_mtu(real) : 0);

@@ -84,10 +84,11 @@ type LbFilter struct {
 type LbHave uint32
 
 const (
-	LbHaveHAVE_NAT   LbHave = 1
-	LbHaveHAVE_MARKS LbHave = 2
-	LbHaveHAVE_FTP   LbHave = 4
-	LbHaveHAVE_PORT0 LbHave = 8
+	LbHaveHAVE_NAT    LbHave = 1
+	LbHaveHAVE_MARKS  LbHave = 2
+	LbHaveHAVE_FTP    LbHave = 4
+	LbHaveHAVE_PORT0  LbHave = 8
+	LbHaveHAVE_TUNNEL LbHave = 32
 )
 
 type LbInstant struct {
@@ -156,6 +157,7 @@ type LbPacket struct {
 	Ends    uint64
 	Ports   uint64
 	Hash    uint64
+	Hop     uint64
 	Length  uint32
 	Tick    uint32
 	Service uint32
@@ -340,6 +342,15 @@ type LbShTable struct {
 	Real [256]uint32
 }
 
+type LbSpare uint32
+
+const (
+	LbSpareSPARE_HOP      LbSpare = 2
+	LbSpareSPARE_HOP_TICK LbSpare = 4
+	LbSpareSPARE_HOP_MTU  LbSpare = 5
+	LbSpareSPARE_REST     LbSpare = 6
+)
+
 type LbSweeper struct {
 	_     structs.HostLayout
 	Timer struct {
@@ -410,6 +421,7 @@ const (
 	LbMapServices      = "services"
 	LbMapShTables      = "sh_tables"
 	LbMapSlowPackets   = "slow_packets"
+	LbMapSourceFilter  = "source_filter"
 	LbMapSweepTimer    = "sweep_timer"
 	LbMapTuning        = "tuning"
 	LbProgClockProbe   = "clock_probe"
@@ -495,6 +507,7 @@ type LbMapSpecs struct {
 	Services      *ebpf.MapSpec `ebpf:"services"`
 	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
 	SlowPackets   *ebpf.MapSpec `ebpf:"slow_packets"`
+	SourceFilter  *ebpf.MapSpec `ebpf:"source_filter"`
 	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
 	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
 }
@@ -546,6 +559,7 @@ type LbMaps struct {
 	Services      *ebpf.Map `ebpf:"services"`
 	ShTables      *ebpf.Map `ebpf:"sh_tables"`
 	SlowPackets   *ebpf.Map `ebpf:"slow_packets"`
+	SourceFilter  *ebpf.Map `ebpf:"source_filter"`
 	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
 	Tuning        *ebpf.Map `ebpf:"tuning"`
 }
@@ -569,6 +583,7 @@ func (m *LbMaps) Close() error {
 		m.Services,
 		m.ShTables,
 		m.SlowPackets,
+		m.SourceFilter,
 		m.SweepTimer,
 		m.Tuning,
 	)

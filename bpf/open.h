@@ -109,6 +109,9 @@ static __always_inline void conn_take(struct conn *c, struct region_head *head, 
 	__u64 generation = c->life + (1ull << 32);
 
 	*(__u64 *)(void *)&c->addr[0] = ends;
+	*(__u64 *)(void *)&c->addr[SPARE_HOP] = p->hop;
+	*(__u64 *)(void *)&c->addr[SPARE_HOP_TICK] = 0;
+	*(__u64 *)(void *)&c->addr[SPARE_REST] = 0;
 	*(__u64 *)(void *)&c->cport = ports;
 	c->expires = expires;
 	c->real = p->real;
@@ -225,6 +228,14 @@ static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64
 	return real_gone(c->real) || (!c->control && TCP_REUSABLE >> life_state(life) & 1);
 }
 
+/* Do replies of this real server pass us? */
+static __always_inline int heard_back(__u32 real)
+{
+	struct real *r = real_at(real);
+
+	return r && r->forward == FORWARD_MASQ;
+}
+
 static __always_inline enum reason conn_open_locked(struct packet *p, struct region *r, struct region_head *head, struct tunables *t)
 {
 	struct place at = region_place(r, p->ends, p->ports, p->hash, p->tick);
@@ -243,7 +254,7 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 			p->real = c->real;
 			if (real_gone(c->real))
 				return DROP_REAL_GONE;
-			conn_move(c, p, life, t);
+			conn_move(c, p, life, t, 0);
 			return FORWARD_HIT;
 		}
 		at.free = at.found;
@@ -258,8 +269,8 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 		if (why != FORWARD_NEW)
 			return why;
 	}
-	state = proto == PROTO_TCP ? tcp_next[EVENT_SYN][TCP_NONE] : TCP_NONE;
-	flags = flags_in(proto, CONN_NOOUTPUT, state);
+	state = proto == PROTO_TCP ? tcp_next[INPUT][EVENT_SYN][TCP_NONE] : TCP_NONE;
+	flags = flags_in(proto, heard_back(p->real) ? 0 : CONN_NOOUTPUT, state);
 	conn_take(c, head, p, p->ends, p->ports, flags, state, p->tick + timeout_of(t, proto, state));
 	count_conn(p);
 	return FORWARD_NEW;

@@ -27,6 +27,7 @@ struct packet {
 	__u64 ends;              /* client and virtual address, as conn has them */
 	__u64 ports;             /* client port, virtual port, protocol, as conn has them */
 	__u64 hash;
+	__u64 hop;               /* a new connection's: by whom it came (reply.h) */
 	__u32 length;            /* IP total length */
 	__u32 tick;
 	__u32 service;           /* of a new connection */
@@ -100,6 +101,23 @@ static __always_inline int filter_has(__be32 addr)
 	struct filter *f = bpf_map_lookup_elem(&service_filter, &zero);
 
 	forget_bounds(n); /* 6.1 does not track a 32-bit exclusive or */
+	return f && f->bits[n >> 6 & (FILTER_WORDS - 1)] >> (n & 63) & 1;
+}
+
+/* The same of real servers whose replies pass us. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct filter);
+} source_filter SEC(".maps");
+
+static __always_inline int source_has(__be32 addr)
+{
+	__u32 zero = 0, n = addr ^ addr >> 16;
+	struct filter *f = bpf_map_lookup_elem(&source_filter, &zero);
+
+	forget_bounds(n);
 	return f && f->bits[n >> 6 & (FILTER_WORDS - 1)] >> (n & 63) & 1;
 }
 

@@ -76,6 +76,14 @@ struct conn {
 	__be32 addr[8];          /* key. IPv4: client, virt, and 6 words that are not key. IPv6: client[4], virt[4] */
 };
 
+/* Words of conn.addr that IPv4 leaves over. */
+enum spare {
+	SPARE_HOP      = 2,      /* where replies go: the client's neighbour's MAC and, in bits 48.., the interface; 0: not known */
+	SPARE_HOP_TICK = 4,      /* when the routing table said so */
+	SPARE_HOP_MTU  = 5,      /* of that way; 0: not known */
+	SPARE_REST     = 6,
+};
+
 struct region {
 	struct conn line[REGION_LINES];
 };
@@ -187,6 +195,13 @@ struct cache {                /* lblc, lblcr: what is remembered of a destinatio
 	struct cached set[CACHE_SET];
 };
 
+enum forward {               /* lb.Forward, and ip_vs.h's */
+	FORWARD_MASQ   = 0,
+	FORWARD_LOCAL  = 1,
+	FORWARD_TUNNEL = 2,
+	FORWARD_ROUTE  = 3,
+};
+
 enum real_flag {
 	REAL_GONE     = 1,       /* removed from its service; connections may still refer to it */
 	REAL_IPV6     = 2,
@@ -257,6 +272,7 @@ enum have {                   /* what packets need to look for */
 	HAVE_MARKS = 2,
 	HAVE_FTP   = 4,          /* a TCP service of port 21 */
 	HAVE_PORT0 = 8,
+	HAVE_TUNNEL = 32,        /* a real server behind a tunnel: ICMP errors about it come to us */
 };
 
 struct tunables {

@@ -44,33 +44,47 @@ func (r *rig) secondsLeft(c LbConn) int {
 	return (int(int32(c.Expires-r.tick())) + ticksPerSecond/2) / ticksPerSecond
 }
 
-// TestTCPStates walks the whole table that IPVS uses when it sees the client's packets only: from every state, every event,
-// the state after it, its timeout, and on which count the connection then stands. The service is persistent: a SYN would
-// make a closed connection anew otherwise, which TestReuse has.
+// TestTCPStates walks the whole tables of IPVS, by who is heard: from every state, every event, the state after it, its
+// timeout, and on which count the connection then stands. The service is persistent: a SYN would make a closed connection
+// anew otherwise, which TestReuse has.
 func TestTCPStates(t *testing.T) {
-	text, err := os.ReadFile("testdata/input_only.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows := strings.Split(strings.TrimSpace(string(text)), "\n")
 	events := map[string][]uint8{"SYN": {syn, syn | fin, syn | ack}, "FIN": {fin, fin | ack, fin | psh}, "ACK": {ack, ack | psh},
 		"RST": {rst, rst | ack, rst | fin, rst | syn}, "none": {0, psh}}
 	r := newRig(t, 4)
+	r.neighbourhood()
 	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
 	s.persist = 60
 	real := s.add(1)
-	seconds, active := timesOf(t, rows[1:])
-	for _, row := range rows[1:] {
-		words := strings.Fields(row)
-		for i, event := range strings.Fields(rows[0])[1:6] {
-			for _, flags := range events[event] {
-				t.Run(words[0]+" "+event+" "+strconv.Itoa(int(flags)), func(t *testing.T) {
-					r.TB = t
-					r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
-					r.inState(real, stateNumber(t, words[0]), active[words[0]])
-					r.want(frame{flags: flags}, LbReasonFORWARD_HIT)
-					r.checkState(real, words[1+i], seconds, active)
-				})
+	r.expectReplies(real)
+	for table, way := range map[string]struct {
+		method uint8
+		flags  LbConnFlag
+		output bool
+	}{"input_only": {route, LbConnFlagCONN_NOOUTPUT, false}, "input": {masq, 0, false}, "output": {masq, 0, true}} {
+		text, err := os.ReadFile("testdata/" + table + ".txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.change(real, func(e *LbReal) { e.Forward = way.method })
+		rows := strings.Split(strings.TrimSpace(string(text)), "\n")
+		seconds, active := timesOf(t, rows[1:])
+		for _, row := range rows[1:] {
+			words := strings.Fields(row)
+			for i, event := range strings.Fields(rows[0])[1:6] {
+				for _, flags := range events[event] {
+					t.Run(table+" "+words[0]+" "+event+" "+strconv.Itoa(int(flags)), func(t *testing.T) {
+						r.TB = t
+						s.TB = t
+						r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+						r.inState(real, stateNumber(t, words[0]), active[words[0]], way.flags)
+						if way.output {
+							r.want(replyOf(real, flags), LbReasonFORWARD_REPLY)
+						} else {
+							r.want(frame{flags: flags}, LbReasonFORWARD_HIT)
+						}
+						r.checkState(real, words[1+i], seconds, active)
+					})
+				}
 			}
 		}
 	}
@@ -90,13 +104,16 @@ func timesOf(t *testing.T, rows []string) (seconds map[string]int, active map[st
 }
 
 // inState makes a connection and puts it into a state, however it may be reached.
-func (r *rig) inState(real uint32, state int, active bool) {
+func (r *rig) inState(real uint32, state int, active bool, more LbConnFlag) {
 	r.Helper()
 	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
 	r.edit(r.conn(), func(c *LbConn) {
-		flags := uint64(LbConnFlagCONN_NOOUTPUT)
+		flags := uint64(more)
 		if !active {
 			flags |= uint64(LbConnFlagCONN_INACTIVE)
+		}
+		if have := c.flags() & LbConnFlagCONN_NOOUTPUT; have != more {
+			r.Errorf("flag NOOUTPUT of a new connection is %#x, want %#x", have, more)
 		}
 		c.Life = c.Life&^0xffffff00 | flags<<16 | uint64(state)<<8
 	})

@@ -66,6 +66,17 @@ struct xdp_md {
 	__u32 ingress_ifindex, rx_queue_index, egress_ifindex;
 };
 
+struct bpf_fib_lookup {
+	__u8 family, l4_protocol;
+	__be16 sport, dport;
+	__u16 length;            /* answer: the MTU of the way */
+	__u32 ifindex;           /* where the packet came in; answer: where it leaves */
+	__u32 tos;
+	__be32 src[4], dst[4];
+	__u32 table;
+	__u8 smac[6], dmac[6];
+};
+
 struct bpf_timer {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
@@ -77,6 +88,7 @@ static __u32 (*const bpf_get_prandom_u32)(void) = (void *)7;
 static __s64 (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)23;
 static __s64 (*const bpf_xdp_adjust_head)(struct xdp_md *ctx, int delta) = (void *)44;
 static __s64 (*const bpf_xdp_adjust_tail)(struct xdp_md *ctx, int delta) = (void *)65;
+static __s64 (*const bpf_fib_lookup)(struct xdp_md *ctx, void *params, int size, __u32 flags) = (void *)69;
 static __u64 (*const bpf_jiffies64)(void) = (void *)118;
 static __s64 (*const bpf_timer_init)(struct bpf_timer *timer, void *map, __u64 flags) = (void *)169;
 static __s64 (*const bpf_timer_set_callback)(struct bpf_timer *timer, void *callback) = (void *)170;

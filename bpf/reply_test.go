@@ -1,0 +1,232 @@
+package bpf
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// neighbourhood puts the test into a network of its own, where nothing is routed: a reply goes back by whom the request came.
+func (r *rig) neighbourhood() {
+	r.Helper()
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test, and the namespace with it
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// realAddr is the address that add gives.
+func realAddr(real uint32) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 8, byte(10 + real)}) }
+
+// expectReplies does what user space does for a NAT real server.
+func (r *rig) expectReplies(reals ...uint32) {
+	r.Helper()
+	t := get[LbTunables](r, r.Tuning, 0)
+	t.Have |= uint32(LbHaveHAVE_NAT)
+	r.put(r.Tuning, 0, t)
+	f := get[LbFilter](r, r.SourceFilter, 0)
+	for _, real := range reals {
+		n := filterBit(addr4(realAddr(real)))
+		f.Bits[n>>6] |= 1 << (n & 63)
+	}
+	r.put(r.SourceFilter, 0, f)
+}
+
+// replyOf is what a real server sends back to the client.
+func replyOf(real uint32, flags uint8) frame {
+	return frame{src: realMAC(int(real)), from: netip.AddrPortFrom(realAddr(real), vip.Port()), to: client, flags: flags, summed: true}
+}
+
+// masqueraded is a service with one NAT real server.
+func masqueraded(t *testing.T, proto uint8) (*rig, *service, uint32) {
+	t.Helper()
+	r := newRig(t, 4)
+	r.neighbourhood()
+	s := r.serve(vip, proto, LbSchedulerSCHED_RR)
+	real := s.add(1)
+	s.change(real, func(e *LbReal) { e.Forward = masq })
+	r.expectReplies(real)
+	return r, s, real
+}
+
+// TestReplyFrame: the source is the virtual address and port again, and the frame goes back to whom the request came from.
+func TestReplyFrame(t *testing.T) {
+	for _, proto := range []uint8{tcpProto, udpProto} {
+		r, s, real := masqueraded(t, proto)
+		for _, port := range []uint16{0, 80, 8080} {
+			s.change(real, func(e *LbReal) { e.Port = port2(port) })
+			r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+			r.want(frame{proto: proto, flags: syn, summed: true}, LbReasonFORWARD_NEW)
+			before := r.counters(r.RealCounters, real)
+			size := uint64(0)
+			for _, in := range []frame{
+				{flags: syn | ack},
+				{flags: ack, payload: []byte("HTTP/1.1 200 OK\r\n\r\n")},
+				{flags: ack, payload: []byte("odd"), options: bytes.Repeat([]byte{1}, 40), ttl: 2},
+				{flags: ack, frag: 0x4000, trailer: make([]byte, 6), tos: 0x28},
+			} {
+				in.proto, in.summed, in.to = proto, true, client
+				in.src, in.from = realMAC(int(real)), netip.AddrPortFrom(realAddr(real), or(port, vip.Port()))
+				want := in
+				want.from, want.src, want.dst, want.ttl = vip, ourMAC, routerMAC, or(in.ttl, 64)-1
+				if out := r.want(in, LbReasonFORWARD_REPLY); !bytes.Equal(out, want.bytes()) {
+					t.Errorf("protocol %d port %d\ngot  % x\nwant % x", proto, port, out, want.bytes())
+				}
+				size += uint64(len(in.packet()))
+			}
+			n := r.counters(r.RealCounters, real)
+			if n.Outpkts-before.Outpkts != 4 || n.Outbytes-before.Outbytes != size || n.Inpkts != before.Inpkts {
+				t.Errorf("counted %+v, before %+v", n, before)
+			}
+		}
+	}
+}
+
+// TestNoReply: what a NAT real server sends else is the host's, as it came.
+func TestNoReply(t *testing.T) {
+	r, s, real := masqueraded(t, tcpProto)
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	mine := replyOf(real, ack)
+	for _, row := range []struct {
+		name   string
+		change func(f *frame)
+	}{
+		{"from another port", func(f *frame) { f.from = netip.AddrPortFrom(f.from.Addr(), 81) }},
+		{"to another client", func(f *frame) { f.to = at("10.0.4.103:5244") }},
+		{"to another port of the client", func(f *frame) { f.to = at("10.0.4.102:5245") }},
+		{"of another protocol", func(f *frame) { f.proto = udpProto }},
+		{"of a protocol without ports", func(f *frame) { f.proto = 47 }},
+		{"from an address that only shares the filter bit", func(f *frame) { f.from = at("11.8.10.0:80") }},
+		{"from nobody's address", func(f *frame) { f.from = at("10.0.8.99:80") }},
+		{"with a TTL that ends here: the host says so", func(f *frame) { f.ttl = 1 }},
+		{"a following fragment", func(f *frame) { f.frag = 5; f.payload = make([]byte, 40) }},
+	} {
+		in := mine
+		row.change(&in)
+		t.Run(row.name, func(t *testing.T) {
+			r.TB = t
+			r.want(in, LbReasonPASS_NOT_SERVICE)
+		})
+	}
+	r.TB = t
+	s.change(real, func(e *LbReal) { e.Forward = route })
+	r.want(mine, LbReasonPASS_NOT_SERVICE)
+	s.change(real, func(e *LbReal) { e.Forward = masq })
+	r.want(mine, LbReasonFORWARD_REPLY)
+	r.travel(2000)
+	r.want(mine, LbReasonPASS_NOT_SERVICE)
+}
+
+// TestReplyOfARemovedServer: its replies pass while connections last, as with IPVS; requests do not.
+func TestReplyOfARemovedServer(t *testing.T) {
+	r, s, real := masqueraded(t, tcpProto)
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	s.remove(real)
+	r.want(replyOf(real, ack), LbReasonFORWARD_REPLY)
+	r.want(frame{flags: ack}, LbReasonDROP_REAL_GONE)
+}
+
+// TestReplyClearsNoOutput: a connection that was learned, or was routed once, is heard on both sides from its first reply on.
+func TestReplyClearsNoOutput(t *testing.T) {
+	r, s, real := masqueraded(t, tcpProto)
+	s.change(real, func(e *LbReal) { e.Forward = route })
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	s.change(real, func(e *LbReal) { e.Forward = masq })
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+	if c := r.conn(); c.flags()&LbConnFlagCONN_NOOUTPUT == 0 || c.state() != established {
+		t.Errorf("flags %#x, state %d", c.flags(), c.state())
+	}
+	r.want(replyOf(real, ack), LbReasonFORWARD_REPLY)
+	if c := r.conn(); c.flags()&LbConnFlagCONN_NOOUTPUT != 0 || c.state() != established {
+		t.Errorf("after a reply: flags %#x, state %d", c.flags(), c.state())
+	}
+	if n := r.counts(real); n != [3]uint32{1, 0, 0} {
+		t.Errorf("counts %v", n)
+	}
+}
+
+// TestReplyAssuresTheTemplate: a datagram's template is assured by the first reply.
+func TestReplyAssuresTheTemplate(t *testing.T) {
+	r, s, real := masqueraded(t, udpProto)
+	s.persist = 60
+	s.write()
+	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
+	if r.template().flags()&LbConnFlagCONN_ASSURED != 0 {
+		t.Error("assured before")
+	}
+	reply := replyOf(real, 0)
+	reply.proto = udpProto
+	r.want(reply, LbReasonFORWARD_REPLY)
+	if r.template().flags()&LbConnFlagCONN_ASSURED == 0 {
+		t.Error("not assured")
+	}
+}
+
+// TestReplyFollowsTheRoutes: where the host knows the way to the client, replies take it, and learn of a change within a
+// second or so.
+func TestReplyFollowsTheRoutes(t *testing.T) {
+	r, _, real := masqueraded(t, tcpProto)
+	for _, path := range []string{"all/forwarding", "lo/forwarding"} {
+		if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+path, []byte("1"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "out", HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 7}, MTU: 1400}, PeerName: "far"}
+	must(netlink.LinkAdd(out))
+	link, err := netlink.LinkByName("out")
+	must(err)
+	must(netlink.LinkSetUp(link))
+	far, err := netlink.LinkByName("far")
+	must(err)
+	must(netlink.LinkSetUp(far))
+	lo, err := netlink.LinkByName("lo")
+	must(err)
+	must(netlink.LinkSetUp(lo))
+	must(netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: net.IP{10, 0, 9, 1}, Mask: net.CIDRMask(24, 32)}}))
+	must(netlink.RouteAdd(&netlink.Route{Dst: &net.IPNet{IP: net.IP{10, 0, 4, 0}, Mask: net.CIDRMask(24, 32)}, Gw: net.IP{10, 0, 9, 2}}))
+	neighbour := func(last byte) {
+		t.Helper()
+		must(netlink.NeighSet(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: net.IP{10, 0, 9, 2}, State: netlink.NUD_PERMANENT, HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 9, last}}))
+	}
+	r.put(r.Links, link.Attrs().Index, LbLink{Mac: mac{2, 0, 0, 0, 0, 7}})
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	from := func(want uint32, dst, src mac) {
+		t.Helper()
+		verdict, out, why := r.run(replyOf(real, ack).bytes())
+		if why != LbReasonFORWARD_REPLY || verdict != want || mac(out) != dst || mac(out[6:]) != src {
+			t.Errorf("%s, verdict %d, % x; want verdict %d to %v from %v", why.name(), verdict, out[:12], want, dst, src)
+		}
+	}
+	from(xdpTX, routerMAC, ourMAC) // the gateway's MAC is not known
+	neighbour(1)
+	from(xdpTX, routerMAC, ourMAC) // asked a moment ago
+	r.travel(2)
+	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7})
+	neighbour(2)
+	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7})
+	r.travel(2)
+	from(xdpRedirect, mac{2, 0, 0, 0, 9, 2}, mac{2, 0, 0, 0, 0, 7})
+
+	large := replyOf(real, ack)
+	large.payload, large.frag = make([]byte, 1400-40+1), 0x4000
+	r.want(large, LbReasonPASS_NOT_SERVICE) // the host tells the real server
+	large.frag = 0
+	r.want(large, LbReasonDROP_TOO_BIG)
+	r.put(r.Links, link.Attrs().Index, LbLink{})
+	r.want(replyOf(real, ack), LbReasonDROP_NO_NEIGHBOUR)
+	must(netlink.RouteAdd(&netlink.Route{Dst: &net.IPNet{IP: client.Addr().AsSlice(), Mask: net.CIDRMask(32, 32)}, Type: unix.RTN_BLACKHOLE}))
+	r.travel(2)
+	r.want(replyOf(real, ack), LbReasonDROP_NO_NEIGHBOUR)
+}
