@@ -153,7 +153,7 @@ static __noinline void reply(struct xdp_md *ctx, struct way *w)
 	virt = c->addr[1];
 	vport = c->vport;
 	hop = READ_ONCE(*hop_of(c));
-	if (unlikely(!c->addr[SPARE_HOP_TICK] || p.tick - c->addr[SPARE_HOP_TICK] > HOP_TICKS))
+	if (unlikely(!c->addr[SPARE_HOP_TICK] || due(p.tick, c->addr[SPARE_HOP_TICK] + HOP_TICKS)))
 		hop = hop_ask(ctx, c, p.tick);
 	mtu = READ_ONCE(c->addr[SPARE_HOP_MTU]);
 	if (unlikely(mtu && p.length > mtu)) {

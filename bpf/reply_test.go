@@ -202,6 +202,7 @@ func TestReplyFollowsTheRoutes(t *testing.T) {
 	}
 	r.put(r.Links, link.Attrs().Index, LbLink{Mac: mac{2, 0, 0, 0, 0, 7}})
 	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
 	from := func(want uint32, dst, src mac) {
 		t.Helper()
 		verdict, out, why := r.run(replyOf(real, ack).bytes())
@@ -209,14 +210,20 @@ func TestReplyFollowsTheRoutes(t *testing.T) {
 			t.Errorf("%s, verdict %d, % x; want verdict %d to %v from %v", why.name(), verdict, out[:12], want, dst, src)
 		}
 	}
+	// asked says that the routes were asked a moment ago, however busy the machine is.
+	asked := func() {
+		r.edit(r.conn(), func(c *LbConn) { c.Addr[LbSpareSPARE_HOP_TICK] = r.tick() + 60*ticksPerSecond })
+	}
 	from(xdpTX, routerMAC, ourMAC) // the gateway's MAC is not known
 	neighbour(1)
-	from(xdpTX, routerMAC, ourMAC) // asked a moment ago
-	r.travel(2)
+	asked()
+	from(xdpTX, routerMAC, ourMAC)
+	r.travel(62)
 	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7})
 	neighbour(2)
+	asked()
 	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7})
-	r.travel(2)
+	r.travel(62)
 	from(xdpRedirect, mac{2, 0, 0, 0, 9, 2}, mac{2, 0, 0, 0, 0, 7})
 
 	large := replyOf(real, ack)
