@@ -41,7 +41,7 @@ type Config struct {
 	CountInstructions bool
 	// Output gets what Script prints, line by line while it runs. If nil, only Result has it.
 	Output io.Writer
-	Limit  time.Duration // of the whole, by this machine's clock. If zero, five minutes.
+	Limit  time.Duration // of the whole, by this machine's clock. If zero, ten minutes.
 }
 
 // Result is what a machine left.
@@ -56,7 +56,7 @@ const (
 	emulator = "qemu-system-x86_64"
 	busybox  = "/bin/busybox"
 
-	defaultLimit  = 5 * time.Minute // a boot takes ten times as long on a machine that is busy
+	defaultLimit  = 10 * time.Minute // a boot takes ten times as long on a machine that is busy
 	defaultMemory = 1024
 )
 
