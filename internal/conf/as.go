@@ -197,8 +197,11 @@ func (l *loader) vrrpScripts() {
 		if len(l.vis) == 0 {
 			continue
 		}
-		st := l.state(&v.Script)
 		all = append(all, &v.Script)
+		if strings.HasPrefix(v.Script.Args[0], "<") {
+			continue // for a shell
+		}
+		st := l.state(&v.Script)
 		switch {
 		case st.Missing:
 			l.after(Warning, "script-missing", v.place, "Disabling track script "+v.Name+" since not found/accessible")

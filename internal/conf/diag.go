@@ -170,7 +170,11 @@ func (d *diagnostics) add(sev Severity, code string, f *File, t Token, text stri
 	if f != nil {
 		n.File, n.Source = f.Name, f.Line(t.Line)
 	}
-	if len(d.list) < maxDiagnostics || sev == Error && len(d.list) < 2*maxDiagnostics {
+	most := maxDiagnostics
+	if d.where != nil {
+		most *= 100 // the output is compared with keepalived's, which has no bound
+	}
+	if len(d.list) < most || sev == Error && len(d.list) < 2*most {
 		d.list = append(d.list, n)
 	} else {
 		d.more++

@@ -276,6 +276,7 @@ func (l *loader) items(k *keyword, head *stmt) {
 }
 
 // aside reads lines whose block was refused, for what there is to say about them: they go to objects that nobody keeps.
+// keepalived: they go to the instance or group before, if there is one.
 func (l *loader) aside(read func()) {
 	vi, group, script, file, proc, bfd, tg, gg := l.vi, l.group, l.script, l.file, l.proc, l.bfd, l.tg, l.gg
 	vs, rs, ck, url := l.vs, l.rs, l.ck, l.url
@@ -286,6 +287,12 @@ func (l *loader) aside(read func()) {
 	l.vi, l.group, l.script, l.file = &instance{place: at}, &groupAt{place: at}, &scriptAt{place: at}, &fileAt{place: at}
 	l.proc, l.bfd, l.tg, l.gg = &TrackProcess{}, &bfdAt{}, &TrackGroup{}, &GarpGroup{}
 	l.vs, l.rs, l.ck, l.url = &service{place: at, timing: noTiming()}, &realServer{place: at, timing: noTiming()}, &checker{place: at, timing: noTiming()}, &URL{}
+	if l.vi.Name = "(null)"; l.pass != passAll && len(l.vis) > 0 {
+		l.vi = l.vis[len(l.vis)-1]
+	}
+	if l.group.Name = "(null)"; l.pass != passAll && len(l.groups) > 0 {
+		l.group = l.groups[len(l.groups)-1]
+	}
 	read()
 	l.vi, l.group, l.script, l.file, l.proc, l.bfd, l.tg, l.gg = vi, group, script, file, proc, bfd, tg, gg
 	l.vs, l.rs, l.ck, l.url = vs, rs, ck, url

@@ -39,6 +39,8 @@ var tolerant = map[string]map[string]string{
 		"virtualhost": "virtual server virtualhost missing", "snmp_name": "virtual server snmp_name missing or extra parameters",
 	},
 	"real_server": {"virtualhost": "real server virtualhost missing", "snmp_name": "real server snmp_name missing or extra parameters"},
+	"HTTP_GET":    {"virtualhost": "HTTP_GET virtualhost name missing", "http_protocol": "Missing http_protocol version"},
+	"url":         {"virtualhost": "Missing HTTP_GET virtualhost name", "regex": ""},
 	"SMTP_CHECK":  {"helo_name": "SMTP_CHECK helo name missing"},
 	"MISC_CHECK":  {"misc_path": "", "user": "No user specified for misc checker script"},
 	"UDP_CHECK":   {"payload": "UDP_CHECK payload requires a payload"},

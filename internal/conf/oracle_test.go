@@ -82,7 +82,9 @@ func init() {
 	for _, c := range []string{"TCP_CHECK", "HTTP_GET", "SMTP_CHECK", "DNS_CHECK", "MISC_CHECK", "PING_CHECK", "UDP_CHECK", "BFD_CHECK", "FILE_CHECK"} {
 		inBlock[c] = fmt.Sprintf(aReal, c+" {\n%s\n}")
 	}
-	inBlock["url"] = fmt.Sprintf(aReal, "HTTP_GET {\nurl {\n%s\n}\n}")
+	// keepalived crashes over one without a page.
+	inBlock["HTTP_GET"] = fmt.Sprintf(aReal, "HTTP_GET {\n%s\nurl {\npath /\n}\n}")
+	inBlock["url"] = fmt.Sprintf(aReal, "HTTP_GET {\nurl {\npath /\n%s\n}\n}")
 }
 
 // hard tells whether keepalived would stop over a missing argument of this file.

@@ -68,7 +68,7 @@ func validDev(n string) bool {
 
 func (l *loader) vmacName(s *stmt, i int) {
 	name, v := s.text(i), l.vi
-	if v.VMAC.Name != "" {
+	if v.VMAC.Name != "" || v.IPVLAN != nil && v.IPVLAN.Name != "" {
 		l.bad(s, i, "VMAC interface name already specified")
 		return
 	}
@@ -90,6 +90,9 @@ func (l *loader) vmacName(s *stmt, i int) {
 func (l *loader) nameTaken(s *stmt, i int) bool {
 	name := s.text(i)
 	for _, o := range l.vis {
+		if o == l.vi {
+			continue
+		}
 		if o.VMAC != nil && o.VMAC.Name == name || o.IPVLAN != nil && o.IPVLAN.Name == name {
 			l.bad(s, i, "(%s) VRRP instance %s is already using %s - ignoring name", l.vi.Name, o.Name, name)
 			return true
@@ -130,7 +133,7 @@ func setIPVLAN(l *loader, s *stmt) {
 			}
 		case isAddr:
 			l.ipvlanAddress(s, i, addr)
-		case v.IPVLAN.Name != "":
+		case v.IPVLAN.Name != "" || v.VMAC != nil && v.VMAC.Name != "":
 			l.bad(s, i, "(%s) IPVLAN interface already specified - ignoring '%s'", v.Name, w)
 		case len(w) > 15:
 			l.bad(s, i, "(%s) IPVLAN interface name '%s' too long - ignoring", v.Name, w)
