@@ -210,7 +210,8 @@ type LbReal struct {
 	Source      [4]uint32
 	Owner       LbServiceKey6
 	Serial      uint32
-	Spare       [6]uint32
+	LastWeight  int32
+	Spare       [5]uint32
 }
 
 type LbRealCount struct {
@@ -226,6 +227,7 @@ type LbRealFlag uint32
 const (
 	LbRealFlagREAL_GONE  LbRealFlag = 1
 	LbRealFlagREAL_IPV6  LbRealFlag = 2
+	LbRealFlagREAL_LOWER LbRealFlag = 4
 	LbRealFlagREAL_LOCAL LbRealFlag = 4
 )
 

@@ -205,6 +205,7 @@ enum forward {               /* lb.Forward, and ip_vs.h's */
 enum real_flag {
 	REAL_GONE     = 1,       /* removed from its service; connections may still refer to it */
 	REAL_IPV6     = 2,
+	REAL_LOWER    = 4,       /* for a later process: lower was given, and not made of upper */
 	REAL_LOCAL    = 4,       /* its address is this host's: no next hop, the host takes its packets */
 };
 
@@ -240,7 +241,8 @@ struct real {
 	__be32 source[4];        /* outer source address of tunnels */
 	struct service_key6 owner; /* for a later process: its service, which service_index may no longer have */
 	__u32 serial;            /* another one for each that had this index */
-	__u32 spare[6];
+	__s32 last_weight;       /* for a later process: the last that was not 0, which mh counts with */
+	__u32 spare[5];
 };
 
 /* Atomic, by packets alone; beside real so that state changes do not touch its line. */

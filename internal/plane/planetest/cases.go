@@ -45,11 +45,34 @@ var (
 	nobody = with(sticky, func(s *lb.Service) { s.Wild = 0xffffffff })
 	masked = with(Web, func(s *lb.Service) { s.Wild = 0xff })
 
+	alone = with(DNS, func(s *lb.Service) { s.OnePacket = true })
+
 	engine  = with(sticky, func(s *lb.Service) { s.Engine = "nosuch" })
 	eternal = with(sticky, func(s *lb.Service) { s.Persistence = 31*24*time.Hour + time.Second })
 
 	gueWithoutPort = lb.Real{Addr: Server(12, 0).Addr, Forward: lb.Tunnel, Weight: 1, Tunnel: lb.TunnelOptions{Type: lb.GUE}}
 )
+
+// schedulers but twos, which not every kernel has. A plane under test has room for half of them.
+var schedulers = []string{"none", "rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh", "lblc", "lblcr", "fo", "ovf"}
+
+// pools has a service for each, and each a real server.
+func pools(names []string, port uint16) (list []lb.Pool) {
+	for i, name := range names {
+		s := with(Web, func(s *lb.Service) {
+			s.Scheduler, s.Addr = name, netip.AddrPortFrom(s.Addr.Addr(), port+uint16(i))
+		})
+		list = append(list, lb.Pool{Service: s, Reals: []lb.Real{Server(12, 3)}})
+	}
+	return list
+}
+
+func steps(list []lb.Pool) (ops []plane.Op) {
+	for _, p := range list {
+		ops = append(ops, addService(p.Service), addReal(p.Service, p.Reals[0]))
+	}
+	return ops
+}
 
 func at(addr string) lb.Real {
 	return lb.Real{Addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 80), Forward: lb.Route, Weight: 1}
@@ -139,5 +162,11 @@ var cases = []struct {
 	{"a tunnel by GUE needs a port", []step{ok(addService(Web)), fails(plane.ErrInvalid, addReal(Web, gueWithoutPort))}, []lb.Pool{{Service: Web}}},
 	{"an unknown persistence engine is refused", []step{fails(plane.ErrNoScheduler, addService(engine))}, nil},
 	{"persistence of more than 31 days is out of range", []step{fails(plane.ErrRange, addService(eternal))}, nil},
+	{"every scheduler of IPVS reads back", []step{ok(steps(pools(schedulers[:7], 80))...)}, pools(schedulers[:7], 80)},
+	{"and the other half of them", []step{ok(steps(pools(schedulers[7:], 80))...)}, pools(schedulers[7:], 80)},
+	{"one-packet scheduling reads back, and an edit ends it", []step{ok(addService(alone)), ok(editService(DNS))}, []lb.Pool{{Service: DNS}}},
+	{"thresholds read back, a lower one that was not given too",
+		[]step{ok(addService(Web), addReal(Web, limited(12, 10, 4)), addReal(Web, limited(13, 10, 0)), addReal(Web, limited(14, 10, 8)), editReal(Web, limited(14, 0, 0)))},
+		[]lb.Pool{{Service: Web, Reals: []lb.Real{limited(12, 10, 4), limited(13, 10, 0), limited(14, 0, 0)}}}},
 	{"no step is no change", []step{ok(addService(Web)), ok()}, []lb.Pool{{Service: Web}}},
 }

@@ -3,6 +3,7 @@ package xdp
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 
 	"vipd/internal/lb"
@@ -86,6 +87,9 @@ func (p *Plane) addService(old *service, spec lb.Service) error {
 	if err := checkService(spec); err != nil {
 		return err
 	}
+	if err := p.tableFor(spec, old); err != nil {
+		return err
+	}
 	s := old
 	if s == nil {
 		index, ok := p.serviceSlots.take()
@@ -95,7 +99,7 @@ func (p *Plane) addService(old *service, spec lb.Service) error {
 		if !ok {
 			return fmt.Errorf("%d services: %w", len(p.services), plane.ErrFull)
 		}
-		s = &service{index: index, pool: 2 * index}
+		s = &service{index: index, pool: 2 * index, maglev: -1}
 		p.services[spec.ServiceKey] = s
 	}
 	s.alive, s.spec = true, plane.Normal(spec)
@@ -106,6 +110,9 @@ func (p *Plane) addService(old *service, spec lb.Service) error {
 
 func (p *Plane) editService(s *service, spec lb.Service) error {
 	if err := checkService(spec); err != nil {
+		return err
+	}
+	if err := p.tableFor(spec, s); err != nil {
 		return err
 	}
 	spec = plane.Normal(spec)
@@ -138,7 +145,8 @@ func (p *Plane) addReal(s *service, spec lb.Real) error {
 	if err != nil {
 		return err
 	}
-	r.spec = plane.NormalReal(spec)
+	r.set(spec)
+	r.lastWeight = max(r.lastWeight, spec.Weight)
 	s.reals = append(s.reals, r)
 	p.touch(s).stepped()
 	return nil
@@ -158,7 +166,7 @@ func (p *Plane) realFor(s *service, spec lb.Real) (*real, error) {
 	if !ok {
 		return nil, fmt.Errorf("%d real servers: %w", len(p.realSlots.used), plane.ErrFull)
 	}
-	r := &real{index: index, fresh: true}
+	r := &real{index: index, fresh: true, judged: true, serial: rand.Uint32()}
 	return r, p.zeroReal(r)
 }
 
@@ -166,8 +174,38 @@ func (p *Plane) editReal(s *service, r *real, spec lb.Real) error {
 	if err := checkReal(spec); err != nil {
 		return err
 	}
-	r.spec = plane.NormalReal(spec)
+	r.set(spec)
 	p.touch(s).stepped()
+	return nil
+}
+
+// set takes the values that the real server is to have.
+func (r *real) set(spec lb.Real) {
+	spec = plane.NormalReal(spec)
+	if spec.Upper != r.spec.Upper || spec.Lower != r.spec.Lower {
+		r.judged = false
+	}
+	if spec.Weight != 0 {
+		r.lastWeight = spec.Weight
+	}
+	r.spec = spec
+}
+
+// tableFor refuses a service of scheduler mh when there is no room for its table and for the one that takes its place. s is
+// the service as it is, or nil.
+func (p *Plane) tableFor(spec lb.Service, s *service) error {
+	if spec.Scheduler != "mh" || s != nil && s.alive && s.spec.Scheduler == "mh" {
+		return nil
+	}
+	have := 0
+	for _, one := range p.services {
+		if one.alive && one.spec.Scheduler == "mh" {
+			have++
+		}
+	}
+	if room := len(p.tableSlots.used) / 2; have >= room {
+		return fmt.Errorf("%d services of scheduler mh: %w", room, plane.ErrFull)
+	}
 	return nil
 }
 

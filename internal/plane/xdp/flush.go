@@ -1,6 +1,7 @@
 package xdp
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,6 +45,9 @@ func (p *Plane) write(t *pending) error {
 			return err
 		}
 		r.fresh = false
+		if err := p.judge(r); err != nil {
+			return err
+		}
 	}
 	if err := p.writePool(t); err != nil {
 		return err
@@ -68,7 +72,8 @@ func (p *Plane) unindex(s *service) error {
 		}
 		s.indexed = false
 		p.retire(s.extent)
-		s.extent = extent{}
+		p.retireTable(s.maglev)
+		s.extent, s.maglev = extent{}, -1
 	}
 	return p.writeGone(s)
 }
@@ -92,14 +97,15 @@ func (p *Plane) writePool(t *pending) error {
 	if err != nil {
 		return err
 	}
-	pool := bpf.LbPool{First: next.first, Count: next.count, Table: t.pool ^ 1, Di: 1}
+	pool := bpf.LbPool{First: next.first, Count: next.count, Di: 1}
 	members := newestFirst(t.reals)
 	for i, r := range members {
 		if err := p.maps.put(bpf.LbMapMembers, next.first+uint32(i), bpf.LbMember{Real: r.index, Weight: r.spec.Weight}); err != nil {
 			return err
 		}
 	}
-	if err := p.maps.put(bpf.LbMapShTables, pool.Table, shTable(members)); err != nil {
+	maglev, err := p.writeTable(t, members, &pool)
+	if err != nil {
 		return err
 	}
 	pool.Di, pool.Mw = plane.WRR(t.weights())
@@ -110,7 +116,8 @@ func (p *Plane) writePool(t *pending) error {
 		return err
 	}
 	p.retire(t.extent)
-	t.pool, t.extent = t.pool^1, next
+	p.retireTable(t.maglev)
+	t.pool, t.extent, t.maglev = t.pool^1, next, maglev
 	return nil
 }
 
@@ -120,10 +127,65 @@ func newestFirst(reals []*real) []*real {
 	return list
 }
 
-func shTable(members []*real) bpf.LbShTable {
+// judge lets the packet path look whether the real server is overloaded, by the thresholds that it has now.
+func (p *Plane) judge(r *real) error {
+	if r.judged {
+		return nil
+	}
+	frame, err := binary.Append(nil, binary.NativeEndian, bpf.LbOrder{Real: r.index})
+	if err != nil {
+		return err
+	}
+	r.judged = true
+	return p.run(bpf.LbProgJudge, frame, nil)
+}
+
+// writeTable writes the table of a scheduler that has one and names it in the pool. It returns which Maglev table that is,
+// or -1.
+func (p *Plane) writeTable(t *pending, members []*real, pool *bpf.LbPool) (int, error) {
+	switch t.spec.Scheduler {
+	case "sh", "dh":
+		pool.Table = t.pool ^ 1
+		return -1, p.maps.put(bpf.LbMapShTables, pool.Table, shTable(members, t.spec.Scheduler == "sh"))
+	case "mh":
+		table, ok := p.tableSlots.take()
+		if !ok {
+			return -1, fmt.Errorf("no room for a Maglev table: %w", plane.ErrFull)
+		}
+		pool.Table = table * mhLines
+		return int(table), p.writeMaglev(pool.Table, members)
+	}
+	return -1, nil
+}
+
+func (p *Plane) writeMaglev(first uint32, members []*real) error {
+	list := make([]plane.MaglevReal, len(members))
+	for i, r := range members {
+		list[i] = plane.MaglevReal{Addr: r.spec.Addr, Weight: r.lastWeight}
+	}
+	slots := plane.Maglev(list)
+	for n := range mhLines {
+		var line bpf.LbMhLine
+		for i := range line.Real {
+			line.Real[i] = noReal
+			if at := int(n)*len(line.Real) + i; at < len(slots) && slots[at] >= 0 {
+				line.Real[i] = members[slots[at]].index
+			}
+		}
+		if err := p.maps.put(bpf.LbMapMhLines, first+n, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shTable is the table of scheduler sh, or without weights that of dh.
+func shTable(members []*real, weighted bool) bpf.LbShTable {
 	weights := make([]int32, len(members))
 	for i, r := range members {
-		weights[i] = r.spec.Weight
+		if weighted {
+			weights[i] = r.spec.Weight
+		}
 	}
 	var t bpf.LbShTable
 	for slot, at := range plane.SourceHash(weights) {

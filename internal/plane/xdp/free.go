@@ -35,7 +35,10 @@ func (p *Plane) grace() error {
 	for _, e := range p.retired {
 		p.blockSlots.free(e.first/blockSize, blocks(int(e.count)))
 	}
-	p.retired = nil
+	for _, t := range p.oldTables {
+		p.tableSlots.free(t, 1)
+	}
+	p.retired, p.oldTables = nil, nil
 	// What Apply has removed so far belongs to the epoch in which packets will see it.
 	for _, t := range p.changed {
 		for _, r := range t.gone {
@@ -50,6 +53,12 @@ func (p *Plane) grace() error {
 func (p *Plane) retire(e extent) {
 	if e.count > 0 {
 		p.retired = append(p.retired, e)
+	}
+}
+
+func (p *Plane) retireTable(table int) {
+	if table >= 0 {
+		p.oldTables = append(p.oldTables, uint32(table))
 	}
 }
 

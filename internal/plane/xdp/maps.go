@@ -24,6 +24,8 @@ const (
 	maxPool     = int(bpf.LbNumberMAX_POOL)
 	noReal      = uint32(bpf.LbNumberNO_REAL)
 	gone        = uint8(bpf.LbRealFlagREAL_GONE)
+	lowerGiven  = uint8(bpf.LbRealFlagREAL_LOWER)
+	mhLines     = uint32(bpf.LbNumberMH_LINES)
 	isTemplate  = uint8(bpf.LbConnKindKIND_TEMPLATE)
 )
 

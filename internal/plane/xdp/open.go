@@ -30,6 +30,8 @@ type Options struct {
 	TableSize uint32
 	// Services and Reals are how many of each there may be. If zero, 1,024 and 16,384.
 	Services, Reals uint32
+	// Maglev is how many services may have scheduler mh. Each takes 32 KiB. If zero, 16.
+	Maglev uint32
 	// GenericVeth attaches to veth interfaces in generic mode. In native mode, what leaves by a veth is lost unless its
 	// other end has a program too or GRO on, which cannot be seen from here.
 	GenericVeth bool
@@ -211,6 +213,9 @@ func load(opts Options, m meta) (*ebpf.CollectionSpec, error) {
 		sizes[bpf.LbMapServices], sizes[bpf.LbMapServiceIndex] = n, n
 		sizes[bpf.LbMapPools], sizes[bpf.LbMapShTables] = 2*n, 2*n
 	}
+	if n := opts.Maglev; n != 0 {
+		sizes[bpf.LbMapMhLines] = 2 * n * mhLines
+	}
 	if n := opts.Reals; n != 0 {
 		sizes[bpf.LbMapReals], sizes[bpf.LbMapRealCounts], sizes[bpf.LbMapRealCounters] = n, n, n
 		// Every pool has two lists, and a list begins at a block: room for twice that keeps gaps from mattering.
@@ -251,7 +256,8 @@ func (p *Plane) start(spec *ebpf.CollectionSpec, have maps) error {
 
 // setDefaults writes IPVS's timeouts.
 func (p *Plane) setDefaults() error {
-	t := bpf.LbTunables{Extend: p.clock.ticks(time.Minute)}
+	t := bpf.LbTunables{Extend: p.clock.ticks(time.Minute), ConnReuseMode: 1,
+		LblcExpiration: p.clock.ticks(24 * time.Hour), LblcrExpiration: p.clock.ticks(24 * time.Hour)}
 	for state, seconds := range tcpTimeouts {
 		t.Tcp[state] = p.clock.ticks(time.Duration(seconds) * time.Second)
 	}

@@ -1,6 +1,7 @@
 package xdp
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -23,6 +24,11 @@ func TestPlane(t *testing.T) {
 		{"rr goes on behind the last pick when servers come and go", rrGoesOn},
 		{"another scheduler begins anew", anotherScheduler},
 		{"sh keeps a client and follows the weights", sourceHash},
+		{"mh keeps the clients of others when a server goes, and of one that is only paused", maglev},
+		{"mh has as many tables as there is room for, and one more for each change", maglevRoom},
+		{"a real server is overloaded between its thresholds", thresholds},
+		{"one-packet scheduling keeps nothing", onePacket},
+		{"a service without scheduler has no server", noScheduler},
 		{"an index is not used again before the last connection is gone", indexKept},
 		{"a removed service drops its connections while there are others", removedDrops},
 		{"an expired connection is not listed", expired},
@@ -121,6 +127,110 @@ func sourceHash(t *testing.T, p *Plane) {
 	web.Flags = lb.SchedFlag1 // fallback
 	do(t, p, plane.Op{Verb: plane.EditService, Service: web})
 	wantPicks(t, p, web, 40020, map[string]string{"11": "12", "12": "11"}[first])
+}
+
+func maglev(t *testing.T, p *Plane) {
+	web := with(planetest.Web, "mh")
+	web.Flags = lb.SchedFlag2 // mh-port
+	reals := []lb.Real{planetest.Server(11, 3), planetest.Server(12, 2), planetest.Server(13, 1)}
+	do(t, p, add(web, reals...)...)
+	before := strings.Split(picks(t, p, web, 40000, 60), ",")
+	do(t, p, plane.Op{Verb: plane.EditReal, Service: web, Real: planetest.Server(11, 0)})
+	if got := picks(t, p, web, 41000, 60); strings.Contains(got, "11") || !strings.Contains(got, "none") {
+		t.Errorf("paused: picks %s, want none instead of 11", got)
+	}
+	do(t, p, plane.Op{Verb: plane.EditReal, Service: web, Real: planetest.Server(11, 3)})
+	if err := p.Travel(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if after := strings.Split(picks(t, p, web, 40000, 60), ","); strings.Join(after, ",") != strings.Join(before, ",") {
+		t.Errorf("picks %v, before the pause %v", after, before)
+	}
+	do(t, p, plane.Op{Verb: plane.DelReal, Service: web, Real: planetest.Server(13, 1)})
+	if err := p.Travel(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	moved := 0
+	for i, to := range strings.Split(picks(t, p, web, 40000, 60), ",") {
+		if before[i] != "13" && before[i] != to {
+			moved++
+		}
+	}
+	if moved > 6 {
+		t.Errorf("%d of 60 clients moved although their server stayed", moved)
+	}
+}
+
+func maglevRoom(t *testing.T, p *Plane) {
+	for i := range 3 {
+		web := with(planetest.Web, "mh")
+		web.Addr = netip.AddrPortFrom(web.Addr.Addr(), uint16(80+i))
+		err := p.Apply(add(web, planetest.Server(11, 1)))
+		if full := i == 2; full != errors.Is(err, plane.ErrFull) || !full && err != nil {
+			t.Errorf("service %d: error %v", i, err)
+		}
+		for range 3 {
+			if i < 2 {
+				do(t, p, plane.Op{Verb: plane.EditService, Service: web})
+			}
+		}
+	}
+	rr := planetest.Web
+	do(t, p, plane.Op{Verb: plane.EditService, Service: rr})
+	third := with(planetest.DNS, "mh")
+	do(t, p, add(third, planetest.Server(11, 1))...)
+	if got := picks(t, p, third, 40000, 1); got != "11" {
+		t.Errorf("picked %s", got)
+	}
+}
+
+func thresholds(t *testing.T, p *Plane) {
+	limited := planetest.Server(11, 1)
+	limited.Upper, limited.Lower = 3, 2
+	do(t, p, add(planetest.Web, limited)...)
+	wantPicks(t, p, planetest.Web, 40000, "11,11,11,none")
+	limited.Upper, limited.Lower = 4, 0 // that is, 3
+	do(t, p, plane.Op{Verb: plane.EditReal, Service: planetest.Web, Real: limited})
+	wantPicks(t, p, planetest.Web, 40010, "none") // between the bounds the flag stays
+	limited.Upper = 0
+	do(t, p, plane.Op{Verb: plane.EditReal, Service: planetest.Web, Real: limited})
+	wantPicks(t, p, planetest.Web, 40020, "11,11,11,11")
+	limited.Upper, limited.Lower = 4, 1
+	do(t, p, plane.Op{Verb: plane.EditReal, Service: planetest.Web, Real: limited})
+	wantPicks(t, p, planetest.Web, 40030, "none")
+	if err := p.Travel(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	wantPicks(t, p, planetest.Web, 40040, "11,11,11,11,none")
+	planetest.Want(t, p, []lb.Pool{{Service: planetest.Web, Reals: []lb.Real{limited}}})
+}
+
+func onePacket(t *testing.T, p *Plane) {
+	dns := planetest.DNS
+	dns.OnePacket = true
+	do(t, p, add(dns, planetest.Server(11, 1), planetest.Server(12, 1))...)
+	for _, want := range []string{"12", "11", "12"} {
+		if got := picks(t, p, dns, 40000, 1); got != want {
+			t.Errorf("the same client went to %s, want %s", got, want)
+		}
+	}
+	if list := conns(t, p); len(list) != 0 {
+		t.Errorf("connections %+v", list)
+	}
+	pools, err := p.Read()
+	if err != nil || pools[0].Total.Conns != 3 || pools[0].Total.InPkts != 3 {
+		t.Errorf("counted %+v, error %v", pools[0].Total, err)
+	}
+}
+
+func noScheduler(t *testing.T, p *Plane) {
+	web := with(planetest.Web, "none")
+	do(t, p, add(web, planetest.Server(11, 1))...)
+	wantPicks(t, p, web, 40000, "none")
+	planetest.Want(t, p, []lb.Pool{{Service: web, Reals: []lb.Real{planetest.Server(11, 1)}}})
 }
 
 func indexKept(t *testing.T, p *Plane) {
@@ -285,18 +395,13 @@ func unsupportedNamed(t *testing.T, p *Plane) {
 	do(t, p, add(planetest.DNS)...)
 	masq := planetest.Server(11, 1)
 	masq.Forward = lb.Masq
-	limited := planetest.Server(11, 1)
-	limited.Upper = 5
 	for text, op := range map[string]plane.Op{
-		"add service [10.0.8.9]:tcp:80: scheduler wlc (rr, wrr and sh are): not supported by this data plane": service(func(s *lb.Service) { s.Scheduler = "" }),
 		"add service FWM 7: a firewall-mark service (address, protocol and port are): not supported by this data plane": service(func(s *lb.Service) {
 			s.ServiceKey = lb.ServiceKey{Mark: 7}
 		}),
-		"one-packet scheduling: ":                              service(func(s *lb.Service) { s.OnePacket = true }),
 		"persistence engine sip: ":                             service(func(s *lb.Service) { s.Engine = "sip" }),
 		"protocol SCTP (TCP and UDP are): ":                    service(func(s *lb.Service) { s.Protocol = lb.SCTP }),
 		"forwarding method Masq (Route, direct routing, is): ": {Verb: plane.AddReal, Service: planetest.DNS, Real: masq},
-		"connection thresholds: ":                              {Verb: plane.AddReal, Service: planetest.DNS, Real: limited},
 	} {
 		if err := p.Apply([]plane.Op{op}); err == nil || !strings.Contains(err.Error(), text) || !strings.HasSuffix(err.Error(), plane.ErrUnsupported.Error()) {
 			t.Errorf("error %v, want %q", err, text)

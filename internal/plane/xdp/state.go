@@ -21,10 +21,12 @@ type state struct {
 	hops     map[netip.Addr]Hop // as told
 	// Free indices of the arrays. Members are handed out in blocks.
 	serviceSlots, realSlots, blockSlots *slots
+	tableSlots                          *slots // of Maglev tables
 	// An epoch ends when every packet that ran in it is done. What was taken out of use in an epoch is free after it.
 	epoch       int
 	flipped     time.Time  // when something was last taken out of use in this epoch
 	retired     []extent   // members of pools that packets may still read
+	oldTables   []uint32   // Maglev tables that they may
 	changed     []*pending // by Apply, not yet written
 	dirty       map[*service]*pending
 	sampled     time.Time
@@ -43,18 +45,23 @@ type service struct {
 	indexed bool   // in service_index
 	pool    uint32 // index into pools, as packets see it
 	extent
-	reals []*real // in order of addition
-	gone  []*real
-	rate  plane.Estimator
+	maglev int     // its table, or -1
+	reals  []*real // in order of addition
+	gone   []*real
+	rate   plane.Estimator
 }
 
 // real is one entry of the reals map.
 type real struct {
-	index   uint32
-	spec    lb.Real
-	fresh   bool // not written yet
-	removed int  // epoch in which it went
-	rate    plane.Estimator
+	index  uint32
+	spec   lb.Real
+	fresh  bool // not written yet
+	judged bool // its thresholds stand as they were when the packet path last looked at them
+	serial uint32
+	// lastWeight is the last weight that was not 0, or that with which it was added.
+	lastWeight int32
+	removed    int // epoch in which it went
+	rate       plane.Estimator
 }
 
 func (s *service) find(addr netip.AddrPort) int { return findReal(s.reals, addr) }
@@ -81,6 +88,7 @@ func readState(m maps, c clock) (*state, error) {
 		serviceSlots: newSlots(m[bpf.LbMapServices].MaxEntries()),
 		realSlots:    newSlots(m[bpf.LbMapReals].MaxEntries()),
 		blockSlots:   newSlots(m[bpf.LbMapMembers].MaxEntries() / blockSize),
+		tableSlots:   newSlots(m[bpf.LbMapMhLines].MaxEntries() / mhLines),
 		dirty:        map[*service]*pending{},
 	}
 	entries, err := allReals(m[bpf.LbMapReals])
@@ -126,6 +134,9 @@ func (s *state) readServices(m maps, c clock, entries []bpf.LbReal) error {
 				return damaged(fmt.Errorf("pool %d has members of another", one.pool))
 			}
 		}
+		if one.maglev >= 0 && !s.tableSlots.claim(uint32(one.maglev)) {
+			return damaged(fmt.Errorf("pool %d has the table of another", one.pool))
+		}
 		if err := s.readMembers(m, one, entries); err != nil {
 			return err
 		}
@@ -148,7 +159,10 @@ func (s *service) read(m maps, c clock, key serviceKey) error {
 		return damaged(fmt.Errorf("service %d has pool %d at member %d", s.index, entry.Pool, pool.First))
 	}
 	s.pool, s.extent = entry.Pool, extent{pool.First, pool.Count}
-	s.spec = serviceOf(key, entry, c)
+	s.spec, s.maglev = serviceOf(key, entry, c), -1
+	if s.spec.Scheduler == "mh" {
+		s.maglev = int(pool.Table / mhLines)
+	}
 	return nil
 }
 
@@ -162,12 +176,16 @@ func (s *state) readMembers(m maps, one *service, entries []bpf.LbReal) error {
 			return damaged(fmt.Errorf("real server %d is in two pools", member.Real))
 		}
 		// A killed writer may have come to the pool and not to the entry's flag, never the other way round.
-		r := &real{index: member.Real, spec: realOf(entries[member.Real])}
+		r := adopted(member.Real, entries[member.Real])
 		s.adoptHop(r, entries[member.Real])
 		one.reals = append(one.reals, r)
 	}
 	slices.Reverse(one.reals) // the map has the newest first
 	return nil
+}
+
+func adopted(index uint32, e bpf.LbReal) *real {
+	return &real{index: index, spec: realOf(e), judged: true, serial: e.Serial, lastWeight: e.LastWeight}
 }
 
 // readGone finds the written entries of reals that are in no pool: those that were removed while connections referred to
@@ -180,13 +198,13 @@ func (s *state) readGone(entries []bpf.LbReal) error {
 		key := ownerOf(e)
 		one := s.services[key]
 		if one == nil {
-			one = &service{index: e.Service, pool: 2 * e.Service, spec: lb.Service{ServiceKey: key}}
+			one = &service{index: e.Service, pool: 2 * e.Service, maglev: -1, spec: lb.Service{ServiceKey: key}}
 			if checkKey(key) != nil || !s.serviceSlots.claim(e.Service) {
 				return damaged(fmt.Errorf("real server %d has service %d", i, e.Service))
 			}
 			s.services[key] = one
 		}
-		r := &real{index: uint32(i), spec: realOf(e)}
+		r := adopted(uint32(i), e)
 		s.adoptHop(r, e)
 		one.gone = append(one.gone, r)
 	}

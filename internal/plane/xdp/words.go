@@ -12,7 +12,10 @@ import (
 
 // How services and real servers are written in the maps, and read back; and which of them this plane cannot forward yet.
 
-var schedulers = map[string]bpf.LbScheduler{"rr": bpf.LbSchedulerSCHED_RR, "wrr": bpf.LbSchedulerSCHED_WRR, "sh": bpf.LbSchedulerSCHED_SH}
+var schedulers = map[string]bpf.LbScheduler{"none": bpf.LbSchedulerSCHED_NONE, "rr": bpf.LbSchedulerSCHED_RR, "wrr": bpf.LbSchedulerSCHED_WRR,
+	"sh": bpf.LbSchedulerSCHED_SH, "lc": bpf.LbSchedulerSCHED_LC, "wlc": bpf.LbSchedulerSCHED_WLC, "sed": bpf.LbSchedulerSCHED_SED,
+	"nq": bpf.LbSchedulerSCHED_NQ, "dh": bpf.LbSchedulerSCHED_DH, "mh": bpf.LbSchedulerSCHED_MH, "lblc": bpf.LbSchedulerSCHED_LBLC,
+	"lblcr": bpf.LbSchedulerSCHED_LBLCR, "fo": bpf.LbSchedulerSCHED_FO, "ovf": bpf.LbSchedulerSCHED_OVF, "twos": bpf.LbSchedulerSCHED_TWOS}
 
 func unsupported(format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, plane.ErrUnsupported)...)
@@ -39,13 +42,7 @@ func checkService(s lb.Service) error {
 	if err := checkKey(s.ServiceKey); err != nil {
 		return err
 	}
-	n := plane.Normal(s)
-	switch _, ok := schedulers[n.Scheduler]; {
-	case !ok:
-		return unsupported("scheduler %s (rr, wrr and sh are)", n.Scheduler)
-	case s.OnePacket:
-		return unsupported("one-packet scheduling")
-	case s.Engine != "":
+	if s.Engine != "" {
 		return unsupported("persistence engine %s", s.Engine)
 	}
 	return nil
@@ -76,8 +73,6 @@ func checkReal(r lb.Real) error {
 		return unsupported("forwarding method %s (Route, direct routing, is)", r.Forward)
 	case !r.Addr.Addr().Is4():
 		return unsupported("real server address %s (IPv4 is)", r.Addr.Addr())
-	case r.Upper != 0:
-		return unsupported("connection thresholds")
 	}
 	return nil
 }
@@ -96,7 +91,7 @@ func (s *service) entry(c clock) bpf.LbService {
 	binary.BigEndian.PutUint32(b[:], ^s.spec.Wild)
 	return bpf.LbService{
 		Scheduler: uint32(schedulers[s.spec.Scheduler]),
-		Flags:     uint32(s.spec.Flags) << 3,
+		Flags:     flagsOf(s.spec),
 		Pool:      s.pool,
 		Persist:   c.ticks(s.spec.Persistence),
 		Netmask:   [4]uint32{binary.NativeEndian.Uint32(b[:])},
@@ -104,11 +99,20 @@ func (s *service) entry(c clock) bpf.LbService {
 	}
 }
 
+func flagsOf(s lb.Service) uint32 {
+	flags := uint32(s.Flags) << 3
+	if s.OnePacket {
+		flags |= uint32(bpf.LbServiceFlagSERVICE_ONE_PACKET)
+	}
+	return flags
+}
+
 // serviceOf is entry's way back.
 func serviceOf(k serviceKey, e bpf.LbService, c clock) lb.Service {
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], e.Netmask[0])
-	s := lb.Service{ServiceKey: keyFrom(k), Flags: lb.SchedFlags(e.Flags >> 3), Persistence: c.seconds(e.Persist),
+	s := lb.Service{ServiceKey: keyFrom(k), Flags: lb.SchedFlags(e.Flags >> 3 & 7),
+		OnePacket: e.Flags&uint32(bpf.LbServiceFlagSERVICE_ONE_PACKET) != 0, Persistence: c.seconds(e.Persist),
 		Wild: ^binary.BigEndian.Uint32(b[:])}
 	for name, number := range schedulers {
 		if uint32(number) == e.Scheduler {
@@ -125,15 +129,24 @@ func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
 	hop := p.hops[r.spec.Addr.Addr()]
 	e := bpf.LbReal{Port: be16(r.spec.Addr.Port()), Forward: uint8(r.spec.Forward), Flags: flags,
 		Ifindex: uint32(hop.Ifindex), Src: hop.Src, Dst: hop.Dst,
-		Weight: r.spec.Weight, Service: s.index,
+		Weight: r.spec.Weight, Service: s.index, Serial: r.serial, LastWeight: r.lastWeight, Upper: r.spec.Upper, Lower: r.spec.Lower,
 		Owner: bpf.LbServiceKey6{Addr: [4]uint32{key.Addr}, Port: key.Port, Proto: key.Proto, Kind: key.Kind}}
 	e.Addr[0] = be32(r.spec.Addr.Addr())
+	if r.spec.Lower != 0 {
+		e.Flags |= lowerGiven
+	} else {
+		e.Lower = r.spec.Upper - r.spec.Upper/4
+	}
 	return e
 }
 
 // realOf is entry's way back.
 func realOf(e bpf.LbReal) lb.Real {
-	return lb.Real{Addr: netip.AddrPortFrom(addr4(e.Addr[0]), port16(e.Port)), Forward: lb.Forward(e.Forward), Weight: e.Weight}
+	r := lb.Real{Addr: netip.AddrPortFrom(addr4(e.Addr[0]), port16(e.Port)), Forward: lb.Forward(e.Forward), Weight: e.Weight, Upper: e.Upper}
+	if e.Flags&lowerGiven != 0 {
+		r.Lower = e.Lower
+	}
+	return r
 }
 
 // ownerOf is the key of the service that a real server was written for.

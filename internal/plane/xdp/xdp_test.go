@@ -21,7 +21,7 @@ import (
 )
 
 // small is enough for a few hundred connections.
-var small = Options{TableSize: 1024, Services: 8, Reals: 32}
+var small = Options{TableSize: 1024, Services: 8, Reals: 32, Maglev: 2}
 
 var serial atomic.Int32
 
@@ -93,9 +93,9 @@ func emptied(t *testing.T, p *Plane) *Plane {
 	if err := p.setDefaults(); err != nil {
 		t.Fatal(err)
 	}
-	if len(p.services)+len(p.hops) != 0 || p.serviceSlots.inUse() != 0 || p.realSlots.inUse() != 0 || p.blockSlots.inUse() != 0 {
-		t.Fatalf("an empty plane has %d services, %d hops, indices %d %d %d", len(p.services), len(p.hops),
-			p.serviceSlots.inUse(), p.realSlots.inUse(), p.blockSlots.inUse())
+	if len(p.services)+len(p.hops) != 0 || p.serviceSlots.inUse() != 0 || p.realSlots.inUse() != 0 || p.blockSlots.inUse()+p.tableSlots.inUse() != 0 {
+		t.Fatalf("an empty plane has %d services, %d hops, indices %d %d %d %d", len(p.services), len(p.hops),
+			p.serviceSlots.inUse(), p.realSlots.inUse(), p.blockSlots.inUse(), p.tableSlots.inUse())
 	}
 	return p
 }
