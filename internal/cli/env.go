@@ -6,6 +6,7 @@ import (
 
 	"vipd/internal/conf"
 	"vipd/internal/control"
+	"vipd/internal/lb"
 	"vipd/internal/plane/xdp"
 )
 
@@ -21,6 +22,8 @@ type Env struct {
 	Dial func(instance string) (control.Source, error)
 	// Names resolves names of hosts and services. If nil, this machine's.
 	Names Names
+	// Refuses says what the packet path cannot have. If nil, xdp.Check.
+	Refuses func(lb.Service, []lb.Real) error
 	// Now is the clock that "status" counts from. If nil, time.Now.
 	Now func() time.Time
 }
@@ -54,7 +57,14 @@ func (e Env) dial(instance string) (control.Source, error) {
 // reading is how the commands that look at a configuration read it: for a director's name, against what the packet path
 // can have.
 func (e Env) reading(id string) conf.Options {
-	return conf.Options{ID: id, Env: e.Getenv, Refuses: xdp.Check}
+	return conf.Options{ID: id, Env: e.Getenv, Refuses: e.refuses()}
+}
+
+func (e Env) refuses() func(lb.Service, []lb.Real) error {
+	if e.Refuses != nil {
+		return e.Refuses
+	}
+	return xdp.Check
 }
 
 func (e Env) now() time.Time {

@@ -11,6 +11,7 @@ import (
 	"vipd/internal/conf"
 	"vipd/internal/control"
 	"vipd/internal/daemon"
+	"vipd/internal/lb"
 )
 
 func newPlanCommand(env Env) *cobra.Command {
@@ -40,7 +41,7 @@ plan is printed; 2 a file has errors; 6 a file cannot be read; others: the daemo
 			if err != nil {
 				return err
 			}
-			return printPlan(env, output, compare(old, next, status))
+			return printPlan(env, output, compare(old, next, status, planRefuses(env, next, status)))
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "compare with this file instead of the running daemon")
@@ -48,6 +49,18 @@ plan is printed; 2 a file has errors; 6 a file cannot be read; others: the daemo
 	cmd.Flags().StringVarP(&id, "config-id", "i", daemon.HostID(), "read the file as the director of this name does (lines with @NAME)")
 	cmd.Flags().String("instance", env.instance(), "name of the daemon to ask ($"+instanceVariable+")")
 	return cmd
+}
+
+// planRefuses asks the XDP plane, if that is what forwards.
+func planRefuses(env Env, next *conf.Config, status *control.Status) func(lb.Service, []lb.Real) error {
+	name := next.Global.DataPlane
+	if status != nil && status.DataPlane.Name != "" {
+		name = status.DataPlane.Name
+	}
+	if name != "" && name != "xdp" {
+		return nil
+	}
+	return env.refuses()
 }
 
 // readConfig reads a file; one with errors is refused with all of them said.

@@ -13,7 +13,6 @@ import (
 	"vipd/internal/health"
 	"vipd/internal/lb"
 	"vipd/internal/plane"
-	"vipd/internal/plane/xdp"
 	"vipd/internal/vrrp"
 )
 
@@ -36,11 +35,11 @@ type field struct {
 }
 
 // compare lists what a reload from one configuration to the other would do. status may be nil: then nothing is said of
-// what runs.
-func compare(old, next *conf.Config, status *control.Status) []change {
+// what runs. refuses may be nil too.
+func compare(old, next *conf.Config, status *control.Status, refuses func(lb.Service, []lb.Real) error) []change {
 	before, _ := runnable(old.Instances)
 	after, left := runnable(next.Instances)
-	p := &planner{live: map[string]control.Real{}, routers: map[string]control.Router{}, known: status != nil}
+	p := &planner{live: map[string]control.Real{}, routers: map[string]control.Router{}, known: status != nil, refuses: refuses}
 	if status != nil {
 		p.learn(status)
 	}
@@ -65,6 +64,7 @@ func runnable(all []vrrp.Config) (list []vrrp.Config, left []change) {
 
 type planner struct {
 	known   bool
+	refuses func(lb.Service, []lb.Real) error // what the packet path cannot have; nil: it is not known
 	live    map[string]control.Real // by service and real server
 	routers map[string]control.Router
 	changes []change
@@ -265,7 +265,7 @@ func (p *planner) services(old, next []health.Service) {
 			p.service(old[i], n)
 			continue
 		}
-		p.add(change{Verb: "add", Kind: "service", Name: n.ServiceKey.String(), Effects: append([]string{"with " + countOf(len(n.Reals), "real server")}, refusal(n)...)})
+		p.add(change{Verb: "add", Kind: "service", Name: n.ServiceKey.String(), Effects: append([]string{"with " + countOf(len(n.Reals), "real server")}, p.refusal(n)...)})
 	}
 }
 
@@ -301,7 +301,7 @@ func (p *planner) service(old, next health.Service) {
 		c.Effects = []string{fmt.Sprintf("%d of 256 rows of the %s table change: new connections of %s go elsewhere", rows, hashOf[next.Scheduler][0], hashOf[next.Scheduler][1])}
 	}
 	if len(c.Fields)+len(c.Effects) > 0 {
-		c.Effects = append(c.Effects, refusal(next)...)
+		c.Effects = append(c.Effects, p.refusal(next)...)
 		p.add(c)
 	}
 	find := func(list []health.Real, a netip.AddrPort) int {
@@ -336,12 +336,15 @@ func (p *planner) realEffects(s health.Service, old, next health.Real) []string 
 }
 
 // refusal says why the packet path cannot have a service.
-func refusal(s health.Service) []string {
+func (p *planner) refusal(s health.Service) []string {
+	if p.refuses == nil {
+		return nil
+	}
 	reals := make([]lb.Real, len(s.Reals))
 	for i := range s.Reals {
 		reals[i] = s.Reals[i].Real
 	}
-	if err := xdp.Check(s.Service, reals); err != nil {
+	if err := p.refuses(s.Service, reals); err != nil {
 		return []string{"it is not forwarded by this version: " + err.Error() + "; a reload goes on without it, an apply goes back"}
 	}
 	return nil

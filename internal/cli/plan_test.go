@@ -110,7 +110,6 @@ func TestAPlanSaysWhatWouldChangeAndWhatItMeansForWhatRuns(t *testing.T) {
 		"the state":              {strings.NewReplacer("priority 100", "priority 100\n	state MASTER"), []string{"state BACKUP → MASTER", "it stays MASTER: the state is that of the start only"}},
 		"what it cannot do": {strings.NewReplacer("priority 100", "priority 100\n	authentication {\nauth_type AH\nauth_pass x\n}"),
 			[]string{"- instance VI_1", "its addresses go", "! instance VI_1", "left out by this version: authentication type AH", "1 removed, 0 changed, 1 left out"}},
-		"a scheduler that is not there": {strings.NewReplacer("lb_algo sh", "lb_algo nonsense"), []string{"lb_algo sh → nonsense", "it is not forwarded by this version"}},
 		"a setting of the whole daemon": {strings.NewReplacer("vrrp_instance VI_1", "global_defs {\n	lvs_timeouts tcp 60\n}\nvrrp_instance VI_1"),
 			[]string{"~ setting global_defs: timeouts", "connections that are there get the new timeout", "1 changed"}},
 		"a script of an instance":   {strings.NewReplacer("priority 100", "priority 100\n	notify /bin/true"), []string{"~ setting vrrp_instance VI_1: notify", "any args none → /bin/true"}},
