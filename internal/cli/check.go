@@ -190,29 +190,34 @@ func (r *checkReport) exit() int {
 func printCheck(w io.Writer, r *checkReport) error {
 	var b strings.Builder
 	for _, d := range r.Diagnostics {
-		place := d.File
-		if d.Line > 0 {
-			place += fmt.Sprintf(":%d", d.Line)
-		}
-		if d.Column > 0 {
-			place += fmt.Sprintf(":%d", d.Column)
-		}
-		if d.Code == "unreadable-file" {
-			place = "" // the text names it
-		} else {
-			place += ": "
-		}
-		first, rest, _ := strings.Cut(d.of.Long(), "\n")
-		if at := fmt.Sprintf("(%s: Line %d) ", d.File, d.Line); d.Line > 0 {
-			first = strings.Replace(first, at, "", 1)
-		}
-		fmt.Fprintf(&b, "%s%s\n%s", place, first, rest)
+		b.WriteString(placed(d.of))
 	}
 	if !r.quiet {
 		fmt.Fprintf(&b, "%s: %s\n", countOf(len(r.Files), "file"), r.summary())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// placed is a diagnostic with its place in front.
+func placed(d conf.Diagnostic) string {
+	place := d.File
+	if d.Line > 0 {
+		place += fmt.Sprintf(":%d", d.Line)
+	}
+	if d.Col > 0 {
+		place += fmt.Sprintf(":%d", d.Col)
+	}
+	if d.Code == "unreadable-file" {
+		place = "" // the text names it
+	} else {
+		place += ": "
+	}
+	first, rest, _ := strings.Cut(d.Long(), "\n")
+	if at := fmt.Sprintf("(%s: Line %d) ", d.File, d.Line); d.Line > 0 {
+		first = strings.Replace(first, at, "", 1)
+	}
+	return place + first + "\n" + rest
 }
 
 // summary is one line about everything.

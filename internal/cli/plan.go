@@ -73,7 +73,7 @@ func readConfig(env Env, path, id string) (*conf.Config, error) {
 	if worst, any := conf.Worst(diags); any && worst == conf.Error {
 		for _, d := range diags {
 			if d.Severity == conf.Error {
-				fmt.Fprint(env.Stderr, s.relative(d).Long())
+				fmt.Fprint(env.Stderr, placed(s.relative(d)))
 			}
 		}
 		return nil, &daemon.Failure{Code: daemon.ExitConfig, Err: fmt.Errorf("%s is refused: a director would not start with it", path)}

@@ -65,7 +65,7 @@ func runnable(all []vrrp.Config) (list []vrrp.Config, left []change) {
 type planner struct {
 	known   bool
 	refuses func(lb.Service, []lb.Real) error // what the packet path cannot have; nil: it is not known
-	live    map[string]control.Real // by service and real server
+	live    map[string]control.Real           // by service and real server
 	routers map[string]control.Router
 	changes []change
 }
