@@ -37,6 +37,7 @@ stays, and what to do about it. Beyond the language it looks for what only a rea
 out how long clients wait when a director or a real server dies.
 
 Two files are compared as those of the two directors of a site: priorities, passwords, intervals, addresses, services.
+So is one file in which lines with @NAME tell the directors apart, unless --config-id says which of them reads it.
 
 It needs no root and asks the host nothing: the answer is the same on a laptop. "-" reads the standard input.
 
@@ -144,14 +145,15 @@ func checkFiles(env Env, o checkOptions, args []string) *checkReport {
 		opts := env.reading(o.id)
 		opts.Strict = o.strict
 		c := conf.Check(s, s.name, opts)
+		if names := c.Directors(); o.id == "" && len(names) > 1 {
+			r.directors(s, opts, names)
+			continue
+		}
 		for _, d := range c.Diagnostics {
 			r.add(s.relative(d))
 		}
 		for i, other := range done {
-			for _, d := range conf.Compare(other, c) {
-				if o.strict && d.Severity == conf.Warning {
-					d.Severity = conf.Error
-				}
+			for _, d := range compared(other, c, o.strict) {
 				r.add(s.relative(sources[i].relative(d)))
 			}
 		}

@@ -101,7 +101,10 @@ func TestCheckReadsTheStandardInput(t *testing.T) {
 
 func TestCheckKnowsWhoReadsTheFile(t *testing.T) {
 	inDir(t, map[string]string{"a.conf": "@lb1 foo\n"})
-	if code, out, _ := vipd(t, "", "check", "a.conf"); code != 0 || !strings.Contains(out, "--config-id lb1") {
+	if code, out, _ := vipd(t, "", "check", "a.conf"); code != 1 || !strings.Contains(out, "'foo' (read as lb1)") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if code, out, _ := vipd(t, "", "check", "-i", "lb2", "a.conf"); code != 0 {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	if code, out, _ := vipd(t, "", "check", "-i", "lb1", "a.conf"); code != 1 {
@@ -197,5 +200,24 @@ func TestAMistakenCommandLineIsNotAWarning(t *testing.T) {
 		if code, out, errs := vipd(t, "", args...); code != 2 || out != "" || !strings.HasPrefix(errs, "vipd: ") {
 			t.Errorf("%v: exit %d, %q, %q", args, code, out, errs)
 		}
+	}
+}
+
+func TestAFileOfSeveralDirectorsIsReadAsEach(t *testing.T) {
+	text := func(one, two string) string {
+		return strings.Replace(goodInstance, "priority 150", "@lb1 priority "+one+"\n@lb2 priority "+two, 1)
+	}
+	inDir(t, map[string]string{"good.conf": text("150", "100"), "same.conf": text("100", "100"),
+		"other.conf": strings.Replace(goodInstance, "priority 150", "@lb1 priority 120\n@^lb1 priority 120", 1)})
+	if code, out, _ := vipd(t, "", "check", "good.conf"); code != 0 || !strings.Contains(out, "for priority 150") || !strings.Contains(out, "for priority 100") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	for _, name := range []string{"same.conf", "other.conf"} {
+		if code, out, _ := vipd(t, "", "check", name); code != 1 || strings.Count(out, "[same-priority]") != 1 {
+			t.Errorf("%s: exit %d: %s", name, code, out)
+		}
+	}
+	if code, out, _ := vipd(t, "", "check", "-i", "lb1", "same.conf"); code != 0 || strings.Contains(out, "same-priority") {
+		t.Errorf("one director: exit %d: %s", code, out)
 	}
 }

@@ -153,8 +153,17 @@ func (a *adviser) unkept(t *Tree, opts Options) {
 
 // conditional finds the first line that begins with @ID.
 func conditional(f *File) (at Token, id string) {
+	f.conditions(func(t Token, name string, _ bool) bool {
+		at, id = t, name
+		return false
+	})
+	return at, id
+}
+
+// conditions calls each for the lines that begin with @ID or @^ID, until it gives false.
+func (f *File) conditions(each func(at Token, id string, not bool) bool) {
 	if !strings.Contains(f.text, "@") {
-		return at, "" // most files; the others are small
+		return // most files; the others are small
 	}
 	for n := 1; n <= f.Lines(); n++ {
 		line := f.Line(n)
@@ -163,9 +172,32 @@ func conditional(f *File) (at Token, id string) {
 			continue
 		}
 		word, _, _ := strings.Cut(strings.ReplaceAll(s, "\t", " "), " ")
-		if id = strings.TrimPrefix(word[1:], "^"); id != "" {
-			return Token{Raw: word, Line: n, Col: column(line, len(line)-len(s))}, id
+		id, not := strings.CutPrefix(word[1:], "^")
+		if id != "" && !each(Token{Raw: word, Line: n, Col: column(line, len(line)-len(s))}, id, not) {
+			return
 		}
 	}
-	return at, ""
+}
+
+// maxDirectors bounds how many directors one file is read for.
+const maxDirectors = 8
+
+// Directors names the directors that the lines with @ID tell apart, in the order of the text, "" for any other; nil if
+// there are no such lines.
+func (c *Checked) Directors() []string {
+	var names []string
+	others := false
+	for _, f := range c.Tree.Files {
+		f.conditions(func(_ Token, id string, not bool) bool {
+			others = others || not
+			if !slices.Contains(names, id) {
+				names = append(names, id)
+			}
+			return len(names) < maxDirectors
+		})
+	}
+	if len(names) == 1 || others && len(names) > 0 {
+		names = append(names, "")
+	}
+	return names
 }
