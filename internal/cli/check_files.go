@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -35,7 +34,7 @@ func openSource(env Env, arg string) (*source, error) {
 		cwd = "/"
 	}
 	if arg == "-" {
-		return newSource(cwd, "<stdin>", env.Stdin)
+		return newSource(cwd, "<stdin>", env.Stdin, 0)
 	}
 	info, err := os.Stat(arg)
 	switch {
@@ -57,29 +56,32 @@ func openSource(env Env, arg string) (*source, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return newSource(cwd, arg, f)
+	return newSource(cwd, arg, f, info.Size())
 }
 
-func newSource(cwd, shown string, r io.Reader) (*source, error) {
+// newSource reads all of r; size is what is expected, 0 if that is not known.
+func newSource(cwd, shown string, r io.Reader, size int64) (*source, error) {
 	if r == nil {
 		r = strings.NewReader("")
 	}
-	text, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
-	if err != nil {
+	var b strings.Builder
+	b.Grow(int(min(size, maxConfig)))
+	if _, err := io.Copy(&b, io.LimitReader(r, maxConfig+1)); err != nil {
 		return nil, fmt.Errorf("read %s: %w", shown, err)
 	}
+	text := b.String()
 	if len(text) > maxConfig {
 		return nil, fmt.Errorf("%s has more than %d MiB; that is no configuration", shown, maxConfig>>20)
 	}
-	if at := bytes.IndexByte(text[:min(len(text), 8000)], 0); at >= 0 {
+	if at := strings.IndexByte(text[:min(len(text), 8000)], 0); at >= 0 {
 		return nil, fmt.Errorf("%s is a binary file (byte %d is NUL), not a configuration", shown, at+1)
 	}
 	name := shown
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(cwd, shown)
 	}
-	s := &source{name: name, shown: shown, text: string(text), cwd: cwd}
-	s.FS = overlay{os.DirFS("/"), map[string][]byte{inRoot(name): text}}
+	s := &source{name: name, shown: shown, text: text, cwd: cwd}
+	s.FS = overlay{os.DirFS("/"), map[string]string{inRoot(name): text}}
 	return s, nil
 }
 
@@ -107,20 +109,20 @@ func (s *source) relative(d conf.Diagnostic) conf.Diagnostic {
 // overlay is a file system in which some files have another text, or exist only here.
 type overlay struct {
 	fs.FS
-	files map[string][]byte
+	files map[string]string
 }
 
 // Open implements fs.FS.
 func (o overlay) Open(name string) (fs.File, error) {
 	if text, ok := o.files[name]; ok {
-		return &memoryFile{Reader: bytes.NewReader(text), name: path.Base(name), size: int64(len(text))}, nil
+		return &memoryFile{Reader: strings.NewReader(text), name: path.Base(name), size: int64(len(text))}, nil
 	}
 	return o.FS.Open(name)
 }
 
 // memoryFile is a file of an overlay.
 type memoryFile struct {
-	*bytes.Reader
+	*strings.Reader
 	name string
 	size int64
 }

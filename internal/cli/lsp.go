@@ -209,10 +209,10 @@ func fileName(uri string) string {
 // publish checks every open file and sends what changed. What an open file includes is judged there, in its context, and
 // not by itself.
 func (s *lspServer) publish() {
-	files := map[string][]byte{}
+	files := map[string]string{}
 	uris := map[string]string{}
 	for uri, d := range s.docs {
-		files[inRoot(d.name)] = []byte(d.text)
+		files[inRoot(d.name)] = d.text
 		uris[d.name] = uri
 	}
 	var fsys fs.FS = overlay{os.DirFS("/"), files}

@@ -61,6 +61,7 @@ type outliner struct {
 	stack []openBlock
 	kids  []*Statement // of all open blocks so far, the innermost last
 	last  *Statement   // the next brace may be its
+	deep  int          // open braces beyond maxDepth
 
 	statements arena[Statement]
 	words      arena[Token]
@@ -113,6 +114,10 @@ func (o *outliner) add(s *stmt) {
 }
 
 func (o *outliner) open() {
+	if len(o.stack) >= maxDepth {
+		o.deep++
+		return
+	}
 	if o.last == nil {
 		o.last = &Statement{}
 		if len(o.stack) == 0 {
@@ -129,9 +134,12 @@ func (o *outliner) open() {
 }
 
 func (o *outliner) close() {
-	o.last = nil
 	n := len(o.stack) - 1
-	if n < 0 {
+	if o.deep > 0 {
+		o.deep--
+		return
+	}
+	if o.last = nil; n < 0 {
 		return
 	}
 	b := o.stack[n]

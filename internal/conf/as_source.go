@@ -216,7 +216,13 @@ func (r *asReader) openAll(pattern string, check includeCheck) bool {
 // find looks for the files of a pattern.
 func (r *asReader) find(f *asFile, pattern string) bool {
 	missing := 0
-	for _, alt := range braces(pattern) {
+	alts, all := braces(pattern)
+	if r.of.globs += len(alts); !all || r.of.globs > maxGlobs {
+		d := r.say("include-many", "Too many patterns of config files '"+pattern+"' - skipping")
+		d.class = classFatal // keepalived: has no bound
+		return false
+	}
+	for _, alt := range alts {
 		found := r.glob(alt)
 		if len(found) == 0 {
 			missing++

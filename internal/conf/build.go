@@ -1,6 +1,9 @@
 package conf
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // builder makes the nodes of one file. Braces nest as they are written; which keyword may have a block is not asked.
 type builder struct {
@@ -9,28 +12,28 @@ type builder struct {
 	last    *Node   // statement that the next word or comment of the same line belongs to
 	line    int     // line of the last token
 	ended   bool    // the last token was a closing brace
-	before  strings.Builder
+	base    int     // where the line starts in the text
+	from    int     // where the text that belongs to no token yet starts
+	deep    int     // open braces beyond maxDepth
 	pending []Comment
 }
 
 func (b *builder) run() {
 	var pieces []piece
 	for n := 1; n <= b.file.Lines(); n++ {
-		raw := b.file.rawLine(n)
-		s := strings.TrimSuffix(raw, "\n")
+		b.base = int(b.file.starts[n-1])
+		s := strings.TrimSuffix(b.file.rawLine(n), "\n")
 		switch {
 		case unreadable(s):
-			b.add(Token{Kind: Junk, Raw: s, Text: s}, n, 1)
+			b.add(Token{Kind: Junk, Raw: s, Text: s}, 0, n, 1)
 		case isDefinition(strings.TrimLeft(s, blanks)):
 			n = b.definition(n)
-			continue // its line end is part of the text
 		default:
 			pieces = lex(pieces[:0], s, true)
 			b.pieces(pieces, s, n)
 		}
-		b.before.WriteString(raw[len(s):])
 	}
-	b.file.end = b.before.String()
+	b.file.end = b.file.text[b.from:]
 	b.file.tail = b.pending
 }
 
@@ -40,15 +43,16 @@ const blanks = " \t\r\v\f"
 func unreadable(s string) bool { return len(s) > maxLine || strings.IndexByte(s, 0) >= 0 }
 
 func (b *builder) pieces(pieces []piece, s string, line int) {
+	at, col := 0, 1
 	for _, p := range pieces {
+		col += utf8.RuneCountInString(s[at:p.start])
+		at = p.start
 		switch p.kind {
 		case blankPiece:
-			b.before.WriteString(s[p.start:p.end])
 		case commentPiece:
-			b.before.WriteString(s[p.start:p.end])
-			b.comment(Comment{strings.TrimRight(s[p.start:p.end], blanks), line, column(s, p.start)})
+			b.comment(Comment{strings.TrimRight(s[p.start:p.end], blanks), line, col})
 		default:
-			b.add(p.token(s), line, column(s, p.start))
+			b.add(p.token(s), p.start, line, col)
 		}
 	}
 }
@@ -65,10 +69,11 @@ func (b *builder) comment(c Comment) {
 	}
 }
 
-// add puts a token into the tree.
-func (b *builder) add(t Token, line, col int) {
-	t.Before, t.Line, t.Col = b.before.String(), line, col
-	b.before.Reset()
+// add puts a token into the tree that starts at byte at of the line.
+func (b *builder) add(t Token, at, line, col int) {
+	t.Before, t.Line, t.Col = b.file.text[b.from:b.base+at], line, col
+	b.from = b.base + at + len(t.Raw)
+	t.Kind = b.bounded(t.Kind)
 	sameLine := b.last != nil && b.line == line && !b.ended && b.last.Open == nil
 	b.line = line
 	switch t.Kind {
@@ -83,6 +88,19 @@ func (b *builder) add(t Token, line, col int) {
 		b.last.Words = append(b.last.Words, t)
 		b.ended = false
 	}
+}
+
+// bounded makes junk of braces beyond maxDepth: whoever walks the tree goes that deep at most.
+func (b *builder) bounded(k Kind) Kind {
+	switch {
+	case k == Open && len(b.stack) >= maxDepth:
+		b.deep++
+	case k == Close && b.deep > 0:
+		b.deep--
+	default:
+		return k
+	}
+	return Junk
 }
 
 // node starts a statement.
@@ -126,20 +144,23 @@ func (b *builder) close(t Token) {
 
 // definition adds the definition that starts on line n, with its continuation lines, and gives its last line.
 func (b *builder) definition(n int) int {
-	raw := b.file.rawLine(n)
-	trimmed := strings.TrimLeft(raw, blanks)
-	col := column(raw, len(raw)-len(trimmed))
-	b.before.WriteString(raw[:len(raw)-len(trimmed)])
-	text, first := trimmed, n
-	for continued(text) && n < b.file.Lines() {
+	last := b.file.rawLine(n)
+	at := len(last) - len(strings.TrimLeft(last, blanks))
+	col, first := column(last, at), n
+	for more := continued(last); more && n < b.file.Lines(); {
 		n++
-		text += b.file.rawLine(n)
+		if last = strings.TrimRight(b.file.rawLine(n), blanks+"\n"); last != "" {
+			more = continued(last)
+		}
+	}
+	text := b.file.text[b.base+at:]
+	if n < b.file.Lines() {
+		text = b.file.text[b.base+at : b.file.starts[n]]
 	}
 	body := strings.TrimRight(text, blanks+"\n")
 	b.last, b.ended = nil, false
-	b.add(Token{Kind: Define, Raw: body, Text: body}, first, col)
+	b.add(Token{Kind: Define, Raw: body, Text: body}, at, first, col)
 	b.last = nil
-	b.before.WriteString(text[len(body):])
 	return n
 }
 

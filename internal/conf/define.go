@@ -29,7 +29,9 @@ func (r *reader) replace(l line) (line, bool) {
 			}
 			r.later(l, i, rest)
 		}
-		return l.splice(i, end, first), true
+		l = l.splice(i, end, first, r.col(l, i))
+		r.spend(len(l.text))
+		return l, true
 	}
 	return l, false
 }
@@ -95,26 +97,9 @@ func (r *reader) randomNumber(args string) string {
 	return strconv.FormatInt(lo+r.random.Int64N(hi-lo+1), 10)
 }
 
-// splice replaces bytes [i, end) by value, which then stands at the column of the reference.
-func (l line) splice(i, end int, value string) line {
-	cols := make([]int32, 0, len(l.text)-(end-i)+len(value))
-	at := int32(l.col(i))
-	for k := range i {
-		cols = append(cols, int32(l.col(k)))
-	}
-	for range len(value) {
-		cols = append(cols, at)
-	}
-	for k := end; k < len(l.text); k++ {
-		cols = append(cols, int32(l.col(k)))
-	}
-	l.text, l.cols, l.off = l.text[:i]+value+l.text[end:], cols, 0
-	return l
-}
-
 // later lets the further lines of a definition wait.
 func (r *reader) later(l line, i int, rest string) {
-	at := int32(l.col(i))
+	at := r.col(l, i)
 	r.wait(func() (line, bool) {
 		if rest == "" {
 			return line{}, false
@@ -125,22 +110,48 @@ func (r *reader) later(l line, i int, rest string) {
 	})
 }
 
-// wait puts a source in front of everything else, unless there are too many lines by now.
+// wait puts a source in front of everything else, unless definitions and repetitions have made too much by now.
 func (r *reader) wait(more func() (line, bool)) {
+	if r.waiting++; r.waiting > maxWaiting {
+		r.exhaust("definitions refer to each other more than " + strconv.Itoa(maxWaiting) + " deep")
+	}
 	r.sources = append(r.sources, source{more: func() (line, bool) {
-		if r.made++; r.made > maxRepeated {
-			return line{}, false
+		if !r.exhausted {
+			if l, ok := more(); ok {
+				r.spend(len(l.text))
+				return l, true
+			}
 		}
-		return more()
+		r.waiting--
+		return line{}, false
 	}})
 }
 
-// with gives a line that says something else, all of it at one column.
-func (l line) with(text string, col int32) line {
-	l.text, l.off = text, 0
-	l.cols = make([]int32, len(text))
-	for k := range l.cols {
-		l.cols[k] = col
+// spend counts a line of n bytes that a definition or a repetition made.
+func (r *reader) spend(n int) {
+	most := r.opts.MaxExpansion
+	if most <= 0 {
+		most = defaultExpansion
 	}
-	return l
+	if r.made += n + 16; r.made > most {
+		r.exhaust("definitions and repetitions make more than " + bytesText(most) + " of text")
+	}
+}
+
+// exhaust ends all repetition: what it would still make is not read.
+func (r *reader) exhaust(why string) {
+	if r.exhausted {
+		return
+	}
+	r.exhausted = true
+	d := r.diags.add(Error, "expansion-limit", r.at, Token{Line: r.diags.line, Col: 1}, why+" - ignoring the rest of it")
+	d.class, d.Hint = classFatal, "look for a definition that has itself in it, or a ~SEQ with too large an end"
+}
+
+// bytesText is a size for a person.
+func bytesText(n int) string {
+	if n < 1<<20 {
+		return strconv.Itoa(n) + " bytes"
+	}
+	return strconv.Itoa(n>>20) + " MiB"
 }

@@ -182,6 +182,9 @@ func (d *diagnostics) add(sev Severity, code string, f *File, t Token, text stri
 	return n
 }
 
+// full tells that no more warnings are kept.
+func (d *diagnostics) full() bool { return len(d.list) >= maxDiagnostics }
+
 // drop takes back the last diagnostic.
 func (d *diagnostics) drop(last *Diagnostic) {
 	if n := len(d.list); n > 0 && d.list[n-1] == last {

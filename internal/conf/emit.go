@@ -24,7 +24,7 @@ func (r *reader) emit(l line) {
 			continue
 		}
 		t := p.token(l.text)
-		t.Line, t.Col = l.n, l.col(p.start)
+		t.Line, t.Col = l.n, r.col(l, p.start)
 		switch t.Kind {
 		case Open, Close:
 			flush()
@@ -63,7 +63,7 @@ func (r *reader) undefined(l line) {
 			continue
 		}
 		if _, ok := r.defs[name]; !ok {
-			d := r.diags.add(Warning, "undefined-name", l.file, Token{Line: l.n, Col: l.col(i), Raw: l.text[i:end]}, l.text[i:end]+" is not defined")
+			d := r.diags.add(Warning, "undefined-name", l.file, Token{Line: l.n, Col: r.col(l, i), Raw: l.text[i:end]}, l.text[i:end]+" is not defined")
 			d.Hint = "add above: $" + name + "=VALUE"
 			if l.text[i+1] == '{' {
 				d.Hint += "; as it stands, the braces are taken for a block"
@@ -77,7 +77,7 @@ func (r *reader) glued(l line, i int) {
 	end := nameEnd(l.text, i+1)
 	name := l.text[i+1 : end]
 	if _, ok := r.defs[name]; ok {
-		r.diags.add(Warning, "undefined-name", l.file, Token{Line: l.n, Col: l.col(i), Raw: l.text[i:end]},
+		r.diags.add(Warning, "undefined-name", l.file, Token{Line: l.n, Col: r.col(l, i), Raw: l.text[i:end]},
 			"$"+name+" is not replaced here").Hint = "write ${" + name + "}: without braces a blank, a slash or the end must follow"
 	}
 }

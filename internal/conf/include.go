@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"sort"
+	"strconv"
 	"strings"
 )
 
@@ -27,7 +28,7 @@ var includes = map[string]includeCheck{"include": 0, "includer": checkRead, "inc
 func (r *reader) start(name string) bool {
 	r.abs = strings.HasPrefix(name, "/")
 	p := inside(name)
-	f, err := r.texts.file(r.fsys, name, p)
+	f, err := r.texts.file(r.fsys, name, p, maxText)
 	if err != nil {
 		f := newFile(name, "")
 		r.tree.Files = append(r.tree.Files, f)
@@ -79,10 +80,15 @@ func (r *reader) include(l line) bool {
 	check |= r.check
 	at := len(l.text) - len(strings.TrimLeft(rest, blanks))
 	pattern := stripComment(l.text[at:])
-	tok := Token{Line: l.n, Col: l.col(at), Raw: pattern}
+	tok := Token{Line: l.n, Col: r.col(l, at), Raw: pattern}
 	var files []string
 	missing := 0
-	for _, alt := range braces(pattern) {
+	alts, all := braces(pattern)
+	if r.globs += len(alts); !all || r.globs > maxGlobs {
+		r.diags.add(Error, "include-many", l.file, tok, "too many patterns of included files - skipping '"+pattern+"'")
+		return true
+	}
+	for _, alt := range alts {
 		m := r.glob(l.file, alt)
 		if len(m) == 0 {
 			missing++
@@ -160,7 +166,7 @@ func (r *reader) push(l line, tok Token, p string, check includeCheck) {
 		}
 	}
 	if len(r.tree.Files) >= maxFiles {
-		r.diags.add(Warning, "include-many", l.file, tok, "too many included files - skipping '"+name+"'")
+		r.diags.add(Error, "include-many", l.file, tok, "more than "+strconv.Itoa(maxFiles)+" included files - skipping '"+name+"'")
 		return
 	}
 	info, err := fs.Stat(r.fsys, p)
@@ -172,7 +178,11 @@ func (r *reader) push(l line, tok Token, p string, check includeCheck) {
 		r.fault(check&checkRead != 0, "include-skipped", l, tok, "Configuration file '"+relative(l.file, p, name)+what)
 		return
 	}
-	f, err := r.texts.file(r.fsys, name, p)
+	f, err := r.texts.file(r.fsys, name, p, maxText-r.bytes)
+	if errors.Is(err, errTooLong) {
+		r.diags.add(Error, "include-many", l.file, tok, "the files have more than "+bytesText(maxText)+" in all - skipping '"+name+"'")
+		return
+	}
 	if err != nil {
 		r.fault(check&checkRead != 0, "include-unreadable", l, tok,
 			"Configuration file '"+relative(l.file, p, name)+"' open problem ("+reason(err)+") - skipping")
@@ -223,10 +233,12 @@ func (r *reader) glob(from *File, pattern string) []string {
 // maxPatterns bounds what braces may expand to.
 const maxPatterns = 1000
 
-// braces expands {a,b} in a pattern, leftmost first.
-func braces(s string) []string {
-	var out []string
-	for work := []string{s}; len(work) > 0 && len(out)+len(work) <= maxPatterns; {
+// braces expands {a,b} in a pattern, leftmost first. It gives false if that is too much.
+func braces(s string) (out []string, all bool) {
+	for work := []string{s}; len(work) > 0; {
+		if len(out)+len(work) > maxPatterns {
+			return nil, false
+		}
 		s := work[len(work)-1]
 		work = work[:len(work)-1]
 		start := strings.IndexByte(s, '{')
@@ -240,7 +252,7 @@ func braces(s string) []string {
 			work = append(work, s[:start]+alts[i]+s[end+1:])
 		}
 	}
-	return out
+	return out, true
 }
 
 // braceEnd gives the place of the brace that closes the one at start, or -1.

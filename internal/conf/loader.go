@@ -132,8 +132,11 @@ func (l *loader) keyword(b *block, s *stmt) {
 	name := s.text(0)
 	k := b.find(name)
 	if !l.known(k) {
+		full := l.diags.full()
 		d := l.warn(s.words[0], "unknown-keyword", "Unknown keyword '"+name+"'")
-		d.Hint = hint(b, name)
+		if !full {
+			d.Hint = hint(b, name)
+		}
 		return
 	}
 	l.kw = k

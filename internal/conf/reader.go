@@ -9,9 +9,14 @@ import (
 
 // Bounds on what a file may ask of us. A configuration that passes them is a mistake or an attack.
 const (
-	maxFiles    = 10000
-	maxRepeated = 200000 // lines made by ~SEQ and ~LST
-	maxRounds   = 200    // replacements within one line
+	maxFiles   = 10000
+	maxGlobs   = 10000     // patterns of includes
+	maxText    = 512 << 20 // bytes in all files together
+	maxRounds  = 200       // replacements within one line
+	maxWaiting = 1000      // definitions of several lines and repetitions within each other
+	maxDepth   = 10000     // blocks within each other that are told apart
+
+	defaultExpansion = 256 << 20 // see Options.MaxExpansion
 )
 
 // stmt is one statement as keepalived reads it: words up to a brace or the end of the line, or a brace.
@@ -42,58 +47,34 @@ func (s *stmt) text(i int) string {
 	return ""
 }
 
-// line is a line on its way: the physical one, or what replacements made of it.
-type line struct {
-	text string
-	off  int     // where text starts in the physical line
-	cols []int32 // column of every byte, once something was replaced
-	file *File
-	n    int
-}
-
-func (l line) col(i int) int {
-	if l.cols == nil {
-		return column(l.file.Line(l.n), l.off+i)
-	}
-	if i < len(l.cols) {
-		return int(l.cols[i])
-	}
-	return 1
-}
-
-// cut drops the first i bytes.
-func (l line) cut(i int) line {
-	l.text = l.text[i:]
-	if l.cols == nil {
-		l.off += i
-	} else {
-		l.cols = l.cols[i:]
-	}
-	return l
-}
-
 // reader gives the statements of a file and of all that it includes, definitions and conditions replaced.
 type reader struct {
-	fsys    fs.FS
-	opts    Options
-	diags   *diagnostics
-	tree    *Tree
-	texts   texts
-	abs     bool     // the main file's name starts with a slash, so the names of included ones do
-	sources []source // the last one is read first
-	queue   []stmt   // statements of the line being read
-	handed  int      // of them, those that next has given
-	tap     func(*stmt)
-	defs    map[string]string
-	random  *rand.Rand
-	made    int // lines made by repetition
-	pieces  []piece
-	ends    []int32
-	tokens  []Token // those of the statements in queue
-	depth   []opened
-	check   includeCheck // include_check of the file
-	as      *asReader    // if not nil, what reads instead: as keepalived does
-	ended   bool
+	fsys      fs.FS
+	opts      Options
+	diags     *diagnostics
+	tree      *Tree
+	texts     texts
+	abs       bool     // the main file's name starts with a slash, so the names of included ones do
+	sources   []source // the last one is read first
+	queue     []stmt   // statements of the line being read
+	handed    int      // of them, those that next has given
+	tap       func(*stmt)
+	defs      map[string]string
+	random    *rand.Rand
+	globs     int   // patterns of includes so far
+	bytes     int   // of all files so far
+	made      int   // bytes made by definitions and repetitions
+	waiting   int   // sources that make more
+	exhausted bool  // they have made too much
+	at        *File // where the reading is; the line is in diags
+	mark      mark
+	pieces    []piece
+	ends      []int32
+	tokens    []Token // those of the statements in queue
+	depth     []opened
+	check     includeCheck // include_check of the file
+	as        *asReader    // if not nil, what reads instead: as keepalived does
+	ended     bool
 }
 
 type opened struct {
@@ -151,7 +132,7 @@ func (r *reader) back() {
 func (r *reader) fill() bool {
 	if n := len(r.sources); n > 0 {
 		if top := &r.sources[n-1]; top.file != nil && top.n < top.file.Lines() {
-			r.diags.line = top.n + 1
+			r.at, r.diags.line = top.file, top.n+1
 			if r.plain(top.file, top.n+1, top.file.Line(top.n+1)) {
 				top.n++
 				return true
@@ -162,7 +143,7 @@ func (r *reader) fill() bool {
 	if !ok {
 		return false
 	}
-	r.diags.line = l.n
+	r.at, r.diags.line = l.file, l.n
 	r.process(l)
 	return true
 }
@@ -191,6 +172,7 @@ func (r *reader) fileLine(f *File, n int) line {
 // read lets a file be read before everything else.
 func (r *reader) read(f *File) {
 	r.tree.Files = append(r.tree.Files, f)
+	r.bytes += len(f.text)
 	r.sources = append(r.sources, source{file: f})
 }
 
@@ -215,14 +197,13 @@ func (r *reader) finish() {
 // changes.
 func (r *reader) process(l line) {
 	if unreadable(l.text) {
-		what := "a NUL byte"
-		if len(l.text) > maxLine {
-			what = "more than " + strconv.Itoa(maxLine) + " bytes"
-		}
-		r.diags.add(Warning, "unreadable-line", l.file, Token{Line: l.n, Col: 1}, "line has "+what+" in it - ignoring")
+		r.unread(l)
 		return
 	}
 	for range maxRounds {
+		if r.exhausted && l.made != nil {
+			return
+		}
 		l = l.cut(len(l.text) - len(strings.TrimLeft(l.text, blanks)))
 		l.text = strings.TrimRight(l.text, blanks)
 		if l.text == "" || l.text[0] == '#' || l.text[0] == '!' {
@@ -249,10 +230,22 @@ func (r *reader) process(l line) {
 			r.emit(l)
 			return
 		}
-		l = next
+		if l = next; len(l.text) > maxLine {
+			r.unread(l)
+			return
+		}
 	}
 	r.diags.add(Warning, "endless-definition", l.file, Token{Line: l.n, Col: 1},
 		"definitions on this line refer to each other without end - ignoring the line")
+}
+
+// unread says that a line is not looked at.
+func (r *reader) unread(l line) {
+	what := "a NUL byte"
+	if len(l.text) > maxLine {
+		what = "more than " + strconv.Itoa(maxLine) + " bytes"
+	}
+	r.diags.add(Warning, "unreadable-line", l.file, Token{Line: l.n, Col: 1}, "line has "+what+" in it - ignoring")
 }
 
 // condition looks at @ID or @^ID in front of a line.

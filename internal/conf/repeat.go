@@ -42,7 +42,7 @@ func (r *reader) repeat(l line) bool {
 
 // badRepeat reports a repetition that is not understood; more is keepalived's further line about it.
 func (r *reader) badRepeat(l line, kind, more string) {
-	d := r.diags.add(Warning, "bad-repetition", l.file, Token{Line: l.n, Col: l.col(0)}, "Invalid "+kind+" specification '"+l.text+"'")
+	d := r.diags.add(Warning, "bad-repetition", l.file, Token{Line: l.n, Col: r.col(l, 0)}, "Invalid "+kind+" specification '"+l.text+"'")
 	if more != "" {
 		d.More = []string{d.Text}
 		d.Text = more + " '" + l.text + "'"

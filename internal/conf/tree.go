@@ -1,6 +1,8 @@
 package conf
 
 import (
+	"errors"
+	"io"
 	"io/fs"
 	"strings"
 	"unicode/utf8"
@@ -57,20 +59,45 @@ func newFile(name, text string) *File {
 // texts are the files that were read, so that a file that is read again takes no room again. The zero value keeps none.
 type texts map[string]*File
 
-// file reads p, whose name is shown as name.
-func (t texts) file(fsys fs.FS, name, p string) (*File, error) {
+var errTooLong = errors.New("more than " + bytesText(maxText) + " of text")
+
+// file reads p, whose name is shown as name, if it has at most most bytes.
+func (t texts) file(fsys fs.FS, name, p string, most int) (*File, error) {
 	if f := t[p]; f != nil {
+		if len(f.text) > most {
+			return nil, errTooLong
+		}
 		return &File{Name: name, text: f.text, starts: f.starts}, nil
 	}
-	text, err := fs.ReadFile(fsys, p)
+	text, err := readText(fsys, p, most)
 	if err != nil {
 		return nil, err
 	}
-	f := newFile(name, string(text))
+	f := newFile(name, text)
 	if t != nil {
 		t[p] = f
 	}
 	return f, nil
+}
+
+// readText is fs.ReadFile without a second copy of what may be large, and with a bound.
+func readText(fsys fs.FS, p string, most int) (string, error) {
+	f, err := fsys.Open(p)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	var b strings.Builder
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		b.Grow(int(min(max(info.Size(), 0), int64(most))))
+	}
+	if _, err := io.Copy(&b, io.LimitReader(f, int64(most)+1)); err != nil {
+		return "", err
+	}
+	if b.Len() > most {
+		return "", errTooLong
+	}
+	return b.String(), nil
 }
 
 // Parse makes the lossless tree of one text. It cannot fail.
