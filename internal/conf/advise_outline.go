@@ -20,7 +20,8 @@ type Statement struct {
 	Known   bool     // whether there is one
 	Value   bool     // it stands in a block of values, such as virtual_ipaddress
 
-	row *keyword
+	row  *keyword
+	last map[string]*Statement // see index
 }
 
 // Text is word i, or "".
@@ -194,10 +195,24 @@ func (a *arena[T]) clear() {
 	a.room = a.room[:a.kept]
 }
 
+// index gives the last statement of every keyword of a block.
+func (s *Statement) index() map[string]*Statement {
+	if s.last == nil {
+		s.last = make(map[string]*Statement)
+		for _, b := range s.Body {
+			s.last[b.Text(0)] = b
+		}
+	}
+	return s.last
+}
+
 // child gives the last statement of a block with this keyword, or nil: in keepalived the last one wins.
 func (s *Statement) child(name string) *Statement {
 	if s == nil {
 		return nil
+	}
+	if len(s.Body) > 64 { // it will be asked again
+		return s.index()[name]
 	}
 	for i := len(s.Body) - 1; i >= 0; i-- {
 		if s.Body[i].Text(0) == name {

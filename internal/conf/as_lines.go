@@ -35,8 +35,9 @@ type asReader struct {
 	depth   int           // of braces
 	made    int           // lines that are not in a file
 	most    int           // of those
-	last    *stmt
-	back    bool // last is to be given again
+	stmt    stmt          // the last one that was given
+	tokens  []Token       // its words
+	back    bool          // it is to be given again
 	given   *File
 }
 
@@ -50,14 +51,15 @@ func newAsReader(of *reader) *asReader {
 func (r *asReader) next() (*stmt, bool) {
 	if r.back {
 		r.back = false
-		return r.last, true
+		return &r.stmt, true
 	}
 	for {
 		text, ok := r.line()
 		if !ok {
 			return nil, false
 		}
-		s := &stmt{file: r.given, raw: text, words: r.words(text)}
+		s := &r.stmt
+		*s = stmt{file: r.given, raw: text, words: r.words(text)}
 		if len(s.words) == 0 {
 			continue
 		}
@@ -76,7 +78,6 @@ func (r *asReader) next() (*stmt, bool) {
 				r.depth--
 			}
 		}
-		r.last = s
 		return s, true
 	}
 }
@@ -119,7 +120,7 @@ func (r *asReader) fetch() (string, bool) {
 		return r.repeat(r.repeats[n-1])
 	}
 	if r.rest != nil {
-		if r.made++; r.made > r.most {
+		if !r.makes() {
 			return "", false
 		}
 		return r.further(), true
@@ -127,13 +128,25 @@ func (r *asReader) fetch() (string, bool) {
 	return r.physical()
 }
 
+// makes counts a line that is not in a file. It gives false for one too many.
+// keepalived: goes on, until its memory or the reader's patience ends.
+func (r *asReader) makes() bool {
+	r.made++
+	if r.made == r.most+1 {
+		r.say("expansion-limit", "Repetitions and definitions make more than "+strconv.Itoa(r.most)+" lines - stopping").class = classFatal
+	}
+	return r.made <= r.most
+}
+
 // cut keeps what follows the first brace for later.
 func (r *asReader) cut(text string) string {
 	at := 0
 	if text[0] == '{' || text[0] == '}' {
-		rest := strings.TrimLeft(text[1:], " \t")
-		r.residue = strings.TrimRight(rest, " \t")
+		r.residue = trimmed(text[1:])
 		return text[:1]
+	}
+	if !hasRole(text, 1<<roleBrace|1<<roleQuote) {
+		return trimmedRight(text)
 	}
 	for {
 		n := strings.IndexAny(text[at:], `{}"`)
@@ -201,6 +214,9 @@ func (r *asReader) condition(text string) string {
 // decomment takes away a comment, the backslashes in front of comment marks, and blanks at the ends and in front of a
 // backslash at the end.
 func (r *asReader) decomment(s string) string {
+	if !hasRole(s, 1<<roleComment|1<<roleQuote|1<<roleEscape) {
+		return trimmed(s)
+	}
 	s = strings.TrimLeft(s, " \t")
 	b := make([]byte, 0, len(s))
 	quoted, joined, comment := false, false, -1
@@ -235,28 +251,46 @@ func (r *asReader) decomment(s string) string {
 
 // words cuts a piece at blanks and quotes.
 func (r *asReader) words(s string) []Token {
-	var out []Token
+	r.tokens = r.tokens[:0]
 	for rest := s; ; {
-		if rest = strings.TrimLeft(rest, asBlanks); rest == "" {
-			return out
+		for rest != "" && (isBlank(rest[0]) || rest[0] == '\n') {
+			rest = rest[1:]
+		}
+		if rest == "" {
+			return r.tokens
 		}
 		t := Token{Line: 1, Raw: rest}
 		if rest[0] == '"' {
 			n := strings.IndexByte(rest[1:], '"')
 			if n < 0 {
 				r.say("unterminated-quote", "Unmatched quote: '"+s+"'")
-				return out
+				return r.tokens
 			}
 			t.Kind, t.Text, rest = Quoted, rest[1:n+1], rest[n+2:]
 		} else {
-			n := strings.IndexAny(rest, asBlanks+`"`)
-			if n < 0 {
-				n = len(rest)
+			n := 0
+			for n < len(rest) && !isBlank(rest[n]) && rest[n] != '\n' && rest[n] != '"' {
+				n++
 			}
 			t.Text, rest = rest[:n], rest[n:]
 		}
-		out = append(out, t)
+		r.tokens = append(r.tokens, t)
 	}
+}
+
+// trimmed takes blanks and tabs away at both ends, trimmedRight at the right one.
+func trimmed(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	return trimmedRight(s)
+}
+
+func trimmedRight(s string) string {
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 const asBlanks = " \t\f\n\r\v"

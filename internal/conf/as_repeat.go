@@ -34,8 +34,8 @@ func (r *asReader) repetition(s string) bool {
 
 // repeat gives the next line of a repetition.
 func (r *asReader) repeat(q *asRepeat) (string, bool) {
-	if r.made++; r.made > r.most {
-		return "", false // keepalived: goes on
+	if !r.makes() {
+		return "", false
 	}
 	done := false
 	if q.rows != nil {

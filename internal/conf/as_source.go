@@ -97,7 +97,10 @@ func (r *asReader) physical() (string, bool) {
 		if strings.HasSuffix(s, "\n") {
 			f.line++
 		}
-		if s = strings.TrimRight(s, "\r\n"); s == "" {
+		for s != "" && (s[len(s)-1] == '\n' || s[len(s)-1] == '\r') {
+			s = s[:len(s)-1]
+		}
+		if s == "" {
 			r.closeDefinition()
 			r.write("")
 			continue
@@ -284,7 +287,7 @@ func (r *asReader) open1(f *asFile) bool {
 			r.fault(checkRead, "Configuration file '"+name+"' is not a regular non-executable file - skipping")
 			continue
 		}
-		text, err := fs.ReadFile(r.of.fsys, p)
+		text, err := readText(r.of.fsys, p, maxText-r.of.bytes)
 		if r.opened++; err == nil && (r.opened > maxFiles || r.reading(p)) {
 			// keepalived: reads it again and again until it may open no more.
 			err = errors.New("Too many open files")
@@ -294,7 +297,9 @@ func (r *asReader) open1(f *asFile) bool {
 			continue
 		}
 		r.write("# " + name)
-		f.asText, f.path, f.line = &asText{text: string(text)}, p, 0
+		f.asText, f.path, f.line = &asText{text: text}, p, 0
+		r.of.bytes += len(text)
+		r.copy.Grow(len(text))
 		if len(r.files) > 1 || len(f.found) > 0 || f.matches > 0 {
 			f.name = name
 		}

@@ -29,6 +29,7 @@ var codeText = map[string]string{
 	"extra-words":            "there are more words than the keyword takes",
 	"hysteresis-too-high":    "hysteresis is not below the quorum",
 	"include-cycle":          "files include each other",
+	"expansion-limit":        "definitions and repetitions make too much text",
 	"include-many":           "files include too many others",
 	"include-missing":        "no file of this name can be included",
 	"include-skipped":        "something that is no file is not included",

@@ -68,6 +68,10 @@ func sameMeaning(t interface {
 		t.Errorf("formatting %q again changes it (-once +twice):\n%s", text, cmp.Diff(once, twice))
 	}
 	a, b := heard(text), heard(once)
+	limited := func(code string) bool { return strings.Contains(code, "expansion-limit") }
+	if slices.ContainsFunc(a.codes, limited) {
+		return // how far it gets depends on the blanks that are repeated
+	}
 	if !slices.Equal(a.statements, b.statements) {
 		diff := cmp.Diff(a.statements, b.statements)
 		t.Errorf("other statements from %q than from %q (-before +after):\n%s", text, once, diff)
@@ -93,7 +97,7 @@ type heardText struct {
 // heard is what the daemon hears from a text.
 func heard(text string) (h heardText) {
 	fsys := fstest.MapFS{"f.conf": {Data: []byte(text)}, "i.conf": {Data: []byte("x y {\n")}}
-	r := newReader(fsys, Options{ID: "x"}, &diagnostics{})
+	r := newReader(fsys, Options{ID: "x", MaxExpansion: 1 << 20}, &diagnostics{})
 	r.start("f.conf")
 	for s, ok := r.next(); ok && len(h.statements) < 10000; s, ok = r.next() {
 		words := []string{s.raw}
@@ -106,7 +110,7 @@ func heard(text string) (h heardText) {
 		h.statements = append(h.statements, strings.Join(words, "|"))
 	}
 	var all []Diagnostic
-	h.config, _, all = Load(fs.FS(fsys), "f.conf", Options{ID: "x"})
+	h.config, _, all = Load(fs.FS(fsys), "f.conf", Options{ID: "x", MaxExpansion: 1 << 20})
 	for _, d := range all {
 		h.codes = append(h.codes, d.Severity.String()+" "+d.Code+" "+d.Text)
 	}

@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 )
 
+// little bounds what definitions and repetitions make while fuzzing: the bound of every day takes seconds.
+const little = 1 << 16
+
 func FuzzLoad(f *testing.F) {
 	for _, text := range corpus(f) {
 		f.Add(text, "a b\n")
@@ -18,10 +21,13 @@ func FuzzLoad(f *testing.F) {
 		f.Add(text, "a b\n")
 	}
 	f.Add("include i.conf\n~SEQ(i,3) a $i ${_RANDOM 1 2}\n$A=$A\n$A\n@x b\n", "include f.conf\n$M=\\\nx\\\ny\n$M\n")
+	f.Add(nested(20), "$A=\\\nx\\\n$A\n$A\n")
+	f.Add("~SEQ(i,1,1000000000000) ~SEQ(j,1,1000000) include i.conf\n", strings.Repeat("{", 5000)+"\n")
+	f.Add("$A="+strings.Repeat("a", 500)+"\n$B=${A}${A}${A}${A}\n$C=${B}${B}${B}${B}${B}${B}\nx $C$C ~LST(i,"+strings.Repeat("${A},", 50)+"b) $i\n", "include "+strings.Repeat("{i,f}", 12)+".conf\n")
 	f.Add("virtual_server fwmark 5 {\nreal_server 1.2.3.4 {\nTCP_CHECK {\n}\n}\n", "~LST({a,b},{1,2}) $a$b\n")
 	f.Fuzz(func(t *testing.T, text, included string) {
 		fsys := fstest.MapFS{"f.conf": {Data: []byte(text)}, "i.conf": {Data: []byte(included)}}
-		c, tree, all := Load(fsys, "f.conf", Options{ID: "x"})
+		c, tree, all := Load(fsys, "f.conf", Options{ID: "x", MaxExpansion: little})
 		if c == nil {
 			t.Fatal("no Config")
 		}
@@ -80,6 +86,8 @@ func FuzzKeywords(f *testing.F) {
 	for i := range forms {
 		f.Add(uint16(i), variants[i%len(variants)])
 	}
+	f.Add(uint16(0), "~SEQ(i,1,1000000000) ~SEQ(j,1,1000000000) x$i")
+	f.Add(uint16(40), "\n$A=\\\nx\\\n$A\n$A")
 	for _, kind := range lineVariants {
 		for i, v := range kind {
 			f.Add(uint16(i*37), v)
@@ -88,10 +96,10 @@ func FuzzKeywords(f *testing.F) {
 	f.Fuzz(func(t *testing.T, i uint16, words string) {
 		text := strings.ReplaceAll(forms[int(i)%len(forms)], "%s", words)
 		fsys := fstest.MapFS{"f.conf": {Data: []byte(text)}}
-		c, _, _ := Load(fsys, "f.conf", Options{})
+		c, _, _ := Load(fsys, "f.conf", Options{MaxExpansion: little})
 		Effective(c)
-		out, exit := Test(fsys, "f.conf", TestOptions{})
-		again, same := Test(fsys, "f.conf", TestOptions{})
+		out, exit := Test(fsys, "f.conf", TestOptions{most: 1000})
+		again, same := Test(fsys, "f.conf", TestOptions{most: 1000})
 		if exit != same || len(out) != len(again) {
 			t.Errorf("twice the same file: %d and %d", exit, same)
 		}

@@ -52,8 +52,9 @@ type loader struct {
 	ck         *checker
 	url        *URL
 
-	realRoom  arena[realServer]
-	checkRoom arena[checker]
+	groupNames map[string]*ServiceGroup // for completeServices
+	realRoom   arena[realServer]
+	checkRoom  arena[checker]
 
 	mailed    bool
 	pathSet   bool // the url has a path line

@@ -13,13 +13,16 @@ const (
 	roleBlank
 	roleBrace
 	roleComment
-	roleOther // a closer look is needed: definitions, conditions, repetitions, quotes, escapes, columns that are not bytes
+	roleOther // from here on a closer look is needed: definitions, conditions, repetitions, columns that are not bytes
+	roleQuote
+	roleEscape
 )
 
 var roles = func() (t [256]role) {
-	for _, c := range "$@~\"\\\x00" {
+	for _, c := range "$@~\x00" {
 		t[c] = roleOther
 	}
+	t['"'], t['\\'] = roleQuote, roleEscape
 	for c := 0x80; c < len(t); c++ {
 		t[c] = roleOther
 	}
@@ -74,14 +77,15 @@ func cutPlain(dst []int32, s string, i int) ([]int32, bool) {
 			start = -1
 		}
 		switch c {
+		case roleBlank:
 		case roleBrace:
 			dst = append(dst, int32(i), int32(i+1))
 			if strings.HasPrefix(strings.TrimLeft(s[i+1:], blanks), "include") {
 				return dst, false
 			}
 		case roleComment:
-			return dst, !hasOther(s[i:])
-		case roleOther:
+			return dst, !hasRole(s[i:], 1<<roleOther|1<<roleQuote|1<<roleEscape)
+		default:
 			return dst, false
 		}
 	}
@@ -91,10 +95,10 @@ func cutPlain(dst []int32, s string, i int) ([]int32, bool) {
 	return dst, true
 }
 
-// hasOther tells whether a comment holds what is looked at even there.
-func hasOther(s string) bool {
+// hasRole tells whether a text has a byte with one of these roles (1<<role).
+func hasRole(s string, any uint) bool {
 	for i := range len(s) {
-		if roles[s[i]] == roleOther {
+		if any>>roles[s[i]]&1 != 0 {
 			return true
 		}
 	}

@@ -41,11 +41,13 @@ func (l *loader) linkGroup(v *service, members map[string]int) bool {
 	if !v.named {
 		return true
 	}
-	for i := range l.cfg.ServiceGroups {
-		if g := &l.cfg.ServiceGroups[i]; g.Name == v.Group {
-			v.grouped = g
+	if l.groupNames == nil {
+		l.groupNames = map[string]*ServiceGroup{}
+		for i := range l.cfg.ServiceGroups {
+			l.groupNames[l.cfg.ServiceGroups[i].Name] = &l.cfg.ServiceGroups[i]
 		}
 	}
+	v.grouped = l.groupNames[v.Group]
 	if v.grouped == nil {
 		l.after(Warning, "no-such-group", v.place, "Virtual server group "+v.Group+" specified but not configured - ignoring virtual server ["+v.Group+"]:0").class = classOurs
 		return false
