@@ -28,9 +28,12 @@ var (
 // explain adds the typed error to what the kernel said about a BPF call. EPERM says nothing that ErrPermission does not,
 // and the library's guess at it (MEMLOCK) leads astray.
 func explain(what string, err error) error {
+	var refused *ebpf.VerifierError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &refused): // with EACCES, which is not about rights here
+		return fmt.Errorf("%s: %w: %w", what, ErrKernel, err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("%s: %w", what, ErrPermission)
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.ENOSYS):

@@ -1,0 +1,46 @@
+package vm
+
+import (
+	_ "embed"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vipd/internal/vm"
+)
+
+// TestKernelPlaneOnLinux6_1 runs the contract of every plane, and the comparisons with ipvsadm, on a kernel that has IPVS.
+func TestKernelPlaneOnLinux6_1(t *testing.T) {
+	t.Parallel()
+	result := vm.GoTest(t, vm.Config{Script: "modprobe ip_vs", Tools: []string{"ipvsadm"}}, "vipd/internal/plane/ipvs",
+		"-test.run=ThisKernel|Ipvsadm|Zeroed")
+	if strings.Contains(result.Output, "--- SKIP") {
+		t.Error("something was skipped")
+	}
+	if !strings.Contains(result.Output, "\n--- PASS: TestTheContractHoldsOnThisKernel ") {
+		t.Error("the contract was not tested")
+	}
+}
+
+//go:embed testdata/dataplane.sh
+var dataPlaneScript string
+
+// TestDaemonDrivesTheKernelsIPVS starts the program with each word of data_plane. The script says what must be.
+func TestDaemonDrivesTheKernelsIPVS(t *testing.T) {
+	t.Parallel()
+	binary := filepath.Join(t.TempDir(), "vipd")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "vipd")
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	result, err := vm.Run(t.Context(), vm.Config{Script: dataPlaneScript, Tools: []string{"ip", "ipvsadm"},
+		Files: map[string]string{"/vm/vipd": binary}, Output: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Status != 0 || !strings.HasSuffix(result.Output, "done\n") {
+		t.Errorf("exit status %d", result.Status)
+	}
+}
