@@ -65,7 +65,10 @@ static int csum_step(__u32 i, struct csum_walk *w)
 	__u32 n = w->left < CSUM_CHUNK ? w->left : CSUM_CHUNK;
 	__u64 chunk[CSUM_CHUNK / 8] = {};
 
-	if (!n || bpf_xdp_load_bytes(w->ctx, w->at, chunk, n))
+	/* The verifier of 6.1 learns from "greater than" and not from "is not 0": this bounds last + 1 to 1..CSUM_CHUNK. */
+	__u32 last = n - 1;
+	asm volatile("" : "+r"(last));
+	if (last >= CSUM_CHUNK || bpf_xdp_load_bytes(w->ctx, w->at, chunk, last + 1))
 		return 1;
 	for (int j = 0; j < CSUM_CHUNK / 8; j++)
 		w->sum += (chunk[j] & 0xffffffff) + (chunk[j] >> 32);

@@ -9,12 +9,6 @@
 #include "direct.h"
 #include "crc32c.h"
 
-/* Where a transport header keeps its checksum. */
-static __always_inline __u16 *check_of(void *l4, __u8 proto)
-{
-	return proto == PROTO_TCP ? &((struct tcp *)l4)->check : &((struct udp *)l4)->check;
-}
-
 /* A datagram without a checksum goes on without one; of the two zeros the one that is a checksum is all ones (RFC 768). */
 static __always_inline void check_mend(__u16 *check, __u8 proto, __u64 change)
 {
@@ -33,18 +27,30 @@ static __always_inline void check_mend(__u16 *check, __u8 proto, __u64 change)
 static __always_inline int ports_write(void *l4, void *end, __u8 proto, __u32 ports, __u64 change, __u32 size)
 {
 	__u32 *at = l4;
+	__u16 *check;
 
-	if (l4 + (proto == PROTO_TCP ? sizeof(struct tcp) : proto == PROTO_UDP ? sizeof(struct udp) : sizeof(struct sctp)) > end)
-		return 0;
+	/* A length for each, behind its own question: the verifier of 6.1 does not know a protocol that it has not seen asked. */
 	if (proto == PROTO_SCTP) {
 		struct sctp *sctp = l4;
 
+		if ((void *)(sctp + 1) > end)
+			return 0;
 		/* RFC 9260 3.1: no pseudo header, so without a change of ports there is nothing to mend. */
 		if (*at != ports)
 			sctp->check ^= crc32c_behind(*at ^ ports, size);
-	} else {
-		check_mend(check_of(l4, proto), proto, change + csum_change(*at, ports));
+		*at = ports;
+		return 1;
 	}
+	if (proto == PROTO_TCP) {
+		if (l4 + sizeof(struct tcp) > end)
+			return 0;
+		check = &((struct tcp *)l4)->check;
+	} else {
+		if (l4 + sizeof(struct udp) > end)
+			return 0;
+		check = &((struct udp *)l4)->check;
+	}
+	check_mend(check, proto, change + csum_change(*at, ports));
 	*at = ports;
 	return 1;
 }

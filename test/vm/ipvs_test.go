@@ -23,11 +23,19 @@ func TestKernelPlaneOnLinux6_1(t *testing.T) {
 	}
 }
 
-//go:embed testdata/dataplane.sh
-var dataPlaneScript string
+// The scripts start the program and say what must be.
+var (
+	//go:embed testdata/dataplane.sh
+	dataPlaneScript string
+	//go:embed testdata/auto.sh
+	autoScript string
+)
 
-// TestDaemonDrivesTheKernelsIPVS starts the program with each word of data_plane. The script says what must be.
-func TestDaemonDrivesTheKernelsIPVS(t *testing.T) {
+func TestDaemonDrivesTheKernelsIPVS(t *testing.T) { runDaemonScript(t, dataPlaneScript) }
+
+func TestAutoTakesXDPWhereItAttachesElseTheKernel(t *testing.T) { runDaemonScript(t, autoScript) }
+
+func runDaemonScript(t *testing.T, script string) {
 	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "vipd")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "vipd")
@@ -35,7 +43,7 @@ func TestDaemonDrivesTheKernelsIPVS(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	result, err := vm.Run(t.Context(), vm.Config{Script: dataPlaneScript, Tools: []string{"ip", "ipvsadm"},
+	result, err := vm.Run(t.Context(), vm.Config{Script: script, Tools: []string{"ip", "ipvsadm"},
 		Files: map[string]string{"/vm/vipd": binary}, Output: t.Output()})
 	if err != nil {
 		t.Fatal(err)

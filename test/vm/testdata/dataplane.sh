@@ -76,26 +76,4 @@ sed -i 's/data_plane ipvs/data_plane ipvs\nlvs_flush/' site.conf
 start -f site.conf
 same "flushed, the kernel has" "$(ipvsadm -Sn)" "$(echo "$ours" | sed 's/-w 3/-w 5/')"
 stop $pid
-
-# auto: XDP where it attaches, else the kernel.
-sed -i 's/data_plane ipvs/data_plane auto/; s/wlc/wrr/; s/NAT/DR/' site.conf
-start -f site.conf --interface eth0
-./vipd status | grep -q '^data plane xdp, auto' || fail "auto does not take xdp"
-same "beside xdp the kernel has" "$(ipvsadm -Sn)" ""
-first=$pid
-start -f site.conf --interface eth0 --instance second
-./vipd status --instance second | grep -q '^data plane ipvs, auto: xdp does not work here: attach eth0' || fail "auto does not fall back"
-stop $pid
-kill -9 $first
-wait $first
-
-# What a killed one left is taken over by auto, and removed where ipvs is wanted.
-start -f site.conf --interface eth0
-./vipd status | grep -q '^data plane xdp, auto: it was there already' || fail "auto does not adopt"
-kill -9 $pid
-wait $pid
-start -f site.conf --data-plane ipvs
-grep -q 'the XDP packet path of the process before is removed' log || fail "the packet path before stays unsaid"
-ip link show eth0 | grep -q xdp && fail "the packet path before stays"
-stop $pid
 echo done
