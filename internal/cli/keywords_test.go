@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	goflag "flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"vipd/internal/conf"
+	"vipd/internal/lb"
+	"vipd/internal/plane/xdp"
 )
 
 var updateKeywords = goflag.Bool("update-keywords", false, "write the files that are generated from the keyword table anew")
@@ -88,6 +91,31 @@ func TestTheGrammarIsJSONWithBalancedExpressions(t *testing.T) {
 			if _, err := regexp.Compile(around.ReplaceAllString(e, "()")); err != nil {
 				t.Errorf("%s: %v", e, err)
 			}
+		}
+	}
+}
+
+// A row of the table says to what extent it works; the packet path knows.
+func TestTheTableSaysWhatThePacketPathCan(t *testing.T) {
+	good := lb.Service{ServiceKey: lb.ServiceKey{Protocol: lb.UDP, Addr: netip.MustParseAddrPort("10.0.8.9:80")}, Scheduler: "rr"}
+	real := lb.Real{Addr: netip.MustParseAddrPort("10.0.8.12:80"), Weight: 1, Forward: lb.Route}
+	for row, variants := range map[string][]func(s *lb.Service, r *lb.Real){
+		"lb_algo":  {func(s *lb.Service, _ *lb.Real) { s.Scheduler = "wlc" }, func(s *lb.Service, _ *lb.Real) { s.Scheduler = "mh" }, func(s *lb.Service, _ *lb.Real) { s.Scheduler = "lblcr" }},
+		"ops":      {func(s *lb.Service, _ *lb.Real) { s.OnePacket = true }},
+		"lb_kind":  {func(_ *lb.Service, r *lb.Real) { r.Forward = lb.Masq }, func(_ *lb.Service, r *lb.Real) { r.Forward = lb.Tunnel }},
+		"protocol": {func(s *lb.Service, _ *lb.Real) { s.Protocol = lb.SCTP }},
+	} {
+		k, _, _ := conf.Find("virtual_server", row)
+		var why error
+		for _, change := range variants {
+			s, r := good, real
+			change(&s, &r)
+			if err := xdp.Check(s, []lb.Real{r}); err != nil {
+				why = err
+			}
+		}
+		if whole := k.Effect == conf.Works && k.Why == ""; whole != (why == nil) {
+			t.Errorf("the table says of %s %q, and the packet path: %v", row, effect(k), why)
 		}
 	}
 }

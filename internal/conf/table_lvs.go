@@ -10,7 +10,7 @@ import (
 const refusedService = "; a service with another is not forwarded, and the daemon says so"
 
 var serviceBlock = &block{name: "virtual_server", rows: join(
-	works("lb_algo", "SCHEDULER", "wlc", "Which real server gets a new connection: rr wrr lc wlc sh dh mh and others.", setScheduler).only("rr, wrr and sh"+refusedService).also("lvs_sched"),
+	works("lb_algo", "SCHEDULER", "wlc", "Which real server gets a new connection: rr wrr lc wlc sh dh mh and others.", setScheduler).also("lvs_sched"),
 	works("lb_kind", "NAT|DR|TUN", "NAT", "How packets get to the real server.", func(l *loader, s *stmt) { l.kind(s, "virtual server", &l.vs.forward) }).only("DR"+refusedService).also("lvs_method"),
 	serviceMain, serviceFlags, serviceQuorum, serviceDefaults)}
 
@@ -38,7 +38,7 @@ func schedFlag(name string, bit lb.SchedFlags) keyword {
 }
 
 var serviceFlags = []keyword{
-	planned("ops", "", "off", "Schedule every datagram anew.").begin(flag(func(l *loader) { l.vs.OnePacket = true })),
+	works("ops", "", "off", "Schedule every datagram anew.", flag(func(l *loader) { l.vs.OnePacket = true })),
 	schedFlag("sh-port", lb.SchedFlag2), schedFlag("sh-fallback", lb.SchedFlag1),
 	schedFlag("mh-port", lb.SchedFlag2), schedFlag("mh-fallback", lb.SchedFlag1),
 	schedFlag("flag-1", lb.SchedFlag1), schedFlag("flag-2", lb.SchedFlag2), schedFlag("flag-3", lb.SchedFlag3),
@@ -105,9 +105,9 @@ var realMain = []keyword{
 	works("lvs_method", "NAT|DR|TUN", "lb_kind", "How packets get here.", func(l *loader, s *stmt) { l.kind(s, "real server", &l.rs.forward) }).only("DR" + refusedService),
 	works("inhibit_on_failure", "[BOOL]", "the service's", "Weight 0 instead of going.",
 		boolean("Invalid inhibit_on_failure parameter {value}", func(l *loader, v bool) { l.rs.inhibit = &v })),
-	planned("uthreshold", "N", "", "Connections at which it is overloaded.").begin(
+	works("uthreshold", "N", "", "Connections at which it is overloaded.",
 		number(0, math.MaxUint32, "Invalid real_server uthreshold '{value}' - ignoring", func(l *loader, v int64) { l.rs.Upper = uint32(v) })),
-	planned("lthreshold", "N", "", "Connections below which it recovers.").begin(
+	works("lthreshold", "N", "", "Connections below which it recovers.",
 		number(0, math.MaxUint32, "Invalid real_server lthreshold '{value}' - ignoring", func(l *loader, v int64) { l.rs.Lower = uint32(v) })),
 	planned("notify_up", "COMMAND", "", "Run when it comes.").command().
 		begin(notifyScript("({vsg}) notify_up script already specified - ignoring {value}", func(l *loader) **Script { return &l.rs.NotifyUp })),
