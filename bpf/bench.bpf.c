@@ -41,14 +41,14 @@ static __always_inline struct eth *next_frame(struct xdp_md *ctx)
 }
 
 /* What the generator itself costs. */
-SEC("xdp")
+SEC("xdp.frags")
 int bench_empty(struct xdp_md *ctx)
 {
 	return next_frame(ctx) ? XDP_DROP : XDP_ABORTED;
 }
 
 /* The least that a forwarder can do: look that it is IPv4, swap the MACs, send it back. */
-SEC("xdp")
+SEC("xdp.frags")
 int bench_floor(struct xdp_md *ctx)
 {
 	struct eth *eth = next_frame(ctx);
@@ -62,7 +62,7 @@ int bench_floor(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int bench_path(struct xdp_md *ctx)
 {
 	int verdict;
@@ -76,7 +76,7 @@ int bench_path(struct xdp_md *ctx)
 }
 
 /* Any client, any flags: what CPUs do to each other when nothing else holds them up. Frames stay as long as they are. */
-SEC("xdp")
+SEC("xdp.frags")
 int race_path(struct xdp_md *ctx)
 {
 	static const __u8 flags[8] = { TCP_SYN, TCP_SYN, TCP_SYN, TCP_ACK, TCP_ACK, TCP_FIN, TCP_RST, TCP_RST };

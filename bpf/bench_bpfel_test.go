@@ -17,10 +17,13 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	BenchMapCaches        = "caches"
+	BenchMapFragments     = "fragments"
 	BenchMapLinks         = "links"
 	BenchMapMembers       = "members"
 	BenchMapMhLines       = "mh_lines"
 	BenchMapNewCache      = "new_cache"
+	BenchMapPackets       = "packets"
+	BenchMapPeers         = "peers"
 	BenchMapPools         = "pools"
 	BenchMapRealCounters  = "real_counters"
 	BenchMapRealCounts    = "real_counts"
@@ -28,14 +31,17 @@ const (
 	BenchMapReasons       = "reasons"
 	BenchMapRegionHeads   = "region_heads"
 	BenchMapRegions       = "regions"
+	BenchMapRoads         = "roads"
+	BenchMapScratch       = "scratch"
 	BenchMapServiceFilter = "service_filter"
 	BenchMapServiceIndex  = "service_index"
+	BenchMapServiceIndex6 = "service_index6"
 	BenchMapServices      = "services"
 	BenchMapShTables      = "sh_tables"
-	BenchMapSlowPackets   = "slow_packets"
 	BenchMapSourceFilter  = "source_filter"
 	BenchMapSweepTimer    = "sweep_timer"
 	BenchMapTuning        = "tuning"
+	BenchMapVlans         = "vlans"
 	BenchProgBenchEmpty   = "bench_empty"
 	BenchProgBenchFloor   = "bench_floor"
 	BenchProgBenchPath    = "bench_path"
@@ -44,6 +50,8 @@ const (
 	BenchProgJudge        = "judge"
 	BenchProgLb           = "lb"
 	BenchProgRacePath     = "race_path"
+	BenchProgRoad4        = "road4"
+	BenchProgRoad6        = "road6"
 	BenchProgStartSweep   = "start_sweep"
 	BenchProgSweep        = "sweep"
 	BenchVarBase          = "base"
@@ -108,6 +116,8 @@ type BenchProgramSpecs struct {
 	Judge      *ebpf.ProgramSpec `ebpf:"judge"`
 	Lb         *ebpf.ProgramSpec `ebpf:"lb"`
 	RacePath   *ebpf.ProgramSpec `ebpf:"race_path"`
+	Road4      *ebpf.ProgramSpec `ebpf:"road4"`
+	Road6      *ebpf.ProgramSpec `ebpf:"road6"`
 	StartSweep *ebpf.ProgramSpec `ebpf:"start_sweep"`
 	Sweep      *ebpf.ProgramSpec `ebpf:"sweep"`
 }
@@ -117,10 +127,13 @@ type BenchProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type BenchMapSpecs struct {
 	Caches        *ebpf.MapSpec `ebpf:"caches"`
+	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
 	MhLines       *ebpf.MapSpec `ebpf:"mh_lines"`
 	NewCache      *ebpf.MapSpec `ebpf:"new_cache"`
+	Packets       *ebpf.MapSpec `ebpf:"packets"`
+	Peers         *ebpf.MapSpec `ebpf:"peers"`
 	Pools         *ebpf.MapSpec `ebpf:"pools"`
 	RealCounters  *ebpf.MapSpec `ebpf:"real_counters"`
 	RealCounts    *ebpf.MapSpec `ebpf:"real_counts"`
@@ -128,14 +141,17 @@ type BenchMapSpecs struct {
 	Reasons       *ebpf.MapSpec `ebpf:"reasons"`
 	RegionHeads   *ebpf.MapSpec `ebpf:"region_heads"`
 	Regions       *ebpf.MapSpec `ebpf:"regions"`
+	Roads         *ebpf.MapSpec `ebpf:"roads"`
+	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	ServiceFilter *ebpf.MapSpec `ebpf:"service_filter"`
 	ServiceIndex  *ebpf.MapSpec `ebpf:"service_index"`
+	ServiceIndex6 *ebpf.MapSpec `ebpf:"service_index6"`
 	Services      *ebpf.MapSpec `ebpf:"services"`
 	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
-	SlowPackets   *ebpf.MapSpec `ebpf:"slow_packets"`
 	SourceFilter  *ebpf.MapSpec `ebpf:"source_filter"`
 	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
 	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
+	Vlans         *ebpf.MapSpec `ebpf:"vlans"`
 }
 
 // BenchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -175,10 +191,13 @@ func (o *BenchObjects) Close() error {
 // It can be passed to LoadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BenchMaps struct {
 	Caches        *ebpf.Map `ebpf:"caches"`
+	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Links         *ebpf.Map `ebpf:"links"`
 	Members       *ebpf.Map `ebpf:"members"`
 	MhLines       *ebpf.Map `ebpf:"mh_lines"`
 	NewCache      *ebpf.Map `ebpf:"new_cache"`
+	Packets       *ebpf.Map `ebpf:"packets"`
+	Peers         *ebpf.Map `ebpf:"peers"`
 	Pools         *ebpf.Map `ebpf:"pools"`
 	RealCounters  *ebpf.Map `ebpf:"real_counters"`
 	RealCounts    *ebpf.Map `ebpf:"real_counts"`
@@ -186,23 +205,29 @@ type BenchMaps struct {
 	Reasons       *ebpf.Map `ebpf:"reasons"`
 	RegionHeads   *ebpf.Map `ebpf:"region_heads"`
 	Regions       *ebpf.Map `ebpf:"regions"`
+	Roads         *ebpf.Map `ebpf:"roads"`
+	Scratch       *ebpf.Map `ebpf:"scratch"`
 	ServiceFilter *ebpf.Map `ebpf:"service_filter"`
 	ServiceIndex  *ebpf.Map `ebpf:"service_index"`
+	ServiceIndex6 *ebpf.Map `ebpf:"service_index6"`
 	Services      *ebpf.Map `ebpf:"services"`
 	ShTables      *ebpf.Map `ebpf:"sh_tables"`
-	SlowPackets   *ebpf.Map `ebpf:"slow_packets"`
 	SourceFilter  *ebpf.Map `ebpf:"source_filter"`
 	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
 	Tuning        *ebpf.Map `ebpf:"tuning"`
+	Vlans         *ebpf.Map `ebpf:"vlans"`
 }
 
 func (m *BenchMaps) Close() error {
 	return _BenchClose(
 		m.Caches,
+		m.Fragments,
 		m.Links,
 		m.Members,
 		m.MhLines,
 		m.NewCache,
+		m.Packets,
+		m.Peers,
 		m.Pools,
 		m.RealCounters,
 		m.RealCounts,
@@ -210,14 +235,17 @@ func (m *BenchMaps) Close() error {
 		m.Reasons,
 		m.RegionHeads,
 		m.Regions,
+		m.Roads,
+		m.Scratch,
 		m.ServiceFilter,
 		m.ServiceIndex,
+		m.ServiceIndex6,
 		m.Services,
 		m.ShTables,
-		m.SlowPackets,
 		m.SourceFilter,
 		m.SweepTimer,
 		m.Tuning,
+		m.Vlans,
 	)
 }
 
@@ -249,6 +277,8 @@ type BenchPrograms struct {
 	Judge      *ebpf.Program `ebpf:"judge"`
 	Lb         *ebpf.Program `ebpf:"lb"`
 	RacePath   *ebpf.Program `ebpf:"race_path"`
+	Road4      *ebpf.Program `ebpf:"road4"`
+	Road6      *ebpf.Program `ebpf:"road6"`
 	StartSweep *ebpf.Program `ebpf:"start_sweep"`
 	Sweep      *ebpf.Program `ebpf:"sweep"`
 }
@@ -263,6 +293,8 @@ func (p *BenchPrograms) Close() error {
 		p.Judge,
 		p.Lb,
 		p.RacePath,
+		p.Road4,
+		p.Road6,
 		p.StartSweep,
 		p.Sweep,
 	)

@@ -106,6 +106,11 @@ static __always_inline __u64 conn_ends(struct conn *c)
 	return load64(&c->addr[0]);
 }
 
+static __always_inline __u64 word(const __be32 *addr, __u32 at)
+{
+	return load64(addr + 2 * at);
+}
+
 static __always_inline __u64 conn_ports(struct conn *c)
 {
 	return load64(&c->cport);
@@ -126,17 +131,41 @@ static __always_inline __u64 conn_hash(__be32 client, __u64 ports)
 	return h * 0xd6e8feb86659fd93ull;
 }
 
-/* All of the key. */
-static __always_inline __u64 template_hash(__u64 ends, __u64 ports)
+static __always_inline __u64 conn_hash6(const __be32 *client, __u64 ports)
 {
-	return hash_mix(hash_mix(hash_seed, ends), ports) * 0xd6e8feb86659fd93ull;
+	__u64 h = hash_mix(hash_mix(hash_seed, word(client, 0)), word(client, 1));
+
+	return hash_mix(h, (ports & 0xffff) << 32 | ports >> 32 << 48) * 0xd6e8feb86659fd93ull;
+}
+
+/* Of a template: all of the key. */
+static __always_inline __u64 key_hash(const __be32 *addr, __u64 ports)
+{
+	__u64 h = hash_seed;
+
+	if (!(ports >> 40 & (KIND_TEMPLATE | KIND_IPV6)))
+		return conn_hash(addr[0], ports);
+	if (!(ports >> 40 & KIND_TEMPLATE))
+		return conn_hash6(addr, ports);
+	h = hash_mix(h, word(addr, 0));
+	if (ports >> 40 & KIND_IPV6)
+		h = hash_mix(hash_mix(hash_mix(h, word(addr, 1)), word(addr, 2)), word(addr, 3));
+	return hash_mix(h, ports) * 0xd6e8feb86659fd93ull;
 }
 
 static __always_inline __u64 line_hash(struct conn *c)
 {
-	if (c->kind & KIND_TEMPLATE)
-		return template_hash(conn_ends(c), conn_ports(c));
-	return conn_hash(c->addr[0], conn_ports(c));
+	return key_hash(c->addr, conn_ports(c));
+}
+
+/* Of an IPv4 line the first two addresses are the key. */
+static __always_inline int line_is(struct conn *c, const __be32 *addr, __u64 ports)
+{
+	if (conn_ports(c) != ports || conn_ends(c) != word(addr, 0))
+		return 0;
+	if (!(ports >> 40 & KIND_IPV6))
+		return 1;
+	return word(c->addr, 1) == word(addr, 1) && word(c->addr, 2) == word(addr, 2) && word(c->addr, 3) == word(addr, 3);
 }
 
 static __always_inline __u32 hash_region(__u64 hash)

@@ -50,6 +50,12 @@ static __always_inline __u64 csum_pseudo(__be32 src, __be32 dst, __u8 proto, __u
 	return (__u64)src + dst + be16(proto) + be16(length);
 }
 
+/* Of an IPv6 address. */
+static __always_inline __u64 csum_add6(const __be32 *addr)
+{
+	return (__u64)addr[0] + addr[1] + addr[2] + addr[3];
+}
+
 /* ---- over any length, also of frames that are larger than a page ------------------------------------------------------ */
 
 enum { CSUM_CHUNK = 64 };

@@ -51,12 +51,16 @@ static __always_inline enum step depart(struct ipv4 *ip, struct real *r, struct 
 	return NEXT;
 }
 
-/* Writes the frame for its real server, or says why not. */
-static __always_inline enum step direct(struct frame *f, struct real *r, struct packet *p)
+/* Routers do not fragment IPv6 (RFC 8200 4.5). */
+static __always_inline enum step depart6(struct ipv6 *ip, struct real *r, struct packet *p, __u32 more)
 {
-	if (unlikely(depart(f->ip, r, p, 0) == DONE))
-		return DONE;
-	eth_write(f->eth, r);
+	if (unlikely(!r->ifindex))
+		return leave(p, r->flags & REAL_LOCAL ? PASS_LOCAL : DROP_NO_NEIGHBOUR);
+	if (unlikely(ip->hop_limit <= 1))
+		return leave(p, REPLY_TTL);
+	ip->hop_limit--;
+	if (unlikely(p->length + more > r->mtu) && r->mtu)
+		return leave(p, REPLY_TOO_BIG);
 	return NEXT;
 }
 

@@ -26,12 +26,12 @@ struct {
 /* Addresses as numbers; of IPv6 the exclusive or of the four words. */
 static __always_inline __u32 client_number(struct packet *p)
 {
-	return be32((__u32)p->ends);
+	return be32(packet_source(p));
 }
 
 static __always_inline __u32 virt_number(struct packet *p)
 {
-	return be32((__u32)(p->ends >> 32));
+	return be32(packet_destination(p));
 }
 
 /* The real server if it is fit, else NO_REAL. */

@@ -7,6 +7,10 @@
 #include "packet.h"
 #include "tunnel.h"
 
+/* RFC 4443 2.4 c: as much of the packet as fits into the least MTU. */
+enum { ICMP6_UNREACHABLE = 1, ICMP6_PORT = 4, ICMP6_TOO_BIG = 2, ICMP6_TIME_EXCEEDED = 3 };
+enum { ICMP6_FRONT = sizeof(struct ipv6) + sizeof(struct icmp), ICMP6_QUOTE = 1280 - ICMP6_FRONT };
+
 enum { ICMP_UNREACHABLE = 3, ICMP_PORT = 3, ICMP_FRAG_NEEDED = 4, ICMP_TIME_EXCEEDED = 11 };
 
 /* RFC 1812 4.3.2.3: as much of the packet as fits 576 bytes. In front of it go two headers. */
@@ -28,24 +32,18 @@ static __always_inline __u32 told_mtu(struct real *r)
 }
 
 /* Cuts the frame to what is quoted, and makes room in front. The link header, tags and all, moves there. */
-static __always_inline enum step answer_room(struct xdp_md *ctx, __u32 at)
+static __always_inline enum step answer_room(struct xdp_md *ctx, __u32 at, __u32 quoted, __u32 front)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ipv4 *ip = data + at;
-	__u32 *from, *to, quoted;
+	void *end;
+	__u32 *from, *to;
 
-	if (at > MAX_LINK || (void *)(ip + 1) > end)
-		return DONE;
-	quoted = be16(ip->length);
-	if (quoted > ICMP_QUOTE)
-		quoted = ICMP_QUOTE;
 	if (bpf_xdp_adjust_tail(ctx, (int)(at + quoted) - (int)bpf_xdp_get_buff_len(ctx)))
 		return DONE;
-	if (bpf_xdp_adjust_head(ctx, -(int)ICMP_FRONT))
+	if (bpf_xdp_adjust_head(ctx, -(int)front))
 		return DONE;
 	to = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
-	from = (void *)to + ICMP_FRONT;
+	from = (void *)to + front;
 	if ((void *)from + MAX_LINK + 2 > end)
 		return DONE;
 	for (int i = 0; i < (MAX_LINK + 2) / 4; i++)
@@ -73,8 +71,15 @@ static __noinline enum reason answer(struct xdp_md *ctx, enum reason why, __u32 
 	struct icmp *icmp;
 	struct eth *eth;
 	void *end;
+	__u32 most;
 
-	if (answer_room(ctx, at) == DONE)
+	ip = (void *)(long)ctx->data + at;
+	if (at > MAX_LINK || (void *)(ip + 1) > (void *)(long)ctx->data_end)
+		return DROP_NO_ROOM;
+	most = be16(ip->length);
+	if (most > ICMP_QUOTE)
+		most = ICMP_QUOTE;
+	if (answer_room(ctx, at, most, ICMP_FRONT) == DONE)
 		return DROP_NO_ROOM;
 	eth = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
@@ -101,6 +106,45 @@ static __noinline enum reason answer(struct xdp_md *ctx, enum reason why, __u32 
 	else if (why == REPLY_TOO_BIG) /* RFC 1191 4: the next hop's MTU in the low half of the second word */
 		*icmp = (struct icmp){ .type = ICMP_UNREACHABLE, .code = ICMP_FRAG_NEEDED, .rest = be32(mtu) };
 	icmp->check = csum(icmp, end, ICMP_WORDS);
+	return why;
+}
+
+/* The same for IPv6 (RFC 4443 3). */
+static __noinline enum reason answer6(struct xdp_md *ctx, enum reason why, __u32 at, __u32 mtu)
+{
+	struct ipv6 *ip, *quoted;
+	struct icmp *icmp;
+	struct eth *eth;
+	__u32 most;
+	void *end;
+
+	ip = (void *)(long)ctx->data + at;
+	if (at > MAX_LINK || (void *)(ip + 1) > (void *)(long)ctx->data_end)
+		return DROP_NO_ROOM;
+	most = be16(ip->length) + sizeof(*ip);
+	if (most > ICMP6_QUOTE)
+		most = ICMP6_QUOTE;
+	if (answer_room(ctx, at, most, ICMP6_FRONT) == DONE)
+		return DROP_NO_ROOM;
+	eth = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	ip = (void *)eth + at;
+	icmp = (void *)(ip + 1);
+	quoted = (void *)(icmp + 1);
+	if (at > MAX_LINK || (void *)(eth + 1) > end || (void *)(quoted + 1) > end)
+		return DROP_NO_ROOM;
+	eth_turn(eth);
+	*ip = (struct ipv6){ .version_class_flow = 0x60, .length = be16(most + sizeof(*icmp)), .next = PROTO_ICMPV6, .hop_limit = 64 };
+	__builtin_memcpy(ip->src, quoted->dst, sizeof(ip->src));
+	__builtin_memcpy(ip->dst, quoted->src, sizeof(ip->dst));
+	*icmp = (struct icmp){ .type = ICMP6_UNREACHABLE, .code = ICMP6_PORT };
+	if (why == REPLY_TTL)
+		*icmp = (struct icmp){ .type = ICMP6_TIME_EXCEEDED };
+	else if (why == REPLY_TOO_BIG)
+		*icmp = (struct icmp){ .type = ICMP6_TOO_BIG, .rest = be32(mtu) };
+	/* RFC 4443 2.3: a pseudo header is summed too. */
+	icmp->check = ~csum_fold(csum_add6(ip->src) + csum_add6(ip->dst) + ip->length + be16(PROTO_ICMPV6) +
+				 csum_bytes(ctx, at + sizeof(*ip), most + sizeof(*icmp)));
 	return why;
 }
 

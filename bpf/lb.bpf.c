@@ -16,9 +16,11 @@
 #include "service.h"
 #include "conn.h"
 #include "open.h"
-#include "direct.h"
-#include "nat.h"
-#include "tunnel.h"
+#include "vlan.h"
+#include "ipv6.h"
+#include "fragment.h"
+#include "peer.h"
+#include "transmit.h"
 #include "icmp.h"
 #include "reply.h"
 #include "sweep.h"
@@ -44,9 +46,14 @@ struct {
 	enum service_kind service_kind;
 	struct service_key6 service_key6;
 	enum real_flag real_flag;
+	enum forward forward;
+	struct peer_key peer_key;
+	struct vlan_key vlan_key;
+	struct fragment_key fragment_key;
 	enum tunnel tunnel;
 	enum tunnel_flag tunnel_flag;
 	enum have have;
+	enum road road;
 	enum reason reason;
 	struct order order;
 	struct instant instant;
@@ -54,13 +61,10 @@ struct {
 } words SEC(".words");
 
 /* The connection decides where the packet goes; NEXT: there is none that will do. */
-static __always_inline enum step hit(struct packet *p, struct tunables *t, struct real **real)
+static __always_inline enum step follow(struct conn *c, __u64 life, struct packet *p, struct tunables *t, struct real **real)
 {
-	struct conn *c;
 	struct real *r;
-	__u64 life;
 
-	c = conn_find(p, &life);
 	if (unlikely(!c))
 		return NEXT;
 	p->real = READ_ONCE(c->real);
@@ -81,87 +85,63 @@ static __always_inline enum step hit(struct packet *p, struct tunables *t, struc
 	return leave(p, FORWARD_HIT);
 }
 
-/* No state is kept for fragments: the ports are in the first only. The host would put them together and not forward them. */
-static __always_inline enum step first_fragment(struct frame *f, struct packet *p)
+/* The real server that packet.real says, or a reason against it. */
+static __always_inline void towards(struct packet *p, struct real **real)
 {
-	if (likely(!(f->ip->frag & be16(IP_MF))))
-		return NEXT;
-	if (service_find(p) == DONE)
-		return DONE;
-	return leave(p, DROP_FRAGMENT);
-}
-
-static __always_inline int forwards(enum reason why)
-{
-	return why >= FORWARD_HIT && why < REPLY_NO_SERVER;
-}
-
-/*
- * The slow road works on a copy, whose address it may know: the packet itself then stays in registers. The copy is no part of
- * the stack, of which all callers and callees together have 512 bytes.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct packet);
-} slow_packets SEC(".maps");
-
-static __always_inline void miss(struct frame *f, struct packet *p, struct real **real)
-{
-	__u32 zero = 0;
-	struct packet *slow = bpf_map_lookup_elem(&slow_packets, &zero);
-
-	p->why = PASS_NOT_SERVICE;
-	if (unlikely(!slow)) /* for the verifier: the array has this one entry */
-		return;
-	*slow = *p;
-	slow->hop = hop_make(f->eth->src, f->ifindex);
-	p->why = admit(slow);
-	p->real = slow->real;
 	if (!forwards(p->why))
 		return;
 	*real = real_at(p->real);
-	if (!*real)
+	if (!*real || (*real)->flags & REAL_GONE) {
+		*real = NULL;
 		p->why = DROP_REAL_GONE;
+	}
 }
 
-/* Why, and if the packet is to be forwarded, its real server. */
-static __always_inline void decide(struct xdp_md *ctx, struct frame *f, struct packet *p, struct real **real)
+/* No connection: may the packet have one? */
+static __always_inline void miss(struct xdp_md *ctx, struct frame *f, struct packet *p, struct tunables *t, struct real **real)
 {
-	struct tunables *t = settings();
-
-	if (parse_link(ctx, f, p) == DONE || parse_network(f, p) == DONE || parse_transport(f, p) == DONE)
-		return;
-	if (first_fragment(f, p) == DONE)
-		return;
-	if (unlikely(!t)) { /* for the verifier: the array has this one entry */
-		p->why = PASS_NOT_SERVICE;
+	if (t->have & HAVE_PEERS && from_director(f, p)) {
+		p->why = PASS_FROM_DIRECTOR;
 		return;
 	}
-	p->tick = tick_now(t);
-	p->hash = conn_hash(p->ends, p->ports);
-	if (unlikely(hit(p, t, real) == NEXT))
-		miss(f, p, real);
+	p->hop = hop_make(f->eth->src, ctx->ingress_ifindex);
+	p->why = admit(p);
+	towards(p, real);
 }
 
-/* Sends the packet on by its real server's method, or changes p->why. */
-static __always_inline void transmit(struct xdp_md *ctx, struct frame *f, struct real *r, struct packet *p)
+/* A fragment that is not the first has no ports. */
+static __always_inline void rest_of(struct frame *f, struct packet *p, struct real **real)
 {
-	__u32 at = (void *)f->ip - (void *)f->eth;
+	p->why = fragment_find(f, p);
+	towards(p, real);
+}
 
-	if (likely(r->forward == FORWARD_ROUTE))
-		direct(f, r, p);
-	else if (r->forward == FORWARD_MASQ)
-		p->why = nat_request(ctx, r, at, packet_vport(p), p->why);
-	else if (r->forward == FORWARD_TUNNEL)
-		p->why = tunnel_request(ctx, r, at, p->hash >> 32, p->why);
-	else
-		p->why = PASS_LOCAL;
+/* Why, and if the packet is to be forwarded, its real server. Both families, whichever the caller says with a constant. */
+static __always_inline void decide(struct xdp_md *ctx, struct frame *f, struct packet *p, struct tunables *t, struct real **real, int v6)
+{
+	struct conn *c;
+	__u64 life;
+
+	if ((v6 ? parse_ipv6(ctx, f, p) : parse_ipv4(f, p)) == DONE)
+		return;
+	if (!v6)
+		*(__u64 *)(void *)p->addr = p->ends;
+	if (f->piece == LATER_FRAGMENT) {
+		rest_of(f, p, real);
+		return;
+	}
+	if (parse_transport(ctx, f, p) == DONE)
+		return;
+	p->hash = key_hash(p->addr, p->ports);
+	c = v6 ? conn_find6(p, &life) : conn_find(p, &life);
+	if (follow(c, life, p, t, real) == NEXT)
+		miss(ctx, f, p, t, real);
+	if (*real && f->piece == FIRST_FRAGMENT)
+		fragment_keep(f, p);
 }
 
 /* The one exit: every packet is counted under one reason, and the reason is the verdict. */
-static __always_inline int settle(enum reason why, struct frame *f, __u32 ifindex)
+static __always_inline int settle(struct xdp_md *ctx, enum reason why, __u32 to)
 {
 	__u32 index = why;
 	__u64 *n = bpf_map_lookup_elem(&reasons, &index);
@@ -169,38 +149,160 @@ static __always_inline int settle(enum reason why, struct frame *f, __u32 ifinde
 	if (n)
 		++*n;
 	if (forwards(why))
-		return ifindex == f->ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
-	if (answers(why))
-		return XDP_TX;
-	return why < FORWARD_HIT ? XDP_PASS : XDP_DROP;
+		return to == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(to, 0);
+	if (why < FORWARD_HIT)
+		return XDP_PASS;
+	return answers(why) ? XDP_TX : XDP_DROP;
 }
 
+/* What follows a decision: count, write, or answer. */
+static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct packet *p, struct real *real, int v6)
+{
+	__u32 ifindex = 0, mtu;
+
+	if (likely(real)) {
+		count_in(p);
+		ifindex = real->ifindex;
+		transmit(ctx, f, real, p, v6);
+	} else if (!v6 && unlikely(looks_back(p->why))) {
+		struct way w = { .why = p->why };
+
+		reply(ctx, &w, f->at);
+		p->why = w.why;
+		ifindex = w.ifindex;
+	}
+	if (unlikely(answers(p->why))) {
+		mtu = real ? told_mtu(real) : 0;
+		p->why = v6 ? answer6(ctx, p->why, f->at, mtu) : answer(ctx, p->why, f->at, mtu);
+	}
+	return settle(ctx, p->why, ifindex);
+}
+
+/* Not on the stack, of which all callers and callees together have 512 bytes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet);
+} packets SEC(".maps");
+
+static __always_inline int forward(struct xdp_md *ctx, struct frame *f, int v6)
+{
+	__u32 zero = 0;
+	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
+	struct tunables *t = settings();
+	struct real *real = NULL;
+
+	if (!t || !p) /* for the verifier: the arrays have this one entry */
+		return XDP_ABORTED;
+	*p = (struct packet){ .tick = tick_now(t) };
+	decide(ctx, f, p, t, &real, v6);
+	return finish(ctx, f, p, real, v6);
+}
+
+/* The verifier needs to see that `at` is small before it is added. */
+static __always_inline int frame_behind(struct xdp_md *ctx, struct frame *f, __u32 at)
+{
+	if (at > MAX_LINK)
+		return 1;
+	forget_bounds(at);
+	frame_at(ctx, f, at & 31);
+	return (void *)(f->eth + 1) > f->end;
+}
+
+/* A packet at whose link header parse_tags has looked. */
+static __always_inline int forward_tagged(struct xdp_md *ctx, __u64 tags, int v6)
+{
+	struct frame f = { .tci = tags >> 32 };
+
+	if (frame_behind(ctx, &f, tags & 0xff))
+		return settle(ctx, PASS_MALFORMED, 0);
+	return forward(ctx, &f, v6);
+}
+
+/*
+ * The other roads are programs of their own, for the stack (512 bytes for all calls from a program) and the verifier's sake,
+ * and because a tail call costs a sixteenth of a call. User space fills the array; who finds none is the host's.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, ROADS);
+	__type(key, __u32);
+	__type(value, __u32);
+} roads SEC(".maps");
+
+static __always_inline int detour(struct xdp_md *ctx, enum road road)
+{
+	bpf_tail_call(ctx, &roads, road);
+	return settle(ctx, PASS_NO_ROAD, 0);
+}
+
+/* IPv4 in all its forms: tags, fragments, first packets. */
+SEC("xdp.frags")
+int road4(struct xdp_md *ctx)
+{
+	return forward_tagged(ctx, parse_tags(ctx), 0);
+}
+
+SEC("xdp.frags")
+int road6(struct xdp_md *ctx)
+{
+	struct frame f = {};
+
+	frame_at(ctx, &f, sizeof(struct eth));
+	if (likely((void *)(f.eth + 1) <= f.end && f.eth->type == be16(ETH_IPV6)))
+		return forward(ctx, &f, 1);
+	return forward_tagged(ctx, parse_tags(ctx), 1);
+}
+
+/* What is not IPv4 at first sight. */
+static __always_inline int other(struct xdp_md *ctx)
+{
+	__u64 t = parse_tags(ctx);
+	__be16 type = t >> 16;
+
+	if (type != be16(ETH_IPV4) && type != be16(ETH_IPV6))
+		return settle(ctx, PASS_NOT_IP, 0);
+	if (!(t >> 8 & 0xff))
+		return settle(ctx, PASS_NOT_OURS, 0);
+	return detour(ctx, type == be16(ETH_IPV6) ? ROAD_IPV6 : ROAD_IPV4);
+}
+
+/*
+ * The fast road: an IPv4 packet without tag, whole, whose connection lives. Nothing here has its address taken, so that all
+ * stays in registers. Anything else begins anew on another road, which costs it a few nanoseconds.
+ */
 static __always_inline int balance(struct xdp_md *ctx)
 {
+	struct tunables *t = settings();
 	struct real *real = NULL;
 	struct packet p = {};
 	struct frame f = {};
-	__u32 ifindex = 0;
+	struct conn *c;
+	__u64 life;
 
-	decide(ctx, &f, &p, &real);
-	if (likely(real)) {
-		count_in(&p);
-		ifindex = real->ifindex;
-		transmit(ctx, &f, real, &p);
-	}
-	if (p.why < FORWARD_HIT && looks_back(p.why)) {
-		struct way w = { .why = p.why };
-
-		reply(ctx, &w);
-		p.why = w.why;
-		ifindex = w.ifindex;
-	}
-	if (unlikely(answers(p.why)))
-		p.why = answer(ctx, p.why, (void *)f.ip - (void *)f.eth, real ? told_mtu(real) : 0);
-	return settle(p.why, &f, ifindex);
+	frame_at(ctx, &f, sizeof(struct eth));
+	if (unlikely((void *)f.ip > f.end || !t))
+		return settle(ctx, PASS_MALFORMED, 0);
+	if (unlikely(f.eth->type != be16(ETH_IPV4)))
+		return other(ctx);
+	if (unlikely(!link_is(link_at(ctx->ingress_ifindex), f.eth)))
+		return settle(ctx, PASS_NOT_OURS, 0);
+	p.tick = tick_now(t);
+	if (unlikely(parse_ipv4(&f, &p) == DONE))
+		return t->have & HAVE_NAT ? detour(ctx, ROAD_IPV4) : settle(ctx, p.why, 0);
+	if (unlikely(f.piece != WHOLE))
+		return detour(ctx, ROAD_IPV4);
+	if (unlikely(parse_transport(ctx, &f, &p) == DONE))
+		return settle(ctx, p.why, 0);
+	p.hash = conn_hash((__u32)p.ends, p.ports);
+	c = conn_find(&p, &life);
+	if (unlikely(follow(c, life, &p, t, &real) == NEXT))
+		return detour(ctx, ROAD_IPV4);
+	return finish(ctx, &f, &p, real, 0);
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int lb(struct xdp_md *ctx)
 {
 	return balance(ctx);

@@ -81,6 +81,29 @@ type LbFilter struct {
 	Bits [1024]uint64
 }
 
+type LbForward uint32
+
+const (
+	LbForwardFORWARD_MASQ   LbForward = 0
+	LbForwardFORWARD_LOCAL  LbForward = 1
+	LbForwardFORWARD_TUNNEL LbForward = 2
+	LbForwardFORWARD_ROUTE  LbForward = 3
+)
+
+type LbFragment struct {
+	_    structs.HostLayout
+	Real uint32
+	Tick uint32
+}
+
+type LbFragmentKey struct {
+	_     structs.HostLayout
+	Addr  [8]uint32
+	Id    uint32
+	Proto uint8
+	Pad   [3]uint8
+}
+
 type LbHave uint32
 
 const (
@@ -88,6 +111,7 @@ const (
 	LbHaveHAVE_MARKS  LbHave = 2
 	LbHaveHAVE_FTP    LbHave = 4
 	LbHaveHAVE_PORT0  LbHave = 8
+	LbHaveHAVE_PEERS  LbHave = 16
 	LbHaveHAVE_TUNNEL LbHave = 32
 )
 
@@ -97,6 +121,15 @@ type LbInstant struct {
 	Ktime   uint64
 	Tick    uint32
 	Pad     uint32
+}
+
+type LbKey struct {
+	_     structs.HostLayout
+	Ports uint64
+	Hash  uint64
+	Addr  [8]uint32
+	Tick  uint32
+	Pad   uint32
 }
 
 type LbLink struct {
@@ -156,6 +189,7 @@ type LbPacket struct {
 	_       structs.HostLayout
 	Ends    uint64
 	Ports   uint64
+	Addr    [8]uint32
 	Hash    uint64
 	Hop     uint64
 	Length  uint32
@@ -166,6 +200,17 @@ type LbPacket struct {
 	Event   uint32
 	Crowded uint32
 	Why     LbReason
+}
+
+type LbPeer struct {
+	_    structs.HostLayout
+	Addr [4]uint32
+}
+
+type LbPeerKey struct {
+	_   structs.HostLayout
+	Mac [6]uint8
+	Pad [2]uint8
 }
 
 type LbPhase uint32
@@ -198,8 +243,8 @@ type LbReal struct {
 	Dst         [6]uint8
 	Src         [6]uint8
 	Mtu         uint16
-	Tags        uint8
 	Tunnel      uint8
+	Pad         uint8
 	Weight      int32
 	Service     uint32
 	Tci         [2]uint16
@@ -234,7 +279,7 @@ const (
 type LbReason uint32
 
 const (
-	LbReasonPASS_NOT_IPV4      LbReason = 0
+	LbReasonPASS_NOT_IP        LbReason = 0
 	LbReasonPASS_MALFORMED     LbReason = 1
 	LbReasonPASS_NOT_OURS      LbReason = 2
 	LbReasonPASS_NOT_SERVICE   LbReason = 3
@@ -242,23 +287,26 @@ const (
 	LbReasonPASS_FRAGMENT      LbReason = 5
 	LbReasonPASS_NO_CONNECTION LbReason = 6
 	LbReasonPASS_LOCAL         LbReason = 7
-	LbReasonFORWARD_HIT        LbReason = 8
-	LbReasonFORWARD_NEW        LbReason = 9
-	LbReasonFORWARD_STATELESS  LbReason = 10
-	LbReasonFORWARD_REPLY      LbReason = 11
-	LbReasonFORWARD_ICMP       LbReason = 12
-	LbReasonREPLY_NO_SERVER    LbReason = 13
-	LbReasonREPLY_TTL          LbReason = 14
-	LbReasonREPLY_TOO_BIG      LbReason = 15
-	LbReasonDROP_REAL_GONE     LbReason = 16
-	LbReasonDROP_NO_NEIGHBOUR  LbReason = 17
-	LbReasonDROP_TOO_BIG       LbReason = 18
-	LbReasonDROP_LOCAL_NAT     LbReason = 19
-	LbReasonDROP_FRAGMENT      LbReason = 20
-	LbReasonDROP_TABLE_FULL    LbReason = 21
-	LbReasonDROP_BUSY          LbReason = 22
-	LbReasonDROP_NO_ROOM       LbReason = 23
-	LbReasonREASONS            LbReason = 24
+	LbReasonPASS_NO_ROAD       LbReason = 8
+	LbReasonPASS_FROM_DIRECTOR LbReason = 9
+	LbReasonFORWARD_HIT        LbReason = 10
+	LbReasonFORWARD_NEW        LbReason = 11
+	LbReasonFORWARD_STATELESS  LbReason = 12
+	LbReasonFORWARD_FRAGMENT   LbReason = 13
+	LbReasonFORWARD_REPLY      LbReason = 14
+	LbReasonFORWARD_ICMP       LbReason = 15
+	LbReasonREPLY_NO_SERVER    LbReason = 16
+	LbReasonREPLY_TTL          LbReason = 17
+	LbReasonREPLY_TOO_BIG      LbReason = 18
+	LbReasonDROP_REAL_GONE     LbReason = 19
+	LbReasonDROP_NO_NEIGHBOUR  LbReason = 20
+	LbReasonDROP_TOO_BIG       LbReason = 21
+	LbReasonDROP_LOCAL_NAT     LbReason = 22
+	LbReasonDROP_METHOD        LbReason = 23
+	LbReasonDROP_TABLE_FULL    LbReason = 24
+	LbReasonDROP_BUSY          LbReason = 25
+	LbReasonDROP_NO_ROOM       LbReason = 26
+	LbReasonREASONS            LbReason = 27
 )
 
 type LbRegion struct {
@@ -271,6 +319,14 @@ type LbRegionHead struct {
 	Lock uint32
 	Live uint32
 }
+
+type LbRoad uint32
+
+const (
+	LbRoadROAD_IPV4 LbRoad = 0
+	LbRoadROAD_IPV6 LbRoad = 1
+	LbRoadROADS     LbRoad = 2
+)
 
 type LbScheduler uint32
 
@@ -402,15 +458,25 @@ const (
 	LbTunnelFlagTUNNEL_REMCSUM LbTunnelFlag = 2
 )
 
+type LbVlanKey struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	Outer   uint16
+	Inner   uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	LbMapCaches        = "caches"
+	LbMapFragments     = "fragments"
 	LbMapLinks         = "links"
 	LbMapMembers       = "members"
 	LbMapMhLines       = "mh_lines"
 	LbMapNewCache      = "new_cache"
+	LbMapPackets       = "packets"
+	LbMapPeers         = "peers"
 	LbMapPools         = "pools"
 	LbMapRealCounters  = "real_counters"
 	LbMapRealCounts    = "real_counts"
@@ -418,18 +484,23 @@ const (
 	LbMapReasons       = "reasons"
 	LbMapRegionHeads   = "region_heads"
 	LbMapRegions       = "regions"
+	LbMapRoads         = "roads"
+	LbMapScratch       = "scratch"
 	LbMapServiceFilter = "service_filter"
 	LbMapServiceIndex  = "service_index"
+	LbMapServiceIndex6 = "service_index6"
 	LbMapServices      = "services"
 	LbMapShTables      = "sh_tables"
-	LbMapSlowPackets   = "slow_packets"
 	LbMapSourceFilter  = "source_filter"
 	LbMapSweepTimer    = "sweep_timer"
 	LbMapTuning        = "tuning"
+	LbMapVlans         = "vlans"
 	LbProgClockProbe   = "clock_probe"
 	LbProgForget       = "forget"
 	LbProgJudge        = "judge"
 	LbProgLb           = "lb"
+	LbProgRoad4        = "road4"
+	LbProgRoad6        = "road6"
 	LbProgStartSweep   = "start_sweep"
 	LbProgSweep        = "sweep"
 	LbVarHashSeed      = "hash_seed"
@@ -484,6 +555,8 @@ type LbProgramSpecs struct {
 	Forget     *ebpf.ProgramSpec `ebpf:"forget"`
 	Judge      *ebpf.ProgramSpec `ebpf:"judge"`
 	Lb         *ebpf.ProgramSpec `ebpf:"lb"`
+	Road4      *ebpf.ProgramSpec `ebpf:"road4"`
+	Road6      *ebpf.ProgramSpec `ebpf:"road6"`
 	StartSweep *ebpf.ProgramSpec `ebpf:"start_sweep"`
 	Sweep      *ebpf.ProgramSpec `ebpf:"sweep"`
 }
@@ -493,10 +566,13 @@ type LbProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type LbMapSpecs struct {
 	Caches        *ebpf.MapSpec `ebpf:"caches"`
+	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
 	MhLines       *ebpf.MapSpec `ebpf:"mh_lines"`
 	NewCache      *ebpf.MapSpec `ebpf:"new_cache"`
+	Packets       *ebpf.MapSpec `ebpf:"packets"`
+	Peers         *ebpf.MapSpec `ebpf:"peers"`
 	Pools         *ebpf.MapSpec `ebpf:"pools"`
 	RealCounters  *ebpf.MapSpec `ebpf:"real_counters"`
 	RealCounts    *ebpf.MapSpec `ebpf:"real_counts"`
@@ -504,14 +580,17 @@ type LbMapSpecs struct {
 	Reasons       *ebpf.MapSpec `ebpf:"reasons"`
 	RegionHeads   *ebpf.MapSpec `ebpf:"region_heads"`
 	Regions       *ebpf.MapSpec `ebpf:"regions"`
+	Roads         *ebpf.MapSpec `ebpf:"roads"`
+	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	ServiceFilter *ebpf.MapSpec `ebpf:"service_filter"`
 	ServiceIndex  *ebpf.MapSpec `ebpf:"service_index"`
+	ServiceIndex6 *ebpf.MapSpec `ebpf:"service_index6"`
 	Services      *ebpf.MapSpec `ebpf:"services"`
 	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
-	SlowPackets   *ebpf.MapSpec `ebpf:"slow_packets"`
 	SourceFilter  *ebpf.MapSpec `ebpf:"source_filter"`
 	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
 	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
+	Vlans         *ebpf.MapSpec `ebpf:"vlans"`
 }
 
 // LbVariableSpecs contains global variables before they are loaded into the kernel.
@@ -545,10 +624,13 @@ func (o *LbObjects) Close() error {
 // It can be passed to LoadLbObjects or ebpf.CollectionSpec.LoadAndAssign.
 type LbMaps struct {
 	Caches        *ebpf.Map `ebpf:"caches"`
+	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Links         *ebpf.Map `ebpf:"links"`
 	Members       *ebpf.Map `ebpf:"members"`
 	MhLines       *ebpf.Map `ebpf:"mh_lines"`
 	NewCache      *ebpf.Map `ebpf:"new_cache"`
+	Packets       *ebpf.Map `ebpf:"packets"`
+	Peers         *ebpf.Map `ebpf:"peers"`
 	Pools         *ebpf.Map `ebpf:"pools"`
 	RealCounters  *ebpf.Map `ebpf:"real_counters"`
 	RealCounts    *ebpf.Map `ebpf:"real_counts"`
@@ -556,23 +638,29 @@ type LbMaps struct {
 	Reasons       *ebpf.Map `ebpf:"reasons"`
 	RegionHeads   *ebpf.Map `ebpf:"region_heads"`
 	Regions       *ebpf.Map `ebpf:"regions"`
+	Roads         *ebpf.Map `ebpf:"roads"`
+	Scratch       *ebpf.Map `ebpf:"scratch"`
 	ServiceFilter *ebpf.Map `ebpf:"service_filter"`
 	ServiceIndex  *ebpf.Map `ebpf:"service_index"`
+	ServiceIndex6 *ebpf.Map `ebpf:"service_index6"`
 	Services      *ebpf.Map `ebpf:"services"`
 	ShTables      *ebpf.Map `ebpf:"sh_tables"`
-	SlowPackets   *ebpf.Map `ebpf:"slow_packets"`
 	SourceFilter  *ebpf.Map `ebpf:"source_filter"`
 	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
 	Tuning        *ebpf.Map `ebpf:"tuning"`
+	Vlans         *ebpf.Map `ebpf:"vlans"`
 }
 
 func (m *LbMaps) Close() error {
 	return _LbClose(
 		m.Caches,
+		m.Fragments,
 		m.Links,
 		m.Members,
 		m.MhLines,
 		m.NewCache,
+		m.Packets,
+		m.Peers,
 		m.Pools,
 		m.RealCounters,
 		m.RealCounts,
@@ -580,14 +668,17 @@ func (m *LbMaps) Close() error {
 		m.Reasons,
 		m.RegionHeads,
 		m.Regions,
+		m.Roads,
+		m.Scratch,
 		m.ServiceFilter,
 		m.ServiceIndex,
+		m.ServiceIndex6,
 		m.Services,
 		m.ShTables,
-		m.SlowPackets,
 		m.SourceFilter,
 		m.SweepTimer,
 		m.Tuning,
+		m.Vlans,
 	)
 }
 
@@ -609,6 +700,8 @@ type LbPrograms struct {
 	Forget     *ebpf.Program `ebpf:"forget"`
 	Judge      *ebpf.Program `ebpf:"judge"`
 	Lb         *ebpf.Program `ebpf:"lb"`
+	Road4      *ebpf.Program `ebpf:"road4"`
+	Road6      *ebpf.Program `ebpf:"road6"`
 	StartSweep *ebpf.Program `ebpf:"start_sweep"`
 	Sweep      *ebpf.Program `ebpf:"sweep"`
 }
@@ -619,6 +712,8 @@ func (p *LbPrograms) Close() error {
 		p.Forget,
 		p.Judge,
 		p.Lb,
+		p.Road4,
+		p.Road6,
 		p.StartSweep,
 		p.Sweep,
 	)

@@ -77,7 +77,13 @@ __noinline int has_too_much(struct pool *pool, __u32 real)
 
 static __always_inline struct cache_key cache_key_of(struct packet *p)
 {
-	return (struct cache_key){ .service = p->service, .addr = { (__be32)(p->ends >> 32) } };
+	__u32 v4 = (__u32)(p->ports >> 41 & 1) - 1; /* KIND_IPV6; no branch, which the verifier would follow through all below */
+	struct cache_key key = { .service = p->service };
+
+	__builtin_memcpy(key.addr, p->addr + 4, sizeof(key.addr));
+	forget_bounds(v4);
+	key.addr[0] |= p->addr[1] & v4;
+	return key;
 }
 
 /* What is remembered of the packet's destination; NULL if nothing, or it was too long ago. */
@@ -132,11 +138,13 @@ static __always_inline int before(__s64 a, __s64 b, __u32 stamp_a, __u32 stamp_b
 }
 
 /* The least loaded of the set, as wlc has it. */
-static __always_inline __u32 set_least(struct cache *c)
+__noinline __u32 set_least(struct cache *c)
 {
 	__u32 found = NO_REAL, stamp = 0;
 	__s64 load = 0, weight = 0;
 
+	if (!c)
+		return NO_REAL;
 	for (__u32 i = 0; i < CACHE_SET; i++) {
 		struct real *r = cached_real(&c->set[i]);
 		struct real_count *n = real_count_at(c->set[i].real);
@@ -154,11 +162,13 @@ static __always_inline __u32 set_least(struct cache *c)
 }
 
 /* Forgets the most loaded of the set. One that was removed from its service counts with the weight that it had. */
-static __always_inline void set_drop_most(struct cache *c, __u32 now)
+__noinline int set_drop_most(struct cache *c, __u32 now)
 {
 	__s64 load = 0, weight = 0;
 	__u32 found = 0, stamp = 0;
 
+	if (!c)
+		return 0;
 	for (__u32 i = 0; i < CACHE_SET; i++) {
 		struct real *r = real_at(c->set[i].real);
 		struct real_count *n = real_count_at(c->set[i].real);
@@ -173,10 +183,11 @@ static __always_inline void set_drop_most(struct cache *c, __u32 now)
 		weight = r->weight;
 	}
 	if (!stamp)
-		return;
+		return 0;
 	c->set[found & (CACHE_SET - 1)].stamp = 0;
 	c->count--;
 	c->changed = now;
+	return 1;
 }
 
 /* In a free place, or that of the earliest. */

@@ -15,19 +15,50 @@ struct place {
 	__u32 found, free;       /* REGION_LINES: none */
 };
 
-/* A global function: 64 rounds are verified once and not at each call. */
-__noinline __u32 region_search(struct region *r, __u64 ends, __u64 ports, __u32 first, __u32 tick)
-{
-	__u32 found = REGION_LINES, free = REGION_LINES;
+/* What is looked for, and when. */
+struct key {
+	__u64 ports, hash;
+	__be32 addr[8];
+	__u32 tick, pad;
+};
 
-	if (!r)
+/* Not on the stack, which has 512 bytes for a whole chain of calls. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct key);
+} scratch SEC(".maps");
+
+static __always_inline struct key *key_of(struct packet *p)
+{
+	__u32 zero = 0;
+	struct key *k = bpf_map_lookup_elem(&scratch, &zero);
+
+	if (!k)
+		return NULL;
+	k->ports = p->ports;
+	k->hash = p->hash;
+	k->tick = p->tick;
+	__builtin_memcpy(k->addr, p->addr, sizeof(k->addr));
+	return k;
+}
+
+/* A global function: 64 rounds are verified once and not at each call. */
+__noinline __u32 region_search(struct region *r, struct key *k)
+{
+	__u32 found = REGION_LINES, free = REGION_LINES, first, tick;
+
+	if (!r || !k)
 		return found << 8 | free;
+	first = hash_line(k->hash);
+	tick = k->tick;
 	for (__u32 i = 0; i < REGION_LINES; i++) {
 		__u32 at = (first + i) & (REGION_LINES - 1);
 		struct conn *c = &r->line[at];
 		__u32 phase = life_phase(c->life);
 
-		if (phase == PHASE_LIVE && conn_ends(c) == ends && conn_ports(c) == ports) {
+		if (phase == PHASE_LIVE && line_is(c, k->addr, k->ports)) {
 			found = at;
 			break;
 		}
@@ -39,9 +70,9 @@ __noinline __u32 region_search(struct region *r, __u64 ends, __u64 ports, __u32 
 	return found << 8 | free;
 }
 
-static __always_inline struct place region_place(struct region *r, __u64 ends, __u64 ports, __u64 hash, __u32 tick)
+static __always_inline struct place region_place(struct region *r, struct key *k)
 {
-	__u32 at = region_search(r, ends, ports, hash_line(hash), tick);
+	__u32 at = region_search(r, k);
 
 	return (struct place){ .found = at >> 8, .free = at & 0xff };
 }
@@ -102,17 +133,24 @@ static __always_inline int conn_clear(struct conn *c, struct region_head *head)
 	return life_phase(READ_ONCE(c->life)) != PHASE_LIVE || conn_retire(c, head);
 }
 
+/* Do replies of this real server pass us? */
+static __always_inline int heard_back(__u32 real)
+{
+	struct real *r = real_at(real);
+
+	return r && r->forward == FORWARD_MASQ;
+}
+
 /* The line's new owner, all of it written before life says so: a reader sees the old one, nobody, or the new one. */
-static __always_inline void conn_take(struct conn *c, struct region_head *head, struct packet *p, __u64 ends, __u64 ports,
+static __always_inline void conn_take(struct conn *c, struct region_head *head, struct packet *p, struct key *k,
 				      __u32 flags, __u32 state, __u32 expires)
 {
 	__u64 generation = c->life + (1ull << 32);
 
-	*(__u64 *)(void *)&c->addr[0] = ends;
-	*(__u64 *)(void *)&c->addr[SPARE_HOP] = p->hop;
-	*(__u64 *)(void *)&c->addr[SPARE_HOP_TICK] = 0;
-	*(__u64 *)(void *)&c->addr[SPARE_REST] = 0;
-	*(__u64 *)(void *)&c->cport = ports;
+	__builtin_memcpy(c->addr, k->addr, sizeof(c->addr));
+	if (!packet_v6(p) && !(flags & CONN_NOOUTPUT))
+		*(__u64 *)(void *)&c->addr[SPARE_HOP] = p->hop;
+	*(__u64 *)(void *)&c->cport = k->ports;
 	c->expires = expires;
 	c->real = p->real;
 	c->packets = !(flags & CONN_TEMPLATE);
@@ -141,17 +179,25 @@ static __always_inline int template_is_useless(struct conn *c)
 
 /* ---- templates ---------------------------------------------------------------------------------------------------- */
 
-/* The template's key: the client's network, and no client port. */
-static __always_inline __u64 template_ports(struct packet *p)
+/* The client's network, and no client port. */
+static __always_inline struct key *template_key(struct packet *p, struct service *s)
 {
-	return (p->ports & 0xffffff0000ull) | (__u64)KIND_TEMPLATE << 40;
+	struct key *k = key_of(p);
+
+	if (!k)
+		return NULL;
+	k->ports = (p->ports & 0xffffffff0000ull) | (__u64)KIND_TEMPLATE << 40;
+	for (int i = 0; i < 4; i++)
+		if (!i || packet_v6(p))
+			k->addr[i] &= s->netmask[i];
+	k->hash = key_hash(k->addr, k->ports);
+	return k;
 }
 
 static __always_inline enum reason template_hold_locked(struct packet *p, struct service *s, struct region *r,
-							struct region_head *head, __u64 ends, __u64 hash)
+							struct region_head *head, struct key *k)
 {
-	__u64 ports = template_ports(p);
-	struct place at = region_place(r, ends, ports, hash, p->tick);
+	struct place at = region_place(r, k);
 	enum reason why;
 	struct conn *c;
 
@@ -160,14 +206,14 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 		if (template_is_useless(c)) {
 			/* It stays until its time, with a port that it can no longer match by. */
 			c->vport = DEAD_VPORT;
-			at = region_place(r, ends, ports, hash, p->tick);
+			at = region_place(r, k);
 		} else if (conn_expired(c, p->tick)) {
 			at.free = at.found;
 		} else {
 			c->expires = p->tick + s->persist;
 			__sync_fetch_and_add(&c->control, 1);
 			p->real = c->real;
-			p->parent = (__u32)(hash_region(hash) * REGION_LINES + at.found + 1);
+			p->parent = (__u32)(hash_region(k->hash) * REGION_LINES + at.found + 1);
 			return FORWARD_NEW;
 		}
 	}
@@ -179,9 +225,8 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 	why = schedule(p);
 	if (why != FORWARD_NEW)
 		return why;
-	conn_take(c, head, p, ends, ports, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, TCP_NONE,
-		  p->tick + s->persist);
-	p->parent = (__u32)(hash_region(hash) * REGION_LINES + at.free + 1);
+	conn_take(c, head, p, k, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, TCP_NONE, p->tick + s->persist);
+	p->parent = (__u32)(hash_region(k->hash) * REGION_LINES + at.free + 1);
 	return FORWARD_NEW;
 }
 
@@ -192,7 +237,7 @@ __noinline enum reason template_hold(struct packet *p)
 	struct service *s;
 	struct region *r;
 	enum reason why;
-	__u64 ends, hash;
+	struct key *k;
 	__u32 index;
 
 	if (!p)
@@ -200,14 +245,15 @@ __noinline enum reason template_hold(struct packet *p)
 	s = service_at(p->service);
 	if (!s)
 		return REPLY_NO_SERVER;
-	ends = p->ends & (0xffffffff00000000ull | s->netmask[0]);
-	hash = template_hash(ends, template_ports(p));
-	index = hash_region(hash);
+	k = template_key(p, s);
+	if (!k)
+		return DROP_BUSY;
+	index = hash_region(k->hash);
 	r = bpf_map_lookup_elem(&regions, &index);
 	head = bpf_map_lookup_elem(&region_heads, &index);
 	if (!r || !head || !lock(&head->lock))
 		return DROP_BUSY;
-	why = template_hold_locked(p, s, r, head, ends, hash);
+	why = template_hold_locked(p, s, r, head, k);
 	unlock(&head->lock);
 	return why;
 }
@@ -228,21 +274,18 @@ static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64
 	return real_gone(c->real) || (!c->control && TCP_REUSABLE >> life_state(life) & 1);
 }
 
-/* Do replies of this real server pass us? */
-static __always_inline int heard_back(__u32 real)
-{
-	struct real *r = real_at(real);
-
-	return r && r->forward == FORWARD_MASQ;
-}
-
 static __always_inline enum reason conn_open_locked(struct packet *p, struct region *r, struct region_head *head, struct tunables *t)
 {
-	struct place at = region_place(r, p->ends, p->ports, p->hash, p->tick);
+	struct key *k = key_of(p);
 	__u8 proto = packet_proto(p);
 	__u32 state, flags;
+	struct place at;
 	enum reason why;
 	struct conn *c;
+
+	if (!k)
+		return DROP_BUSY;
+	at = region_place(r, k);
 
 	if (at.found < REGION_LINES) {
 		__u64 life;
@@ -271,7 +314,7 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 	}
 	state = proto == PROTO_TCP ? tcp_next[INPUT][EVENT_SYN][TCP_NONE] : TCP_NONE;
 	flags = flags_in(proto, heard_back(p->real) ? 0 : CONN_NOOUTPUT, state);
-	conn_take(c, head, p, p->ends, p->ports, flags, state, p->tick + timeout_of(t, proto, state));
+	conn_take(c, head, p, k, flags, state, p->tick + timeout_of(t, proto, state));
 	count_conn(p);
 	return FORWARD_NEW;
 }
@@ -303,11 +346,16 @@ static __always_inline enum reason forward_stateless(struct packet *p)
 	return why == FORWARD_NEW ? FORWARD_STATELESS : why;
 }
 
-/* A source that no answer can be sent to (RFC 1122 3.2.1.3) makes no connection; the host knows it for a martian. */
-static __always_inline int unicast(__be32 addr)
+/*
+ * A source that no answer can be sent to (RFC 1122 3.2.1.3; RFC 4291 2.5.2, 2.5.3, 2.7) makes no connection; the host knows
+ * it for a martian.
+ */
+static __always_inline int unicast(const __be32 *addr, int v6)
 {
-	__u8 first = addr & 0xff;
+	__u8 first = addr[0] & 0xff;
 
+	if (v6)
+		return first != 0xff && (addr[0] | addr[1] | addr[2] || addr[3] & be32(~1u));
 	return first != 0 && first != 127 && first < 224;
 }
 
@@ -335,7 +383,7 @@ __noinline enum reason admit(struct packet *p)
 		return DROP_BUSY;
 	if (service_find(p) == DONE)
 		return p->why;
-	if (!unicast((__u32)p->ends))
+	if (!unicast(p->addr, packet_v6(p)))
 		return PASS_MALFORMED;
 	if (!packet_opens(p))
 		return p->crowded ? forward_stateless(p) : PASS_NO_CONNECTION;

@@ -15,17 +15,27 @@ enum step { NEXT, DONE };
 /* First index of the TCP state table: the strongest thing that a segment says. NONE of a datagram too. */
 enum event { EVENT_NONE, EVENT_SYN, EVENT_FIN, EVENT_ACK, EVENT_RST };
 
+enum piece { WHOLE, FIRST_FRAGMENT, LATER_FRAGMENT };
+
 /* Where the frame lies. What a step has checked against end, the later ones may read. */
 struct frame {
 	struct eth *eth;
-	struct ipv4 *ip;
-	void *end;
-	__u32 ifindex;           /* where it came in */
+	union {
+		struct ipv4 *ip;
+		struct ipv6 *ip6;
+	};
+	__u32 header;            /* length of the network header, options and extensions included */
+	void *end;               /* of what can be read; a frame larger than a page goes on behind it */
+	__u32 at;                /* ip - eth */
+	__u32 tci;               /* VLAN identifiers, both be16: as real.tci */
+	enum piece piece;
+	__be32 id;               /* of a fragment */
 };
 
 struct packet {
-	__u64 ends;              /* client and virtual address, as conn has them */
-	__u64 ports;             /* client port, virtual port, protocol, as conn has them */
+	__u64 ends;              /* IPv4: client and virtual address, as conn has them */
+	__u64 ports;             /* client port, virtual port, protocol, kind, as conn has them */
+	__be32 addr[8];          /* the addresses as conn has them: on the slow road, and on all of IPv6's */
 	__u64 hash;
 	__u64 hop;               /* a new connection's: by whom it came (reply.h) */
 	__u32 length;            /* IP total length */
@@ -48,6 +58,27 @@ static __always_inline __be16 packet_vport(const struct packet *p)
 	return p->ports >> 16;
 }
 
+static __always_inline int packet_v6(const struct packet *p)
+{
+	return p->ports >> 40 & KIND_IPV6;
+}
+
+/* An IPv6 address as four bytes, as IPVS's hash schedulers and our filters see it. */
+static __always_inline __be32 fold6(const __be32 *addr)
+{
+	return addr[0] ^ addr[1] ^ addr[2] ^ addr[3];
+}
+
+static __always_inline __be32 packet_source(const struct packet *p)
+{
+	return packet_v6(p) ? fold6(p->addr) : p->addr[0];
+}
+
+static __always_inline __be32 packet_destination(const struct packet *p)
+{
+	return packet_v6(p) ? fold6(p->addr + 4) : p->addr[1];
+}
+
 static __always_inline enum step leave(struct packet *p, enum reason why)
 {
 	p->why = why;
@@ -61,31 +92,31 @@ struct {
 	__type(value, struct link);
 } links SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct vlan_key);
+	__type(value, struct link);
+} vlans SEC(".maps");
+
 static __always_inline struct link *link_at(__u32 ifindex)
 {
 	return bpf_map_lookup_elem(&links, &ifindex);
 }
 
 /* Frames to another station (promiscuous mode), to all and to groups are the host's: IPVS takes PACKET_HOST only. */
-static __always_inline enum step parse_link(struct xdp_md *ctx, struct frame *f, struct packet *p)
+static __always_inline int link_is(struct link *link, struct eth *eth)
 {
-	void *data = (void *)(long)ctx->data;
-	struct link *link;
+	return link && link->attached && load32(eth->dst) == load32(link->mac) && load16(eth->dst + 4) == load16(link->mac + 4);
+}
 
-	f->eth = data;
-	f->ip = data + sizeof(struct eth);
+/* The network header begins `at` bytes into the frame. */
+static __always_inline void frame_at(struct xdp_md *ctx, struct frame *f, __u32 at)
+{
+	f->at = at;
+	f->eth = (void *)(long)ctx->data;
+	f->ip = (void *)(long)ctx->data + at;
 	f->end = (void *)(long)ctx->data_end;
-	f->ifindex = ctx->ingress_ifindex;
-	if (unlikely((void *)f->ip > f->end))
-		return leave(p, PASS_MALFORMED);
-	if (unlikely(f->eth->type != be16(ETH_IPV4)))
-		return leave(p, PASS_NOT_IPV4);
-	link = link_at(f->ifindex);
-	if (unlikely(!link || !link->attached))
-		return leave(p, PASS_NOT_OURS);
-	if (unlikely(load32(f->eth->dst) != load32(link->mac) || load16(f->eth->dst + 4) != load16(link->mac + 4)))
-		return leave(p, PASS_NOT_OURS);
-	return NEXT;
 }
 
 struct {
@@ -122,23 +153,35 @@ static __always_inline int source_has(__be32 addr)
 }
 
 /* Addresses of no service leave here, before anything dearer is asked. */
-static __always_inline enum step parse_network(struct frame *f, struct packet *p)
+static __always_inline enum step parse_ipv4(struct frame *f, struct packet *p)
 {
 	struct ipv4 *ip = f->ip;
+	__u32 header;
 
 	if (unlikely((void *)(ip + 1) > f->end || ip->version_ihl >> 4 != 4))
 		return leave(p, PASS_MALFORMED);
 	if (unlikely(!filter_has(ip->dst)))
 		return leave(p, PASS_NOT_SERVICE);
-	if (unlikely(ip->proto == PROTO_ICMP))
-		return leave(p, PASS_ICMP);
-	if (unlikely(ip->proto != PROTO_TCP && ip->proto != PROTO_UDP))
-		return leave(p, PASS_NOT_SERVICE);
-	if (unlikely(ip->frag & be16(IP_OFFSET)))
-		return leave(p, PASS_FRAGMENT);
+	header = (ip->version_ihl & 15) * 4;
 	p->length = be16(ip->length);
 	p->ends = load64(&ip->src);
+	p->ports = (__u64)ip->proto << 32;
+	f->header = header;
+	if (unlikely(header < sizeof(*ip) || p->length < header))
+		return leave(p, PASS_MALFORMED);
+	if (unlikely(ip->frag & be16(IP_MF | IP_OFFSET))) {
+		f->piece = ip->frag & be16(IP_OFFSET) ? LATER_FRAGMENT : FIRST_FRAGMENT;
+		f->id = ip->id;
+	}
 	return NEXT;
+}
+
+/* Longer than what can be read: a lie, or a frame larger than a page. */
+static __always_inline int frame_short(struct xdp_md *ctx, struct frame *f, __u32 length)
+{
+	if (likely((void *)f->ip + length <= f->end))
+		return 0;
+	return f->at + length > bpf_xdp_get_buff_len(ctx);
 }
 
 static __always_inline enum event tcp_event(__u8 flags)
@@ -150,24 +193,28 @@ static __always_inline enum event tcp_event(__u8 flags)
 	return flags & TCP_SYN ? EVENT_SYN : EVENT_FIN;
 }
 
-/* Ports and flags, behind whatever IP options there are. */
-static __always_inline enum step parse_transport(struct frame *f, struct packet *p)
+/* Ports and flags, behind whatever options or extension headers there are. */
+static __always_inline enum step parse_transport(struct xdp_md *ctx, struct frame *f, struct packet *p)
 {
-	__u32 header = (f->ip->version_ihl & 15) * 4;
-	__u8 proto = f->ip->proto;
-	struct tcp *tcp = (void *)f->ip + header;
-	struct udp *udp = (void *)tcp;
+	struct tcp *tcp = (void *)f->ip + f->header;
+	struct udp *udp;
+	__u8 proto = packet_proto(p);
 
-	if (unlikely(header < sizeof(*f->ip) || (void *)f->ip + p->length > f->end))
+	forget_bounds(tcp); /* else clang adds it up again behind the check, and the verifier has forgotten it */
+	udp = (void *)tcp;
+	if (unlikely(frame_short(ctx, f, p->length)))
 		return leave(p, PASS_MALFORMED);
 	if (likely(proto == PROTO_TCP)) {
-		if (unlikely((void *)(tcp + 1) > f->end || p->length < header + sizeof(*tcp)))
+		if (unlikely((void *)(tcp + 1) > f->end || p->length < f->header + sizeof(*tcp)))
 			return leave(p, PASS_MALFORMED);
 		p->event = tcp_event(tcp->flags);
-	} else if ((void *)(udp + 1) > f->end || p->length < header + sizeof(*udp)) {
-		return leave(p, PASS_MALFORMED);
+	} else if (proto == PROTO_UDP) {
+		if ((void *)(udp + 1) > f->end || p->length < f->header + sizeof(*udp))
+			return leave(p, PASS_MALFORMED);
+	} else {
+		return leave(p, proto == PROTO_ICMP || proto == PROTO_ICMPV6 ? PASS_ICMP : PASS_NOT_SERVICE);
 	}
-	p->ports = load32(tcp) | (__u64)proto << 32;
+	p->ports |= load32(tcp);
 	return NEXT;
 }
 

@@ -114,11 +114,11 @@ static __always_inline int looks_back(enum reason why)
  * Leaves w alone if the packet is no reply, or if the host had better tell the real server what is wrong with it: a TTL that
  * is over, or a size that the way to the client does not carry.
  */
-static __noinline void reply(struct xdp_md *ctx, struct way *w)
+__noinline int reply(struct xdp_md *ctx, struct way *w, __u32 at)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *l4;
 	struct eth *eth = data;
-	struct ipv4 *ip = (void *)(eth + 1);
+	struct ipv4 *ip;
 	struct tunables *t = settings();
 	struct packet p = {};
 	struct counters *n;
@@ -129,8 +129,12 @@ static __noinline void reply(struct xdp_md *ctx, struct way *w)
 	__be32 virt;
 	__be16 vport;
 
-	if ((void *)(ip + 1) > end || !t || !source_has(ip->src) || ip->frag & be16(IP_OFFSET))
-		return;
+	if (at > MAX_LINK || !w || !t)
+		return 0;
+	forget_bounds(at);
+	ip = data + (at & 31);
+	if ((void *)(eth + 1) > end || (void *)(ip + 1) > end || !source_has(ip->src) || ip->frag & be16(IP_OFFSET))
+		return 0;
 	header = (ip->version_ihl & 15) * 4;
 	p.length = be16(ip->length);
 	l4 = (void *)ip + header;
@@ -139,17 +143,17 @@ static __noinline void reply(struct xdp_md *ctx, struct way *w)
 		struct tcp *tcp = l4;
 
 		if ((void *)(tcp + 1) > end)
-			return;
+			return 0;
 		p.event = tcp_event(tcp->flags);
 	} else if ((ip->proto != PROTO_UDP && ip->proto != PROTO_SCTP) || l4 + sizeof(struct udp) > end) {
-		return;
+		return 0;
 	}
 	p.ports = *ports >> 16 | (__u64)ip->proto << 32;
 	p.tick = tick_now(t);
 	p.hash = conn_hash(ip->dst, p.ports);
 	c = reply_find(&p, ip->dst, ip->src, *ports, &life);
 	if (!c || ip->ttl <= 1)
-		return;
+		return 0;
 	virt = c->addr[1];
 	vport = c->vport;
 	hop = READ_ONCE(*hop_of(c));
@@ -159,10 +163,10 @@ static __noinline void reply(struct xdp_md *ctx, struct way *w)
 	if (unlikely(mtu && p.length > mtu)) {
 		if (!(ip->frag & be16(IP_DF)))
 			w->why = DROP_TOO_BIG;
-		return;
+		return 0;
 	}
 	if (!conn_move(c, &p, life, t, 1))
-		return;
+		return 0;
 	if (ip->proto != PROTO_TCP)
 		template_assure(c->control);
 	n = counters_at(p.real);
@@ -173,19 +177,20 @@ static __noinline void reply(struct xdp_md *ctx, struct way *w)
 	w->why = DROP_NO_NEIGHBOUR;
 	link = link_at(hop_ifindex(hop));
 	if (!hop || !link || !load32(link->mac + 2))
-		return;
+		return 0;
 	ttl_less_one(ip);
 	change = csum_change(ip->src, virt);
 	ip->check = csum_mend(ip->check, change);
 	ip->src = virt;
 	w->why = DROP_NO_ROOM;
 	if (!ports_write(l4, end, ip->proto, (*ports & 0xffff0000) | vport, change, p.length - header))
-		return;
+		return 0;
 	*(__u32 *)eth->dst = hop;
 	*(__u16 *)(eth->dst + 4) = hop >> 32;
 	__builtin_memcpy(eth->src, link->mac, 6);
 	w->why = FORWARD_REPLY;
 	w->ifindex = hop_ifindex(hop);
+	return 1;
 }
 
 #endif

@@ -58,6 +58,8 @@ func newRig(t testing.TB, regions int) *rig {
 		t.Fatalf("load: %+v", err)
 	}
 	t.Cleanup(func() { r.LbObjects.Close() })
+	r.put(r.Roads, int(LbRoadROAD_IPV4), r.Road4)
+	r.put(r.Roads, int(LbRoadROAD_IPV6), r.Road6)
 	r.put(r.Links, loopback, LbLink{Mac: ourMAC, Attached: 1})
 	r.put(r.Tuning, 0, ipvsTimeouts())
 	return r
@@ -173,10 +175,7 @@ func (r *rig) want(f frame, why LbReason) []byte {
 }
 
 func (why LbReason) name() string {
-	return [...]string{"PASS_NOT_IPV4", "PASS_MALFORMED", "PASS_NOT_OURS", "PASS_NOT_SERVICE", "PASS_ICMP", "PASS_FRAGMENT",
-		"PASS_NO_CONNECTION", "PASS_LOCAL", "FORWARD_HIT", "FORWARD_NEW", "FORWARD_STATELESS", "FORWARD_REPLY", "FORWARD_ICMP",
-		"REPLY_NO_SERVER", "REPLY_TTL", "REPLY_TOO_BIG", "DROP_REAL_GONE", "DROP_NO_NEIGHBOUR", "DROP_TOO_BIG", "DROP_LOCAL_NAT",
-		"DROP_FRAGMENT", "DROP_TABLE_FULL", "DROP_BUSY", "DROP_NO_ROOM"}[why]
+	return strings.ToUpper(Reasons()[why])
 }
 
 // verdictOf is what a reason's first word promises, for hops out of the interface that the frame came in by.

@@ -19,9 +19,9 @@ func TestHostKeepsItsPackets(t *testing.T) {
 		in   frame
 		why  LbReason
 	}{
-		{"an ARP request", frame{ethType: 0x0806}, LbReasonPASS_NOT_IPV4},
-		{"an IPv6 packet", frame{ethType: 0x86dd}, LbReasonPASS_NOT_IPV4},
-		{"a packet in a VLAN", frame{ethType: 0x8100}, LbReasonPASS_NOT_IPV4},
+		{"an ARP request", frame{ethType: 0x0806}, LbReasonPASS_NOT_IP},
+		{"an IPv6 header that says IPv4", frame{ethType: 0x86dd}, LbReasonPASS_MALFORMED},
+		{"a tag in front of nothing that is IP", frame{ethType: 0x8100}, LbReasonPASS_NOT_IP},
 		{"a packet of the service to another station's MAC", frame{flags: syn, dst: mac{2, 0, 0, 0, 0, 9}}, LbReasonPASS_NOT_OURS},
 		{"one whose MAC differs in the first four bytes", frame{flags: syn, dst: mac{2, 0, 0, 9, 0, 1}}, LbReasonPASS_NOT_OURS},
 		{"a broadcast frame", frame{flags: syn, dst: mac{255, 255, 255, 255, 255, 255}}, LbReasonPASS_NOT_OURS},
@@ -164,7 +164,6 @@ func TestWhatCannotBeForwarded(t *testing.T) {
 		{"TTL 1", frame{flags: syn, ttl: 1}, nil, LbReasonREPLY_TTL},
 		{"a real server without hop", frame{flags: syn}, func(s *service) { s.put(s.Reals, 1, LbReal{Weight: 1}) }, LbReasonDROP_NO_NEIGHBOUR},
 		{"a neighbour that is not resolved", frame{flags: syn}, func(s *service) { s.hop(1, LbReal{}) }, LbReasonDROP_NO_NEIGHBOUR},
-		{"a first fragment of the service", frame{flags: syn, frag: 0x2000}, nil, LbReasonDROP_FRAGMENT},
 	}
 	r := newRig(t, 4)
 	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)

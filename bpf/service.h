@@ -13,6 +13,13 @@ struct {
 } service_index SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct service_key6);
+	__type(value, __u32);
+} service_index6 SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1024);
 	__type(key, __u32);
@@ -57,15 +64,24 @@ static __always_inline struct real_count *real_count_at(__u32 index)
 	return bpf_map_lookup_elem(&real_counts, &index);
 }
 
+static __always_inline __u32 *service_index_of(struct packet *p)
+{
+	struct service_key6 key6;
+	struct service_key key;
+
+	if (!packet_v6(p)) {
+		key = (struct service_key){ .addr = p->addr[1], .port = packet_vport(p), .proto = packet_proto(p) };
+		return bpf_map_lookup_elem(&service_index, &key);
+	}
+	key6 = (struct service_key6){ .port = packet_vport(p), .proto = packet_proto(p), .kind = SERVICE_IPV6 };
+	__builtin_memcpy(key6.addr, p->addr + 4, sizeof(key6.addr));
+	return bpf_map_lookup_elem(&service_index6, &key6);
+}
+
 /* Exact protocol, address and port. */
 static __always_inline enum step service_find(struct packet *p)
 {
-	struct service_key key = {
-		.addr = p->ends >> 32,
-		.port = packet_vport(p),
-		.proto = packet_proto(p),
-	};
-	__u32 *index = bpf_map_lookup_elem(&service_index, &key);
+	__u32 *index = service_index_of(p);
 
 	if (!index)
 		return leave(p, PASS_NOT_SERVICE);

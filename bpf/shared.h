@@ -229,11 +229,11 @@ struct real {
 	__u32 ifindex;           /* next hop: the interface that frames leave by; 0: not resolved */
 	__u8 dst[6], src[6];     /* and their MAC addresses */
 	__u16 mtu;               /* of the way there; 0: not known, no limit */
-	__u8 tags;               /* VLAN tags that frames leave with */
 	__u8 tunnel;             /* enum tunnel */
+	__u8 pad;
 	__s32 weight;
 	__u32 service;           /* index into services */
-	__be16 tci[2];           /* the tags, outer first */
+	__be16 tci[2];           /* VLAN identifiers that frames leave with, outer first; 0: none */
 	__be16 tunnel_port;      /* GUE */
 	__u16 tunnel_flags;
 	__u32 upper, lower;      /* connections; upper 0: no thresholds. User space fills lower in */
@@ -251,13 +251,40 @@ struct real_count {
 	__u32 overloaded;        /* 1 from upper connections until there are fewer than lower */
 };
 
-struct link {                 /* by ifindex: an interface that the program is attached to */
+struct link {                 /* by ifindex: an interface that the program is attached to. vlans: by struct vlan_key */
 	__u8 mac[6];
 	__u8 attached;
 	__u8 pad;
 } __attribute__((aligned(8)));
 
-/* 65,536 bits: may this address be a service's? A clear bit is a sure no. With a = the address as a little-endian load of
+struct vlan_key {             /* a VLAN on such an interface; inner 0: one tag */
+	__u32 ifindex;
+	__be16 outer, inner;     /* VLAN identifiers, without priority */
+};
+
+struct peer_key {             /* another director that is a real server of ours, by its MAC address */
+	__u8 mac[6];
+	__u8 pad[2];
+};
+
+struct peer {
+	__be32 addr[4];          /* its own address: what it sends from there is its own client traffic */
+};
+
+struct fragment_key {         /* RFC 791 3.2, RFC 8200 4.5 */
+	__be32 addr[8];          /* source, destination; IPv4 in the first word of each */
+	__be32 id;
+	__u8 proto;
+	__u8 pad[3];
+};
+
+struct fragment {
+	__u32 real;
+	__u32 tick;              /* of the first fragment */
+};
+
+/* An IPv6 address is folded to four bytes first, by exclusive or of its four words.
+ * 65,536 bits: may this address be a service's? A clear bit is a sure no. With a = the address as a little-endian load of
  * its four bytes gives it, the bit's number is n = (a ^ a >> 16) & 65535: bits[n >> 6] >> (n & 63) & 1. */
 struct filter {
 	__u64 bits[FILTER_WORDS];
@@ -269,11 +296,18 @@ struct counters {             /* per CPU; lb.Counters */
 
 /* ---- time -------------------------------------------------------------------------------------------------------
  * A tick is 2^TICK_SHIFT jiffies, about an eighth of a second, so that 31 days fit a signed 32-bit difference. */
+enum road {                   /* programs that lb goes on to: index into roads */
+	ROAD_IPV4,
+	ROAD_IPV6,
+	ROADS,
+};
+
 enum have {                   /* what packets need to look for */
 	HAVE_NAT   = 1,          /* a real server whose replies pass us: source_filter */
 	HAVE_MARKS = 2,
 	HAVE_FTP   = 4,          /* a TCP service of port 21 */
 	HAVE_PORT0 = 8,
+	HAVE_PEERS = 16,         /* directors among the real servers */
 	HAVE_TUNNEL = 32,        /* a real server behind a tunnel: ICMP errors about it come to us */
 };
 
@@ -311,21 +345,25 @@ struct instant {              /* clock_probe, answer: the same moment on both cl
 	__u32 tick, pad;         /* as connections see it, tunables.offset included */
 };
 
-/* ---- why: every packet is counted under exactly one of these ---------------------------------------------------- */
+/* ---- why: every packet is counted under exactly one of these. The first word is the verdict, and the groups stand in this
+ * order: settle compares with the first of the next group. */
 enum reason {
 	/* handed to the host, untouched */
-	PASS_NOT_IPV4 = 0,       /* ARP, IPv6, VLAN, … */
+	PASS_NOT_IP = 0,         /* ARP, LLDP, … */
 	PASS_MALFORMED,          /* shorter than its headers say, or from no host's address: the host decides */
-	PASS_NOT_OURS,           /* sent to another MAC, to all or to a group */
+	PASS_NOT_OURS,           /* sent to another MAC, to all or to a group, or in a VLAN that is not ours */
 	PASS_NOT_SERVICE,        /* no service has this address, protocol and port */
 	PASS_ICMP,
-	PASS_FRAGMENT,           /* a following fragment to an address of a service */
+	PASS_FRAGMENT,           /* a following fragment whose first one was not seen */
 	PASS_NO_CONNECTION,      /* TCP without SYN and without a connection: the host resets it */
 	PASS_LOCAL,              /* the real server is this host */
+	PASS_NO_ROAD,            /* user space has not filled roads yet */
+	PASS_FROM_DIRECTOR,      /* another director chose this host as a real server */
 	/* forwarded to a real server, or back */
 	FORWARD_HIT,
 	FORWARD_NEW,
 	FORWARD_STATELESS,       /* sh, and the table had no room: no connection, but the right real server */
+	FORWARD_FRAGMENT,        /* a following fragment, to where the first one went */
 	FORWARD_REPLY,           /* of a NAT real server, to its client */
 	FORWARD_ICMP,            /* an error that belongs to a connection, either way */
 	/* answered */
@@ -337,7 +375,7 @@ enum reason {
 	DROP_NO_NEIGHBOUR,       /* a MAC address is not known (yet), or there is no route */
 	DROP_TOO_BIG,            /* for the way to the real server; it may be fragmented, which is not done here */
 	DROP_LOCAL_NAT,          /* NAT to this host itself with another port: replies would not pass here */
-	DROP_FRAGMENT,           /* a first fragment for a service */
+	DROP_METHOD,             /* this method does not carry this family */
 	DROP_TABLE_FULL,
 	DROP_BUSY,               /* a lock was not had in time */
 	DROP_NO_ROOM,            /* the frame has no room for an answer or another header */

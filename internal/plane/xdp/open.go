@@ -210,7 +210,7 @@ func load(opts Options, m meta) (*ebpf.CollectionSpec, error) {
 	}
 	sizes := map[string]uint32{bpf.LbMapRegions: m.Regions, bpf.LbMapRegionHeads: m.Regions}
 	if n := opts.Services; n != 0 {
-		sizes[bpf.LbMapServices], sizes[bpf.LbMapServiceIndex] = n, n
+		sizes[bpf.LbMapServices], sizes[bpf.LbMapServiceIndex], sizes[bpf.LbMapServiceIndex6] = n, n, n
 		sizes[bpf.LbMapPools], sizes[bpf.LbMapShTables] = 2*n, 2*n
 	}
 	if n := opts.Maglev; n != 0 {
@@ -250,6 +250,17 @@ func (p *Plane) start(spec *ebpf.CollectionSpec, have maps) error {
 			continue
 		}
 		p.maps[name] = m
+	}
+	return p.pave()
+}
+
+// pave gives the first program the others that it goes on to. They are replaced one by one while packets come: all of one
+// layout do the same.
+func (p *Plane) pave() error {
+	for road, name := range map[bpf.LbRoad]string{bpf.LbRoadROAD_IPV4: bpf.LbProgRoad4, bpf.LbRoadROAD_IPV6: bpf.LbProgRoad6} {
+		if err := p.maps.put(bpf.LbMapRoads, uint32(road), p.progs[name]); err != nil {
+			return err
+		}
 	}
 	return nil
 }

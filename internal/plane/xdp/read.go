@@ -227,8 +227,9 @@ type Reason struct {
 
 // Reasons lists all of them, in the order of shared.h. Every packet is counted under exactly one.
 func (p *Plane) Reasons() ([]Reason, error) {
-	list := make([]Reason, len(reasonNames))
-	for i, name := range reasonNames {
+	names := bpf.Reasons()
+	list := make([]Reason, len(names))
+	for i, name := range names {
 		var each []uint64
 		if err := p.maps.get(bpf.LbMapReasons, uint32(i), &each); err != nil {
 			return nil, err

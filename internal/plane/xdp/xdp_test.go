@@ -212,7 +212,7 @@ func TestTheMapsTypesHaveNoSecondMeaning(t *testing.T) {
 	if n := binary.Size(conn{}); n != 64 {
 		t.Errorf("a line has %d bytes, want a cache line", n)
 	}
-	for i, name := range reasonNames {
+	for i, name := range bpf.Reasons() {
 		if name == "" {
 			t.Errorf("reason %d has no name", i)
 		}

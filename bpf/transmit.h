@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* transmit.h: how a packet reaches its real server, by the real server's method. */
+#ifndef VIPD_TRANSMIT_H
+#define VIPD_TRANSMIT_H
+
+#include "nat.h"
+#include "tunnel.h"
+#include "vlan.h"
+
+static __always_inline int forwards(enum reason why)
+{
+	return why >= FORWARD_HIT && why < REPLY_NO_SERVER;
+}
+
+/* Sends the packet on, or changes p->why. Pointers into the frame are void after this. */
+static __always_inline void transmit(struct xdp_md *ctx, struct frame *f, struct real *r, struct packet *p, int v6)
+{
+	__u32 at = f->at, tci = f->tci;
+
+	if (likely(r->forward == FORWARD_ROUTE)) {
+		if (unlikely((v6 ? depart6(f->ip6, r, p, 0) : depart(f->ip, r, p, 0)) == DONE))
+			return;
+		if (likely(tci == load32(r->tci))) {
+			eth_write(f->eth, r);
+			return;
+		}
+	} else if (r->forward == FORWARD_LOCAL) {
+		p->why = PASS_LOCAL;
+	} else if (v6) {
+		p->why = DROP_METHOD;
+	} else if (r->forward == FORWARD_MASQ) {
+		p->why = nat_request(ctx, r, at, packet_vport(p), p->why);
+	} else {
+		p->why = tunnel_request(ctx, r, at, p->hash >> 32, p->why);
+		at = sizeof(struct eth);
+		tci = 0;
+	}
+	if (unlikely(tci != load32(r->tci)) && forwards(p->why) && relink(ctx, at, r) == DONE)
+		p->why = DROP_NO_ROOM;
+}
+
+#endif
