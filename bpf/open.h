@@ -148,7 +148,7 @@ static __always_inline void conn_take(struct conn *c, struct region_head *head, 
 	__u64 generation = c->life + (1ull << 32);
 
 	__builtin_memcpy(c->addr, k->addr, sizeof(c->addr));
-	if (!packet_v6(p) && heard_back(p->real))
+	if (!packet_v6(p))
 		*(__u64 *)(void *)&c->addr[SPARE_HOP] = p->hop;
 	*(__u64 *)(void *)&c->cport = k->ports;
 	c->expires = expires;

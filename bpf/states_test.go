@@ -196,6 +196,7 @@ func TestEntryAsItIsWritten(t *testing.T) {
 	real := s.add(1)
 	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
 	c := r.conn()
+	clear(c.Addr[LbSpareSPARE_HOP:LbSpareSPARE_HOP_TICK]) // reply.h
 	want := LbConn{Life: 1<<32 | uint64(LbConnFlagCONN_NOOUTPUT)<<16 | synRecv<<8 | 2, Addr: [8]uint32{addr4(client.Addr()), addr4(vip.Addr())},
 		Cport: port2(client.Port()), Vport: port2(vip.Port()), Proto: tcpProto, Expires: c.Expires, Real: real, Packets: 1}
 	if c != want {
