@@ -273,7 +273,7 @@ const (
 	LbRealFlagREAL_GONE  LbRealFlag = 1
 	LbRealFlagREAL_IPV6  LbRealFlag = 2
 	LbRealFlagREAL_LOWER LbRealFlag = 4
-	LbRealFlagREAL_LOCAL LbRealFlag = 4
+	LbRealFlagREAL_LOCAL LbRealFlag = 8
 )
 
 type LbReason uint32

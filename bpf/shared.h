@@ -206,7 +206,7 @@ enum real_flag {
 	REAL_GONE     = 1,       /* removed from its service; connections may still refer to it */
 	REAL_IPV6     = 2,
 	REAL_LOWER    = 4,       /* for a later process: lower was given, and not made of upper */
-	REAL_LOCAL    = 4,       /* its address is this host's: no next hop, the host takes its packets */
+	REAL_LOCAL    = 8,       /* its address is this host's: no next hop, the host takes its packets */
 };
 
 enum tunnel {

@@ -11,7 +11,7 @@ const refusedService = "; a service with another is not forwarded, and the daemo
 
 var serviceBlock = &block{name: "virtual_server", rows: join(
 	works("lb_algo", "SCHEDULER", "wlc", "Which real server gets a new connection: rr wrr lc wlc sh dh mh and others.", setScheduler).also("lvs_sched"),
-	works("lb_kind", "NAT|DR|TUN", "NAT", "How packets get to the real server.", func(l *loader, s *stmt) { l.kind(s, "virtual server", &l.vs.forward) }).only("DR"+refusedService).also("lvs_method"),
+	works("lb_kind", "NAT|DR|TUN", "NAT", "How packets get to the real server.", func(l *loader, s *stmt) { l.kind(s, "virtual server", &l.vs.forward) }).also("lvs_method"),
 	serviceMain, serviceFlags, serviceQuorum, serviceDefaults)}
 
 var serviceMain = []keyword{
@@ -102,7 +102,7 @@ var realBlock = &block{name: "real_server", rows: join(
 var realMain = []keyword{
 	works("weight", "0..2147483647", "the service's", "Share of new connections; 0: none.",
 		number(0, math.MaxInt32, "Real server weight {value} is outside range 0-2147483647", func(l *loader, v int64) { l.rs.Weight = int32(v) })),
-	works("lvs_method", "NAT|DR|TUN", "lb_kind", "How packets get here.", func(l *loader, s *stmt) { l.kind(s, "real server", &l.rs.forward) }).only("DR" + refusedService),
+	works("lvs_method", "NAT|DR|TUN", "lb_kind", "How packets get here.", func(l *loader, s *stmt) { l.kind(s, "real server", &l.rs.forward) }),
 	works("inhibit_on_failure", "[BOOL]", "the service's", "Weight 0 instead of going.",
 		boolean("Invalid inhibit_on_failure parameter {value}", func(l *loader, v bool) { l.rs.inhibit = &v })),
 	works("uthreshold", "N", "", "Connections at which it is overloaded.",

@@ -115,6 +115,7 @@ type kernelPlane struct{ *ipvs.Plane }
 func (kernelPlane) Attach(string) (xdp.Mode, error)  { return "", errors.ErrUnsupported }
 func (kernelPlane) Hops() []netip.Addr               { return nil }
 func (kernelPlane) SetHop(netip.Addr, xdp.Hop) error { return nil }
+func (kernelPlane) NoteLink(int, [6]byte) error      { return nil }
 func (kernelPlane) ClearHop(netip.Addr) error        { return nil }
 func (kernelPlane) Sample(time.Time) error           { return nil }
 func (kernelPlane) Reasons() ([]xdp.Reason, error)   { return nil, nil }

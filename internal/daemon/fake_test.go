@@ -153,6 +153,8 @@ func (p *fakePlane) Hops() []netip.Addr {
 	}
 	return all
 }
+func (p *fakePlane) NoteLink(int, [6]byte) error { return nil }
+
 func (p *fakePlane) SetHop(a netip.Addr, h xdp.Hop) error { p.hops[a] = h; return nil }
 func (p *fakePlane) ClearHop(a netip.Addr) error          { delete(p.hops, a); return nil }
 func (p *fakePlane) Sample(time.Time) error               { return nil }

@@ -144,6 +144,7 @@ func (d *daemon) closePlane(p *xdp.Plane, adopted bool) {
 func (d *daemon) openPool(p Plane) {
 	var m *pool
 	resolver := host.NewResolver(func(h host.Hop) { m.hop(h) })
+	resolver.Link = func(l host.Link) { m.link(l) }
 	m = newPool(d.events, d.cfg.Health, p, d.newProber(), resolver.Set, jitter)
 	m.byHand = d.opts.NoConfig
 	_, m.shared = p.(kernelPlane)

@@ -26,6 +26,7 @@ type Plane interface {
 	Hops() []netip.Addr
 	SetHop(addr netip.Addr, hop xdp.Hop) error
 	ClearHop(addr netip.Addr) error
+	NoteLink(ifindex int, mac [6]byte) error
 	Sample(now time.Time) error
 	Reasons() ([]xdp.Reason, error)
 	TableSize() int
@@ -176,8 +177,8 @@ func (m *pool) hop(h host.Hop) {
 		old, seen := m.hopState[h.Addr]
 		m.hopState[h.Addr] = h
 		var err error
-		if h.OK {
-			err = m.plane.SetHop(h.Addr, xdp.Hop{Ifindex: h.Ifindex, Src: h.Src, Dst: h.Dst})
+		if h.OK || h.Local {
+			err = m.plane.SetHop(h.Addr, xdp.Hop{Ifindex: h.Ifindex, Src: h.Src, Dst: h.Dst, MTU: h.MTU, Source: h.Source, Local: h.Local})
 		} else {
 			err = m.plane.ClearHop(h.Addr)
 		}
@@ -188,6 +189,18 @@ func (m *pool) hop(h host.Hop) {
 			m.events.Info(fmt.Sprintf("next hop of %s is %s on %s", h.Addr, h.Dst, h.IfName), "rs", h.Addr.String(), "if", h.IfName)
 		case !h.OK && seen && old.OK:
 			m.events.Warn(fmt.Sprintf("next hop of %s is lost: %s", h.Addr, h.Why), "rs", h.Addr.String())
+		}
+	})
+}
+
+// link takes the MAC address of an interface.
+func (m *pool) link(l host.Link) {
+	m.loop.Send(func(time.Time) {
+		if m.closed {
+			return
+		}
+		if err := m.plane.NoteLink(l.Index, l.MAC); err != nil {
+			m.events.Error(fmt.Sprintf("note the address of interface %s: %v", l.Name, err), "if", l.Name)
 		}
 	})
 }

@@ -14,8 +14,10 @@ type Hop struct {
 	Via     netip.Addr // whose MAC Dst is: the gateway, or Addr itself
 	Ifindex int
 	IfName  string
-	Src     MAC // the egress interface's
-	Dst     MAC // that of Via
+	Src     MAC        // the egress interface's
+	Dst     MAC        // that of Via
+	MTU     int        // of the way: the route's, else the interface's
+	Source  netip.Addr // the address that this host would send from
 }
 
 // next is the neighbour that packets by r for addr go to.
@@ -45,7 +47,10 @@ func hopTo(addr netip.Addr, route Route, noRoute error, link Link, neigh Neighbo
 		h.Why = fmt.Sprintf("no neighbour %s on %s", h.Via, link.Name)
 		return h
 	}
-	h.OK, h.Src, h.Dst = true, link.MAC, neigh.MAC
+	h.OK, h.Src, h.Dst, h.MTU, h.Source = true, link.MAC, neigh.MAC, link.MTU, route.Src
+	if route.MTU != 0 {
+		h.MTU = route.MTU
+	}
 	return h
 }
 

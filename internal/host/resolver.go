@@ -18,6 +18,8 @@ import (
 // (base_reachable_time, then its probes): a health check is faster, and is what decides about a real server.
 type Resolver struct {
 	told func(Hop)
+	// Link, if set before Run, is called from its goroutine with every Ethernet interface, and again when one has changed.
+	Link func(Link)
 	mu   sync.Mutex
 	want map[netip.Addr]bool // replaced, never changed
 	wake chan struct{}
@@ -167,22 +169,30 @@ func (r *Resolver) observe(e Event) {
 		clear(r.links)
 		clear(r.neighs)
 		for _, l := range e.Links {
-			r.links[l.Index] = l
+			r.link(l)
 		}
 		for _, n := range e.Neighbours {
 			r.neighs[neighKey{n.Ifindex, n.Addr}] = n
 		}
 		r.dirty = true
 	case LinkEvent:
-		r.links[e.Index] = e.Link
 		if e.Gone {
 			delete(r.links, e.Index)
+		} else {
+			r.link(e.Link)
 		}
 		r.dirty = true
 	case AddressEvent, RouteEvent:
 		r.dirty = true
 	case NeighbourEvent:
 		r.neighbour(e)
+	}
+}
+
+func (r *Resolver) link(l Link) {
+	r.links[l.Index] = l
+	if r.Link != nil && l.Ethernet {
+		r.Link(l)
 	}
 }
 

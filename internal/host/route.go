@@ -13,6 +13,7 @@ type Route struct {
 	Via     netip.Addr // the gateway; zero if Dst is on the link
 	Src     netip.Addr // the source address that the host would use
 	Ifindex int
+	MTU     int // of the route, or of what was learned on the way; 0: the interface's
 	Table   int
 	Type    uint8 // RTN_ number: unicast 1, local 2, …
 }
@@ -61,6 +62,12 @@ func parseRoute(b []byte) (Route, bool) {
 			r.Ifindex = int(number(val))
 		case unix.RTA_PREFSRC:
 			r.Src = address(val)
+		case unix.RTA_METRICS:
+			eachAttr(val, func(metric uint16, val []byte) {
+				if metric == unix.RTAX_MTU {
+					r.MTU = int(number(val))
+				}
+			})
 		case unix.RTA_TABLE:
 			r.Table = int(number(val))
 		}

@@ -32,7 +32,7 @@ func TestASuccessorFindsEverything(t *testing.T) {
 	sticky.Persistence, sticky.Wild = time.Minute, lb.WildOf(24, false)
 	do(t, first, add(sticky, planetest.Server(12, 1), planetest.Server(13, 2), planetest.Server(14, 0))...)
 	do(t, first, add(planetest.DNS, planetest.Server(12, 1))...)
-	if err := first.SetTimeouts(lb.Timeouts{UDP: 7 * time.Second}); err != nil {
+	if err := first.SetTimeouts(lb.Timeouts{UDP: 70 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	traffic := runner{first}
@@ -68,7 +68,7 @@ func TestASuccessorFindsEverything(t *testing.T) {
 			t.Errorf("before %+v\nafter %+v", before[i], after[i])
 		}
 	}
-	if d, _ := second.Timeouts(); d.UDP != 7*time.Second {
+	if d, _ := second.Timeouts(); d.UDP != 70*time.Second {
 		t.Errorf("timeouts %+v", d)
 	}
 	if again := conns(t, second); len(again) != len(listed) {

@@ -223,6 +223,15 @@ func (p *Plane) detach(ifindex int) error {
 	return errors.Join(err, p.SetLink(ifindex, [6]byte{}, false))
 }
 
+// NoteLink tells the MAC address that an interface has now, attached or not: replies of NAT real servers may leave by any.
+func (p *Plane) NoteLink(ifindex int, mac [6]byte) error {
+	if uint32(ifindex) >= p.maps[bpf.LbMapLinks].MaxEntries() {
+		return nil // nothing is attached to it, and nothing leaves by it
+	}
+	_, attached := p.links[ifindex]
+	return p.SetLink(ifindex, mac, attached)
+}
+
 // SetLink writes the MAC address to which an interface's frames are the packet path's. Attach does so; whoever hears that
 // the address has changed, or uses virtual ones, does it again.
 func (p *Plane) SetLink(ifindex int, mac [6]byte, attached bool) error {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"vipd/bpf"
+	"vipd/internal/lb"
 )
 
 // filterBit is where an address stands in the filter: a fold of its four bytes, as shared.h has it.
@@ -41,4 +42,46 @@ func (p *Plane) writeFilter(only bool) error {
 	}
 	p.filter, p.filterKnown = next, true
 	return nil
+}
+
+// writeSources tells packets where replies come from: the real servers that masquerade, also those that were removed, and
+// whether there are any.
+func (p *Plane) writeSources() error {
+	var next bpf.LbFilter
+	any := false
+	for _, s := range p.services {
+		for _, list := range [][]*real{s.reals, s.gone} {
+			for _, r := range list {
+				if r.spec.Forward == lb.Masq {
+					n := filterBit(r.spec.Addr.Addr())
+					next.Bits[n>>6] |= 1 << (n & 63)
+					any = true
+				}
+			}
+		}
+	}
+	if next != p.sources {
+		if err := p.maps.put(bpf.LbMapSourceFilter, 0, &next); err != nil {
+			return err
+		}
+		p.sources = next
+	}
+	return p.setHave(bpf.LbHaveHAVE_NAT, any)
+}
+
+// setHave tells packets what there is to look for.
+func (p *Plane) setHave(bit bpf.LbHave, on bool) error {
+	var t bpf.LbTunables
+	if err := p.maps.get(bpf.LbMapTuning, 0, &t); err != nil {
+		return err
+	}
+	have := t.Have &^ uint32(bit)
+	if on {
+		have |= uint32(bit)
+	}
+	if have == t.Have {
+		return nil
+	}
+	t.Have = have
+	return p.maps.put(bpf.LbMapTuning, 0, t)
 }

@@ -23,7 +23,7 @@ func (p *Plane) flush() error {
 		return err
 	}
 	var errs []error
-	if err := p.writeFilter(true); err != nil {
+	if err := errors.Join(p.writeFilter(true), p.writeSources()); err != nil {
 		errs = append(errs, err)
 	}
 	for _, t := range p.changed {

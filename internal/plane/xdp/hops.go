@@ -7,10 +7,13 @@ import (
 	"vipd/bpf"
 )
 
-// Hop is how frames reach a neighbour.
+// Hop is how packets reach an address.
 type Hop struct {
-	Ifindex  int     // the interface that they leave by
-	Src, Dst [6]byte // its MAC address, and the neighbour's
+	Ifindex  int        // the interface that frames leave by
+	Src, Dst [6]byte    // its MAC address, and the neighbour's
+	MTU      int        // of the way: larger packets are answered with an ICMP error. If zero, none are
+	Source   netip.Addr // what the outer packets of a tunnel have as their source. If zero, tunnels do not work
+	Local    bool       // the address is this host's: its packets go up, and the rest of Hop is nothing
 }
 
 // Hops lists the addresses of the real servers, each of which needs a next hop: until SetHop has told it, packets to it

@@ -26,6 +26,7 @@ const (
 	gone        = uint8(bpf.LbRealFlagREAL_GONE)
 	lowerGiven  = uint8(bpf.LbRealFlagREAL_LOWER)
 	mhLines     = uint32(bpf.LbNumberMH_LINES)
+	isLocal     = uint8(bpf.LbRealFlagREAL_LOCAL)
 	isTemplate  = uint8(bpf.LbConnKindKIND_TEMPLATE)
 )
 

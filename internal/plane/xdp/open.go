@@ -267,7 +267,7 @@ func (p *Plane) pave() error {
 
 // setDefaults writes IPVS's timeouts.
 func (p *Plane) setDefaults() error {
-	t := bpf.LbTunables{Extend: p.clock.ticks(time.Minute), ConnReuseMode: 1,
+	t := bpf.LbTunables{Extend: p.clock.ticks(time.Minute), ConnReuseMode: 1, PmtuDisc: 1,
 		LblcExpiration: p.clock.ticks(24 * time.Hour), LblcrExpiration: p.clock.ticks(24 * time.Hour)}
 	for state, seconds := range tcpTimeouts {
 		t.Tcp[state] = p.clock.ticks(time.Duration(seconds) * time.Second)

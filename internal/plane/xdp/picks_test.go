@@ -393,15 +393,15 @@ func unsupportedNamed(t *testing.T, p *Plane) {
 		return plane.Op{Verb: plane.AddService, Service: s}
 	}
 	do(t, p, add(planetest.DNS)...)
-	masq := planetest.Server(11, 1)
-	masq.Forward = lb.Masq
+	bypass := planetest.Server(11, 1)
+	bypass.Forward = lb.Bypass
 	for text, op := range map[string]plane.Op{
 		"add service FWM 7: a firewall-mark service (address, protocol and port are): not supported by this data plane": service(func(s *lb.Service) {
 			s.ServiceKey = lb.ServiceKey{Mark: 7}
 		}),
-		"persistence engine sip: ":                             service(func(s *lb.Service) { s.Engine = "sip" }),
-		"protocol SCTP (TCP and UDP are): ":                    service(func(s *lb.Service) { s.Protocol = lb.SCTP }),
-		"forwarding method Masq (Route, direct routing, is): ": {Verb: plane.AddReal, Service: planetest.DNS, Real: masq},
+		"persistence engine sip: ":                                       service(func(s *lb.Service) { s.Engine = "sip" }),
+		"protocol SCTP (TCP and UDP are): ":                              service(func(s *lb.Service) { s.Protocol = lb.SCTP }),
+		"forwarding method Bypass (Masq, Tunnel, Route and Local are): ": {Verb: plane.AddReal, Service: planetest.DNS, Real: bypass},
 	} {
 		if err := p.Apply([]plane.Op{op}); err == nil || !strings.Contains(err.Error(), text) || !strings.HasSuffix(err.Error(), plane.ErrUnsupported.Error()) {
 			t.Errorf("error %v, want %q", err, text)
@@ -419,7 +419,7 @@ func nextHops(t *testing.T, p *Plane) {
 	if _, ok := p.Hop(addr); ok {
 		t.Error("a new address has a next hop")
 	}
-	hop := Hop{Ifindex: 1, Src: ourMAC, Dst: realMAC}
+	hop := Hop{Ifindex: 1, Src: ourMAC, Dst: realMAC, MTU: 1500, Source: netip.MustParseAddr("10.0.8.2")}
 	if err := p.SetHop(addr, hop); err != nil {
 		t.Fatal(err)
 	}
@@ -435,7 +435,7 @@ func nextHops(t *testing.T, p *Plane) {
 }
 
 func hopBefore(t *testing.T, p *Plane) {
-	hop := Hop{Ifindex: 1, Src: ourMAC, Dst: realMAC}
+	hop := Hop{Ifindex: 1, Src: ourMAC, Dst: realMAC, MTU: 1500, Source: netip.MustParseAddr("10.0.8.2")}
 	for i := range 32 { // as many as there may be
 		if err := p.SetHop(planetest.Server(byte(100+i), 1).Addr.Addr(), hop); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package xdp
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -161,7 +162,7 @@ func (p *Plane) Sample(now time.Time) error {
 	if err := p.reap(false); err != nil {
 		return err
 	}
-	return p.writeFilter(false)
+	return errors.Join(p.writeFilter(false), p.writeSources())
 }
 
 // startRates lets the rates begin with what has been counted before this process.

@@ -32,6 +32,7 @@ type state struct {
 	sampled     time.Time
 	filter      bpf.LbFilter // as written
 	filterKnown bool
+	sources     bpf.LbFilter // as written
 }
 
 // extent is a pool's place in the members map, in members.
@@ -214,7 +215,12 @@ func (s *state) readGone(entries []bpf.LbReal) error {
 // adoptHop takes over what an earlier process was told. A killed writer may have left two words for one address; the next
 // SetHop writes all of them.
 func (s *state) adoptHop(r *real, e bpf.LbReal) {
-	if e.Ifindex != 0 {
-		s.hops[r.spec.Addr.Addr()] = Hop{Ifindex: int(e.Ifindex), Src: e.Src, Dst: e.Dst}
+	if e.Ifindex == 0 && e.Flags&isLocal == 0 {
+		return
 	}
+	hop := Hop{Ifindex: int(e.Ifindex), Src: e.Src, Dst: e.Dst, MTU: int(e.Mtu), Local: e.Flags&isLocal != 0}
+	if e.Source[0] != 0 {
+		hop.Source = addr4(e.Source[0])
+	}
+	s.hops[r.spec.Addr.Addr()] = hop
 }

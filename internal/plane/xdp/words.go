@@ -3,6 +3,7 @@ package xdp
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
 
 	"vipd/bpf"
@@ -63,14 +64,14 @@ func checkKey(k lb.ServiceKey) error {
 }
 
 // checkReal is plane.CheckReal and what this plane leaves out. A port that is not the service's is taken and shown, and
-// changes no packet, as with IPVS: direct routing leaves ports alone.
+// changes no packet, as with IPVS, where the method leaves ports alone: all do but NAT.
 func checkReal(r lb.Real) error {
 	if err := plane.CheckReal(r); err != nil {
 		return err
 	}
 	switch {
-	case r.Forward != lb.Route:
-		return unsupported("forwarding method %s (Route, direct routing, is)", r.Forward)
+	case r.Forward == lb.Bypass:
+		return unsupported("forwarding method %s (Masq, Tunnel, Route and Local are)", r.Forward)
 	case !r.Addr.Addr().Is4():
 		return unsupported("real server address %s (IPv4 is)", r.Addr.Addr())
 	}
@@ -137,7 +138,27 @@ func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
 	} else {
 		e.Lower = r.spec.Upper - r.spec.Upper/4
 	}
+	e.Mtu = uint16(min(hop.MTU, math.MaxUint16))
+	if hop.Local {
+		e.Flags |= isLocal
+	}
+	if hop.Source.Is4() {
+		e.Source[0] = be32(hop.Source)
+	}
+	if r.spec.Forward == lb.Tunnel {
+		e.Tunnel, e.TunnelPort, e.TunnelFlags = uint8(r.spec.Tunnel.Type), be16(r.spec.Tunnel.Port), tunnelFlags(r.spec.Tunnel)
+	}
 	return e
+}
+
+func tunnelFlags(o lb.TunnelOptions) (flags uint16) {
+	if o.Csum {
+		flags |= uint16(bpf.LbTunnelFlagTUNNEL_CSUM)
+	}
+	if o.RemCsum {
+		flags |= uint16(bpf.LbTunnelFlagTUNNEL_REMCSUM)
+	}
+	return flags
 }
 
 // realOf is entry's way back.
@@ -145,6 +166,11 @@ func realOf(e bpf.LbReal) lb.Real {
 	r := lb.Real{Addr: netip.AddrPortFrom(addr4(e.Addr[0]), port16(e.Port)), Forward: lb.Forward(e.Forward), Weight: e.Weight, Upper: e.Upper}
 	if e.Flags&lowerGiven != 0 {
 		r.Lower = e.Lower
+	}
+	if r.Forward == lb.Tunnel {
+		r.Tunnel = lb.TunnelOptions{Type: lb.TunnelType(e.Tunnel), Port: port16(e.TunnelPort),
+			Csum:    e.TunnelFlags&uint16(bpf.LbTunnelFlagTUNNEL_CSUM) != 0,
+			RemCsum: e.TunnelFlags&uint16(bpf.LbTunnelFlagTUNNEL_REMCSUM) != 0}
 	}
 	return r
 }
