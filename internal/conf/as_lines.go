@@ -31,18 +31,20 @@ type asReader struct {
 	rest    *string     // further lines of the definition being expanded
 	waiting []asWaiting // the same of definitions around it
 	defs    map[string]*asDefinition
-	open    *asDefinition // gets the lines that follow
-	depth   int           // of braces
-	made    int           // lines that are not in a file
-	most    int           // of those
-	stmt    stmt          // the last one that was given
-	tokens  []Token       // its words
-	back    bool          // it is to be given again
+	open    *asDefinition   // gets the lines that follow
+	depth   int             // of braces
+	made    int             // lines that are not in a file
+	most    int             // of those
+	full    bool            // there are more
+	read    map[string]bool // files, by their path
+	stmt    stmt            // the last one that was given
+	tokens  []Token         // its words
+	back    bool            // it is to be given again
 	given   *File
 }
 
 func newAsReader(of *reader) *asReader {
-	r := &asReader{of: of, defs: map[string]*asDefinition{}, most: asMade}
+	r := &asReader{of: of, defs: map[string]*asDefinition{}, most: asMade, read: map[string]bool{}}
 	r.standard()
 	return r
 }
@@ -131,9 +133,9 @@ func (r *asReader) fetch() (string, bool) {
 // makes counts a line that is not in a file. It gives false for one too many.
 // keepalived: goes on, until its memory or the reader's patience ends.
 func (r *asReader) makes() bool {
-	r.made++
-	if r.made == r.most+1 {
-		r.say("expansion-limit", "Repetitions and definitions make more than "+strconv.Itoa(r.most)+" lines - stopping").class = classFatal
+	if r.made++; r.made > r.most && !r.full {
+		r.full = true
+		r.say("expansion-limit", "Repetitions, definitions and files that are included again make more than "+strconv.Itoa(r.most)+" lines - stopping").class = classFatal
 	}
 	return r.made <= r.most
 }

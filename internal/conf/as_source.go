@@ -296,6 +296,12 @@ func (r *asReader) open1(f *asFile) bool {
 			r.fault(checkRead, "Configuration file '"+name+"' open problem ("+reason(err)+") - skipping")
 			continue
 		}
+		if r.read[p] {
+			if r.made += strings.Count(text, "\n"); !r.makes() {
+				return false
+			}
+		}
+		r.read[p] = true
 		r.write("# " + name)
 		f.asText, f.path, f.line = &asText{text: text}, p, 0
 		r.of.bytes += len(text)

@@ -49,7 +49,7 @@ func TestWhatDefinitionsMakeIsBounded(t *testing.T) {
 
 func TestWhatIncludesReadIsBounded(t *testing.T) {
 	fsys := fstest.MapFS{
-		"f.conf": {Data: []byte(strings.Repeat("include a.conf\n", 200))}, "a.conf": {Data: []byte(strings.Repeat("include b.conf\n", 200))},
+		"f.conf": {Data: []byte(strings.Repeat("include a.conf\n", 400))}, "a.conf": {Data: []byte(strings.Repeat("include b.conf\n", 400))},
 		"b.conf": {Data: []byte("foo\n")}, "g.conf": {Data: []byte("include " + strings.Repeat("{a,b}", 20) + "\n")},
 		"h.conf": {Data: []byte(strings.Repeat("include nothing\n", maxGlobs+1))},
 	}

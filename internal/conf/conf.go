@@ -19,8 +19,8 @@ type Options struct {
 	Env func(name string) string
 	// Seed starts ${_RANDOM}, so that the same seed gives the same configuration.
 	Seed uint64
-	// MaxExpansion bounds what definitions (${NAME}) and repetitions (~SEQ, ~LST) may make, in bytes of text; what goes
-	// beyond is not read, and an Error says so. If 0, 256 MiB. keepalived: without a bound, it reads until its memory or
+	// MaxExpansion bounds what definitions (${NAME}), repetitions (~SEQ, ~LST) and files that are included again make, in
+	// bytes of text; what goes beyond is not read, and an Error says so. If 0, 256 MiB. keepalived: without a bound, it reads until its memory or
 	// the reader's patience ends.
 	MaxExpansion int
 	// Refuses says why the packet path cannot have a service or one of its real servers. If nil, it can have all. Only

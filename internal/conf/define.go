@@ -134,7 +134,7 @@ func (r *reader) spend(n int) {
 		most = defaultExpansion
 	}
 	if r.made += n + 16; r.made > most {
-		r.exhaust("definitions and repetitions make more than " + bytesText(most) + " of text")
+		r.exhaust("definitions, repetitions and files that are included again make more than " + bytesText(most) + " of text")
 	}
 }
 
@@ -145,7 +145,7 @@ func (r *reader) exhaust(why string) {
 	}
 	r.exhausted = true
 	d := r.diags.add(Error, "expansion-limit", r.at, Token{Line: r.diags.line, Col: 1}, why+" - ignoring the rest of it")
-	d.class, d.Hint = classFatal, "look for a definition that has itself in it, or a ~SEQ with too large an end"
+	d.class, d.Hint = classFatal, "look for a definition that has itself in it, a ~SEQ with too large an end, or an include that is repeated"
 }
 
 // bytesText is a size for a person.

@@ -152,12 +152,22 @@ type diagnostics struct {
 	line   int           // where the reading is
 	where  func() string // what stands in front of a message now
 	more   int           // that were not kept
+	lost   Diagnostic    // the last of them
 }
 
 // add appends a diagnostic and returns it, so that Expected, Hint and More can be set.
 func (d *diagnostics) add(sev Severity, code string, f *File, t Token, text string) *Diagnostic {
 	if d.strict && sev == Warning {
 		sev = Error
+	}
+	most := maxDiagnostics
+	if d.where != nil {
+		most *= 100 // the output is compared with keepalived's, which has no bound
+	}
+	if len(d.list) >= most && (sev != Error || len(d.list) >= 2*most) {
+		d.more++
+		d.lost = Diagnostic{Severity: sev, Code: code, Text: text}
+		return &d.lost
 	}
 	n := &Diagnostic{Severity: sev, Code: code, Line: t.Line, Col: t.Col, Text: text, Width: max(1, utf8.RuneCountInString(t.Raw)),
 		line: d.line}
@@ -170,20 +180,12 @@ func (d *diagnostics) add(sev Severity, code string, f *File, t Token, text stri
 	if f != nil {
 		n.File, n.Source = f.Name, f.Line(t.Line)
 	}
-	most := maxDiagnostics
-	if d.where != nil {
-		most *= 100 // the output is compared with keepalived's, which has no bound
-	}
-	if len(d.list) < most || sev == Error && len(d.list) < 2*most {
-		d.list = append(d.list, n)
-	} else {
-		d.more++
-	}
+	d.list = append(d.list, n)
 	return n
 }
 
-// full tells that no more warnings are kept.
-func (d *diagnostics) full() bool { return len(d.list) >= maxDiagnostics }
+// hints tells whether the next warning can have one that somebody reads.
+func (d *diagnostics) hints() bool { return d.where == nil && len(d.list) < maxDiagnostics }
 
 // drop takes back the last diagnostic.
 func (d *diagnostics) drop(last *Diagnostic) {

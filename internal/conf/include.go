@@ -178,6 +178,7 @@ func (r *reader) push(l line, tok Token, p string, check includeCheck) {
 		r.fault(check&checkRead != 0, "include-skipped", l, tok, "Configuration file '"+relative(l.file, p, name)+what)
 		return
 	}
+	again := r.texts[p] != nil
 	f, err := r.texts.file(r.fsys, name, p, maxText-r.bytes)
 	if errors.Is(err, errTooLong) {
 		r.diags.add(Error, "include-many", l.file, tok, "the files have more than "+bytesText(maxText)+" in all - skipping '"+name+"'")
@@ -187,6 +188,11 @@ func (r *reader) push(l line, tok Token, p string, check includeCheck) {
 		r.fault(check&checkRead != 0, "include-unreadable", l, tok,
 			"Configuration file '"+relative(l.file, p, name)+"' open problem ("+reason(err)+") - skipping")
 		return
+	}
+	if again {
+		if r.spend(len(f.text)); r.exhausted {
+			return
+		}
 	}
 	f.From, f.FromLine, f.path = l.file, l.n, p
 	r.read(f)

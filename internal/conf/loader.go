@@ -133,9 +133,9 @@ func (l *loader) keyword(b *block, s *stmt) {
 	name := s.text(0)
 	k := b.find(name)
 	if !l.known(k) {
-		full := l.diags.full()
+		hints := l.diags.hints()
 		d := l.warn(s.words[0], "unknown-keyword", "Unknown keyword '"+name+"'")
-		if !full {
+		if hints {
 			d.Hint = hint(b, name)
 		}
 		return

@@ -9,8 +9,8 @@ import (
 
 // Bounds on what a file may ask of us. A configuration that passes them is a mistake or an attack.
 const (
-	maxFiles   = 10000
-	maxGlobs   = 10000     // patterns of includes
+	maxFiles   = 100000
+	maxGlobs   = 200000    // patterns of includes
 	maxText    = 512 << 20 // bytes in all files together
 	maxRounds  = 200       // replacements within one line
 	maxWaiting = 1000      // definitions of several lines and repetitions within each other
