@@ -147,10 +147,10 @@ func (b *builder) definition(n int) int {
 	last := b.file.rawLine(n)
 	at := len(last) - len(strings.TrimLeft(last, blanks))
 	col, first := column(last, at), n
-	for more := continued(last); more && n < b.file.Lines(); {
+	for _, more := continued(b.file.Line(n)); more && n < b.file.Lines(); {
 		n++
-		if last = strings.TrimRight(b.file.rawLine(n), blanks+"\n"); last != "" {
-			more = continued(last)
+		if l := b.file.Line(n); !onlyComment(l) {
+			_, more = continued(l)
 		}
 	}
 	text := b.file.text[b.base+at:]
@@ -173,5 +173,17 @@ func isDefinition(s string) bool {
 	return end > 1 && end < len(s) && s[end] == '='
 }
 
-// continued tells whether a definition goes on: its last line ends with a backslash.
-func continued(s string) bool { return strings.HasSuffix(strings.TrimRight(s, blanks+"\n"), `\`) }
+// continued gives a line of a definition without comment and blanks, and whether the definition goes on: a backslash at
+// its end, of the comment or of what stands before it.
+func continued(s string) (text string, more bool) {
+	at, more := commentAt(s)
+	text = strings.Trim(s[:at], blanks)
+	text, lone := strings.CutSuffix(text, `\`)
+	return strings.TrimRight(text, blanks), more || lone
+}
+
+// onlyComment tells a line with nothing but a comment or blanks. It neither ends a definition nor adds to it.
+func onlyComment(s string) bool {
+	text, more := continued(s)
+	return text == "" && !more && s != ""
+}

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// replace puts values in place of the first reference that has one: $NAME before a blank, a slash, a closing
-// parenthesis or the end, ${NAME} anywhere. Values are put in as they are, so what they refer to is looked up then.
+// replace puts values in place of the first reference that has one: $NAME before a blank, a slash, a comma, a
+// closing parenthesis or the end, ${NAME} anywhere. Values are put in as they are, so what they refer to is looked up then.
 func (r *reader) replace(l line) (line, bool) {
 	for i := strings.IndexByte(l.text, '$'); i >= 0 && i < len(l.text); i++ {
 		if l.text[i] != '$' {
@@ -17,7 +17,7 @@ func (r *reader) replace(l line) (line, bool) {
 		if end == 0 {
 			continue
 		}
-		value, ok := r.value(l.file, name, args, strings.Count(l.text[:i], `"`)%2 == 1)
+		value, ok := r.value(l.file, name, args)
 		if !ok {
 			continue
 		}
@@ -46,20 +46,16 @@ func reference(s string, i int) (name, args string, end int) {
 		return name, args, end
 	}
 	end = nameEnd(s, i+1)
-	if end == i+1 || end < len(s) && !isBlank(s[end]) && s[end] != '/' && s[end] != ')' {
+	if end == i+1 || end < len(s) && !isBlank(s[end]) && strings.IndexByte("/),", s[end]) < 0 {
 		return "", "", 0
 	}
 	return s[i+1 : end], "", end
 }
 
 // value looks a name up: the file's own definitions first, then the built-in ones.
-func (r *reader) value(f *File, name, args string, quoted bool) (string, bool) {
+func (r *reader) value(f *File, name, args string) (string, bool) {
 	if v, ok := r.defs[name]; ok && args == "" {
 		return v, true
-	}
-	escape := `\`
-	if quoted {
-		escape = ""
 	}
 	switch name {
 	case "_PWD":
@@ -67,9 +63,9 @@ func (r *reader) value(f *File, name, args string, quoted bool) (string, bool) {
 	case "_INSTANCE":
 		return r.opts.ID, true
 	case "_HASH":
-		return escape + "#", true
+		return "#", true
 	case "_BANG":
-		return escape + "!", true
+		return "!", true
 	case "_RANDOM":
 		return r.randomNumber(args), true
 	case "_ENV":

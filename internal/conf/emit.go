@@ -135,25 +135,27 @@ func (r *reader) unterminated(l line, t Token, part string) {
 // define takes $NAME=VALUE and, when the value ends with a backslash, the lines that follow.
 func (r *reader) define(l line) {
 	name, value, _ := strings.Cut(l.text[1:], "=")
-	value = strings.TrimLeft(stripComment(value), blanks)
-	if !continued(value) {
+	value, more := continued(value)
+	if !more {
 		r.defs[name] = value
 		return
 	}
 	var parts []string
-	for more := true; more; {
-		value = strings.TrimRight(value, blanks)
-		if value, more = strings.CutSuffix(value, `\`); value != "" {
-			parts = append(parts, strings.Trim(value, blanks))
+	for {
+		if value != "" {
+			parts = append(parts, value)
 		}
 		if !more {
 			break
 		}
 		next, ok := r.line()
+		for ok && onlyComment(next.text) {
+			next, ok = r.line()
+		}
 		if !ok {
 			break
 		}
-		value = strings.Trim(stripComment(next.text), blanks)
+		value, more = continued(next.text)
 	}
 	r.defs[name] = strings.Join(parts, "\n")
 }

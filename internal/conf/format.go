@@ -83,10 +83,13 @@ func (f *formatter) continuation(n int, s string) int {
 	if f.file.Line(lines) == "" {
 		lines-- // what follows the last line end
 	}
-	for continued(stripComment(s)) && n < lines {
+	for _, more := continued(s); more && n < lines; {
 		n++
 		s = f.file.Line(n)
 		f.put(outLine{code: strings.TrimRight(s, blanks), raw: true})
+		if !onlyComment(s) {
+			_, more = continued(s)
+		}
 	}
 	return n
 }

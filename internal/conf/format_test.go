@@ -27,6 +27,8 @@ func TestFormatCases(t *testing.T) {
 		{"one empty line at most, none inside the braces", "\n\na {\n\nb\n\n\n\nc\n\n}\n\n\n", "a {\n    b\n\n    c\n}\n"},
 		{"blocks of the outer level stand apart", "a {\n}\n# of b\nb {\n}", "a {\n}\n\n# of b\nb {\n}\n"},
 		{"definitions stay as they are", "  $A=1   2 # x\n$B= \\\n   p   q \\\n r\na", "$A=1   2 # x\n$B= \\\n   p   q \\\n r\na\n"},
+		{"a definition goes on over comments", "$A= \\\n  b \\\n# c \\\n  # d\n  { e \\\n\n x  y", "$A= \\\n  b \\\n# c \\\n  # d\n  { e \\\n\nx y\n"},
+		{"quotes in a command hide a comment mark", `script  "a \"b  # c\""   # d`, "script  \"a \\\"b  # c\\\"\" # d\n"},
 		{"a conditional line is not cut", "@x  a {  b  }\n@^x c\n", "@x  a {  b  }\n@^x c\n"},
 		{"nor is a repetition", "~SEQ(i,3)  a$i { b }", "~SEQ(i,3)  a$i { b }\n"},
 		{"nor a line with a definition's name", "a { b  $X }\nc {\nd ${Y} {\ne\n}\n}", "a { b  $X }\nc {\n    d ${Y} {\n        e\n    }\n}\n"},

@@ -58,7 +58,12 @@ func TestStatements(t *testing.T) {
 		{"a blank before the = makes it no definition", "$A = 1", "$A|=|1", "undefined-name"},
 		{"a value of several lines", "$M=\\\n a 1\\\n b 2\n$M\nc", "a|1;b|2;c", ""},
 		{"definitions in a circle", "$A=$B\n$B=$A\nx $A\ny", "y", "endless-definition"},
-		{"built-in definitions", "x ${_INSTANCE} ${_HASH}a \"${_BANG}\" ${_PWD} ${_ENV HOME}", "x|lb1|#a|!|.|/h", ""},
+		{"built-in definitions", "x ${_INSTANCE} \"${_HASH}\" \"${_BANG}\" ${_PWD} ${_ENV HOME}", "x|lb1|#|!|.|/h", ""},
+		{"a comment mark out of a definition", "$C=${_HASH}\n$C x\na ${_HASH}b", "a", ""},
+		{"comments within a definition", "$M=a # x \\\n# y \\\n# z\n b \\\n @lb2 c \\\n @lb1 d # e\n$M\nf", "a;b;d;f", ""},
+		{"an empty line ends a definition", "$M=a \\\n\nb\n$M", "b;a", ""},
+		{"quotes in a command", "x \"a \\\"b # c\\\" d\" # e", `x|a \|b|#|c\| d`, ""},
+		{"a sequence between definitions", "$F=2\n$T=3\n$M=x \\\n~SEQ(i,$F,${T}) a$i \\\nb\n$M\nc $i", "x;a2;a3;b;c|3", ""},
 		{"lines for this id and for others", "@lb1 a\n@lb2 b\n@^lb1 c\n@^lb2 d\n@lb1 $X=1\n@lb1 @^lb2 e $X", "a;d;e|1", ""},
 
 		{"a sequence", "~SEQ(i, 3) a$i b", "a1|b;a2|b;a3|b", ""},

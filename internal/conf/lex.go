@@ -12,17 +12,18 @@ const maxLine = 8192
 // does not. With refs, ${NAME} is part of a word, as it is before definitions have been replaced; without, its braces
 // are braces, as they are when the name is not defined.
 func lex(dst []piece, s string, refs bool) []piece {
+	comment, _ := commentAt(s)
 	for i := 0; i < len(s); {
 		start := i
 		kind := wordPiece
 		switch c := s[i]; {
+		case i == comment:
+			i, kind = len(s), commentPiece
 		case isBlank(c):
 			for i < len(s) && isBlank(s[i]) {
 				i++
 			}
 			kind = blankPiece
-		case c == '#' || c == '!':
-			i, kind = len(s), commentPiece
 		case c == '{':
 			i, kind = i+1, openPiece
 		case c == '}':
@@ -30,7 +31,7 @@ func lex(dst []piece, s string, refs bool) []piece {
 		case c == '"':
 			i, kind = quoteEnd(s, i)
 		default:
-			i = wordEnd(s, i, refs)
+			i = wordEnd(s[:comment], i, refs)
 		}
 		dst = append(dst, piece{kind, start, i})
 	}
@@ -45,18 +46,36 @@ func quoteEnd(s string, i int) (int, pieceKind) {
 	return len(s), brokenPiece
 }
 
-// wordEnd finds the end of the word that starts at i. A backslash keeps the next # ! " ' or backslash in the word, but
-// neither a brace nor a blank.
+// commentAt finds where the comment of a line begins, or its length, and whether the line ends with a backslash, be it in
+// the comment. A backslash takes its meaning from the next character, also from a quote, which a word does not know.
+func commentAt(s string) (at int, more bool) {
+	at = len(s)
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && i+1 == len(s):
+			return at, true
+		case c == '\\':
+			i++
+		case at < len(s):
+		case c == '"':
+			quoted = !quoted
+		case (c == '#' || c == '!') && !quoted:
+			at = i
+		}
+	}
+	return at, false
+}
+
+// wordEnd finds the end of the word that starts at i.
 func wordEnd(s string, i int, refs bool) int {
 	for i < len(s) {
 		switch c := s[i]; {
-		case c == '\\' && i+1 < len(s) && strings.IndexByte(`#!"'\`, s[i+1]) >= 0:
-			i++
 		case refs && c == '$' && i+1 < len(s) && s[i+1] == '{':
 			if n := refEnd(s, i); n > 0 {
 				i = n - 1
 			}
-		case isBlank(c) || strings.IndexByte(`#!{}"`, c) >= 0:
+		case isBlank(c) || strings.IndexByte(`{}"`, c) >= 0:
 			return i
 		}
 		i++

@@ -30,7 +30,7 @@ func (r *reader) repeat(l line) bool {
 	if args = args[:end]; kind == "~LST" {
 		names, rows, bad = list(args)
 	} else {
-		names, rows, bad = sequence(args, hex)
+		names, rows, bad = sequence(r.numbers(l.file, args), hex)
 	}
 	if rows == nil {
 		r.badRepeat(l, kind, bad)
@@ -38,6 +38,24 @@ func (r *reader) repeat(l line) bool {
 	}
 	r.repeated(l.cut(at), names, rows)
 	return true
+}
+
+// numbers puts values in place of the references in the arguments of a sequence.
+func (r *reader) numbers(f *File, args string) string {
+	for i, rounds := 0, 0; i < len(args) && rounds < maxRounds; {
+		name, params, end := reference(args, i)
+		value, ok := "", false
+		if args[i] == '$' && end > 0 {
+			value, ok = r.value(f, name, params)
+		}
+		if !ok || strings.Contains(value, "\n") {
+			i++
+			continue
+		}
+		args = args[:i] + value + args[end:]
+		rounds++
+	}
+	return args
 }
 
 // badRepeat reports a repetition that is not understood; more is keepalived's further line about it.
@@ -49,17 +67,15 @@ func (r *reader) badRepeat(l line, kind, more string) {
 	}
 }
 
-// repeated lets the copies wait. The variable is defined while they are read.
+// repeated lets the copies wait. The variable is defined by then.
 func (r *reader) repeated(l line, names []string, rows func(int) []string) {
 	i := 0
 	r.wait(func() (line, bool) {
 		row := rows(i)
 		i++
 		for k, name := range names {
-			if row == nil {
-				delete(r.defs, name)
-			} else {
-				r.defs[name] = row[k]
+			if row != nil {
+				r.defs[name] = row[k] // the last value stays
 			}
 		}
 		return l, row != nil
