@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "service.h"
+#include "states.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -34,50 +35,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct tunables);
 } tuning SEC(".maps");
-
-/* TCP states, with the numbers of the IPVS sync protocol. */
-enum tcp_state {
-	TCP_NONE, TCP_ESTABLISHED, TCP_SYN_SENT, TCP_SYN_RECV, TCP_FIN_WAIT, TCP_TIME_WAIT, TCP_CLOSE, TCP_CLOSE_WAIT,
-	TCP_LAST_ACK, TCP_LISTEN, TCP_SYNACK,
-};
-
-enum {
-	TCP_ACTIVE = 1 << TCP_ESTABLISHED | 1 << TCP_SYN_SENT | 1 << TCP_SYN_RECV | 1 << TCP_SYNACK,
-	TCP_REUSABLE = 1 << TCP_TIME_WAIT | 1 << TCP_CLOSE,
-};
-
-/* Whose packet it is, and whether the other side is heard too: the first index of the state table. */
-enum direction {
-	INPUT,                   /* the client's */
-	INPUT_ONLY,              /* the client's, and replies do not pass us (DR, TUN): CONN_NOOUTPUT */
-	OUTPUT,                  /* the real server's */
-};
-
-/* IPVS's next state: a row is an event, a column the state that the connection is in. */
-static const __u8 tcp_next[3][EVENTS][STATES] = {
-	[INPUT] = {
-		/*                NONE EST SS SR FW TW CL CW LA LI SA */
-		[EVENT_NONE] = {  6,   6,  6, 6, 6, 6, 6, 6, 6, 6, 6 },
-		[EVENT_SYN]  = {  3,   1,  1, 3, 3, 3, 3, 3, 3, 3, 3 },
-		[EVENT_FIN]  = {  6,   7,  2, 5, 5, 5, 6, 7, 8, 9, 5 },
-		[EVENT_ACK]  = {  1,   1,  2, 1, 4, 5, 6, 7, 6, 9, 1 },
-		[EVENT_RST]  = {  6,   6,  6, 3, 6, 6, 6, 6, 8, 9, 3 },
-	},
-	[INPUT_ONLY] = {
-		[EVENT_NONE] = {  6,   6,  6, 6, 6, 6, 6, 6, 6, 6, 6 },
-		[EVENT_SYN]  = {  3,   1,  1, 3, 3, 3, 3, 3, 3, 3, 3 },
-		[EVENT_FIN]  = {  6,   4,  2, 5, 4, 5, 6, 7, 8, 9, 5 },
-		[EVENT_ACK]  = {  1,   1,  2, 1, 4, 5, 6, 7, 6, 9, 1 },
-		[EVENT_RST]  = {  6,   6,  6, 3, 6, 6, 6, 6, 8, 9, 6 },
-	},
-	[OUTPUT] = {
-		[EVENT_NONE] = {  6,   6,  6, 6, 6, 6, 6, 6, 6, 6, 6 },
-		[EVENT_SYN]  = {  2,   1,  2, 3, 2, 2, 2, 2, 2, 9, 3 },
-		[EVENT_FIN]  = {  5,   4,  2, 5, 4, 5, 6, 5, 8, 9, 5 },
-		[EVENT_ACK]  = {  1,   1,  2, 1, 4, 5, 6, 7, 8, 1, 1 },
-		[EVENT_RST]  = {  6,   6,  2, 6, 6, 5, 6, 6, 6, 6, 6 },
-	},
-};
 
 #define LIFE_GENERATION 0xffffffff00000000ull
 
@@ -191,11 +148,6 @@ static __always_inline __u32 tick_now(struct tunables *t)
 	return (bpf_jiffies64() >> tick_shift) + t->offset;
 }
 
-static __always_inline __u32 timeout_of(struct tunables *t, __u8 proto, __u32 state)
-{
-	return proto == PROTO_TCP ? t->tcp[state & (STATES - 1)] : t->udp;
-}
-
 static __always_inline int due(__u32 tick, __u32 expires)
 {
 	return (__s32)(tick - expires) >= 0;
@@ -258,10 +210,9 @@ static __always_inline void template_assure(__u32 parent)
 		__sync_fetch_and_or(&t->life, (__u64)CONN_ASSURED << 16);
 }
 
-/* UDP has one state and is never active. */
 static __always_inline __u32 flags_in(__u8 proto, __u32 flags, __u32 state)
 {
-	if (proto == PROTO_TCP && TCP_ACTIVE >> state & 1)
+	if (state_active(proto, state))
 		return flags & ~CONN_INACTIVE;
 	return flags | CONN_INACTIVE;
 }
@@ -297,6 +248,28 @@ static __always_inline struct conn *conn_find(struct packet *p, __u64 *life)
 	return NULL;
 }
 
+/*
+ * Does a SYN or INIT whose client, ports and service have this entry get a new one? A closed one where conn_reuse_mode allows
+ * it, FIN_WAIT too by its bit 2 where only the client is heard; and with expire_nodest_conn one of a server of weight 0. One
+ * that a template holds stays.
+ * ipvs: also where the real server was removed; IPVS drops that SYN until the entry has expired.
+ */
+static __always_inline int conn_renewed(struct conn *c, struct real *r, __u8 proto, __u64 life, struct tunables *t)
+{
+	__u32 state = life_state(life);
+
+	if (r->flags & REAL_GONE)
+		return 1;
+	if (c->control)
+		return 0;
+	if (t->expire_nodest_conn && !r->weight)
+		return 1;
+	if (!t->conn_reuse_mode)
+		return 0;
+	return state_reusable(proto, state) ||
+	       (t->conn_reuse_mode & 2 && proto == PROTO_TCP && state == TCP_FIN_WAIT && life_flags(life) & CONN_NOOUTPUT);
+}
+
 /* The table for a client's packet. A bit of life as it stands: this is on the road of every packet. */
 static __always_inline enum direction direction_in(__u64 life)
 {
@@ -312,8 +285,8 @@ static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 lif
 	__u8 proto = packet_proto(p);
 	__u32 state = life_state(life);
 
-	for (int i = 0; i < 4 && proto == PROTO_TCP; i++) {
-		__u32 next = tcp_next[output ? OUTPUT : direction_in(life)][p->event & (EVENTS - 1)][state], flags, parent;
+	for (int i = 0; i < 4 && proto != PROTO_UDP; i++) {
+		__u32 next = state_next(t, proto, p->event, output ? OUTPUT : direction_in(life), state), flags, parent;
 		__u64 was;
 
 		if (likely(next == state) && !(output && life_flags(life) & CONN_NOOUTPUT))
@@ -328,7 +301,7 @@ static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 lif
 				conn_count(p->real, flags, 1);
 				conn_count(p->real, life_flags(life), -1);
 			}
-			if (next == TCP_ESTABLISHED)
+			if (state_established(proto, next))
 				template_assure(parent);
 			state = next;
 			break;

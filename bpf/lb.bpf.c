@@ -73,11 +73,11 @@ static __always_inline enum step follow(struct conn *c, __u64 life, struct packe
 		return NEXT;
 	r = real_at(p->real);
 	if (unlikely(!r || r->flags & REAL_GONE)) {
-		if (p->event == EVENT_SYN)
+		if (packet_begins(p) || t->expire_nodest_conn)
 			return NEXT;
 		return leave(p, DROP_REAL_GONE);
 	}
-	if (unlikely(p->event == EVENT_SYN) && !c->control && TCP_REUSABLE >> life_state(life) & 1)
+	if (unlikely(packet_begins(p)) && conn_renewed(c, r, packet_proto(p), life, t))
 		return NEXT;
 	if (unlikely(!conn_move(c, p, life, t, 0)))
 		return NEXT;

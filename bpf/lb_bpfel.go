@@ -172,7 +172,7 @@ const (
 	LbNumberCACHE_SET    LbNumber = 8
 	LbNumberFILTER_WORDS LbNumber = 1024
 	LbNumberSTATES       LbNumber = 16
-	LbNumberEVENTS       LbNumber = 8
+	LbNumberEVENTS       LbNumber = 16
 	LbNumberDEAD_VPORT   LbNumber = 65535
 	LbNumberNO_REAL      LbNumber = 4294967295
 )

@@ -260,18 +260,16 @@ __noinline enum reason template_hold(struct packet *p)
 
 /* ---- connections --------------------------------------------------------------------------------------------------- */
 
-/*
- * May the packet make this entry anew? Closed connections whose client comes back with the same port, unless a template
- * holds them: conn_reuse_mode 1.
- * ipvs: also where the real server was removed; IPVS drops that SYN until the entry has expired.
- */
-static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64 life)
+/* May the packet, whose key it has, make this entry anew? */
+static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64 life, struct tunables *t)
 {
+	struct real *r = real_at(c->real);
+
 	if (conn_expired(c, p->tick))
 		return 1;
-	if (packet_proto(p) != PROTO_TCP)
-		return 0;
-	return real_gone(c->real) || (!c->control && TCP_REUSABLE >> life_state(life) & 1);
+	if (!r || r->flags & REAL_GONE)
+		return packet_begins(p) || t->expire_nodest_conn;
+	return packet_begins(p) && conn_renewed(c, r, packet_proto(p), life, t);
 }
 
 static __always_inline enum reason conn_open_locked(struct packet *p, struct region *r, struct region_head *head, struct tunables *t)
@@ -292,7 +290,7 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 
 		c = &r->line[at.found & (REGION_LINES - 1)];
 		life = READ_ONCE(c->life);
-		if (!conn_reusable(c, p, life)) {
+		if (!conn_reusable(c, p, life, t)) {
 			/* Another CPU was faster with a packet of the same connection. */
 			p->real = c->real;
 			if (real_gone(c->real))
@@ -312,8 +310,9 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 		if (why != FORWARD_NEW)
 			return why;
 	}
-	state = proto == PROTO_TCP ? tcp_next[INPUT][EVENT_SYN][TCP_NONE] : TCP_NONE;
-	flags = flags_in(proto, heard_back(p->real) ? 0 : CONN_NOOUTPUT, state);
+	flags = heard_back(p->real) ? 0 : CONN_NOOUTPUT;
+	state = state_next(t, proto, p->event, flags ? INPUT_ONLY : INPUT, TCP_NONE);
+	flags = flags_in(proto, flags, state);
 	conn_take(c, head, p, k, flags, state, p->tick + timeout_of(t, proto, state));
 	count_conn(p);
 	return FORWARD_NEW;

@@ -145,7 +145,11 @@ __noinline int reply(struct xdp_md *ctx, struct way *w, __u32 at)
 		if ((void *)(tcp + 1) > end)
 			return 0;
 		p.event = tcp_event(tcp->flags);
-	} else if ((ip->proto != PROTO_UDP && ip->proto != PROTO_SCTP) || l4 + sizeof(struct udp) > end) {
+	} else if (ip->proto == PROTO_SCTP) {
+		if (l4 + sizeof(struct sctp_packet) > end)
+			return 0;
+		p.event = sctp_event(ctx, l4 - data);
+	} else if (ip->proto != PROTO_UDP || l4 + sizeof(struct udp) > end) {
 		return 0;
 	}
 	p.ports = *ports >> 16 | (__u64)ip->proto << 32;

@@ -88,6 +88,9 @@ func ipvsTimeouts() LbTunables {
 	for state, seconds := range []uint32{2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120} {
 		t.Tcp[state] = seconds * ticksPerSecond
 	}
+	for state, seconds := range []uint32{2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61} {
+		t.Sctp[state] = seconds * ticksPerSecond
+	}
 	return t
 }
 
@@ -108,6 +111,14 @@ func get[T any](r *rig, m *ebpf.Map, key uint32) T {
 		r.Fatalf("%v: %v", m, err)
 	}
 	return v
+}
+
+// tune changes the settings.
+func (r *rig) tune(change func(*LbTunables)) {
+	r.Helper()
+	t := get[LbTunables](r, r.Tuning, 0)
+	change(&t)
+	r.put(r.Tuning, 0, t)
 }
 
 // travel moves the table's clock on.

@@ -22,7 +22,7 @@ enum number {
 	CACHE_SET    = 8,       /* real servers that lblcr remembers of one destination */
 	FILTER_WORDS = 1024,
 	STATES       = 16,
-	EVENTS       = 8,        /* none SYN FIN ACK RST; a power of two, so that an index can be masked */
+	EVENTS       = 16,       /* of enum event; a power of two, so that an index can be masked */
 	DEAD_VPORT   = 65535,    /* of a template that can no longer match */
 	NO_REAL      = 0xffffffff,
 };

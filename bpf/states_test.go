@@ -3,6 +3,7 @@ package bpf
 import (
 	"encoding/binary"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,17 +20,6 @@ const (
 	timeWait
 	closed
 )
-
-func stateNumber(t testing.TB, name string) int {
-	t.Helper()
-	for i, n := range stateNames {
-		if n == name {
-			return i
-		}
-	}
-	t.Fatalf("no state %q", name)
-	return 0
-}
 
 // tick is the table's clock.
 func (r *rig) tick() uint32 {
@@ -48,43 +38,90 @@ func (r *rig) secondsLeft(c LbConn) int {
 // timeout, and on which count the connection then stands. The service is persistent: a SYN would make a closed connection
 // anew otherwise, which TestReuse has.
 func TestTCPStates(t *testing.T) {
-	events := map[string][]uint8{"SYN": {syn, syn | fin, syn | ack}, "FIN": {fin, fin | ack, fin | psh}, "ACK": {ack, ack | psh},
-		"RST": {rst, rst | ack, rst | fin, rst | syn}, "none": {0, psh}}
-	r := newRig(t, 4)
-	r.neighbourhood()
-	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
-	s.persist = 60
-	real := s.add(1)
-	r.expectReplies(real)
-	for table, way := range map[string]struct {
-		method uint8
-		flags  LbConnFlag
-		output bool
-	}{"input_only": {route, LbConnFlagCONN_NOOUTPUT, false}, "input": {masq, 0, false}, "output": {masq, 0, true}} {
-		text, err := os.ReadFile("testdata/" + table + ".txt")
-		if err != nil {
-			t.Fatal(err)
+	segments := map[string][]frame{"SYN": flags(syn, syn|fin, syn|ack), "FIN": flags(fin, fin|ack, fin|psh), "ACK": flags(ack, ack|psh),
+		"RST": flags(rst, rst|ack, rst|fin, rst|syn), "none": flags(0, psh)}
+	for _, table := range []string{"", "secure_", "sctp_"} {
+		x := tableTest{rig: newRig(t, 4), proto: tcpProto, names: stateNames, events: segments}
+		x.neighbourhood()
+		switch table {
+		case "secure_":
+			x.tune(func(t *LbTunables) { t.SecureTcp = 3 })
+		case "sctp_":
+			x.proto, x.names, x.events = sctpProto, sctpStateNames, sctpEvents
 		}
-		s.change(real, func(e *LbReal) { e.Forward = way.method })
-		rows := strings.Split(strings.TrimSpace(string(text)), "\n")
-		seconds, active := timesOf(t, rows[1:])
-		for _, row := range rows[1:] {
-			words := strings.Fields(row)
-			for i, event := range strings.Fields(rows[0])[1:6] {
-				for _, flags := range events[event] {
-					t.Run(table+" "+words[0]+" "+event+" "+strconv.Itoa(int(flags)), func(t *testing.T) {
-						r.TB = t
-						s.TB = t
-						r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
-						r.inState(real, stateNumber(t, words[0]), active[words[0]], way.flags)
-						if way.output {
-							r.want(replyOf(real, flags), LbReasonFORWARD_REPLY)
-						} else {
-							r.want(frame{flags: flags}, LbReasonFORWARD_HIT)
-						}
-						r.checkState(real, words[1+i], seconds, active)
-					})
-				}
+		s := x.serve(vip, x.proto, LbSchedulerSCHED_RR)
+		s.persist = 60
+		x.real = s.add(1)
+		x.expectReplies(x.real)
+		s.change(x.real, func(e *LbReal) { e.Forward = masq })
+		x.play(t, table+"input", 0, false)
+		x.play(t, table+"output", 0, true)
+		s.change(x.real, func(e *LbReal) { e.Forward = route })
+		x.play(t, table+"input_only", LbConnFlagCONN_NOOUTPUT, false)
+	}
+}
+
+func flags(list ...uint8) (frames []frame) {
+	for _, f := range list {
+		frames = append(frames, frame{flags: f})
+	}
+	return frames
+}
+
+var sctpStateNames = strings.Fields("NONE INIT1 INIT C-SENT C-REPLIED C-WAIT COOKIE C-ECHOED ESTABLISHED S-SENT S-RECEIVED S-ACK-SENT REJECTED CLOSED")
+
+// chunks is an SCTP packet of chunks of these types (RFC 9260 3.2), each of eight bytes.
+func chunks(types ...byte) (f frame) {
+	f.proto = sctpProto
+	for _, n := range types {
+		f.payload = append(f.payload, n, 0, 0, 7, 1, 2, 3, 0) // the length of 7 is padded to 8
+	}
+	return f
+}
+
+var sctpEvents = map[string][]frame{
+	"OTHER": {chunks(0), chunks(3), chunks(4), chunks(5), chunks(12), chunks(13), chunks(15), chunks(200), chunks(0, 6)},
+	"INIT":  {chunks(1), chunks(1, 6)}, "INIT_ACK": {chunks(2)}, "ABORT": {chunks(6), chunks(10, 6), chunks(11, 6)},
+	"SHUTDOWN": {chunks(7)}, "SHUTDOWN_ACK": {chunks(8)}, "ERROR": {chunks(9)}, "COOKIE_ECHO": {chunks(10), chunks(10, 0)},
+	"COOKIE_ACK": {chunks(11), chunks(11, 3, 6)}, "SHUTDOWN_COMPLETE": {chunks(14)},
+}
+
+// tableTest walks one of the tables.
+type tableTest struct {
+	*rig
+	proto  uint8
+	real   uint32
+	names  []string
+	events map[string][]frame
+}
+
+func (x tableTest) play(t *testing.T, table string, flags LbConnFlag, output bool) {
+	text, err := os.ReadFile("testdata/" + table + ".txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := strings.Split(strings.TrimSpace(string(text)), "\n")
+	events := strings.Fields(rows[0])
+	events = events[1 : len(events)-2]
+	seconds, active := timesOf(t, rows[1:])
+	for _, row := range rows[1:] {
+		words := strings.Fields(row)
+		for i, event := range events {
+			for n, f := range x.events[event] {
+				t.Run(table+" "+words[0]+" "+event+" "+strconv.Itoa(n), func(t *testing.T) {
+					x.TB = t
+					x.order(x.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+					x.inState(x.proto, x.real, slices.Index(x.names, words[0]), active[words[0]], flags)
+					f.proto = x.proto
+					if output {
+						reply := replyOf(x.real, f.flags)
+						reply.proto, reply.payload = f.proto, f.payload
+						x.want(reply, LbReasonFORWARD_REPLY)
+					} else {
+						x.want(f, LbReasonFORWARD_HIT)
+					}
+					x.checkState(x.real, x.names, words[1+i], seconds, active)
+				})
 			}
 		}
 	}
@@ -94,19 +131,23 @@ func timesOf(t *testing.T, rows []string) (seconds map[string]int, active map[st
 	seconds, active = map[string]int{}, map[string]bool{}
 	for _, row := range rows {
 		words := strings.Fields(row)
-		n, err := strconv.Atoi(words[6])
+		n, err := strconv.Atoi(words[len(words)-2])
 		if err != nil {
 			t.Fatal(err)
 		}
-		seconds[words[0]], active[words[0]] = n, words[7] == "yes"
+		seconds[words[0]], active[words[0]] = n, words[len(words)-1] == "yes"
 	}
 	return seconds, active
 }
 
 // inState makes a connection and puts it into a state, however it may be reached.
-func (r *rig) inState(real uint32, state int, active bool, more LbConnFlag) {
+func (r *rig) inState(proto uint8, real uint32, state int, active bool, more LbConnFlag) {
 	r.Helper()
-	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	first := frame{flags: syn}
+	if proto == sctpProto {
+		first = chunks(1)
+	}
+	r.want(first, LbReasonFORWARD_NEW)
 	r.edit(r.conn(), func(c *LbConn) {
 		flags := uint64(more)
 		if !active {
@@ -124,10 +165,10 @@ func (r *rig) inState(real uint32, state int, active bool, more LbConnFlag) {
 	r.put(r.RealCounts, real, n)
 }
 
-func (r *rig) checkState(real uint32, want string, seconds map[string]int, active map[string]bool) {
+func (r *rig) checkState(real uint32, names []string, want string, seconds map[string]int, active map[string]bool) {
 	r.Helper()
 	c := r.conn()
-	if got := stateNames[c.state()]; got != want {
+	if got := names[c.state()]; got != want {
 		r.Errorf("now %s, want %s", got, want)
 	}
 	if got := r.secondsLeft(c); got != seconds[want] {

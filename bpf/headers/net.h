@@ -62,6 +62,16 @@ struct sctp {
 	__u32 check;
 };
 
+struct sctp_chunk {
+	__u8 type, flags;
+	__be16 length;
+};
+
+struct sctp_packet {
+	struct sctp sctp;
+	struct sctp_chunk chunk;
+};
+
 struct icmp {
 	__u8 type, code;
 	__u16 check;

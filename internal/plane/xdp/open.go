@@ -272,6 +272,9 @@ func (p *Plane) setDefaults() error {
 	for state, seconds := range tcpTimeouts {
 		t.Tcp[state] = p.clock.ticks(time.Duration(seconds) * time.Second)
 	}
+	for state, seconds := range sctpTimeouts {
+		t.Sctp[state] = p.clock.ticks(time.Duration(seconds) * time.Second)
+	}
 	t.Udp = p.clock.ticks(lb.DefaultTimeouts.UDP)
 	return p.maps.put(bpf.LbMapTuning, 0, t)
 }
@@ -279,6 +282,10 @@ func (p *Plane) setDefaults() error {
 // tcpTimeouts are the seconds of each state in IPVS.
 var tcpTimeouts = [...]int{lb.None: 2, lb.Established: 900, lb.SynSent: 120, lb.SynRecv: 60, lb.FinWait: 120,
 	lb.TimeWait: 120, lb.Close: 10, lb.CloseWait: 60, lb.LastAck: 30, lb.Listen: 120, lb.SynAck: 120}
+
+// sctpTimeouts are the same for SCTP, in the order of ip_vs.h: NONE, INIT1, INIT, C-SENT, C-REPLIED, C-WAIT, COOKIE,
+// C-ECHOED, ESTABLISHED, S-SENT, S-RECEIVED, S-ACK-SENT, REJECTED, CLOSED.
+var sctpTimeouts = [...]int{2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61}
 
 // Adopted reports whether Open took over what was pinned.
 func (p *Plane) Adopted() bool { return p.adopted }

@@ -28,6 +28,7 @@ func TestPlane(t *testing.T) {
 		{"mh has as many tables as there is room for, and one more for each change", maglevRoom},
 		{"a real server is overloaded between its thresholds", thresholds},
 		{"one-packet scheduling keeps nothing", onePacket},
+		{"an SCTP connection is active when it is established", sctp},
 		{"a service without scheduler has no server", noScheduler},
 		{"an index is not used again before the last connection is gone", indexKept},
 		{"a removed service drops its connections while there are others", removedDrops},
@@ -226,6 +227,23 @@ func onePacket(t *testing.T, p *Plane) {
 	}
 }
 
+func sctp(t *testing.T, p *Plane) {
+	signal := planetest.Web
+	signal.Protocol = lb.SCTP
+	do(t, p, add(signal, planetest.Server(12, 1))...)
+	runner{p}.send(t, signal.ServiceKey, port(40000), "I")
+	if c := conns(t, p)[0]; c.StateName() != "INIT1" || c.Expires > 5*time.Second {
+		t.Errorf("connection %+v", c)
+	}
+	runner{p}.send(t, signal.ServiceKey, port(40000), "C")
+	if c := conns(t, p)[0]; c.StateName() != "ESTABLISHED" || c.Expires <= 890*time.Second {
+		t.Errorf("connection %+v", c)
+	}
+	if pools, _ := p.Read(); pools[0].Reals[0].Active != 1 || pools[0].Reals[0].Inactive != 0 {
+		t.Errorf("real server %+v", pools[0].Reals[0])
+	}
+}
+
 func noScheduler(t *testing.T, p *Plane) {
 	web := with(planetest.Web, "none")
 	do(t, p, add(web, planetest.Server(11, 1))...)
@@ -400,7 +418,6 @@ func unsupportedNamed(t *testing.T, p *Plane) {
 			s.ServiceKey = lb.ServiceKey{Mark: 7}
 		}),
 		"persistence engine sip: ":                                       service(func(s *lb.Service) { s.Engine = "sip" }),
-		"protocol SCTP (TCP and UDP are): ":                              service(func(s *lb.Service) { s.Protocol = lb.SCTP }),
 		"forwarding method Bypass (Masq, Tunnel, Route and Local are): ": {Verb: plane.AddReal, Service: planetest.DNS, Real: bypass},
 	} {
 		if err := p.Apply([]plane.Op{op}); err == nil || !strings.Contains(err.Error(), text) || !strings.HasSuffix(err.Error(), plane.ErrUnsupported.Error()) {

@@ -55,8 +55,6 @@ func checkKey(k lb.ServiceKey) error {
 		return unsupported("a firewall-mark service (address, protocol and port are)")
 	case !k.Addr.Addr().Is4():
 		return unsupported("service address %s (IPv4 is)", k.Addr.Addr())
-	case k.Protocol != lb.TCP && k.Protocol != lb.UDP:
-		return unsupported("protocol %s (TCP and UDP are)", k.Protocol)
 	case k.Addr.Port() == 0:
 		return unsupported("a service of every port (port 0)")
 	}

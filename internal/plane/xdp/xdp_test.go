@@ -126,6 +126,11 @@ func (r runner) Connect(t *testing.T, s lb.Service, client netip.AddrPort) {
 		r.send(t, s.ServiceKey, client, "")
 		return
 	}
+	if s.Protocol == lb.SCTP {
+		r.send(t, s.ServiceKey, client, "I") // INIT, COOKIE ECHO
+		r.send(t, s.ServiceKey, client, "C")
+		return
+	}
 	r.send(t, s.ServiceKey, client, "S")
 	r.send(t, s.ServiceKey, client, "A")
 }
@@ -167,7 +172,10 @@ func frame(t *testing.T, k lb.ServiceKey, client netip.AddrPort, flags string) [
 	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocol(k.Protocol), SrcIP: client.Addr().AsSlice(), DstIP: k.Addr.Addr().AsSlice()}
 	all := []gopacket.SerializableLayer{
 		&layers.Ethernet{SrcMAC: routerMAC[:], DstMAC: ourMAC[:], EthernetType: layers.EthernetTypeIPv4}, ip}
-	if k.Protocol == lb.UDP {
+	if k.Protocol == lb.SCTP {
+		chunk := map[string]byte{"I": 1, "C": 10}[flags]
+		all = append(all, &layers.SCTP{SrcPort: layers.SCTPPort(client.Port()), DstPort: layers.SCTPPort(k.Addr.Port())}, gopacket.Payload{chunk, 0, 0, 4})
+	} else if k.Protocol == lb.UDP {
 		udp := &layers.UDP{SrcPort: layers.UDPPort(client.Port()), DstPort: layers.UDPPort(k.Addr.Port())}
 		udp.SetNetworkLayerForChecksum(ip)
 		all = append(all, udp)
