@@ -247,12 +247,12 @@ int road4(struct xdp_md *ctx)
 SEC("xdp.frags")
 int road6(struct xdp_md *ctx)
 {
-	struct frame f = {};
+	struct eth *eth = (void *)(long)ctx->data;
+	__u64 tags = sizeof(*eth);
 
-	frame_at(ctx, &f, sizeof(struct eth));
-	if (likely((void *)(f.eth + 1) <= f.end && f.eth->type == be16(ETH_IPV6)))
-		return forward(ctx, &f, 1);
-	return forward_tagged(ctx, parse_tags(ctx), 1);
+	if (unlikely((void *)(eth + 1) > (void *)(long)ctx->data_end || eth->type != be16(ETH_IPV6)))
+		tags = parse_tags(ctx);
+	return forward_tagged(ctx, tags, 1);
 }
 
 /* What is not IPv4 at first sight. */

@@ -184,7 +184,8 @@ static __always_inline enum step parse_ipv4(struct frame *f, struct packet *p)
 /* Longer than what can be read: a lie, or a frame larger than a page. */
 static __always_inline int frame_short(struct xdp_md *ctx, struct frame *f, __u32 length)
 {
-	if (likely((void *)f->ip + length <= f->end))
+	/* Lengths are compared and not pointers: 6.1 knows no bounds of a number whose bytes were swapped. */
+	if (likely(length <= (__u64)(f->end - (void *)f->ip)))
 		return 0;
 	return f->at + length > bpf_xdp_get_buff_len(ctx);
 }
