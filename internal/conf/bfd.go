@@ -108,7 +108,7 @@ func endBFD(l *loader) {
 		return
 	}
 	say := func(format string, a ...any) {
-		l.warn(l.at.words[0], "bfd", fmt.Sprintf("Configuration error: BFD instance "+b.Name+" "+format, a...))
+		l.warn(l.at.arg(0), "bfd", fmt.Sprintf("Configuration error: BFD instance "+b.Name+" "+format, a...))
 	}
 	if !b.Neighbor.IsValid() {
 		say("has no %s address set, disabling instance", b.neighbor)
@@ -139,7 +139,7 @@ func endBFD(l *loader) {
 		}
 	}
 	if b.MaxHops > b.TTL {
-		l.warn(l.at.words[0], "bfd", "BFD instance "+b.Name+": max_hops exceeds ttl/hoplimit - setting to ttl/hoplimit")
+		l.warn(l.at.arg(0), "bfd", "BFD instance "+b.Name+": max_hops exceeds ttl/hoplimit - setting to ttl/hoplimit")
 		b.MaxHops = b.TTL
 	}
 	l.cfg.BFDs = append(l.cfg.BFDs, b.BFD)

@@ -59,7 +59,7 @@ func (c *checker) linkLocal(l *loader) bool {
 	if !to.Is6() || !to.IsLinkLocalUnicast() || c.BindIf != "" {
 		return false
 	}
-	l.warn(l.at.words[0], "link-local", "Checker link local address "+to.String()+" requires a bind_if").Hint = "add: bind_if IF"
+	l.warn(l.at.arg(0), "link-local", "Checker link local address "+to.String()+" requires a bind_if").Hint = "add: bind_if IF"
 	return true
 }
 
@@ -80,7 +80,7 @@ func endConnecting(l *loader) {
 func endUDP(l *loader) {
 	c := l.ck
 	if c.gone = c.linkLocal(l); !c.gone && c.MinReply > c.MaxReply {
-		l.warn(l.at.words[0], "never-succeeds", "UDP_CHECK min_reply length "+strconv.Itoa(c.MinReply)+" > max_reply_length "+strconv.Itoa(c.MaxReply)+" - will always fail")
+		l.warn(l.at.arg(0), "never-succeeds", "UDP_CHECK min_reply length "+strconv.Itoa(c.MinReply)+" > max_reply_length "+strconv.Itoa(c.MaxReply)+" - will always fail")
 	}
 	l.keepCheck()
 }
@@ -224,10 +224,10 @@ func endMisc(l *loader) {
 	switch {
 	case c.gone:
 	case c.Script == nil:
-		l.warn(l.at.words[0], "no-script", "No script path has been specified for MISC_CHECKER - skipping").Expected = "misc_path COMMAND in the block"
+		l.warn(l.at.arg(0), "no-script", "No script path has been specified for MISC_CHECKER - skipping").Expected = "misc_path COMMAND in the block"
 		c.gone = true
 	case !c.userSet && l.defaultUserFails():
-		l.warn(l.at.words[0], "no-script-user", "Unable to set default user for misc script "+c.commandText()+" - removing")
+		l.warn(l.at.arg(0), "no-script-user", "Unable to set default user for misc script "+c.commandText()+" - removing")
 		c.gone = true
 	}
 	l.keepCheck()
@@ -325,7 +325,7 @@ func endBFDCheck(l *loader) {
 	switch {
 	case c.gone:
 	case c.BFD == "":
-		l.warn(l.at.words[0], "no-name", "("+l.realName()+") No name has been specified for BFD_CHECKER - skipping").Expected = "name NAME in the block"
+		l.warn(l.at.arg(0), "no-name", "("+l.realName()+") No name has been specified for BFD_CHECKER - skipping").Expected = "name NAME in the block"
 		c.gone = true
 	default:
 		l.rs.bfds = append(l.rs.bfds, c.BFD)
@@ -363,7 +363,7 @@ func setFileWeight(l *loader, s *stmt) {
 func endFileCheck(l *loader) {
 	c := l.ck
 	if c.File == "" {
-		l.warn(l.at.words[0], "no-file", "FILE_CHECK has no track_file specified - ignoring").Expected = "track_file NAME in the block"
+		l.warn(l.at.arg(0), "no-file", "FILE_CHECK has no track_file specified - ignoring").Expected = "track_file NAME in the block"
 		c.gone = true
 	} else if f, _ := findFile(l, c.File); !c.nameSet {
 		c.Weight, c.Reverse = f.Weight, f.Reverse

@@ -87,6 +87,7 @@ func FuzzKeywords(f *testing.F) {
 		f.Add(uint16(i), variants[i%len(variants)])
 	}
 	f.Add(uint16(0), "~SEQ(i,1,1000000000) ~SEQ(j,1,1000000000) x$i")
+	f.Add(uint16(10), "0{\v") // the last statement has no word
 	f.Add(uint16(40), "\n$A=\\\nx\\\n$A\n$A")
 	for _, kind := range lineVariants {
 		for i, v := range kind {

@@ -23,7 +23,7 @@ func addEmail(l *loader, s *stmt) {
 
 func endMail(l *loader) {
 	if len(l.cfg.Global.NotificationEmail) == 0 {
-		l.warn(l.at.words[0], "empty-block", "Warning - empty notification_email block")
+		l.warn(l.at.arg(0), "empty-block", "Warning - empty notification_email block")
 	}
 }
 

@@ -146,9 +146,9 @@ func endServiceGroup(l *loader) {
 	}
 	switch {
 	case len(g.Members) == 0:
-		l.warn(l.at.words[0], "empty-block", "virtual server group "+g.Name+" has no entries - removing").Expected = "IP PORT, a range, or fwmark N"
+		l.warn(l.at.arg(0), "empty-block", "virtual server group "+g.Name+" has no entries - removing").Expected = "IP PORT, a range, or fwmark N"
 	case v4 && v6 && none:
-		l.warn(l.at.words[0], "mixed-families", "virtual server group "+g.Name+" cannot have IPv4, IPv6 and fwmark without family - removing")
+		l.warn(l.at.arg(0), "mixed-families", "virtual server group "+g.Name+" cannot have IPv4, IPv6 and fwmark without family - removing")
 	default:
 		return
 	}

@@ -11,7 +11,7 @@ func endURL(l *loader) {
 	u := l.url
 	l.url = nil
 	if u.Path == "" && (l.pass == passAll || !l.pathSet) {
-		l.warn(l.at.words[0], "no-path", "HTTP/SSL_GET checker url has no path - ignoring").Expected = "path /SOMETHING in the block"
+		l.warn(l.at.arg(0), "no-path", "HTTP/SSL_GET checker url has no path - ignoring").Expected = "path /SOMETHING in the block"
 		return
 	}
 	if len(u.Codes) == 0 {
@@ -23,7 +23,7 @@ func endURL(l *loader) {
 func endHTTP(l *loader) {
 	c := l.ck
 	if len(c.HTTP.URLs) == 0 {
-		l.warn(l.at.words[0], "no-url", "HTTP/SSL_GET checker has no urls specified - ignoring").Expected = "url { path /SOMETHING } in the block"
+		l.warn(l.at.arg(0), "no-url", "HTTP/SSL_GET checker has no urls specified - ignoring").Expected = "url { path /SOMETHING } in the block"
 		c.gone = true
 		l.keepCheck()
 		return

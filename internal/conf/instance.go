@@ -64,15 +64,15 @@ func endInstance(l *loader) {
 	if v.unicastSet && (v.VMAC != nil || v.IPVLAN != nil) {
 		switch {
 		case !v.hasIf:
-			l.warn(l.at.words[0], "settings-conflict", "("+v.Name+"): Cannot use VMAC/ipvlan with unicast and no interface - clearing use_vmac")
+			l.warn(l.at.arg(0), "settings-conflict", "("+v.Name+"): Cannot use VMAC/ipvlan with unicast and no interface - clearing use_vmac")
 			v.VMAC, v.IPVLAN = nil, nil
 		case !v.XmitBase:
-			l.warn(l.at.words[0], "settings-conflict", "("+v.Name+") unicast with use_vmac requires vmac_xmit_base - setting").Hint = "add: vmac_xmit_base"
+			l.warn(l.at.arg(0), "settings-conflict", "("+v.Name+") unicast with use_vmac requires vmac_xmit_base - setting").Hint = "add: vmac_xmit_base"
 			v.XmitBase = true
 		}
 	}
 	if len(v.Peers) == 0 && v.ttl != nil {
-		l.warn(l.at.words[0], "settings-conflict", "("+v.Name+"): Cannot use unicast_ttl without unicast peers - resetting")
+		l.warn(l.at.arg(0), "settings-conflict", "("+v.Name+"): Cannot use unicast_ttl without unicast peers - resetting")
 		v.ttl = nil
 	}
 	l.vi = nil

@@ -286,7 +286,7 @@ func (l *loader) aside(read func()) {
 	vs, rs, ck, url := l.vs, l.rs, l.ck, l.url
 	at := place{}
 	if l.at != nil {
-		at = place{l.at.file, l.at.words[0]}
+		at = place{l.at.file, l.at.arg(0)}
 	}
 	l.vi, l.group, l.script, l.file = &instance{place: at}, &groupAt{place: at}, &scriptAt{place: at}, &fileAt{place: at}
 	l.proc, l.bfd, l.tg, l.gg = &TrackProcess{}, &bfdAt{}, &TrackGroup{}, &GarpGroup{}

@@ -35,6 +35,9 @@ func (s *stmt) arg(i int) Token {
 	if i < len(s.words) {
 		return s.words[i]
 	}
+	if len(s.words) == 0 {
+		return Token{}
+	}
 	last := s.words[len(s.words)-1]
 	return Token{Line: last.Line, Col: last.Col + len(last.Raw)}
 }

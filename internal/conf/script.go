@@ -28,7 +28,7 @@ func (l *loader) defaultUserFails() bool {
 	l.users.asked = true
 	if l.cfg.Global.Scripts.Security && !l.userExists(defaultUser, "") {
 		l.users.fails = true
-		d := l.warn(l.at.words[0], "no-script-user", "Unable to set default user "+defaultUser+" for script")
+		d := l.warn(l.at.arg(0), "no-script-user", "Unable to set default user "+defaultUser+" for script")
 		d.Hint = "add to global_defs: script_user USER"
 		if l.pass == passAll {
 			d.class = classOurs
@@ -169,10 +169,10 @@ func endScript(l *loader) {
 	case v.empty && l.pass != passAll: // keepalived: it takes the nothing for a command
 		return
 	case len(v.Script.Args) == 0:
-		l.warn(l.at.words[0], "no-script", "No script set for vrrp_script "+v.Name+" - removing").Expected = "script COMMAND in the block"
+		l.warn(l.at.arg(0), "no-script", "No script set for vrrp_script "+v.Name+" - removing").Expected = "script COMMAND in the block"
 		return
 	case !v.remove && !v.userSet && l.defaultUserFails():
-		l.warn(l.at.words[0], "no-script-user", "Unable to set default user for vrrp script "+v.Name+" - removing")
+		l.warn(l.at.arg(0), "no-script-user", "Unable to set default user for vrrp script "+v.Name+" - removing")
 		return
 	case v.remove:
 		return
@@ -232,7 +232,7 @@ func fileInit(l *loader, s *stmt) {
 func endFile(l *loader) {
 	f := l.file
 	if f.Path == "" {
-		l.warn(l.at.words[0], "no-file", "No file set for track_file "+f.Name+" - ignoring").Expected = "file PATH in the block"
+		l.warn(l.at.arg(0), "no-file", "No file set for track_file "+f.Name+" - ignoring").Expected = "file PATH in the block"
 		return
 	}
 	l.file = nil
@@ -343,7 +343,7 @@ func endProcess(l *loader) {
 	p := l.proc
 	l.proc = nil
 	if p.Process == "" {
-		l.warn(l.at.words[0], "no-process", fmt.Sprintf("track process '%s' process name not specified", p.Name)).Expected = "process NAME in the block"
+		l.warn(l.at.arg(0), "no-process", fmt.Sprintf("track process '%s' process name not specified", p.Name)).Expected = "process NAME in the block"
 		return
 	}
 	l.cfg.TrackProcesses = append(l.cfg.TrackProcesses, *p)

@@ -37,7 +37,7 @@ func addTrackGroupMember(l *loader, s *stmt) {
 
 func endTrackGroupMembers(l *loader) {
 	if len(l.tg.Instances) == 0 {
-		l.warn(l.at.words[0], "empty-block", "Warning - track group "+l.tg.Name+" has empty group block")
+		l.warn(l.at.arg(0), "empty-block", "Warning - track group "+l.tg.Name+" has empty group block")
 	}
 }
 
@@ -119,7 +119,7 @@ func endGarpGroupInterfaces(l *loader) {
 	names := l.garpNames
 	l.garpNames = nil
 	if len(names) == 0 {
-		l.warn(l.at.words[0], "empty-block", "Warning - empty garp_group interfaces block")
+		l.warn(l.at.arg(0), "empty-block", "Warning - empty garp_group interfaces block")
 		return
 	}
 	l.garpShared++
@@ -149,7 +149,7 @@ func endGarpGroup(l *loader) {
 	g := l.gg
 	l.gg = nil
 	if g.Garp < 0 && g.Gna < 0 {
-		l.warn(l.at.words[0], "empty-block", fmt.Sprintf("garp group %d does not have any delay set - removing", l.garpShared))
+		l.warn(l.at.arg(0), "empty-block", fmt.Sprintf("garp group %d does not have any delay set - removing", l.garpShared))
 		return
 	}
 	g.Garp, g.Gna = max(g.Garp, 0), max(g.Gna, 0)

@@ -49,7 +49,7 @@ func addMember(l *loader, s *stmt) {
 
 func endMembers(l *loader) {
 	if !l.group.listed {
-		l.warn(l.at.words[0], "empty-block", "Warning - sync group "+l.group.Name+" has empty group block")
+		l.warn(l.at.arg(0), "empty-block", "Warning - sync group "+l.group.Name+" has empty group block")
 	}
 }
 
