@@ -56,6 +56,7 @@ type tester struct {
 	fsys   fs.FS
 	name   string
 	copy   string // of all that was read
+	wrong  int    // lists in it that are not understood
 	opts   TestOptions
 	global *Global
 	users  users
@@ -99,6 +100,7 @@ func (t *tester) read(p pass) bool {
 		r.as.start(t.name)
 	} else {
 		r.as.startCopy(t.name, t.copy)
+		r.as.wrong = t.wrong
 	}
 	l.block(root)
 	r.finish()
@@ -106,6 +108,7 @@ func (t *tester) read(p pass) bool {
 		t.copy = r.as.copy.String()
 		l.startScripts()
 	}
+	t.wrong = r.as.wrong
 	l.complete()
 	t.global, t.users = &l.cfg.Global, l.users
 	if t.gather(p, d.list) {

@@ -13,7 +13,7 @@ type asDefinition struct {
 // asWaiting is a definition of several lines that was left for another one.
 type asWaiting struct {
 	rest string
-	free int
+	free uint32
 }
 
 // standard makes the built-in definitions.
@@ -168,7 +168,7 @@ func (r *asReader) replace(s string, most int, rest **string) (string, bool) {
 			if inside != nil {
 				r.waiting = append(r.waiting, asWaiting{*inside, r.free})
 			}
-			r.free = len(r.repeats)
+			r.free = r.count()
 			var more string
 			value, more, _ = strings.Cut(value, "\n")
 			next, inside = &more, &more

@@ -27,7 +27,8 @@ type asReader struct {
 	opened  int
 	residue string // what followed a brace
 	repeats []*asRepeat
-	free    int         // repetitions that were there before the definition being expanded; they wait for its end
+	free    uint32      // repetitions that were there before the definition being expanded; they wait for its end
+	wrong   int         // lists that were not understood, see count
 	rest    *string     // further lines of the definition being expanded
 	waiting []asWaiting // the same of definitions around it
 	defs    map[string]*asDefinition
@@ -118,7 +119,7 @@ func (r *asReader) fetch() (string, bool) {
 		r.residue = ""
 		return text, true
 	}
-	if n := len(r.repeats); n > r.free {
+	if n := len(r.repeats); n > 0 && r.count() > r.free {
 		return r.repeat(r.repeats[n-1])
 	}
 	if r.rest != nil {

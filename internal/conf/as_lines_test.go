@@ -32,7 +32,7 @@ func TestOddLinesAreReadAsByKeepalived(t *testing.T) {
 		"~SEQ(i, 0x10, 017, 0x40) foo$i\n", "~SEQ(i) foo\n", "~SEQ i\n", "~SEQ(, 3) foo\n", "~SEQ(i, ) foo$i\n", "~SEQ(i, x) foo\n", "~SEQ(i, 1, 2, 3, 4) foo\n", "~SEQ(i, 3 foo\n", "~SEQ(i 3) foo$i\n", "~SEQ(i, 3)\n",
 		"$E=3\n~SEQ(i, 2, $E) foo$i\n", "$E=3\n~SEQ(i,$E) ~SEQ(j,${E}) foo$i$j foo${i}${j}\n", "$E=3 \\\n4\n~SEQ(i, $E) foo\n", "~SEQ(i, " + strings.Repeat("0", 70) + "1) foo\n", "~SEQ(i, 2) vrrp_instance V$i { interface eth0 }\n",
 		"$i=9\n~SEQ(i, 2) foo$i\nbar $i\n", "~LST(i, a, b) foo$i\n", "~LST({i,j}, {1,2}, {3}) foo$i foo$j\n", "~LST({i}, {1}, 2) foo$i\n", "~LST({i,j}, {1,2,3}) foo\n", "~LST(i, {1,2}) foo\n",
-		"~LST(i) foo\n", "~LST(i, ) foo$i x\n", "~LST i\n", "~LST({i, {1}) foo\n", "~LST(i, a foo\n", "~LST({i,j},{1,2} ,{3,4}) foo$i$j\n", "~FOO(i) foo\n", "~\n", "@^x ~SEQ(i, 2) foo$i\n",
+		"~LST(i) foo\n", "~LST(i, ) foo$i x\n", "~LST i\n", "~LST({i, {1}) foo\n", "~LST(i, a foo\n", "~LST({i,j},{1,2} ,{3,4}) foo$i$j\n", "~FOO(i) foo\n", "~LST(i) x\n~SEQ(i, 3) foo$i\nbar\n", "~SEQ(i, 2) foo$i\n~LST(i) x\n~LST(i, a, b) foo$i\nbar\n", "~LST(i) x\n~LST(i) y\n~SEQ(i, 2) ~SEQ(j, 2) foo$i$j\nbar\n", "~\n", "@^x ~SEQ(i, 2) foo$i\n",
 		// Conditions.
 		"@x foo\n", "@^x foo\n", "@\nfoo\n", "@x\n", "@^x @^y foo\n", "@^ foo\n", "@ foo\n", "@x\tfoo\n",
 		// Commands.

@@ -24,6 +24,7 @@ func (r *asReader) repetition(s string) bool {
 		}
 	case strings.HasPrefix(s, "~LST"):
 		if !r.list(s) {
+			r.wrong++
 			r.say("bad-repetition", "Invalid ~LST specification '"+s+"'")
 		}
 	default:
@@ -31,6 +32,10 @@ func (r *asReader) repetition(s string) bool {
 	}
 	return true
 }
+
+// count is keepalived's count of repetitions: a list that is not understood is taken off it without having been counted,
+// so that later repetitions may be left undone.
+func (r *asReader) count() uint32 { return uint32(len(r.repeats) - r.wrong) }
 
 // repeat gives the next line of a repetition.
 func (r *asReader) repeat(q *asRepeat) (string, bool) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -83,7 +84,7 @@ func (o *oracle) real(text string) string {
 // same compares our Test of a text with keepalived's.
 func (o *oracle) same(text string) (diff string, ok bool) {
 	want := o.real(text)
-	if want == "crash" {
+	if want == "crash" || utf8.ValidString(text) && !utf8.ValidString(want) { // or it prints memory that was freed
 		return "", true
 	}
 	got := asKeepalived(o.t, fstest.MapFS{"f.conf": {Data: []byte(text)}}, "f.conf")
