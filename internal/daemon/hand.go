@@ -48,7 +48,7 @@ func (m *pool) change(changes []control.Change) (answers []control.Answer, err e
 	err = m.ask(func() error {
 		answers = ChangePlane(m.plane, changes)
 		m.sayChanges(changes, answers)
-		m.hops(m.plane.Hops())
+		m.needs()
 		return nil
 	})
 	return answers, err

@@ -57,6 +57,7 @@ type pool struct {
 	known    bool      // applied is true; false after a failure
 	whole    bool      // compare with everything that the plane holds next time, not with what is ours
 	refused  map[lb.ServiceKey]string
+	again    bool // something failed that may do better next time
 	hopState map[netip.Addr]host.Hop
 }
 
@@ -120,7 +121,7 @@ func (m *pool) say(e health.Say) {
 // own server and nothing else, as with keepalived.
 func (m *pool) sync() {
 	if m.byHand {
-		m.hops(m.plane.Hops())
+		m.needs()
 		return
 	}
 	want := m.pools.Want()
@@ -134,17 +135,44 @@ func (m *pool) sync() {
 	}
 	m.known, m.whole, m.flush = true, false, false
 	failed := map[lb.ServiceKey]bool{}
+	m.again = false
 	for _, op := range plane.Diff(m.applied, want) {
 		if failed[op.Service.ServiceKey] {
 			continue
 		}
 		if err := m.plane.Apply([]plane.Op{op}); err != nil {
 			failed[op.Service.ServiceKey], m.known = true, false
+			m.again = m.again || !errors.Is(err, plane.ErrUnsupported) && !errors.Is(err, plane.ErrRange) && !errors.Is(err, plane.ErrInvalid)
 			m.refuse(op.Service.ServiceKey, err)
 		}
 	}
 	m.applied = want
-	m.hops(m.plane.Hops())
+	m.accept(failed)
+	m.needs()
+}
+
+// accept says of a service that was refused before that it is forwarded now.
+func (m *pool) accept(failed map[lb.ServiceKey]bool) {
+	for key := range m.refused {
+		if failed[key] {
+			continue
+		}
+		delete(m.refused, key)
+		if slices.ContainsFunc(m.applied, func(p lb.Pool) bool { return p.Service.ServiceKey == key }) {
+			m.events.Info(fmt.Sprintf("virtual server %s: the packet path has it now", key), "vs", key.String())
+		}
+	}
+}
+
+// needs tells the resolver whose next hops are needed, and forgets those of the others.
+func (m *pool) needs() {
+	need := m.plane.Hops()
+	for addr := range m.hopState {
+		if _, found := slices.BinarySearchFunc(need, addr, netip.Addr.Compare); !found {
+			delete(m.hopState, addr)
+		}
+	}
+	m.hops(need)
 }
 
 // ours leaves out of what the plane holds the services that are neither wanted nor were, unless everything is to be
@@ -211,6 +239,9 @@ func (m *pool) sample(now time.Time) {
 	}
 	if err := m.plane.Sample(now); err != nil {
 		m.events.Error("estimate rates: " + err.Error())
+	}
+	if m.again {
+		m.sync()
 	}
 }
 

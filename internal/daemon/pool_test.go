@@ -119,6 +119,29 @@ func TestAServiceThatThePlaneRefusesDoesNotKeepTheOthersBack(t *testing.T) {
 	})
 }
 
+func TestWhatFailedOnceIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failing := true
+		r, end := runPool(t, siteHealth(), func(p *fakePlane) {
+			p.Fail(func(plane.Op) error {
+				if failing {
+					return plane.ErrFull
+				}
+				return nil
+			})
+		})
+		defer end()
+		if have, _ := r.plane.Read(); len(have) != 0 {
+			t.Fatalf("the plane has %v", have)
+		}
+		r.m.loop.Do(func(time.Time) { failing = false })
+		r.m.loop.Do(r.m.sample)
+		if got := r.reals(t); len(got) != 2 || !r.log.has("the packet path has it now") {
+			t.Errorf("the service has %v", got)
+		}
+	})
+}
+
 func TestNextHopsAreAskedForAndWrittenAndTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, end := runPool(t, siteHealth(), nil)
