@@ -290,12 +290,31 @@ func (m *pool) timeouts() (t lb.Timeouts, err error) {
 	return t, err
 }
 
-// conns copies the connections in the loop, so that a slow reader holds nobody up.
-func (m *pool) conns() (all []lb.Conn, err error) {
-	err = m.ask(func() error {
-		return m.plane.Conns(func(c lb.Conn) bool { all = append(all, c); return true })
-	})
-	return all, err
+// conns copies the connections in the loop, part by part, so that a slow reader holds nobody up and a large table is never
+// in memory twice.
+func (m *pool) conns(visit func(lb.Conn) bool) error {
+	var part []lb.Conn
+	for cursor := 0; cursor >= 0; {
+		part = part[:0]
+		err := m.ask(func() (err error) {
+			pager, ok := m.plane.(plane.Pager)
+			if ok {
+				cursor, err = pager.ConnsFrom(cursor, func(c lb.Conn) { part = append(part, c) })
+				return err
+			}
+			cursor = -1
+			return m.plane.Conns(func(c lb.Conn) bool { part = append(part, c); return true })
+		})
+		if err != nil {
+			return err
+		}
+		for _, c := range part {
+			if !visit(c) {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 // poolStatus is what the loop knows, copied.

@@ -48,13 +48,7 @@ func (d *daemon) Conns(_ context.Context, visit func(lb.Conn) bool) error {
 	if m == nil {
 		return nil
 	}
-	all, err := m.conns()
-	for _, c := range all {
-		if !visit(c) {
-			break
-		}
-	}
-	return err
+	return m.conns(visit)
 }
 
 // Timeouts implements control.Source.

@@ -48,6 +48,14 @@ func ApplyEach(p Plane, ops []Op) []error {
 	return errs
 }
 
+// Pager is a plane that can list its connections in parts, so that whoever owns it may do other things in between and
+// nobody holds all of them at once.
+type Pager interface {
+	// ConnsFrom visits one part of the connections, from cursor on (0 at first), and says where the next one begins; -1:
+	// that was the last. A connection that lives all the while is visited once.
+	ConnsFrom(cursor int, visit func(lb.Conn)) (next int, err error)
+}
+
 // Pool is a service as a plane has it, with its counts.
 type Pool struct {
 	Service lb.Service

@@ -46,14 +46,40 @@ func (l *line) read(into *line) bool {
 // Conns calls visit for every connection and template that has not expired, until visit returns false. It reads memory;
 // the order is that of the table, which a secret decides.
 func (p *Plane) Conns(visit func(lb.Conn) bool) error {
+	_, err := p.walk(0, len(p.lines()), visit)
+	return err
+}
+
+// connsPart is how many lines one call of ConnsFrom looks at: a few milliseconds.
+const connsPart = 1 << 16
+
+// ConnsFrom implements plane.Pager: at most 65,536 lines of the table at a time.
+func (p *Plane) ConnsFrom(cursor int, visit func(lb.Conn)) (next int, err error) {
+	return p.connsFrom(cursor, connsPart, visit)
+}
+
+func (p *Plane) connsFrom(cursor, most int, visit func(lb.Conn)) (next int, err error) {
+	all := len(p.lines())
+	if cursor < 0 || cursor >= all {
+		return -1, nil
+	}
+	next, err = p.walk(cursor, min(cursor+most, all), func(c lb.Conn) bool { visit(c); return true })
+	if next >= all || err != nil {
+		return -1, err
+	}
+	return next, nil
+}
+
+// walk visits the lines from first to before end.
+func (p *Plane) walk(first, end int, visit func(lb.Conn) bool) (int, error) {
 	now, err := p.tick()
 	if err != nil {
-		return fmt.Errorf("list connections: %w", err)
+		return end, fmt.Errorf("list connections: %w", err)
 	}
 	reals := p.byIndex()
 	table := p.lines()
 	var copied line
-	for i := range table {
+	for i := first; i < end; i++ {
 		if !table[i].read(&copied) {
 			continue
 		}
@@ -66,7 +92,7 @@ func (p *Plane) Conns(visit func(lb.Conn) bool) error {
 			break
 		}
 	}
-	return nil
+	return end, nil
 }
 
 // byIndex is every real server that a connection may refer to, by its index.

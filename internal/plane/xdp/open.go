@@ -55,7 +55,10 @@ type Plane struct {
 	*state
 }
 
-var _ plane.Plane = (*Plane)(nil)
+var (
+	_ plane.Plane = (*Plane)(nil)
+	_ plane.Pager = (*Plane)(nil)
+)
 
 // Open starts a packet path in opts.PinDir, or takes over the one that is pinned there, with its services, connections,
 // counts and interfaces; their program is replaced by this binary's in one step, and forwarding never stops.

@@ -213,6 +213,19 @@ func conns(t *testing.T, p *Plane) (list []lb.Conn) {
 	if err := p.Conns(func(c lb.Conn) bool { list = append(list, c); return true }); err != nil {
 		t.Fatal(err)
 	}
+	var err error
+	parts := 0
+	for cursor := 0; cursor >= 0 && err == nil; {
+		cursor, err = p.connsFrom(cursor, 64, func(c lb.Conn) {
+			if parts >= len(list) || list[parts].Client != c.Client {
+				t.Errorf("in parts, connection %d is of %v", parts, c.Client)
+			}
+			parts++
+		})
+	}
+	if err != nil || parts != len(list) {
+		t.Errorf("%d connections in parts, %d at once: %v", parts, len(list), err)
+	}
 	return list
 }
 
