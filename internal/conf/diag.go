@@ -97,21 +97,28 @@ func (d Diagnostic) Long() string {
 // one blank, so that both lines agree in every terminal.
 func excerpt(source string, col, width int) (line, caret string) {
 	const show = 100
-	runes := []rune(clean(source))
-	if len(runes) != utf8.RuneCountInString(source) {
-		col = 1 // characters were replaced by longer ones; cannot happen with clean as it is
-	}
 	start := 0
 	if col > show {
 		start = col - show/2
 	}
-	end := min(len(runes), start+show+20)
-	at := min(max(col-1, 0), len(runes))
+	rest := source[after(source, start):]
+	runes := []rune(clean(rest[:after(rest, show+20)]))
+	at := min(max(col-1-start, 0), len(runes))
 	pad := 0
-	for _, r := range runes[min(start, at):at] {
+	for _, r := range runes[:at] {
 		pad += cells(r)
 	}
-	return string(runes[min(start, end):end]), strings.Repeat(" ", pad) + "^" + strings.Repeat("~", max(0, min(width, end-at)-1))
+	return string(runes), strings.Repeat(" ", pad) + "^" + strings.Repeat("~", max(0, min(width, len(runes)-at)-1))
+}
+
+// after gives the place behind the first n characters.
+func after(s string, n int) int {
+	for i := range s {
+		if n--; n < 0 {
+			return i
+		}
+	}
+	return len(s)
 }
 
 // clean makes text safe for a terminal, one character for one: control characters and bad bytes become a mark.

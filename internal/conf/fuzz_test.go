@@ -22,7 +22,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add("include i.conf\n~SEQ(i,3) a $i ${_RANDOM 1 2}\n$A=$A\n$A\n@x b\n", "include f.conf\n$M=\\\nx\\\ny\n$M\n")
 	f.Add(nested(20), "$A=\\\nx\\\n$A\n$A\n")
-	f.Add("~SEQ(i,1,1000000000000) ~SEQ(j,1,1000000) include i.conf\n", strings.Repeat("{", 5000)+"\n")
+	f.Add("~SEQ(i,1,1000000000000) ~SEQ(j,1,1000000) include i.conf\n", strings.Repeat("{", 300)+"\n")
 	f.Add("$A="+strings.Repeat("a", 500)+"\n$B=${A}${A}${A}${A}\n$C=${B}${B}${B}${B}${B}${B}\nx $C$C ~LST(i,"+strings.Repeat("${A},", 50)+"b) $i\n", "include "+strings.Repeat("{i,f}", 12)+".conf\n")
 	f.Add("virtual_server fwmark 5 {\nreal_server 1.2.3.4 {\nTCP_CHECK {\n}\n}\n", "~LST({a,b},{1,2}) $a$b\n")
 	f.Fuzz(func(t *testing.T, text, included string) {
