@@ -22,18 +22,20 @@ const (
 	psh = 0x08
 	ack = 0x10
 
-	icmpProto, tcpProto, udpProto, sctpProto = 1, 6, 17, 132
+	icmpProto, tcpProto, udpProto, sctpProto, icmp6Proto = 1, 6, 17, 132, 58
 )
 
 // frame is a packet in words. What is left zero is what an ordinary packet of a client has.
 type frame struct {
 	dst, src mac            // ourMAC, routerMAC
-	ethType  uint16         // 0x0800
+	tags     []uint32       // type << 16 | TCI, outer first
+	ethType  uint16         // 0x0800, 0x86dd of IPv6
 	proto    uint8          // TCP
 	from, to netip.AddrPort // client, vip
 	flags    uint8          // of TCP
 	ttl      uint8          // 64
-	options  []byte         // of IP, in fours
+	options  []byte         // of IP, in fours. IPv6: extension headers, the last of which names proto
+	next     uint8          // IPv6: the first of them
 	frag     uint16         // flags and offset, as in the header
 	payload  []byte
 	trailer  []byte // behind the packet: Ethernet's padding
@@ -56,6 +58,13 @@ func or[T comparable](v, fallback T) T {
 func (f frame) bytes() []byte {
 	dst, src := or(f.dst, ourMAC), or(f.src, routerMAC)
 	b := append(append([]byte{}, dst[:]...), src[:]...)
+	for _, tag := range f.tags {
+		b = binary.BigEndian.AppendUint32(b, tag>>16<<16|tag&0xffff)
+	}
+	if f.six() {
+		b = binary.BigEndian.AppendUint16(b, or(f.ethType, 0x86dd))
+		return append(append(b, f.packet6()...), f.trailer...)
+	}
 	b = binary.BigEndian.AppendUint16(b, or(f.ethType, 0x0800))
 	return append(append(b, f.packet()...), f.trailer...)
 }
@@ -79,6 +88,34 @@ func (f frame) packet() []byte {
 		binary.BigEndian.PutUint16(l4[at:], or(^sum(append(pseudo, l4...)), 0xffff))
 	}
 	return append(b, l4...)
+}
+
+// six tells that it is IPv6's.
+func (f frame) six() bool { return f.to.Addr().Is6() }
+
+// packet6 has zero for "what there is" of ihl, id and flags.
+func (f frame) packet6() []byte {
+	f.from = or(f.from, client6)
+	l4, proto := f.transport(), or(f.proto, tcpProto)
+	b := make([]byte, 40, 40+len(f.options)+len(l4))
+	b[0] = or(f.version, 6) << 4
+	binary.BigEndian.PutUint16(b[4:], or(f.length, uint16(len(f.options)+len(l4))))
+	b[6], b[7] = proto, or(f.ttl, 64)
+	if f.options != nil {
+		b[6] = f.next
+	}
+	copy(b[8:], f.from.Addr().AsSlice())
+	copy(b[24:], f.to.Addr().AsSlice())
+	if at := map[uint8]int{tcpProto: 16, udpProto: 6}[proto]; f.summed && at != 0 {
+		binary.BigEndian.PutUint16(l4[at:], or(^sum(append(pseudo6(b, proto, len(l4)), l4...)), 0xffff))
+	}
+	return append(append(b, f.options...), l4...)
+}
+
+// pseudo6 is RFC 8200 8.1's pseudo-header of a packet.
+func pseudo6(ip []byte, proto uint8, length int) []byte {
+	b := binary.BigEndian.AppendUint32(append([]byte{}, ip[8:40]...), uint32(length))
+	return append(b, 0, 0, 0, proto)
 }
 
 func (f frame) transport() []byte {

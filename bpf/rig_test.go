@@ -15,6 +15,9 @@ import (
 var (
 	client = netip.MustParseAddrPort("10.0.4.102:5244")
 	vip    = netip.MustParseAddrPort("10.0.8.9:80")
+
+	client6 = netip.MustParseAddrPort("[2001:db8:4::102]:5244")
+	vip6    = netip.MustParseAddrPort("[2001:db8:8::9]:80")
 )
 
 const (
@@ -277,6 +280,23 @@ func (c LbConn) state() int        { return int(c.Life >> 8 & 0xff) }
 func (c LbConn) flags() LbConnFlag { return LbConnFlag(c.Life >> 16 & 0xffff) }
 
 func addr4(a netip.Addr) uint32 { b := a.As4(); return binary.NativeEndian.Uint32(b[:]) }
+func addr6(a netip.Addr) (w [4]uint32) {
+	b := a.As16()
+	for i := range w {
+		w[i] = binary.NativeEndian.Uint32(b[4*i:])
+	}
+	return w
+}
+
+// fold is four bytes of an IPv6 address, or the four of an IPv4 address.
+func fold(a netip.Addr) uint32 {
+	if a.Is4() {
+		return addr4(a)
+	}
+	w := addr6(a)
+	return w[0] ^ w[1] ^ w[2] ^ w[3]
+}
+
 func port2(p uint16) uint16     { return bits.ReverseBytes16(p) }
 func filterBit(a uint32) uint32 { return (a ^ a>>16) & 0xffff }
 func (c LbConn) from() uint16   { return port2(c.Cport) }

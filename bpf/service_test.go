@@ -14,6 +14,8 @@ type service struct {
 	flags       LbServiceFlag
 	persist     int // seconds
 	netmask     uint32
+	six         bool
+	netmask6    [4]uint32
 	members     []LbMember // newest first
 	lastWeight  map[uint32]int32
 }
@@ -21,13 +23,19 @@ type service struct {
 // serve adds a service. Change its attributes and call write; or give it real servers.
 func (r *rig) serve(at netip.AddrPort, proto uint8, scheduler LbScheduler) *service {
 	r.Helper()
-	s := &service{rig: r, index: r.nextEntry, pool: 2 * r.nextEntry, scheduler: scheduler, netmask: 0xffffffff}
+	s := &service{rig: r, index: r.nextEntry, pool: 2 * r.nextEntry, scheduler: scheduler, netmask: 0xffffffff, six: at.Addr().Is6(),
+		netmask6: [4]uint32{1<<32 - 1, 1<<32 - 1, 1<<32 - 1, 1<<32 - 1}}
 	r.nextEntry++
-	addr := addr4(at.Addr())
+	addr := fold(at.Addr())
 	f := get[LbFilter](r, r.ServiceFilter, 0)
 	f.Bits[filterBit(addr)>>6] |= 1 << (filterBit(addr) & 63)
 	r.put(r.ServiceFilter, 0, f)
 	s.write()
+	if s.six {
+		key := LbServiceKey6{Addr: addr6(at.Addr()), Port: port2(at.Port()), Proto: proto, Kind: uint8(LbServiceKindSERVICE_IPV6)}
+		r.put(r.ServiceIndex6, key, s.index)
+		return s
+	}
 	r.put(r.ServiceIndex, LbServiceKey{Addr: addr, Port: port2(at.Port()), Proto: proto}, s.index)
 	return s
 }
@@ -43,6 +51,16 @@ func (r *rig) clear() {
 	}
 	for _, k := range keys {
 		if err := r.ServiceIndex.Delete(k); err != nil {
+			r.Fatal(err)
+		}
+	}
+	var key6 LbServiceKey6
+	var keys6 []LbServiceKey6
+	for all := r.ServiceIndex6.Iterate(); all.Next(&key6, &index); {
+		keys6 = append(keys6, key6)
+	}
+	for _, k := range keys6 {
+		if err := r.ServiceIndex6.Delete(k); err != nil {
 			r.Fatal(err)
 		}
 	}
@@ -62,7 +80,12 @@ func (s *service) addHost(host byte, weight int32) uint32 {
 	s.nextReal++
 	s.serials++
 	i := s.nextReal
-	s.put(s.Reals, i, LbReal{Addr: [4]uint32{addr4(netip.AddrFrom4([4]byte{10, 0, 8, host}))}, Port: port2(80), Forward: 3, Ifindex: loopback,
+	addr, flags := [4]uint32{addr4(netip.AddrFrom4([4]byte{10, 0, 8, host}))}, uint8(0)
+	if s.six {
+		addr = addr6(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 8, 15: host}))
+		flags = uint8(LbRealFlagREAL_IPV6)
+	}
+	s.put(s.Reals, i, LbReal{Addr: addr, Flags: flags, Port: port2(80), Forward: 3, Ifindex: loopback,
 		Dst: realMAC(int(i)), Src: ourMAC, Weight: weight, Service: s.index, Serial: s.serials})
 	s.put(s.RealCounts, i, LbRealCount{})
 	s.members = append([]LbMember{{Real: i, Weight: weight}}, s.members...)
@@ -166,8 +189,12 @@ func (s *service) reschedule(scheduler LbScheduler) {
 
 func (s *service) write() {
 	s.Helper()
+	netmask := [4]uint32{s.netmask}
+	if s.six {
+		netmask = s.netmask6
+	}
 	s.put(s.Services, s.index, LbService{Scheduler: uint32(s.scheduler), Flags: uint32(s.flags), Pool: s.pool,
-		Persist: uint32(s.persist * ticksPerSecond), Netmask: [4]uint32{s.netmask}})
+		Persist: uint32(s.persist * ticksPerSecond), Netmask: netmask})
 }
 
 // refill writes the pool that is not in use and then the word that puts it in use. The last pick stays the pointer of rr,

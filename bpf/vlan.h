@@ -47,6 +47,10 @@ __noinline __u64 parse_tags(struct xdp_md *ctx)
 			type = v[1].type;
 			at += sizeof(*v);
 		}
+		if (!outer) { /* a priority in front of a VLAN's tag */
+			outer = inner;
+			inner = 0;
+		}
 	}
 	ours = link_is(tagged_link(ctx->ingress_ifindex, outer, inner), eth);
 	return at | ours << 8 | (__u64)type << 16 | (__u64)outer << 32 | (__u64)inner << 48;
