@@ -111,7 +111,11 @@ func (p *Plane) byIndex() []*real {
 
 func (p *Plane) connOf(c *conn, r *real, left int32) lb.Conn {
 	flags := bpf.LbConnFlag(c.Life >> 16 & 0xffff)
-	vport := port16(c.Vport)
+	vport, v6 := port16(c.Vport), c.Kind&connIPv6 != 0
+	virt := [4]uint32{c.Addr[1]}
+	if v6 {
+		virt = [4]uint32(c.Addr[4:])
+	}
 	rport := r.spec.Addr.Port()
 	// A dead template shows its port that matches nothing on both sides; a real server without a port has the packet's.
 	if rport == 0 || flags&bpf.LbConnFlagCONN_TEMPLATE != 0 && vport == uint16(bpf.LbNumberDEAD_VPORT) {
@@ -119,8 +123,8 @@ func (p *Plane) connOf(c *conn, r *real, left int32) lb.Conn {
 	}
 	return lb.Conn{
 		Protocol: lb.Protocol(c.Proto),
-		Client:   netip.AddrPortFrom(addr4(c.Addr[0]), port16(c.Cport)),
-		Virtual:  netip.AddrPortFrom(addr4(c.Addr[1]), vport),
+		Client:   netip.AddrPortFrom(addrOf([4]uint32(c.Addr[:4]), v6), port16(c.Cport)),
+		Virtual:  netip.AddrPortFrom(addrOf(virt, v6), vport),
 		Real:     netip.AddrPortFrom(r.spec.Addr.Addr(), rport),
 		Forward:  r.spec.Forward,
 		State:    lb.State(c.Life >> 8 & 0xff),

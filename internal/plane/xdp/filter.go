@@ -8,10 +8,12 @@ import (
 	"vipd/internal/lb"
 )
 
-// filterBit is where an address stands in the filter: a fold of its four bytes, as shared.h has it.
+// filterBit is where an address stands in the filter: a fold of its four bytes, as shared.h has it, or of its four words.
 func filterBit(a netip.Addr) uint32 {
-	b := a.As4()
-	n := binary.LittleEndian.Uint32(b[:])
+	n := uint32(0)
+	for b := a.AsSlice(); len(b) > 0; b = b[4:] {
+		n ^= binary.LittleEndian.Uint32(b)
+	}
 	return (n ^ n>>16) & 0xffff
 }
 

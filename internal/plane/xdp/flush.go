@@ -56,7 +56,8 @@ func (p *Plane) write(t *pending) error {
 		return err
 	}
 	if !t.indexed {
-		if err := p.maps[bpf.LbMapServiceIndex].Update(keyOf(t.spec.ServiceKey), t.index, ebpf.UpdateAny); err != nil {
+		index, key := p.maps.indexOf(t.spec.ServiceKey)
+		if err := index.Update(key, t.index, ebpf.UpdateAny); err != nil {
 			return fmt.Errorf("write service_index: %w", err)
 		}
 		t.indexed = true
@@ -67,7 +68,8 @@ func (p *Plane) write(t *pending) error {
 // unindex takes a service from packets that have no connection.
 func (p *Plane) unindex(s *service) error {
 	if s.indexed {
-		if err := p.maps[bpf.LbMapServiceIndex].Delete(keyOf(s.spec.ServiceKey)); err != nil {
+		index, key := p.maps.indexOf(s.spec.ServiceKey)
+		if err := index.Delete(key); err != nil {
 			return fmt.Errorf("write service_index: %w", err)
 		}
 		s.indexed = false

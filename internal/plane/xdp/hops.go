@@ -42,9 +42,6 @@ func (p *Plane) Hop(addr netip.Addr) (Hop, bool) {
 // SetHop tells where the packets of an address go, from the next one on. Told before the real server is added, it is
 // there when the first packet comes. It holds until ClearHop, or until the last real server of the address is gone.
 func (p *Plane) SetHop(addr netip.Addr, hop Hop) error {
-	if !addr.Is4() {
-		return unsupported("next hop of %s (IPv4 is)", addr)
-	}
 	if p.hops[addr] == hop {
 		return nil
 	}

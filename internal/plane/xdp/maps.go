@@ -12,10 +12,11 @@ import (
 
 // The maps' words, by the names that this package speaks.
 type (
-	conn       = bpf.LbConn
-	serviceKey = bpf.LbServiceKey
-	meta       = bpf.LbMeta
-	counters   = bpf.LbCounters
+	conn        = bpf.LbConn
+	serviceKey  = bpf.LbServiceKey
+	serviceKey6 = bpf.LbServiceKey6
+	meta        = bpf.LbMeta
+	counters    = bpf.LbCounters
 )
 
 const (
@@ -26,6 +27,9 @@ const (
 	gone        = uint8(bpf.LbRealFlagREAL_GONE)
 	lowerGiven  = uint8(bpf.LbRealFlagREAL_LOWER)
 	mhLines     = uint32(bpf.LbNumberMH_LINES)
+	isIPv6      = uint8(bpf.LbRealFlagREAL_IPV6)
+	connIPv6    = uint8(bpf.LbConnKindKIND_IPV6)
+	keyIPv6     = uint8(bpf.LbServiceKindSERVICE_IPV6)
 	isLocal     = uint8(bpf.LbRealFlagREAL_LOCAL)
 	isTemplate  = uint8(bpf.LbConnKindKIND_TEMPLATE)
 )
@@ -75,6 +79,30 @@ func addr4(be uint32) netip.Addr {
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], be)
 	return netip.AddrFrom4(b)
+}
+
+// words6 are the four words of an IPv6 address in a map; of an IPv4 address the first alone is used.
+func words6(a netip.Addr) (w [4]uint32) {
+	if a.Is4() {
+		return [4]uint32{be32(a)}
+	}
+	b := a.As16()
+	for i := range w {
+		w[i] = binary.NativeEndian.Uint32(b[4*i:])
+	}
+	return w
+}
+
+// addrOf is words6's way back.
+func addrOf(w [4]uint32, v6 bool) netip.Addr {
+	if !v6 {
+		return addr4(w[0])
+	}
+	var b [16]byte
+	for i := range w {
+		binary.NativeEndian.PutUint32(b[4*i:], w[i])
+	}
+	return netip.AddrFrom16(b)
 }
 
 func port16(be uint16) uint16 {

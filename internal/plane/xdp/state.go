@@ -121,33 +121,43 @@ func allReals(m *ebpf.Map) ([]bpf.LbReal, error) {
 
 func (s *state) readServices(m maps, c clock, entries []bpf.LbReal) error {
 	var key serviceKey
+	var key6 serviceKey6
 	var index uint32
 	for all := m[bpf.LbMapServiceIndex].Iterate(); all.Next(&key, &index); {
-		if !s.serviceSlots.claim(index) {
-			return damaged(fmt.Errorf("two services have index %d", index))
-		}
-		one := &service{index: index, alive: true, indexed: true}
-		if err := one.read(m, c, key); err != nil {
+		if err := s.readService(m, c, keyFrom(key), index, entries); err != nil {
 			return err
 		}
-		for b := range blocks(int(one.count)) {
-			if !s.blockSlots.claim(one.first/blockSize + uint32(b)) {
-				return damaged(fmt.Errorf("pool %d has members of another", one.pool))
-			}
-		}
-		if one.maglev >= 0 && !s.tableSlots.claim(uint32(one.maglev)) {
-			return damaged(fmt.Errorf("pool %d has the table of another", one.pool))
-		}
-		if err := s.readMembers(m, one, entries); err != nil {
+	}
+	for all := m[bpf.LbMapServiceIndex6].Iterate(); all.Next(&key6, &index); {
+		if err := s.readService(m, c, key6From(key6), index, entries); err != nil {
 			return err
 		}
-		s.services[one.spec.ServiceKey] = one
 	}
 	return nil
 }
 
+func (s *state) readService(m maps, c clock, key lb.ServiceKey, index uint32, entries []bpf.LbReal) error {
+	if !s.serviceSlots.claim(index) {
+		return damaged(fmt.Errorf("two services have index %d", index))
+	}
+	one := &service{index: index, alive: true, indexed: true}
+	if err := one.read(m, c, key); err != nil {
+		return err
+	}
+	for b := range blocks(int(one.count)) {
+		if !s.blockSlots.claim(one.first/blockSize + uint32(b)) {
+			return damaged(fmt.Errorf("pool %d has members of another", one.pool))
+		}
+	}
+	if one.maglev >= 0 && !s.tableSlots.claim(uint32(one.maglev)) {
+		return damaged(fmt.Errorf("pool %d has the table of another", one.pool))
+	}
+	s.services[one.spec.ServiceKey] = one
+	return s.readMembers(m, one, entries)
+}
+
 // read fills in what services and pools hold of it.
-func (s *service) read(m maps, c clock, key serviceKey) error {
+func (s *service) read(m maps, c clock, key lb.ServiceKey) error {
 	var entry bpf.LbService
 	var pool bpf.LbPool
 	if err := m.get(bpf.LbMapServices, s.index, &entry); err != nil {
@@ -193,7 +203,7 @@ func adopted(index uint32, e bpf.LbReal) *real {
 // them, and what a killed writer had not finished or not cleared away, which are treated alike.
 func (s *state) readGone(entries []bpf.LbReal) error {
 	for i, e := range entries {
-		if e.Addr[0] == 0 || !s.realSlots.claim(uint32(i)) {
+		if e.Addr == [4]uint32{} || !s.realSlots.claim(uint32(i)) {
 			continue
 		}
 		key := ownerOf(e)
@@ -219,8 +229,8 @@ func (s *state) adoptHop(r *real, e bpf.LbReal) {
 		return
 	}
 	hop := Hop{Ifindex: int(e.Ifindex), Src: e.Src, Dst: e.Dst, MTU: int(e.Mtu), Local: e.Flags&isLocal != 0}
-	if e.Source[0] != 0 {
-		hop.Source = addr4(e.Source[0])
+	if e.Source != [4]uint32{} {
+		hop.Source = addrOf(e.Source, e.Flags&isIPv6 != 0)
 	}
 	s.hops[r.spec.Addr.Addr()] = hop
 }

@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 	"net/netip"
+
+	"github.com/cilium/ebpf"
 
 	"vipd/bpf"
 	"vipd/internal/lb"
@@ -28,7 +31,7 @@ func Check(s lb.Service, reals []lb.Real) error {
 		return err
 	}
 	for _, r := range reals {
-		if err := checkReal(r); err != nil {
+		if err := checkReal(s.ServiceKey, r); err != nil {
 			return err
 		}
 	}
@@ -53,8 +56,6 @@ func checkKey(k lb.ServiceKey) error {
 	switch {
 	case k.Mark != 0:
 		return unsupported("a firewall-mark service (address, protocol and port are)")
-	case !k.Addr.Addr().Is4():
-		return unsupported("service address %s (IPv4 is)", k.Addr.Addr())
 	case k.Addr.Port() == 0:
 		return unsupported("a service of every port (port 0)")
 	}
@@ -63,15 +64,15 @@ func checkKey(k lb.ServiceKey) error {
 
 // checkReal is plane.CheckReal and what this plane leaves out. A port that is not the service's is taken and shown, and
 // changes no packet, as with IPVS, where the method leaves ports alone: all do but NAT.
-func checkReal(r lb.Real) error {
+func checkReal(k lb.ServiceKey, r lb.Real) error {
 	if err := plane.CheckReal(r); err != nil {
 		return err
 	}
 	switch {
 	case r.Forward == lb.Bypass:
 		return unsupported("forwarding method %s (Masq, Tunnel, Route and Local are)", r.Forward)
-	case !r.Addr.Addr().Is4():
-		return unsupported("real server address %s (IPv4 is)", r.Addr.Addr())
+	case (k.Is6() || r.Addr.Addr().Is6()) && r.Forward != lb.Route && r.Forward != lb.Local:
+		return unsupported("forwarding method %s for IPv6 (Route and Local are)", r.Forward)
 	}
 	return nil
 }
@@ -84,16 +85,68 @@ func keyFrom(k serviceKey) lb.ServiceKey {
 	return lb.ServiceKey{Protocol: lb.Protocol(k.Proto), Addr: netip.AddrPortFrom(addr4(k.Addr), port16(k.Port))}
 }
 
+// indexOf is the map that a service's index stands in, and under which key.
+func (m maps) indexOf(k lb.ServiceKey) (*ebpf.Map, any) {
+	if k.Is6() {
+		return m[bpf.LbMapServiceIndex6], key6Of(k)
+	}
+	return m[bpf.LbMapServiceIndex], keyOf(k)
+}
+
+// key6Of has room for a key of each family; only those of IPv6 stand in service_index6.
+func key6Of(k lb.ServiceKey) serviceKey6 {
+	key := serviceKey6{Addr: words6(k.Addr.Addr()), Port: be16(k.Addr.Port()), Proto: uint8(k.Protocol)}
+	if k.Is6() {
+		key.Kind = keyIPv6
+	}
+	return key
+}
+
+func key6From(k serviceKey6) lb.ServiceKey {
+	return lb.ServiceKey{Protocol: lb.Protocol(k.Proto), Addr: netip.AddrPortFrom(addrOf(k.Addr, k.Kind == keyIPv6), port16(k.Port))}
+}
+
+// netmask is what of a client's address counts for persistence, as Wild says what does not: a mask for IPv4, for IPv6 the
+// number of bits behind the prefix.
+func netmask(s lb.Service) (w [4]uint32) {
+	if !s.Is6() {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], ^s.Wild)
+		return [4]uint32{binary.NativeEndian.Uint32(b[:])}
+	}
+	var b [16]byte
+	for i := range 128 - min(int(s.Wild), 128) {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	return words6(netip.AddrFrom16(b))
+}
+
+// wild is netmask's way back.
+func wild(w [4]uint32, v6 bool) uint32 {
+	b := addrOf(w, v6).AsSlice()
+	if !v6 {
+		return ^binary.BigEndian.Uint32(b)
+	}
+	n := uint32(128)
+	for _, one := range b {
+		n -= uint32(bits.OnesCount8(one))
+	}
+	return n
+}
+
 // entry is the service as packets see it. Flags have the positions of IPVS's kernel interface: the first is bit 3.
 func (s *service) entry(c clock) bpf.LbService {
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], ^s.spec.Wild)
+	kind := uint16(0)
+	if s.spec.Is6() {
+		kind = uint16(keyIPv6)
+	}
 	return bpf.LbService{
 		Scheduler: uint32(schedulers[s.spec.Scheduler]),
 		Flags:     flagsOf(s.spec),
 		Pool:      s.pool,
 		Persist:   c.ticks(s.spec.Persistence),
-		Netmask:   [4]uint32{binary.NativeEndian.Uint32(b[:])},
+		Netmask:   netmask(s.spec),
+		Kind:      kind,
 		Port:      be16(s.spec.Addr.Port()),
 	}
 }
@@ -107,12 +160,10 @@ func flagsOf(s lb.Service) uint32 {
 }
 
 // serviceOf is entry's way back.
-func serviceOf(k serviceKey, e bpf.LbService, c clock) lb.Service {
-	var b [4]byte
-	binary.NativeEndian.PutUint32(b[:], e.Netmask[0])
-	s := lb.Service{ServiceKey: keyFrom(k), Flags: lb.SchedFlags(e.Flags >> 3 & 7),
+func serviceOf(k lb.ServiceKey, e bpf.LbService, c clock) lb.Service {
+	s := lb.Service{ServiceKey: k, Flags: lb.SchedFlags(e.Flags >> 3 & 7),
 		OnePacket: e.Flags&uint32(bpf.LbServiceFlagSERVICE_ONE_PACKET) != 0, Persistence: c.seconds(e.Persist),
-		Wild: ^binary.BigEndian.Uint32(b[:])}
+		Wild: wild(e.Netmask, k.Is6())}
 	for name, number := range schedulers {
 		if uint32(number) == e.Scheduler {
 			s.Scheduler = name
@@ -124,13 +175,14 @@ func serviceOf(k serviceKey, e bpf.LbService, c clock) lb.Service {
 // entry is the real server as packets see it. The owner is for a later process alone: the key of the service, which
 // service_index no longer has when both are gone.
 func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
-	key := keyOf(s.spec.ServiceKey)
 	hop := p.hops[r.spec.Addr.Addr()]
 	e := bpf.LbReal{Port: be16(r.spec.Addr.Port()), Forward: uint8(r.spec.Forward), Flags: flags,
 		Ifindex: uint32(hop.Ifindex), Src: hop.Src, Dst: hop.Dst,
 		Weight: r.spec.Weight, Service: s.index, Serial: r.serial, LastWeight: r.lastWeight, Upper: r.spec.Upper, Lower: r.spec.Lower,
-		Owner: bpf.LbServiceKey6{Addr: [4]uint32{key.Addr}, Port: key.Port, Proto: key.Proto, Kind: key.Kind}}
-	e.Addr[0] = be32(r.spec.Addr.Addr())
+		Owner: key6Of(s.spec.ServiceKey), Addr: words6(r.spec.Addr.Addr())}
+	if r.spec.Addr.Addr().Is6() {
+		e.Flags |= isIPv6
+	}
 	if r.spec.Lower != 0 {
 		e.Flags |= lowerGiven
 	} else {
@@ -140,8 +192,8 @@ func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
 	if hop.Local {
 		e.Flags |= isLocal
 	}
-	if hop.Source.Is4() {
-		e.Source[0] = be32(hop.Source)
+	if hop.Source.IsValid() && hop.Source.Is4() == r.spec.Addr.Addr().Is4() {
+		e.Source = words6(hop.Source)
 	}
 	if r.spec.Forward == lb.Tunnel {
 		e.Tunnel, e.TunnelPort, e.TunnelFlags = uint8(r.spec.Tunnel.Type), be16(r.spec.Tunnel.Port), tunnelFlags(r.spec.Tunnel)
@@ -161,7 +213,7 @@ func tunnelFlags(o lb.TunnelOptions) (flags uint16) {
 
 // realOf is entry's way back.
 func realOf(e bpf.LbReal) lb.Real {
-	r := lb.Real{Addr: netip.AddrPortFrom(addr4(e.Addr[0]), port16(e.Port)), Forward: lb.Forward(e.Forward), Weight: e.Weight, Upper: e.Upper}
+	r := lb.Real{Addr: netip.AddrPortFrom(addrOf(e.Addr, e.Flags&isIPv6 != 0), port16(e.Port)), Forward: lb.Forward(e.Forward), Weight: e.Weight, Upper: e.Upper}
 	if e.Flags&lowerGiven != 0 {
 		r.Lower = e.Lower
 	}
@@ -175,5 +227,5 @@ func realOf(e bpf.LbReal) lb.Real {
 
 // ownerOf is the key of the service that a real server was written for.
 func ownerOf(e bpf.LbReal) lb.ServiceKey {
-	return keyFrom(serviceKey{Addr: e.Owner.Addr[0], Port: e.Owner.Port, Proto: e.Owner.Proto, Kind: e.Owner.Kind})
+	return key6From(e.Owner)
 }

@@ -154,7 +154,7 @@ func (r runner) pass(t *testing.T, k lb.ServiceKey, client netip.AddrPort, flags
 	}
 	for _, addr := range r.Hops() {
 		mac := realMAC
-		mac[5] = addr.As4()[3]
+		mac[5] = addr.AsSlice()[addr.BitLen()/8-1]
 		if err := r.SetHop(addr, Hop{Ifindex: 1, Src: ourMAC, Dst: mac}); err != nil {
 			t.Fatal(err)
 		}
@@ -169,9 +169,16 @@ func (r runner) pass(t *testing.T, k lb.ServiceKey, client netip.AddrPort, flags
 
 func frame(t *testing.T, k lb.ServiceKey, client netip.AddrPort, flags string) []byte {
 	t.Helper()
-	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocol(k.Protocol), SrcIP: client.Addr().AsSlice(), DstIP: k.Addr.Addr().AsSlice()}
+	var ip gopacket.NetworkLayer
+	kind := layers.EthernetTypeIPv6
+	if k.Is6() {
+		ip = &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: layers.IPProtocol(k.Protocol), SrcIP: client.Addr().AsSlice(), DstIP: k.Addr.Addr().AsSlice()}
+	} else {
+		kind = layers.EthernetTypeIPv4
+		ip = &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocol(k.Protocol), SrcIP: client.Addr().AsSlice(), DstIP: k.Addr.Addr().AsSlice()}
+	}
 	all := []gopacket.SerializableLayer{
-		&layers.Ethernet{SrcMAC: routerMAC[:], DstMAC: ourMAC[:], EthernetType: layers.EthernetTypeIPv4}, ip}
+		&layers.Ethernet{SrcMAC: routerMAC[:], DstMAC: ourMAC[:], EthernetType: kind}, ip.(gopacket.SerializableLayer)}
 	if k.Protocol == lb.SCTP {
 		chunk := map[string]byte{"I": 1, "C": 10}[flags]
 		all = append(all, &layers.SCTP{SrcPort: layers.SCTPPort(client.Port()), DstPort: layers.SCTPPort(k.Addr.Port())}, gopacket.Payload{chunk, 0, 0, 4})
