@@ -52,6 +52,7 @@ const (
 	BenchProgRacePath     = "race_path"
 	BenchProgRoad4        = "road4"
 	BenchProgRoad6        = "road6"
+	BenchProgRoadBack     = "road_back"
 	BenchProgStartSweep   = "start_sweep"
 	BenchProgSweep        = "sweep"
 	BenchVarBase          = "base"
@@ -118,6 +119,7 @@ type BenchProgramSpecs struct {
 	RacePath   *ebpf.ProgramSpec `ebpf:"race_path"`
 	Road4      *ebpf.ProgramSpec `ebpf:"road4"`
 	Road6      *ebpf.ProgramSpec `ebpf:"road6"`
+	RoadBack   *ebpf.ProgramSpec `ebpf:"road_back"`
 	StartSweep *ebpf.ProgramSpec `ebpf:"start_sweep"`
 	Sweep      *ebpf.ProgramSpec `ebpf:"sweep"`
 }
@@ -279,6 +281,7 @@ type BenchPrograms struct {
 	RacePath   *ebpf.Program `ebpf:"race_path"`
 	Road4      *ebpf.Program `ebpf:"road4"`
 	Road6      *ebpf.Program `ebpf:"road6"`
+	RoadBack   *ebpf.Program `ebpf:"road_back"`
 	StartSweep *ebpf.Program `ebpf:"start_sweep"`
 	Sweep      *ebpf.Program `ebpf:"sweep"`
 }
@@ -295,6 +298,7 @@ func (p *BenchPrograms) Close() error {
 		p.RacePath,
 		p.Road4,
 		p.Road6,
+		p.RoadBack,
 		p.StartSweep,
 		p.Sweep,
 	)

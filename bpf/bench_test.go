@@ -95,6 +95,7 @@ func loadBench(t testing.TB, lines int) *bench {
 	n.LbPrograms = LbPrograms{Sweep: o.Sweep, Forget: o.Forget, StartSweep: o.StartSweep, ClockProbe: o.ClockProbe}
 	n.put(o.Roads, int(LbRoadROAD_IPV4), o.Road4)
 	n.put(o.Roads, int(LbRoadROAD_IPV6), o.Road6)
+	n.put(o.Roads, int(LbRoadROAD_BACK), o.RoadBack)
 	n.put(n.Links, loopback, LbLink{Mac: ourMAC, Attached: 1})
 	n.put(n.Tuning, 0, ipvsTimeouts())
 	return n

@@ -38,6 +38,7 @@ type frame struct {
 	next     uint8          // IPv6: the first of them
 	frag     uint16         // flags and offset, as in the header
 	payload  []byte
+	body     []byte // of ICMP: all of it. A ping if there is none
 	trailer  []byte // behind the packet: Ethernet's padding
 	version  uint8  // 4
 	ihl      uint8  // what there is
@@ -128,7 +129,9 @@ func (f frame) transport() []byte {
 	case udpProto:
 		b = append(binary.BigEndian.AppendUint16(ports, uint16(8+len(f.payload))), 0, 0)
 	case icmpProto:
-		b = []byte{8, 0, 0xf7, 0xff, 0, 0, 0, 0}
+		if b = f.body; b == nil {
+			b = []byte{8, 0, 0xf7, 0xff, 0, 0, 0, 0}
+		}
 	default:
 		b = append(ports, make([]byte, 8)...)
 	}

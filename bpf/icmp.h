@@ -62,32 +62,34 @@ static __always_inline void eth_turn(struct eth *eth)
 }
 
 /*
- * Answers the packet from its destination, the virtual address, as IPVS does: port unreachable to TCP clients too. Back to the
- * MAC that it came from. `mtu` is for REPLY_TOO_BIG.
+ * An error about the packet at `at`, from its destination, the virtual address, as IPVS answers: to TCP clients too. The link
+ * header is turned round: back to the MAC that the packet came from.
  */
-static __noinline enum reason answer(struct xdp_md *ctx, enum reason why, __u32 at, __u32 mtu)
+static __noinline enum step tell(struct xdp_md *ctx, __u32 at, __u32 type, __u32 code, __u32 rest)
 {
+	__u32 most, have = bpf_xdp_get_buff_len(ctx) - at;
 	struct ipv4 *ip, *quoted;
 	struct icmp *icmp;
 	struct eth *eth;
 	void *end;
-	__u32 most;
 
 	ip = (void *)(long)ctx->data + at;
 	if (at > MAX_LINK || (void *)(ip + 1) > (void *)(long)ctx->data_end)
-		return DROP_NO_ROOM;
+		return DONE;
 	most = be16(ip->length);
 	if (most > ICMP_QUOTE)
 		most = ICMP_QUOTE;
+	if (most > have) /* of what was quoted already */
+		most = have;
 	if (answer_room(ctx, at, most, ICMP_FRONT) == DONE)
-		return DROP_NO_ROOM;
+		return DONE;
 	eth = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
 	ip = (void *)eth + at;
 	icmp = (void *)(ip + 1);
 	quoted = (void *)(icmp + 1);
 	if (at > MAX_LINK || (void *)(eth + 1) > end || (void *)(quoted + 1) > end)
-		return DROP_NO_ROOM;
+		return DONE;
 	eth_turn(eth);
 	*ip = (struct ipv4){
 		.version_ihl = 0x45,
@@ -100,13 +102,23 @@ static __noinline enum reason answer(struct xdp_md *ctx, enum reason why, __u32 
 		.dst = quoted->src,
 	};
 	ip->check = csum(ip, end, sizeof(*ip) / 2);
-	*icmp = (struct icmp){ .type = ICMP_UNREACHABLE, .code = ICMP_PORT };
-	if (why == REPLY_TTL)
-		*icmp = (struct icmp){ .type = ICMP_TIME_EXCEEDED };
-	else if (why == REPLY_TOO_BIG) /* RFC 1191 4: the next hop's MTU in the low half of the second word */
-		*icmp = (struct icmp){ .type = ICMP_UNREACHABLE, .code = ICMP_FRAG_NEEDED, .rest = be32(mtu) };
+	*icmp = (struct icmp){ .type = type, .code = code, .rest = be32(rest) };
 	icmp->check = csum(icmp, end, ICMP_WORDS);
-	return why;
+	return NEXT;
+}
+
+/* `mtu` is for REPLY_TOO_BIG. RFC 1191 4: it stands in the low half of the second word. */
+static __always_inline enum reason answer(struct xdp_md *ctx, enum reason why, __u32 at, __u32 mtu)
+{
+	enum step s;
+
+	if (why == REPLY_TTL)
+		s = tell(ctx, at, ICMP_TIME_EXCEEDED, 0, 0);
+	else if (why == REPLY_TOO_BIG)
+		s = tell(ctx, at, ICMP_UNREACHABLE, ICMP_FRAG_NEEDED, mtu);
+	else
+		s = tell(ctx, at, ICMP_UNREACHABLE, ICMP_PORT, 0);
+	return s == NEXT ? why : DROP_NO_ROOM;
 }
 
 /* The same for IPv6 (RFC 4443 3). */

@@ -23,6 +23,7 @@
 #include "transmit.h"
 #include "icmp.h"
 #include "reply.h"
+#include "related.h"
 #include "sweep.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -155,29 +156,6 @@ static __always_inline int settle(struct xdp_md *ctx, enum reason why, __u32 to)
 	return answers(why) ? XDP_TX : XDP_DROP;
 }
 
-/* What follows a decision: count, write, or answer. */
-static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct packet *p, struct real *real, int v6)
-{
-	__u32 ifindex = 0, mtu;
-
-	if (likely(real)) {
-		count_in(p);
-		ifindex = real->ifindex;
-		transmit(ctx, f, real, p, v6);
-	} else if (!v6 && unlikely(looks_back(p->why))) {
-		struct way w = { .why = p->why };
-
-		reply(ctx, &w, f->at);
-		p->why = w.why;
-		ifindex = w.ifindex;
-	}
-	if (unlikely(answers(p->why))) {
-		mtu = real ? told_mtu(real) : 0;
-		p->why = v6 ? answer6(ctx, p->why, f->at, mtu) : answer(ctx, p->why, f->at, mtu);
-	}
-	return settle(ctx, p->why, ifindex);
-}
-
 /* Not on the stack, of which all callers and callees together have 512 bytes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -185,6 +163,55 @@ struct {
 	__type(key, __u32);
 	__type(value, struct packet);
 } packets SEC(".maps");
+
+/*
+ * The other roads are programs of their own, for the stack (512 bytes for all calls from a program) and the verifier's sake,
+ * and because a tail call costs a sixteenth of a call. User space fills the array; who finds none is the host's.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, ROADS);
+	__type(key, __u32);
+	__type(value, __u32);
+} roads SEC(".maps");
+
+static __always_inline int detour(struct xdp_md *ctx, enum road road)
+{
+	bpf_tail_call(ctx, &roads, road);
+	return settle(ctx, PASS_NO_ROAD, 0);
+}
+
+/* What would be the host's, but may belong to a connection the other way. */
+static __always_inline int back(struct xdp_md *ctx, enum reason why, struct tunables *t)
+{
+	__u32 zero = 0;
+	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
+
+	if (!p || !looks_back(why, t))
+		return settle(ctx, why, 0);
+	p->why = why;
+	return detour(ctx, ROAD_BACK);
+}
+
+/* What follows a decision: count, write, or answer. */
+static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct packet *p, struct real *real, int v6)
+{
+	struct tunables *t = settings();
+	__u32 ifindex = 0, mtu;
+
+	if (likely(real)) {
+		count_in(p);
+		ifindex = real->ifindex;
+		transmit(ctx, f, real, p, v6);
+	}
+	if (!v6 && !real && t && looks_back(p->why, t))
+		return back(ctx, p->why, t);
+	if (unlikely(answers(p->why))) {
+		mtu = real ? told_mtu(real) : 0;
+		p->why = v6 ? answer6(ctx, p->why, f->at, mtu) : answer(ctx, p->why, f->at, mtu);
+	}
+	return settle(ctx, p->why, ifindex);
+}
 
 static __always_inline int forward(struct xdp_md *ctx, struct frame *f, int v6)
 {
@@ -220,23 +247,6 @@ static __always_inline int forward_tagged(struct xdp_md *ctx, __u64 tags, int v6
 	return forward(ctx, &f, v6);
 }
 
-/*
- * The other roads are programs of their own, for the stack (512 bytes for all calls from a program) and the verifier's sake,
- * and because a tail call costs a sixteenth of a call. User space fills the array; who finds none is the host's.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, ROADS);
-	__type(key, __u32);
-	__type(value, __u32);
-} roads SEC(".maps");
-
-static __always_inline int detour(struct xdp_md *ctx, enum road road)
-{
-	bpf_tail_call(ctx, &roads, road);
-	return settle(ctx, PASS_NO_ROAD, 0);
-}
-
 /* IPv4 in all its forms: tags, fragments, first packets. */
 SEC("xdp.frags")
 int road4(struct xdp_md *ctx)
@@ -253,6 +263,22 @@ int road6(struct xdp_md *ctx)
 	if (unlikely((void *)(eth + 1) > (void *)(long)ctx->data_end || eth->type != be16(ETH_IPV6)))
 		tags = parse_tags(ctx);
 	return forward_tagged(ctx, tags, 1);
+}
+
+/* The frame is ours and IPv4: another road has seen that, and left in packets why it would be the host's. */
+SEC("xdp.frags")
+int road_back(struct xdp_md *ctx)
+{
+	__u64 tags = parse_tags(ctx);
+	__u32 zero = 0, at = tags & 0xff;
+	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
+	struct way w = { .why = PASS_NOT_SERVICE };
+
+	if (p)
+		w.why = p->why;
+	if (!reply(ctx, &w, at) && !related_to_server(ctx, &w, at, tags >> 32) && !related_to_client(ctx, &w, at))
+		related_to_tunnel(ctx, &w, at);
+	return settle(ctx, w.why, w.ifindex);
 }
 
 /* What is not IPv4 at first sight. */
@@ -290,11 +316,11 @@ static __always_inline int balance(struct xdp_md *ctx)
 		return settle(ctx, PASS_NOT_OURS, 0);
 	p.tick = tick_now(t);
 	if (unlikely(parse_ipv4(&f, &p) == DONE))
-		return t->have & HAVE_NAT ? detour(ctx, ROAD_IPV4) : settle(ctx, p.why, 0);
+		return back(ctx, p.why, t);
 	if (unlikely(f.piece != WHOLE))
 		return detour(ctx, ROAD_IPV4);
 	if (unlikely(parse_transport(ctx, &f, &p) == DONE))
-		return settle(ctx, p.why, 0);
+		return back(ctx, p.why, t);
 	p.hash = conn_hash((__u32)p.ends, p.ports);
 	c = conn_find(&p, &life);
 	if (unlikely(follow(c, life, &p, t, &real) == NEXT))

@@ -302,11 +302,12 @@ const (
 	LbReasonDROP_NO_NEIGHBOUR  LbReason = 20
 	LbReasonDROP_TOO_BIG       LbReason = 21
 	LbReasonDROP_LOCAL_NAT     LbReason = 22
-	LbReasonDROP_METHOD        LbReason = 23
-	LbReasonDROP_TABLE_FULL    LbReason = 24
-	LbReasonDROP_BUSY          LbReason = 25
-	LbReasonDROP_NO_ROOM       LbReason = 26
-	LbReasonREASONS            LbReason = 27
+	LbReasonDROP_ICMP          LbReason = 23
+	LbReasonDROP_METHOD        LbReason = 24
+	LbReasonDROP_TABLE_FULL    LbReason = 25
+	LbReasonDROP_BUSY          LbReason = 26
+	LbReasonDROP_NO_ROOM       LbReason = 27
+	LbReasonREASONS            LbReason = 28
 )
 
 type LbRegion struct {
@@ -325,7 +326,8 @@ type LbRoad uint32
 const (
 	LbRoadROAD_IPV4 LbRoad = 0
 	LbRoadROAD_IPV6 LbRoad = 1
-	LbRoadROADS     LbRoad = 2
+	LbRoadROAD_BACK LbRoad = 2
+	LbRoadROADS     LbRoad = 3
 )
 
 type LbScheduler uint32
@@ -501,6 +503,7 @@ const (
 	LbProgLb           = "lb"
 	LbProgRoad4        = "road4"
 	LbProgRoad6        = "road6"
+	LbProgRoadBack     = "road_back"
 	LbProgStartSweep   = "start_sweep"
 	LbProgSweep        = "sweep"
 	LbVarHashSeed      = "hash_seed"
@@ -557,6 +560,7 @@ type LbProgramSpecs struct {
 	Lb         *ebpf.ProgramSpec `ebpf:"lb"`
 	Road4      *ebpf.ProgramSpec `ebpf:"road4"`
 	Road6      *ebpf.ProgramSpec `ebpf:"road6"`
+	RoadBack   *ebpf.ProgramSpec `ebpf:"road_back"`
 	StartSweep *ebpf.ProgramSpec `ebpf:"start_sweep"`
 	Sweep      *ebpf.ProgramSpec `ebpf:"sweep"`
 }
@@ -702,6 +706,7 @@ type LbPrograms struct {
 	Lb         *ebpf.Program `ebpf:"lb"`
 	Road4      *ebpf.Program `ebpf:"road4"`
 	Road6      *ebpf.Program `ebpf:"road6"`
+	RoadBack   *ebpf.Program `ebpf:"road_back"`
 	StartSweep *ebpf.Program `ebpf:"start_sweep"`
 	Sweep      *ebpf.Program `ebpf:"sweep"`
 }
@@ -714,6 +719,7 @@ func (p *LbPrograms) Close() error {
 		p.Lb,
 		p.Road4,
 		p.Road6,
+		p.RoadBack,
 		p.StartSweep,
 		p.Sweep,
 	)

@@ -102,12 +102,47 @@ struct way {
 	__u32 ifindex;
 };
 
-/* May it be a reply? Only what the host would get. */
-static __always_inline int looks_back(enum reason why)
+/* May it belong to a connection the other way? Only what the host would get. */
+static __always_inline int looks_back(enum reason why, struct tunables *t)
 {
-	struct tunables *t = settings();
+	if (why == PASS_ICMP)
+		return 1;
+	return t->have & (HAVE_NAT | HAVE_TUNNEL) && (why == PASS_NOT_SERVICE || why == PASS_NO_CONNECTION);
+}
 
-	return t && t->have & HAVE_NAT && (why == PASS_NOT_SERVICE || why == PASS_NO_CONNECTION);
+/* The way to the client of a connection; 0: there is none. */
+static __always_inline __u64 hop_to_client(struct xdp_md *ctx, struct conn *c, __u32 tick)
+{
+	__u32 asked = READ_ONCE(c->addr[SPARE_HOP_TICK]);
+
+	if (unlikely(!asked || due(tick, asked + HOP_TICKS)))
+		return hop_ask(ctx, c, tick);
+	return READ_ONCE(*hop_of(c));
+}
+
+/* Writes the link header for that way. */
+static __always_inline enum step eth_to_client(struct eth *eth, __u64 hop, struct way *w)
+{
+	struct link *link = link_at(hop_ifindex(hop));
+
+	w->why = DROP_NO_NEIGHBOUR;
+	if (!hop || !link || !load32(link->mac + 2))
+		return DONE;
+	*(__u32 *)eth->dst = hop;
+	*(__u16 *)(eth->dst + 4) = hop >> 32;
+	__builtin_memcpy(eth->src, link->mac, 6);
+	w->ifindex = hop_ifindex(hop);
+	return NEXT;
+}
+
+static __always_inline void count_out(__u32 real, __u32 length)
+{
+	struct counters *n = counters_at(real);
+
+	if (!n)
+		return;
+	n->outpkts++;
+	n->outbytes += length;
 }
 
 /*
@@ -121,8 +156,6 @@ __noinline int reply(struct xdp_md *ctx, struct way *w, __u32 at)
 	struct ipv4 *ip;
 	struct tunables *t = settings();
 	struct packet p = {};
-	struct counters *n;
-	struct link *link;
 	struct conn *c;
 	__u64 life, hop, change;
 	__u32 *ports, mtu, header;
@@ -160,9 +193,7 @@ __noinline int reply(struct xdp_md *ctx, struct way *w, __u32 at)
 		return 0;
 	virt = c->addr[1];
 	vport = c->vport;
-	hop = READ_ONCE(*hop_of(c));
-	if (unlikely(!c->addr[SPARE_HOP_TICK] || due(p.tick, c->addr[SPARE_HOP_TICK] + HOP_TICKS)))
-		hop = hop_ask(ctx, c, p.tick);
+	hop = hop_to_client(ctx, c, p.tick);
 	mtu = READ_ONCE(c->addr[SPARE_HOP_MTU]);
 	if (unlikely(mtu && p.length > mtu)) {
 		if (!(ip->frag & be16(IP_DF)))
@@ -173,14 +204,8 @@ __noinline int reply(struct xdp_md *ctx, struct way *w, __u32 at)
 		return 0;
 	if (ip->proto != PROTO_TCP)
 		template_assure(c->control);
-	n = counters_at(p.real);
-	if (n) {
-		n->outpkts++;
-		n->outbytes += p.length;
-	}
-	w->why = DROP_NO_NEIGHBOUR;
-	link = link_at(hop_ifindex(hop));
-	if (!hop || !link || !load32(link->mac + 2))
+	count_out(p.real, p.length);
+	if (eth_to_client(eth, hop, w) == DONE)
 		return 0;
 	ttl_less_one(ip);
 	change = csum_change(ip->src, virt);
@@ -189,11 +214,7 @@ __noinline int reply(struct xdp_md *ctx, struct way *w, __u32 at)
 	w->why = DROP_NO_ROOM;
 	if (!ports_write(l4, end, ip->proto, (*ports & 0xffff0000) | vport, change, p.length - header))
 		return 0;
-	*(__u32 *)eth->dst = hop;
-	*(__u16 *)(eth->dst + 4) = hop >> 32;
-	__builtin_memcpy(eth->src, link->mac, 6);
 	w->why = FORWARD_REPLY;
-	w->ifindex = hop_ifindex(hop);
 	return 1;
 }
 

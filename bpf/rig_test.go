@@ -63,6 +63,7 @@ func newRig(t testing.TB, regions int) *rig {
 	t.Cleanup(func() { r.LbObjects.Close() })
 	r.put(r.Roads, int(LbRoadROAD_IPV4), r.Road4)
 	r.put(r.Roads, int(LbRoadROAD_IPV6), r.Road6)
+	r.put(r.Roads, int(LbRoadROAD_BACK), r.RoadBack)
 	r.put(r.Links, loopback, LbLink{Mac: ourMAC, Attached: 1})
 	r.put(r.Tuning, 0, ipvsTimeouts())
 	return r

@@ -299,6 +299,7 @@ struct counters {             /* per CPU; lb.Counters */
 enum road {                   /* programs that lb goes on to: index into roads */
 	ROAD_IPV4,
 	ROAD_IPV6,
+	ROAD_BACK,               /* replies of NAT real servers, and ICMP errors */
 	ROADS,
 };
 
@@ -375,6 +376,7 @@ enum reason {
 	DROP_NO_NEIGHBOUR,       /* a MAC address is not known (yet), or there is no route */
 	DROP_TOO_BIG,            /* for the way to the real server; it may be fragmented, which is not done here */
 	DROP_LOCAL_NAT,          /* NAT to this host itself with another port: replies would not pass here */
+	DROP_ICMP,               /* an error that cannot go on; nobody is told of errors about errors (RFC 1122 3.2.2) */
 	DROP_METHOD,             /* this method does not carry this family */
 	DROP_TABLE_FULL,
 	DROP_BUSY,               /* a lock was not had in time */

@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 
 	"vipd/bpf"
@@ -47,17 +48,18 @@ func (p *Plane) writeFilter(only bool) error {
 }
 
 // writeSources tells packets where replies come from: the real servers that masquerade, also those that were removed, and
-// whether there are any.
+// whether there are any, or tunnels.
 func (p *Plane) writeSources() error {
 	var next bpf.LbFilter
-	any := false
+	nat, tunnel := false, false
 	for _, s := range p.services {
 		for _, list := range [][]*real{s.reals, s.gone} {
 			for _, r := range list {
+				tunnel = tunnel || r.spec.Forward == lb.Tunnel
 				if r.spec.Forward == lb.Masq {
 					n := filterBit(r.spec.Addr.Addr())
 					next.Bits[n>>6] |= 1 << (n & 63)
-					any = true
+					nat = true
 				}
 			}
 		}
@@ -68,7 +70,7 @@ func (p *Plane) writeSources() error {
 		}
 		p.sources = next
 	}
-	return p.setHave(bpf.LbHaveHAVE_NAT, any)
+	return errors.Join(p.setHave(bpf.LbHaveHAVE_NAT, nat), p.setHave(bpf.LbHaveHAVE_TUNNEL, tunnel))
 }
 
 // setHave tells packets what there is to look for.
