@@ -346,3 +346,33 @@ func TestHopIsNeverOKWithoutAllItNeeds(t *testing.T) {
 		})
 	}
 }
+
+// TestNextHopOfIPv6: neighbour discovery for one on the link, and for the gateway of one that is not.
+func TestNextHopOfIPv6(t *testing.T) {
+	c := newCable(t)
+	add6 := func(name, mac, prefix string) {
+		setMAC(t, name, mac)
+		l, err := netlink.LinkByName(name)
+		check(t, err)
+		a, err := netlink.ParseAddr(prefix)
+		check(t, err)
+		a.Flags = unix.IFA_F_NODAD
+		check(t, netlink.AddrAdd(l, a))
+	}
+	add6(c.near, "02:00:00:00:00:01", "fd09::1/64")
+	c.do(func() { add6(c.far, "02:00:00:00:00:02", "fd09::2/64") })
+	l, err := netlink.LinkByName(c.near)
+	check(t, err)
+	_, dst, err := netlinkNet("fd77::/32")
+	check(t, err)
+	check(t, netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: dst, Gw: addr("fd09::2").AsSlice()}))
+	h := resolve(t, nil, "fd09::2", "fd77::1", "fd09::1")
+	if hop := h.waitMAC("fd09::2", "02:00:00:00:00:02"); hop.Via != addr("fd09::2") || hop.Source != addr("fd09::1") || hop.IfName != c.near ||
+		hop.Src.String() != "02:00:00:00:00:01" || hop.MTU != 1500 {
+		t.Errorf("on the link: %+v", hop)
+	}
+	if hop := h.waitMAC("fd77::1", "02:00:00:00:00:02"); hop.Via != addr("fd09::2") {
+		t.Errorf("behind the gateway: %+v", hop)
+	}
+	h.wait("fd09::1", "it is local", func(hop Hop) bool { return hop.Local && !hop.OK })
+}
