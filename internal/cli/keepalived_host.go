@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -48,13 +49,17 @@ func hostUser(name, group string) bool {
 	return err == nil
 }
 
-// hostScript looks at the file of a command. A name without a slash is looked for in the usual places.
+// hostScript looks at the file of a command. A name without a slash is looked for in the path.
 // keepalived: with a slash or without, what cannot be executed by its user is no program.
 func hostScript(command, who, _ string) conf.ScriptState {
 	path := command
 	if !strings.Contains(command, "/") {
 		path = ""
-		for _, dir := range strings.Split("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ":") {
+		dirs := cmp.Or(os.Getenv("PATH"), "/bin:/usr/bin")
+		if !runsAsRoot(who) {
+			dirs = "" // keepalived: its search as another user always fails
+		}
+		for _, dir := range strings.Split(dirs, ":") {
 			if info, err := os.Stat(filepath.Join(dir, command)); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
 				path = filepath.Join(dir, command)
 				break
@@ -68,6 +73,9 @@ func hostScript(command, who, _ string) conf.ScriptState {
 	info, err := os.Stat(real)
 	if err != nil {
 		return conf.ScriptState{Missing: true}
+	}
+	if info.IsDir() {
+		return conf.ScriptState{Refused: true}
 	}
 	return conf.ScriptState{NotProgram: !info.Mode().IsRegular() || info.Mode()&0o111 == 0, Insecure: runsAsRoot(who) && insecurePath(real)}
 }

@@ -18,6 +18,7 @@ type ScriptState struct {
 	Missing    bool // it is not there, or nobody but others may see it
 	NotProgram bool // it is there and cannot be run
 	Insecure   bool // others than root could change it
+	Refused    bool // it is a directory
 }
 
 // TestOptions say what Test may know of the machine. What is nil is not asked, and the most usual answer is taken.
@@ -174,7 +175,7 @@ func (l *loader) scriptSecurity(what string, list []*Script) {
 	}
 	any, insecure := false, false
 	for _, s := range list {
-		if s == nil || strings.HasPrefix(s.Args[0], "<") {
+		if s == nil || forShell(s) {
 			continue
 		}
 		st := l.state(s)
@@ -191,6 +192,12 @@ func (l *loader) scriptSecurity(what string, list []*Script) {
 	l.after(Warning, "script-security", place{}, text).class = classSecurity
 }
 
+// forShell tells a command that only opens a file, which keepalived does not look for.
+func forShell(s *Script) bool {
+	rest, ok := strings.CutPrefix(s.Args[0], "<")
+	return ok && strings.HasPrefix(strings.TrimLeft(rest, " \t"), "/")
+}
+
 // vrrpScripts looks at the files of all commands of instances, and drops scripts that cannot be run.
 func (l *loader) vrrpScripts() {
 	gone := map[string]bool{}
@@ -201,14 +208,14 @@ func (l *loader) vrrpScripts() {
 			continue
 		}
 		all = append(all, &v.Script)
-		if strings.HasPrefix(v.Script.Args[0], "<") {
-			continue // for a shell
+		if forShell(&v.Script) {
+			continue
 		}
 		st := l.state(&v.Script)
 		switch {
 		case st.Missing:
 			l.after(Warning, "script-missing", v.place, "Disabling track script "+v.Name+" since not found/accessible")
-		case st.Insecure && l.cfg.Global.Scripts.Security:
+		case st.Refused, st.Insecure && l.cfg.Global.Scripts.Security:
 			l.after(Warning, "script-insecure", v.place, "Disabling track script "+v.Name+" due to insecure")
 		case !st.NotProgram:
 			continue

@@ -16,6 +16,9 @@ func TestRulesOfRealFilesAreKeepalivedsToo(t *testing.T) {
 		// A command for a shell is not looked for.
 		"vrrp_script s {\nscript \"</dev/tcp/127.0.0.1/80\"\nweight 2\n}\n" + fmt.Sprintf(anInstance, "track_script {\ns\n}"),
 		"vrrp_script s {\nscript </dev/tcp/127.0.0.1/80\n}\nvrrp_script t {\nscript \"/bin/nope x\"\n}\n" + fmt.Sprintf(anInstance, "track_script {\ns\nt weight 3\n}"),
+		"vrrp_script s {\nscript \"< /dev/tcp/127.0.0.1/80\"\n}\nvrrp_script t {\nscript <x\n}\n" + fmt.Sprintf(anInstance, "track_script {\ns\nt\n}"),
+		// No command at all.
+		"vrrp_script s {\nscript \"\"\n}\n" + fmt.Sprintf(anInstance, "track_script {\ns\n}"), "vrrp_script s {\nscript /bin/true\nscript \" \"\n}\n" + fmt.Sprintf(anInstance, "track_script {\ns\n}"),
 		page("virtualhost", ""), page("http_protocol", ""), page("", "virtualhost"), page("", "regex"), page("", "digest"), page("connect_timeout", ""),
 		fmt.Sprintf(anInstance, "use_ipvlan [[name] <INTERFACE_NAME>] [IP_ADDRESS] [bridge]"), fmt.Sprintf(anInstance, "use_vmac v1\nuse_ipvlan v2"), fmt.Sprintf(anInstance, "use_ipvlan v2\nuse_vmac v1"),
 		fmt.Sprintf(anInstance, "use_vmac v1\nuse_vmac v1"), fmt.Sprintf(anInstance, "use_vmac v1") + "vrrp_instance B {\ninterface eth0\nvirtual_router_id 6\nuse_vmac v1\nvirtual_ipaddress { 10.0.0.10 }\n}\n",

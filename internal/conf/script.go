@@ -86,7 +86,6 @@ type scriptAt struct {
 	VRRPScript
 	place
 	userSet, remove bool
-	empty           bool // a command was written, and it is nothing
 }
 
 func beginScript(l *loader, s *stmt) {
@@ -102,7 +101,9 @@ func scriptCommand(l *loader, s *stmt) {
 		l.warn(s.arg(1), "unterminated-quote", "String '"+s.shell[1]+"': missing terminating "+openQuote(s.shell[1]))
 		return
 	}
-	l.script.Script.Args, l.script.empty = args, len(args) == 0
+	if len(args) > 0 {
+		l.script.Script.Args = args
+	}
 }
 
 // scriptSeconds reads a whole number of seconds of which 0 becomes 1.
@@ -166,8 +167,6 @@ func endScript(l *loader) {
 	v := l.script
 	l.script = nil
 	switch {
-	case v.empty && l.pass != passAll: // keepalived: it takes the nothing for a command
-		return
 	case len(v.Script.Args) == 0:
 		l.warn(l.at.arg(0), "no-script", "No script set for vrrp_script "+v.Name+" - removing").Expected = "script COMMAND in the block"
 		return
