@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -29,8 +30,20 @@ func hostInterface(name string) (conf.Interface, bool) {
 		return conf.Interface{}, false
 	}
 	kind, _ := os.ReadFile(filepath.Join("/sys/class/net", filepath.Base(name), "uevent"))
-	return conf.Interface{MTU: i.MTU, Loopback: i.Flags&net.FlagLoopback != 0, NoMulticast: i.Flags&net.FlagMulticast == 0,
-		VRF: strings.Contains(string(kind), "DEVTYPE=vrf\n")}, true
+	c := conf.Interface{MTU: i.MTU, Loopback: i.Flags&net.FlagLoopback != 0, NoMulticast: i.Flags&net.FlagMulticast == 0,
+		VRF: strings.Contains(string(kind), "DEVTYPE=vrf\n")}
+	addrs, _ := i.Addrs()
+	for _, a := range addrs {
+		p, err := netip.ParsePrefix(a.String())
+		switch {
+		case err != nil:
+		case p.Addr().Is4() && !c.V4.IsValid():
+			c.V4 = p.Addr()
+		case p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() && !c.V6.IsValid():
+			c.V6 = p.Addr()
+		}
+	}
+	return c, true
 }
 
 func hostUser(name, group string) bool {
@@ -77,7 +90,7 @@ func hostScript(command, who, _ string) conf.ScriptState {
 	if info.IsDir() {
 		return conf.ScriptState{Refused: true}
 	}
-	return conf.ScriptState{NotProgram: !info.Mode().IsRegular() || info.Mode()&0o111 == 0, Insecure: runsAsRoot(who) && insecurePath(real)}
+	return conf.ScriptState{NotProgram: !info.Mode().IsRegular() || info.Mode()&0o111 == 0, Insecure: info.Mode().IsRegular() && runsAsRoot(who) && insecurePath(real)}
 }
 
 // runsAsRoot tells whether a script of this user runs as root. keepalived: without a user, keepalived_script if there is

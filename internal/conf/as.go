@@ -2,6 +2,7 @@ package conf
 
 import (
 	"io/fs"
+	"net/netip"
 	"strings"
 )
 
@@ -11,6 +12,7 @@ type Interface struct {
 	Loopback    bool
 	NoMulticast bool
 	VRF         bool
+	V4, V6      netip.Addr // the first address, the link-local one; invalid if there is none
 }
 
 // ScriptState is what keepalived finds when it looks at the file of a command.

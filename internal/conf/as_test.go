@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -28,7 +29,8 @@ func host(t testing.TB) TestOptions {
 			case "lo":
 				return Interface{Loopback: true, NoMulticast: true, MTU: 65536}, true
 			case "eth0", "eth0p":
-				return Interface{}, true
+				out, _ := exec.Command("ip", "-n", fmt.Sprintf("conf-t%d", os.Getpid()), "-o", "addr", "show", "dev", name).Output()
+				return withAddresses(Interface{}, string(out)), true
 			}
 			return Interface{}, false
 		},
@@ -52,6 +54,21 @@ func host(t testing.TB) TestOptions {
 		Namespace: func(string) bool { return false },
 		CPUs:      numCPU(),
 	}
+}
+
+// withAddresses adds the addresses that ip -o addr shows.
+func withAddresses(i Interface, shown string) Interface {
+	for f := range strings.FieldsSeq(shown) {
+		p, err := netip.ParsePrefix(f)
+		switch {
+		case err != nil:
+		case p.Addr().Is4() && !i.V4.IsValid():
+			i.V4 = p.Addr()
+		case p.Addr().Is6() && p.Addr().IsLinkLocalUnicast():
+			i.V6 = p.Addr()
+		}
+	}
+	return i
 }
 
 func numCPU() int {

@@ -16,7 +16,7 @@ func (l *loader) sharedVRIDs(usable map[*instance]bool) bool {
 		key := v.vridKey()
 		near[key] = near[key][1:] // v itself
 		for _, o := range near[key] {
-			if !usable[v] || !usable[o] || v.Unicast && !v.samePeers(o) {
+			if !usable[v] || !usable[o] || v.Unicast && !l.samePeers(v, o) {
 				continue
 			}
 			text := fmt.Sprintf("(%s) duplicate VRID conflict with %s VRID %d", v.Name, o.Name, v.VRID)
@@ -52,8 +52,13 @@ func (v *instance) vridKey() vridKey {
 }
 
 // samePeers tells unicast instances that share interface, source and a peer.
-func (v *instance) samePeers(o *instance) bool {
-	if v.Interface != "" && o.Interface != "" && v.Interface != o.Interface || v.SourceSet && o.SourceSet && v.Source != o.Source {
+func (l *loader) samePeers(v, o *instance) bool {
+	if v.Interface != "" && o.Interface != "" && v.Interface != o.Interface || v.ownsInterface() || o.ownsInterface() {
+		return false
+	}
+	from, ok1 := l.source(v)
+	to, ok2 := l.source(o)
+	if from != to || !ok1 || !ok2 {
 		return false
 	}
 	for _, p := range v.Peers {
@@ -64,4 +69,25 @@ func (v *instance) samePeers(o *instance) bool {
 		}
 	}
 	return false
+}
+
+// ownsInterface tells an instance whose adverts have an interface that it makes itself.
+func (v *instance) ownsInterface() bool { return v.VMAC != nil || v.IPVLAN != nil }
+
+// source is where the adverts of an instance come from. It gives false where Test finds no address on the interface, and
+// the zero address, which all instances of an interface share, where nothing is asked.
+func (l *loader) source(v *instance) (netip.Addr, bool) {
+	switch {
+	case v.SourceSet:
+		return v.Source, true
+	case v.Interface == "":
+		return netip.Addr{}, l.pass == passAll
+	case l.host == nil || l.host.Interfaces == nil:
+		return netip.Addr{}, true
+	}
+	host, _ := l.host.Interfaces(v.Interface)
+	if v.V6 {
+		return host.V6, host.V6.IsValid()
+	}
+	return host.V4, host.V4.IsValid()
 }
