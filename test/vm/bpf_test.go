@@ -9,7 +9,7 @@ import (
 
 // rows are those tests of the packet path that run in the VM: one of each kind. Loading takes seconds there.
 var rows = []string{"TestNothingIsServedBeforeTheMapsSaySo", "TestForwardedFrame", "TestWhatCannotBeForwarded", "TestNobodyAnswers",
-	"TestClientStaysWithItsServer", "TestTCPStates", "TestPicksAreThoseOfIPVS", "TestMasqueradedFrame", "TestTunnelledFrame", "TestReplyFrame", "TestErrorsAboutTunnels", "TestSweep", "TestTimerSweepsAlone"}
+	"TestClientStaysWithItsServer", "TestTCPStates", "TestPicksAreThoseOfIPVS", "TestTunnelledFrame", "TestReplyFrame", "TestErrorsOfNobody", "TestSweep", "TestTimerSweepsAlone"}
 
 // TestPacketPathDoesTheSameOnLinux6_1 runs the rows where every program must pass an older verifier.
 func TestPacketPathDoesTheSameOnLinux6_1(t *testing.T) {
