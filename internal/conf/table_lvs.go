@@ -15,7 +15,7 @@ var serviceBlock = &block{name: "virtual_server", rows: join(
 	serviceMain, serviceFlags, serviceQuorum, serviceDefaults)}
 
 var serviceMain = []keyword{
-	works("protocol", "TCP|UDP|SCTP", "UDP", "Transport of the service.", setProtocol).only("TCP and UDP" + refusedService),
+	works("protocol", "TCP|UDP|SCTP", "UDP", "Transport of the service.", setProtocol),
 	works("delay_loop", "SECS", "60", "Time between checks.",
 		timer(1, "virtual server delay loop '{value}' invalid - ignoring", func(l *loader, v time.Duration) { l.vs.interval = v })),
 	works("persistence_timeout", "[1..2678400]", "360 if no number is given", "Seconds that a client stays on one real server.", setPersistence),
