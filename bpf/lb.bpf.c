@@ -59,6 +59,10 @@ struct {
 	struct order order;
 	struct instant instant;
 	struct meta meta;
+	/* These have no forward declarations then, whose order in the BTF is not the same everywhere. */
+	struct eth eth;
+	struct ipv4 ipv4;
+	struct ipv6 ipv6;
 } words SEC(".words");
 
 /* The connection decides where the packet goes; NEXT: there is none that will do. */
