@@ -297,8 +297,8 @@ func goneEffects(connections int64) []string {
 func (p *planner) service(old, next health.Service) {
 	c := change{Verb: "change", Kind: "service", Name: next.ServiceKey.String()}
 	c.Fields = append(fieldsOf(plane.Normal(old.Service), plane.Normal(next.Service), "ServiceKey"), fieldsOf(old, next, "Service", "Reals")...)
-	if rows := hashRows(old, next); rows > 0 {
-		c.Effects = []string{fmt.Sprintf("%d of 256 rows of the %s table change: new connections of %s go elsewhere", rows, hashOf[next.Scheduler][0], hashOf[next.Scheduler][1])}
+	if rows, of := hashRows(old, next); rows > 0 {
+		c.Effects = []string{fmt.Sprintf("%d of %d rows of the %s table change: new connections of %s go elsewhere", rows, of, hashOf[next.Scheduler][0], hashOf[next.Scheduler][1])}
 	}
 	if len(c.Fields)+len(c.Effects) > 0 {
 		c.Effects = append(c.Effects, p.refusal(next)...)
@@ -350,35 +350,56 @@ func (p *planner) refusal(s health.Service) []string {
 	return nil
 }
 
-// hashRows counts the rows of the source-hash table that would have another real server, if both use one.
-func hashRows(old, next health.Service) (n int) {
-	if old.Scheduler != next.Scheduler || old.Scheduler != "sh" && old.Scheduler != "dh" {
-		return 0
+// hashRows counts the rows of the scheduler's table that would have another real server, of how many, if both use the same.
+func hashRows(old, next health.Service) (n, of int) {
+	if _, hashes := hashOf[old.Scheduler]; old.Scheduler != next.Scheduler || !hashes {
+		return 0, 0
 	}
 	before, after := hashTable(old), hashTable(next)
-	for i := range before {
-		if before[i] != after[i] {
+	of = max(len(before), len(after))
+	for i := range of {
+		if rowOf(before, i) != rowOf(after, i) {
 			n++
 		}
 	}
-	return n
+	return n, of
+}
+
+// rowOf is row i, or no real server where there is no table.
+func rowOf(rows []netip.AddrPort, i int) netip.AddrPort {
+	if i < len(rows) {
+		return rows[i]
+	}
+	return netip.AddrPort{}
 }
 
 // hashOf names the table of a scheduler and whom a row is for.
-var hashOf = map[string][2]string{"sh": {"source-hash", "those clients"}, "dh": {"destination-hash", "clients to those addresses"}}
+var hashOf = map[string][2]string{"sh": {"source-hash", "those clients"}, "dh": {"destination-hash", "clients to those addresses"},
+	"mh": {"Maglev", "those clients"}}
 
-// hashTable is the table by address, as a plane fills it: newest server first.
-func hashTable(s health.Service) (rows [256]netip.AddrPort) {
-	var weights []int32
+// hashTable is the table by address, as a plane fills it: newest server first. None without real servers.
+func hashTable(s health.Service) (rows []netip.AddrPort) {
 	reals := slices.Clone(s.Reals)
 	slices.Reverse(reals)
-	for _, r := range reals {
-		weights = append(weights, r.Weight)
+	weights := make([]int32, len(reals))
+	maglev := make([]plane.MaglevReal, len(reals))
+	for i, r := range reals {
+		weights[i] = r.Weight
+		if s.Scheduler == "dh" {
+			weights[i] = 1 // it knows no weights
+		}
+		maglev[i] = plane.MaglevReal{Addr: r.Addr, Weight: r.Weight}
 	}
 	if len(reals) == 0 {
-		return rows
+		return nil
 	}
-	for i, index := range plane.SourceHash(weights) {
+	hashed := plane.SourceHash(weights)
+	table := hashed[:]
+	if s.Scheduler == "mh" {
+		table = plane.Maglev(maglev)
+	}
+	rows = make([]netip.AddrPort, len(table))
+	for i, index := range table {
 		if index >= 0 {
 			rows[i] = reals[index].Addr
 		}
