@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"vipd/internal/lab"
 )
@@ -135,35 +136,64 @@ func reset(c net.Conn) {
 // comes back open.
 func (w *world) call(proto string, from, to netip.AddrPort) (answer string, held net.Conn) {
 	w.Helper()
-	var local net.Addr = net.TCPAddrFromAddrPort(from)
-	if proto == "udp" {
-		local = net.UDPAddrFromAddrPort(from)
-	}
+	ask := map[string]func(from, to netip.AddrPort) (string, net.Conn, error){"tcp": askTCP, "udp": askUDP}[proto]
 	err := in("client", func() (err error) {
-		held, err = (&net.Dialer{LocalAddr: local, Timeout: patience}).Dial(proto, to.String())
+		answer, held, err = ask(from, to)
 		return err
 	})
-	if err == nil && proto == "udp" {
-		_, err = io.WriteString(held, "who?")
-	}
-	var buf [16]byte
-	n := 0
-	if err == nil {
-		if err = held.SetReadDeadline(time.Now().Add(patience)); err == nil {
-			n, err = held.Read(buf[:])
-		}
-	}
-	if held != nil && (err != nil || proto == "udp") {
-		held.Close()
-		held = nil
-	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nobody, nil
 	}
 	if err != nil {
 		w.Fatalf("%s from %v to %v: %v", proto, from, to, err)
 	}
-	return strings.TrimSpace(string(buf[:n])), held
+	return strings.TrimSpace(answer), held
+}
+
+func askTCP(from, to netip.AddrPort) (string, net.Conn, error) {
+	c, err := (&net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from), Timeout: patience}).Dial("tcp4", to.String())
+	if err != nil {
+		return "", nil, err
+	}
+	var buf [16]byte
+	n := 0
+	if err = c.SetReadDeadline(time.Now().Add(patience)); err == nil {
+		n, err = c.Read(buf[:])
+	}
+	if err != nil {
+		c.Close()
+		return "", nil, err
+	}
+	return string(buf[:n]), c, nil
+}
+
+// askUDP takes an answer from any address: IPVS keeps no entry of a one-packet service, so that behind NAT the answer
+// comes from the real server's own.
+func askUDP(from, to netip.AddrPort) (string, net.Conn, error) {
+	c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(from))
+	if err != nil {
+		return "", nil, err
+	}
+	defer c.Close()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return "", nil, err
+	}
+	var errOption error // a refusal is told to a socket that is not connected only if it asks for it
+	if err := raw.Control(func(fd uintptr) {
+		errOption = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+	}); err != nil || errOption != nil {
+		return "", nil, errors.Join(err, errOption)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return "", nil, err
+	}
+	if _, err := c.WriteToUDPAddrPort([]byte("who?"), to); err != nil {
+		return "", nil, err
+	}
+	var buf [16]byte
+	n, _, err := c.ReadFromUDPAddrPort(buf[:])
+	return string(buf[:n]), nil, err
 }
 
 // command runs a line on the director, where PATH decides which ipvsadm it is.

@@ -1,6 +1,7 @@
 # vipd with data_plane auto on a kernel that has both. Any surprise ends it.
 fail() { echo "FAIL: $*"; cat log; exit 1; }
 start() {
+	: >log # the shell may look at it before the program begins a new one
 	./vipd run "$@" >log 2>&1 &
 	pid=$!
 	until grep -q 'runs as instance' log; do

@@ -5,6 +5,7 @@ $2
 want
 $3"; }
 start() {
+	: >log # the shell may look at it before the program begins a new one
 	./vipd run "$@" >log 2>&1 &
 	pid=$!
 	until grep -q 'runs as instance' log; do
