@@ -5,7 +5,10 @@ package need
 import (
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // absent skips, or fails under CI.
@@ -25,14 +28,27 @@ func Root(t testing.TB) {
 	}
 }
 
-// BPF needs the right to load BPF programs and a mounted bpffs.
+// BPF needs the right to load BPF programs and a bpffs, which is mounted if nobody has: a machine without systemd.
 func BPF(t testing.TB) {
 	t.Helper()
 	Root(t)
 	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
 		absent(t, "kernel BTF")
 	}
+	bpffs.Do(func() {
+		var s unix.Statfs_t
+		if err := unix.Statfs(bpffsPath, &s); err == nil && s.Type == unix.BPF_FS_MAGIC {
+			return
+		}
+		if err := unix.Mount("bpf", bpffsPath, "bpf", 0, "mode=0700"); err != nil {
+			absent(t, "a BPF file system ("+err.Error()+")")
+		}
+	})
 }
+
+const bpffsPath = "/sys/fs/bpf"
+
+var bpffs sync.Once
 
 // Tool needs a program in PATH and returns its path.
 func Tool(t testing.TB, name string) string {
