@@ -87,11 +87,10 @@ func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
 
 // start brings every instance up: from adopted addresses if all its VIPs are still on the host, from nothing otherwise.
 func (a *ha) start(now time.Time) {
-	for _, r := range a.speaker.Routers() {
-		cfg := r.Config()
-		a.refreshLink(now, cfg.Interface)
-		r.Start(now, a.allPresent(cfg))
+	for name := range a.wires {
+		a.refreshLink(now, name)
 	}
+	a.speaker.Start(now, a.allPresent)
 }
 
 func (a *ha) allPresent(cfg vrrp.Config) bool {

@@ -134,17 +134,13 @@ func (a *ha) reload(instances []vrrp.Config) (err error) {
 		}
 		a.drain(now)
 		for _, cfg := range fresh {
-			r, addErr := a.speaker.Add(cfg)
-			if addErr != nil {
-				err = errors.Join(err, addErr)
-				continue
-			}
-			a.refreshLink(now, cfg.Interface)
-			r.Start(now, false)
+			_, addErr := a.speaker.Add(cfg)
+			err = errors.Join(err, addErr)
 		}
 		for name := range a.wires {
 			a.refreshLink(now, name)
 		}
+		a.speaker.Start(now, func(vrrp.Config) bool { return false })
 		a.closeUnused()
 	})
 	return err

@@ -13,22 +13,78 @@ const causeNoAddress = "no IPv4 address for interface"
 func CauseInterfaceDown(ifname string) string { return "interface " + ifname + " down" }
 
 // Fault adds a named cause for not taking part, or takes it away. It is a set: saying the same twice is saying it once.
-// The first cause puts the router into FAULT; when the last has gone it is BACKUP for a whole down time. Before Start
-// the causes are only kept.
+// The first cause puts the router into FAULT, and its sync group with it; when the last has gone it is BACKUP for a whole
+// down time. Before Start the causes are only kept.
 func (r *Router) Fault(now time.Time, cause string, present bool) {
+	why := cause
 	if present {
 		r.addFault(cause)
 	} else {
-		r.faults = slices.DeleteFunc(r.faults, func(have string) bool { return have == cause })
+		r.faults = without(r.faults, cause)
+		why = "all faults gone, last: " + cause
 	}
+	r.settle(now, why)
+}
+
+// Hold names something that is not known yet and that Start waits for in INIT, or takes it away. A fault does not wait.
+// keepalived: a script that has not run yet holds every instance that it could put into FAULT.
+func (r *Router) Hold(now time.Time, cause string, present bool) {
+	r.holds = without(r.holds, cause)
+	if present {
+		r.holds = append(r.holds, cause)
+	}
+	r.settle(now, "start, no longer waiting: "+cause)
+}
+
+func without(list []string, cause string) []string {
+	return slices.DeleteFunc(list, func(have string) bool { return have == cause })
+}
+
+// settle makes the state what the causes say, in this router and then in its sync group.
+func (r *Router) settle(now time.Time, why string) {
+	r.settleFaults(now, why)
+	if r.group == nil {
+		return
+	}
+	for _, m := range r.group.members {
+		m.settleFaults(now, why)
+	}
+}
+
+func (r *Router) settleFaults(now time.Time, why string) {
+	cause := r.cause()
 	switch {
+	case !r.begun:
 	case r.state == Init:
-	case r.state != Fault && len(r.faults) > 0:
+		r.begin(now, "")
+	case r.state != Fault && cause != "":
 		r.toFault(now, cause)
-	case r.state == Fault && len(r.faults) == 0:
+	case r.state == Fault && cause == "" && r.hold() == "":
 		r.say("Entering BACKUP STATE")
-		r.toBackup(now, "all faults gone, last: "+cause)
+		r.toBackup(now, why)
 	}
+}
+
+// cause is why the router may not take part: of its own, or of its sync group. "": it may.
+func (r *Router) cause() string {
+	switch {
+	case len(r.faults) > 0:
+		return r.faults[0]
+	case r.group != nil:
+		return r.group.cause(r)
+	}
+	return ""
+}
+
+// hold is what keeps the router from taking part for now, or "".
+func (r *Router) hold() string {
+	switch {
+	case len(r.holds) > 0:
+		return r.holds[0]
+	case r.group != nil:
+		return r.group.waits()
+	}
+	return ""
 }
 
 func (r *Router) addFault(cause string) {

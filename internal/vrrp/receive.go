@@ -80,6 +80,7 @@ func (r *Router) backupReceives(now time.Time, a *Advert) {
 		r.downWhy = fmt.Sprintf("preempting %s with lower priority %d, ours %d", a.Source, a.Priority, r.priority)
 		return
 	}
+	r.wants = r.wants && !r.rules.heeds
 	r.waitForMaster(now)
 }
 
@@ -170,6 +171,19 @@ func (r *Router) insist(now time.Time, a *Advert) {
 		r.advertise(r.priority)
 		r.advertAt = now.Add(r.cfg.AdvertInt)
 	}
+	r.reannounce(now)
+	if r.group == nil {
+		return
+	}
+	for _, m := range r.group.members {
+		if m != r && m.state == Master {
+			m.reannounce(now)
+		}
+	}
+}
+
+// reannounce tells switches and neighbours again where the addresses are.
+func (r *Router) reannounce(now time.Time) {
 	r.announce(r.cfg.GarpLowerPrioRepeat)
 	r.laterBlock(now, r.cfg.GarpLowerPrioDelay, r.cfg.GarpLowerPrioRepeat)
 }

@@ -12,7 +12,8 @@ import (
 type Router struct {
 	cfg      Config
 	rules    rules
-	priority uint8 // effective
+	priority uint8    // effective
+	weights  []Weight // what makes it differ from the configured one, the oldest first
 	source   netip.Addr
 	password [authLen]byte
 	vips     []netip.Addr // as adverts list them
@@ -20,8 +21,13 @@ type Router struct {
 	state   State
 	since   time.Time
 	why     string
-	holding bool // the VIPs are on the host, by our doing or a predecessor's
-	faults  []string
+	holding bool     // the VIPs are on the host, by our doing or a predecessor's
+	faults  []string // causes, the oldest first
+	holds   []string // what a start waits for
+	begun   bool     // Start was said; in INIT it waits for the last hold to go
+
+	group *group // nil: in no sync group
+	wants bool   // it would be MASTER if its group could
 
 	master     netip.Addr // last heard, or ourselves. Zero: unknown.
 	masterPrio uint8
@@ -40,20 +46,30 @@ type Router struct {
 	id       uint16 // IP identification of the last advert
 	counters Counters
 	said     map[string]bool // warnings already logged
-	effects  []Effect
+	queue    *queue          // shared by all instances of a Speaker, so that effects keep their order
+}
+
+// queue collects effects.
+type queue struct{ effects []Effect }
+
+func (q *queue) take() []Effect {
+	effects := q.effects
+	q.effects = nil
+	return effects
 }
 
 // NewRouter makes an instance in state INIT. cfg has passed Check.
 func NewRouter(cfg Config) *Router {
 	cfg, _ = cfg.Normal()
-	r := &Router{rules: standard, source: cfg.Source.Unmap(), counters: Counters{Refused: map[Reason]uint64{}}, said: map[string]bool{}}
+	r := &Router{rules: standard, source: cfg.Source.Unmap(), counters: Counters{Refused: map[Reason]uint64{}}, said: map[string]bool{}, queue: &queue{}}
 	r.configure(cfg)
 	return r
 }
 
 // configure derives from cfg, which is Normal, what packets need.
 func (r *Router) configure(cfg Config) {
-	r.cfg, r.priority, r.password, r.vips = cfg, cfg.Priority, [authLen]byte{}, nil
+	r.cfg, r.password, r.vips = cfg, [authLen]byte{}, nil
+	r.priority = r.effective()
 	copy(r.password[:], cfg.AuthPass)
 	for _, vip := range cfg.VIPs {
 		r.vips = append(r.vips, vip.Prefix.Addr())
@@ -63,14 +79,10 @@ func (r *Router) configure(cfg Config) {
 // Config returns the configuration with its defaults filled in.
 func (r *Router) Config() Config { return r.cfg }
 
-// Take hands out what is to be done since the last Take, in order.
-func (r *Router) Take() []Effect {
-	effects := r.effects
-	r.effects = nil
-	return effects
-}
+// Take hands out what is to be done since the last Take, in order. For an instance of a Speaker it is the Speaker's Take.
+func (r *Router) Take() []Effect { return r.queue.take() }
 
-func (r *Router) emit(effects ...Effect) { r.effects = append(r.effects, effects...) }
+func (r *Router) emit(effects ...Effect) { r.queue.effects = append(r.queue.effects, effects...) }
 
 func (r *Router) say(format string, args ...any) {
 	r.emit(Say{Instance: r.cfg.Name, Text: r.words(format, args)})
@@ -91,39 +103,63 @@ func (r *Router) words(format string, args []any) string {
 // Start begins. adopted says that the VIPs are on the host because the process before this one died: they then stay
 // until another master is heard or this router is master itself; otherwise what may be left of them is removed.
 func (r *Router) Start(now time.Time, adopted bool) {
-	if r.state != Init {
-		return
+	if r.state == Init && !r.begun {
+		r.prepare(adopted)
+		r.begin(now, " (init)")
 	}
-	r.holding = adopted
+}
+
+// prepare is the part of Start that needs no decision.
+func (r *Router) prepare(adopted bool) {
+	r.begun, r.holding = true, adopted
 	if !r.source.IsValid() {
 		r.addFault(causeNoAddress)
 	}
-	switch {
-	case len(r.faults) > 0:
-		r.withdraw()
-		r.say("Entering FAULT STATE (init)")
-		r.become(now, Fault, r.faults[0])
-		return
-	case adopted:
+	if adopted {
 		// keepalived: removes the VIPs at every start, so that a restart of a lone director interrupts its clients.
 		r.detail("keeping VIPs of the process before")
-	default:
+	} else {
 		r.withdraw()
 	}
+}
+
+// begin leaves INIT, unless something holds the start.
+func (r *Router) begin(now time.Time, when string) {
+	if cause := r.cause(); cause != "" {
+		r.say("Entering FAULT STATE%s", when)
+		if r.holding {
+			r.withdraw()
+		}
+		r.become(now, Fault, cause)
+		return
+	}
+	if hold := r.hold(); hold != "" {
+		r.since, r.why = now, "waiting: "+hold
+		return
+	}
 	// RFC 3768 §6.4.1: "If the Priority = 255 (i.e., the router owns the IP address(es) associated with the virtual
-	// router) Send an ADVERTISEMENT … Transition to the {Master} state". keepalived: only with state MASTER.
-	if r.priority == 255 && r.cfg.InitialMaster {
+	// router) Send an ADVERTISEMENT … Transition to the {Master} state". keepalived: only with state MASTER, and in a
+	// sync group only if all members own theirs.
+	if r.owns() && (r.group == nil || r.group.owners()) {
+		r.detail("Receive advertisement timeout")
 		r.toMaster(now, "owner of the addresses")
 		return
 	}
 	// "else Set the Master_Down_Timer to Master_Down_Interval. Transition to the {Backup} state"
-	r.say("Entering BACKUP STATE (init)")
+	r.say("Entering BACKUP STATE%s", when)
 	r.toBackup(now, "start")
+	if r.group != nil && r.cfg.InitialMaster {
+		// keepalived: in a sync group alone, state MASTER is a head start: one advertisement interval and the least skew.
+		r.wants = true
+		r.masterDown = now.Add(r.cfg.AdvertInt + r.rules.skew(255))
+	}
 }
+
+func (r *Router) owns() bool { return r.priority == 255 && r.cfg.InitialMaster }
 
 // Stop ends: a master says so by priority 0 before its addresses go. The router is then in INIT and can start again.
 func (r *Router) Stop(now time.Time) {
-	if r.state == Init {
+	if !r.begun {
 		return
 	}
 	// RFC 3768 §6.4.3: "If a Shutdown event is received, then: Cancel the Adver_Timer. Send an ADVERTISEMENT with
@@ -132,7 +168,10 @@ func (r *Router) Stop(now time.Time) {
 	if r.holding {
 		r.withdraw()
 	}
-	r.become(now, Init, "stop")
+	r.begun = false
+	if r.state != Init {
+		r.become(now, Init, "stop")
+	}
 }
 
 // leave sends priority 0 if the router is master.
@@ -158,9 +197,13 @@ func (r *Router) become(now time.Time, to State, why string) {
 		r.advertAt, r.blockAt, r.refreshAt = time.Time{}, time.Time{}, time.Time{}
 	}
 	r.preemptAt = time.Time{}
+	r.wants = to == Master
 	r.state, r.since, r.why = to, now, why
 	clear(r.said)
 	r.emit(Change{Instance: r.cfg.Name, From: from, To: to, Why: why})
+	if r.group != nil {
+		r.group.follow(now, r, why)
+	}
 }
 
 // toBackup starts the down time from the beginning.
@@ -180,13 +223,25 @@ func (r *Router) downTime() time.Duration {
 	return 3*r.cfg.AdvertInt + r.rules.skew(r.priority)
 }
 
+// wantMaster takes over when the sync group lets it, and else waits another down time.
+func (r *Router) wantMaster(now time.Time) {
+	r.detail("Receive advertisement timeout")
+	r.wants = true
+	if r.group != nil && !r.group.mayMaster(r) {
+		why := r.downWhy
+		r.waitForMaster(now)
+		r.downWhy = why
+		return
+	}
+	r.toMaster(now, r.downWhy)
+}
+
 // toMaster takes over. The advert goes first: it silences weaker routers while the addresses are being set.
 //
 // RFC 3768 §6.4.2: "If the Master_Down_Timer fires, then: Send an ADVERTISEMENT. Broadcast a gratuitous ARP request
 // containing the virtual router MAC address for each IP address associated with the virtual router. Set the
 // Adver_Timer to Advertisement_Interval. Transition to the {Master} state"
 func (r *Router) toMaster(now time.Time, why string) {
-	r.detail("Receive advertisement timeout")
 	r.advertise(r.priority)
 	r.say("Entering MASTER STATE")
 	r.assume()

@@ -26,6 +26,11 @@ type rules struct {
 	answers bool
 	// vacates says whether adopted addresses go when another master is heard.
 	vacates bool
+
+	// Of sync groups: together says whether a member waits until all others want to be master too, follows whether a
+	// change of one changes the others, shares whether the fault of one is the fault of all, heeds whether an advert ends
+	// the wish to be master.
+	together, follows, shares, heeds bool
 }
 
 var standard = rules{
@@ -49,4 +54,6 @@ var standard = rules{
 	leaving: true,
 	answers: true,
 	vacates: true,
+
+	together: true, follows: true, shares: true, heeds: true,
 }

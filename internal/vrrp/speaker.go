@@ -14,6 +14,8 @@ type Speaker struct {
 	byName  map[string]*Router
 	byVRID  map[link]*Router
 	strays  map[strayKey]uint64
+	groups  []*group
+	queue   *queue
 }
 
 type link struct {
@@ -36,7 +38,7 @@ type Stray struct {
 
 // NewSpeaker makes one without instances.
 func NewSpeaker() *Speaker {
-	return &Speaker{byName: map[string]*Router{}, byVRID: map[link]*Router{}, strays: map[strayKey]uint64{}}
+	return &Speaker{byName: map[string]*Router{}, byVRID: map[link]*Router{}, strays: map[strayKey]uint64{}, queue: &queue{}}
 }
 
 // Add makes an instance, not yet started. It is an error if Config.Check finds fault with it or if its name, or its
@@ -53,6 +55,7 @@ func (s *Speaker) Add(cfg Config) (*Router, error) {
 		return nil, fmt.Errorf("vrrp_instance %s: virtual_router_id %d on %s is taken by %s", cfg.Name, cfg.VRID, cfg.Interface, other.cfg.Name)
 	}
 	router := NewRouter(cfg)
+	router.queue = s.queue
 	s.routers = append(s.routers, router)
 	s.byName[cfg.Name], s.byVRID[at] = router, router
 	return router, nil
@@ -112,13 +115,29 @@ func (s *Speaker) Tick(now time.Time) {
 	}
 }
 
-// Take hands out the effects of all instances, each instance's in order.
-func (s *Speaker) Take() []Effect {
-	var effects []Effect
-	for _, router := range s.routers {
-		effects = append(effects, router.Take()...)
+// Take hands out the effects of all instances and groups, in order.
+func (s *Speaker) Take() []Effect { return s.queue.take() }
+
+// Start starts all instances that have not been started, as Router.Start does. What their sync groups have in common is
+// known before any of them begins.
+func (s *Speaker) Start(now time.Time, adopted func(Config) bool) {
+	var fresh []*Router
+	for _, r := range s.routers {
+		if r.state == Init && !r.begun {
+			r.prepare(adopted(r.cfg))
+			fresh = append(fresh, r)
+		}
 	}
-	return effects
+	for _, g := range s.groups {
+		g.syncing = true
+	}
+	for _, r := range fresh {
+		r.begin(now, " (init)")
+	}
+	for _, g := range s.groups {
+		g.syncing = false
+		g.settle("start")
+	}
 }
 
 // Stop stops all instances.

@@ -26,12 +26,16 @@ type Status struct {
 	VRID           uint8
 	State          State
 	Priority       uint8 // effective
+	Base           uint8 // as configured
+	Weights        []Weight
 	Source         netip.Addr
 	Master         netip.Addr // ourselves in MASTER. Zero: none heard yet.
 	MasterPriority uint8
 	Since          time.Time // of State
 	Why            string    // of State
-	Faults         []string  // causes, the oldest first
+	Faults         []string  // causes, the oldest first; the last is that of the sync group if it has one
+	Waiting        string    // what the start waits for
+	Group          string    // sync group, or empty
 	Holding        bool      // the VIPs are on the host as far as asked for
 	VIPs           []netip.Prefix
 	Counters       Counters
@@ -41,8 +45,17 @@ type Status struct {
 func (r *Router) Status() Status {
 	s := Status{
 		Name: r.cfg.Name, Interface: r.cfg.Interface, VRID: r.cfg.VRID,
-		State: r.state, Priority: r.priority, Source: r.source, Master: r.master, MasterPriority: r.masterPrio,
+		State: r.state, Priority: r.priority, Base: r.cfg.Priority, Weights: slices.Clone(r.weights), Source: r.source, Master: r.master, MasterPriority: r.masterPrio,
 		Since: r.since, Why: r.why, Faults: slices.Clone(r.faults), Holding: r.holding, Counters: r.counters,
+	}
+	if r.begun {
+		s.Waiting = r.hold()
+	}
+	if r.group != nil {
+		s.Group = r.group.name
+		if cause := r.group.cause(r); cause != "" {
+			s.Faults = append(s.Faults, cause)
+		}
 	}
 	for _, vip := range r.cfg.VIPs {
 		s.VIPs = append(s.VIPs, vip.Prefix)

@@ -22,7 +22,7 @@ func earlier(a, b time.Time) time.Time {
 // Tick does everything that is due at now. Adverts come before announcements.
 func (r *Router) Tick(now time.Time) {
 	if due(now, r.masterDown) {
-		r.toMaster(now, r.downWhy)
+		r.wantMaster(now)
 	}
 	if due(now, r.advertAt) {
 		// RFC 3768 §6.4.3: "If the Adver_Timer fires, then: Send an ADVERTISEMENT. Reset the Adver_Timer to

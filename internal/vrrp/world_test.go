@@ -186,7 +186,7 @@ func (w *world) judge(h *host, before State, ours, theirs claim) {
 	if w.blind {
 		return
 	}
-	doings := func() string { return strings.Join(doings(h.router.effects), " ") }
+	doings := func() string { return strings.Join(doings(h.router.queue.effects), " ") }
 	switch after := h.router.state; {
 	case before == Master && after != Master && !stronger:
 		w.breaks("%s yielded to %s with priority %d", h.name, theirs.addr, theirs.priority)
