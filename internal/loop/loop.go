@@ -18,6 +18,26 @@ type Machine interface {
 	Tick(now time.Time)
 }
 
+// Machines are several that one loop owns together; they tick in their order.
+type Machines []Machine
+
+// Next is the earliest deadline of all.
+func (all Machines) Next() (next time.Time) {
+	for _, m := range all {
+		if at := m.Next(); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}
+
+// Tick ticks all.
+func (all Machines) Tick(now time.Time) {
+	for _, m := range all {
+		m.Tick(now)
+	}
+}
+
 // Loop owns one machine. Make it with New, then Run it in a goroutine of its own.
 type Loop struct {
 	machine Machine
