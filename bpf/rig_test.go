@@ -47,26 +47,32 @@ type rig struct {
 	serials   uint32
 }
 
-// newRig loads the object with that many regions (a power of two).
+// newRig has the object with that many regions (a power of two), as it is when it has just been loaded.
 func newRig(t testing.TB, regions int) *rig {
 	t.Helper()
 	need.BPF(t)
-	spec, err := LoadLb()
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := &rig{TB: t, regions: regions}
-	r.configure(spec)
-	if err := spec.LoadAndAssign(&r.LbObjects, nil); err != nil {
-		t.Fatalf("load: %+v", err)
-	}
-	t.Cleanup(func() { r.LbObjects.Close() })
+	r.LbObjects = r.borrow()
 	r.put(r.Roads, int(LbRoadROAD_IPV4), r.Road4)
 	r.put(r.Roads, int(LbRoadROAD_IPV6), r.Road6)
 	r.put(r.Roads, int(LbRoadROAD_BACK), r.RoadBack)
 	r.put(r.Links, loopback, LbLink{Mac: ourMAC, Attached: 1})
 	r.put(r.Tuning, 0, ipvsTimeouts())
 	return r
+}
+
+// load verifies every program, which takes most of a second.
+func (r *rig) load() (o LbObjects) {
+	r.Helper()
+	spec, err := LoadLb()
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.configure(spec)
+	if err := spec.LoadAndAssign(&o, nil); err != nil {
+		r.Fatalf("load: %+v", err)
+	}
+	return o
 }
 
 func (r *rig) configure(spec *ebpf.CollectionSpec) {
