@@ -18,6 +18,7 @@ type instance struct {
 	hasIf      bool // Interface is there, as far as we know
 	authAt     Token
 	unicastSet bool // a keyword of unicast was used
+	hmacSet    bool
 	backup     bool // state BACKUP was written
 	sync       *groupAt
 	trackedAt  map[string]place // interfaces, by name
@@ -55,7 +56,7 @@ func beginInstance(l *loader, s *stmt) {
 			return
 		}
 	}
-	l.vi = &instance{Instance: Instance{Config: vrrp.Config{Name: name}, OldChecksum: "no"}, place: place{s.file, s.words[1]}}
+	l.vi = &instance{Instance: Instance{Config: vrrp.Config{Name: name, OldChecksum: vrrp.ChecksumAuto}}, place: place{s.file, s.words[1]}}
 	l.vis = append(l.vis, l.vi)
 }
 
@@ -282,7 +283,7 @@ func addPeer(l *loader, s *stmt) {
 		l.badValue(s, 0, "", "Configuration error: VRRP instance[{vi}] and unicast peer address[{value}] MUST be of the same family !!! Skipping...")
 		return
 	}
-	p := Peer{Addr: a, MaxTTL: 255}
+	p := vrrp.Peer{Addr: a, MaxTTL: 255}
 	for i := 1; i < len(s.words); i += 2 {
 		if i+1 >= len(s.words) {
 			l.bad(s, i, "(%s) %s is missing a value", v.Name, s.text(i))
@@ -315,9 +316,9 @@ func setOldChecksum(l *loader, s *stmt) {
 	l.vi.unicastSet = true
 	switch {
 	case len(s.words) < 2:
-		l.vi.OldChecksum = "config"
+		l.vi.OldChecksum = vrrp.ChecksumOld
 	case s.text(1) == "never":
-		l.vi.OldChecksum = "never"
+		l.vi.OldChecksum = vrrp.ChecksumNever
 	default:
 		l.badValue(s, 1, "", "({vi}) Unknown old_unicast_chksum mode {value} - ignoring").Expected = "never, or nothing"
 	}
@@ -445,16 +446,4 @@ func setTimerExpired(l *loader, s *stmt) {
 			l.vi.TimerExpired = int(v)
 		}
 	}
-}
-
-// hmacKey keeps one key: ID VALUE.
-func hmacKey(l *loader, s *stmt) {
-	id, ok := l.integer(s, 1, 1, 255, "({vi}) invalid key id {value}")
-	if !ok {
-		return
-	}
-	if l.vi.HMAC.Keys == nil {
-		l.vi.HMAC.Keys = map[uint8]string{}
-	}
-	l.vi.HMAC.Keys[uint8(id)] = s.text(2)
 }

@@ -64,6 +64,7 @@ func TestTheSiteLoadsToItsValues(t *testing.T) {
 		}
 		vi := vrrp.Config{Name: "VI_1", Interface: "eth0", VRID: 51, Priority: 100, AdvertInt: time.Second, InitialMaster: initial,
 			AuthType: vrrp.AuthPass, AuthPass: "1111", VIPs: []vrrp.Address{{Prefix: netip.MustParsePrefix("10.0.8.9/32")}}}
+		vi.OldChecksum, vi.TTL = vrrp.ChecksumAuto, 255
 		vi, _ = vi.Normal()
 		global := newGlobal()
 		global.RouterID, global.NotificationEmail, global.EmailFrom = "LVS_DEVEL", []string{"ops@example.org"}, "director@example.org"

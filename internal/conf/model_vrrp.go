@@ -11,29 +11,14 @@ import (
 // defaults. Config is the part that internal/vrrp acts on; the rest waits for the versions that do.
 type Instance struct {
 	vrrp.Config
-	V6               bool // its family
-	Strict           bool
-	Accept           bool // packets to the addresses are taken
-	Garp             Garp
-	ExtraIf          time.Duration // garp_extra_if. If zero, off.
-	ExtraAll         bool
-	DownTimerAdverts int
-	SkipCheckAdvAddr bool
-	OwnerIgnores     bool
-	TimerExpired     int // timer_expired_backup: adverts. If zero, off.
-	NoVIP            bool
-
-	Unicast         bool // there are peers
-	Peers           []Peer
-	TTL             int // of unicast adverts. Negative: the kernel's.
-	FaultNoPeer     bool
-	CheckUnicastSrc bool
-	OldChecksum     string // no, never or config
-	V3ChecksumAsV2  bool
-	SourceSet       bool // Source is from the file
-	TrackSource     bool
-	McastDst        netip.Addr // zero with unicast
-	HMAC            HMAC
+	Strict      bool
+	Accept      bool // packets to the addresses are taken
+	Garp        Garp
+	ExtraIf     time.Duration // garp_extra_if. If zero, off.
+	ExtraAll    bool
+	NoVIP       bool
+	SourceSet   bool // Source is from the file
+	TrackSource bool
 
 	Addresses, ExcludedAddresses []Address // VIPs and Excluded with every word of their lines
 	Routes                       []Route
@@ -53,21 +38,6 @@ type Instance struct {
 	Linkbeat   bool
 	RxBuf      uint32
 	DebugLevel uint8
-}
-
-// Peer is a line of unicast_peer.
-type Peer struct {
-	Addr           netip.Addr
-	MinTTL, MaxTTL uint8
-}
-
-// HMAC is auth_hmac.
-type HMAC struct {
-	Keys       map[uint8]string
-	Active     uint8
-	Window     time.Duration // If zero, three advert intervals and at least 5 s.
-	AntiReplay string        // time or monotonic. If empty, time.
-	Mode       string        // enforce, permissive or receive-only. If empty, enforce.
 }
 
 // VMAC is use_vmac.

@@ -10,7 +10,6 @@ const (
 	MailWhy    = "this version sends no mail"
 	processWhy = "there is one process, and the kernel forwards without it"
 	bufferWhy  = "buffers are sized by the daemon itself"
-	addrWhy    = "a list that differs is logged and accepted"
 	garpDelay  = "delay of the second block of announcements; 0: none"
 )
 
@@ -53,9 +52,9 @@ var globalScripts = join([]keyword{
 })
 
 var globalVRRP = join([]keyword{
-	works("vrrp_version", "2|3", "2, IPv6: 3", "Protocol version of instances.", signedNumber(2, 3, "VRRP Error: Version must be either 2 or 3", func(l *loader, v int64) { l.cfg.Global.VRRP.Version = uint8(v) })).only(version2),
-	planned("vrrp_mcast_group4", "ADDR", "224.0.0.18", "Multicast group of IPv4 adverts.").begin(setMcastGroup(false, func(g *GlobalVRRP) *netip.Addr { return &g.Group4 })),
-	planned("vrrp_mcast_group6", "ADDR", "ff02::12", "Multicast group of IPv6 adverts.").begin(setMcastGroup(true, func(g *GlobalVRRP) *netip.Addr { return &g.Group6 })),
+	works("vrrp_version", "2|3", "2, IPv6: 3", "Protocol version of instances.", signedNumber(2, 3, "VRRP Error: Version must be either 2 or 3", func(l *loader, v int64) { l.cfg.Global.VRRP.Version = uint8(v) })),
+	row(Works, "vrrp_mcast_group4", "ADDR", "224.0.0.18", "Multicast group of IPv4 adverts.").begin(setMcastGroup(false, func(g *GlobalVRRP) *netip.Addr { return &g.Group4 })),
+	row(Works, "vrrp_mcast_group6", "ADDR", "ff02::12", "Multicast group of IPv6 adverts.").begin(setMcastGroup(true, func(g *GlobalVRRP) *netip.Addr { return &g.Group6 })),
 	works("vrrp_garp_master_delay", "SECS", "5", "Default of garp_master_delay: "+garpDelay+".", gSeconds(4294, "vrrp_garp_master_delay '{value}' invalid - ignoring", func(g *Garp, d time.Duration) { g.Delay = d })),
 	works("vrrp_garp_master_repeat", "N", "5", "Default of garp_master_repeat: announcements per block.", gRepeat(func(g *Garp) *uint32 { return &g.Repeat })),
 	works("vrrp_garp_master_refresh", "SECS", "0", "Default of garp_master_refresh: announce again so often.", gSeconds(1<<32-1, "Invalid vrrp_garp_master_refresh '{value}' - ignoring", func(g *Garp, d time.Duration) { g.Refresh = d })),
@@ -66,19 +65,19 @@ var globalVRRP = join([]keyword{
 	})),
 	planned("vrrp_garp_interval", "SECS", "0", "Time between gratuitous ARPs on an interface.").begin(interval(func(g *GlobalVRRP) *time.Duration { return &g.GarpInterval })),
 	planned("vrrp_gna_interval", "SECS", "0", "Time between neighbour advertisements on an interface.").begin(interval(func(g *GlobalVRRP) *time.Duration { return &g.GnaInterval })),
-	planned("vrrp_min_garp", "[BOOL]", "off", "One gratuitous ARP, no second block.").begin(setMinGarp),
+	row(Works, "vrrp_min_garp", "[BOOL]", "off", "One gratuitous ARP, no second block.").begin(setMinGarp),
 }, planned("vrrp_garp_extra_if", "[all] SECS", "off", "Announce on other interfaces with addresses too.").begin(setGlobalExtraIf).also("vrrp_vmac_garp_intvl"), []keyword{
-	planned("vrrp_down_timer_adverts", "1..100", "3", "Adverts missed before a takeover.").begin(number(1, 100, "Invalid vrrp_down_timer_adverts [1:100] '{value}'", func(l *loader, v int64) { l.cfg.Global.VRRP.DownTimerAdverts = int(v) })),
+	row(Works, "vrrp_down_timer_adverts", "1..100", "3", "Adverts missed before a takeover.").begin(number(1, 100, "Invalid vrrp_down_timer_adverts [1:100] '{value}'", func(l *loader, v int64) { l.cfg.Global.VRRP.DownTimerAdverts = int(v) })),
 	works("vrrp_lower_prio_no_advert", "[BOOL]", "false", "Do not answer a lower advert.", gBool("Invalid value for vrrp_lower_prio_no_advert specified", func(g *Global) *bool { return &g.VRRP.LowerPrioNoAdvert })),
 	works("vrrp_higher_prio_send_advert", "[BOOL]", "false", "Send one advert before giving way.", gBool("Invalid value for vrrp_higher_prio_send_advert specified", func(g *Global) *bool { return &g.VRRP.HigherPrioSend })),
-	planned("vrrp_check_unicast_src", "", "off", "Take unicast adverts only from peers.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.CheckUnicastSrc })),
-	inert("vrrp_skip_check_adv_addr", "[BOOL]", "off", "Do not compare the addresses of adverts from the known master.", addrWhy).begin(gFlag(func(g *Global) *bool { return &g.VRRP.SkipCheckAdvAddr })),
+	row(Works, "vrrp_check_unicast_src", "", "off", "Take unicast adverts only from peers.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.CheckUnicastSrc })),
+	row(Works, "vrrp_skip_check_adv_addr", "[BOOL]", "off", "Do not compare the addresses of adverts from the known master.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.SkipCheckAdvAddr })),
 	planned("vrrp_strict", "[BOOL]", "off", "Only what the standard allows.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.Strict })),
-	planned("vrrp_owner_ignore_adverts", "[BOOL]", "off", "An owner of the addresses ignores adverts.").since24().begin(gBool("Invalid value for vrrp_owner_ignore_adverts specified", func(g *Global) *bool { return &g.VRRP.OwnerIgnores })),
-	planned("v3_checksum_as_v2", "[BOOL]", "off", "No pseudo header in version 3 checksums over IPv4.").since24().begin(gFlag(func(g *Global) *bool { return &g.VRRP.V3ChecksumAsV2 })),
-	planned("vrrp_startup_delay", "SECS", "0", "Hold all instances after the start.").begin(seconds(1000, micros32, "vrrp_startup_delay '{value}' is invalid", func(l *loader, v time.Duration) { l.cfg.Global.VRRP.StartupDelay = v })),
-	planned("vrrp_delay_after_boot", "SECS", "0", "Hold all instances until so long after the boot.").since24().begin(seconds(1000, micros32, "vrrp_delay_after_boot '{value}' is invalid", func(l *loader, v time.Duration) { l.cfg.Global.VRRP.DelayAfterBoot = v })),
-	planned("log_unknown_vrids", "", "off", "Log adverts for routers that are not configured.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.LogUnknownVRIDs })),
+	row(Works, "vrrp_owner_ignore_adverts", "[BOOL]", "off", "An owner of the addresses ignores adverts.").since24().begin(gBool("Invalid value for vrrp_owner_ignore_adverts specified", func(g *Global) *bool { return &g.VRRP.OwnerIgnores })),
+	row(Works, "v3_checksum_as_v2", "[BOOL]", "off", "No pseudo header in version 3 checksums over IPv4.").since24().begin(gFlag(func(g *Global) *bool { return &g.VRRP.V3ChecksumAsV2 })),
+	row(Works, "vrrp_startup_delay", "SECS", "0", "Hold all instances after the start.").begin(seconds(1000, micros32, "vrrp_startup_delay '{value}' is invalid", func(l *loader, v time.Duration) { l.cfg.Global.VRRP.StartupDelay = v })),
+	row(Works, "vrrp_delay_after_boot", "SECS", "0", "Hold all instances until so long after the boot.").since24().begin(seconds(1000, micros32, "vrrp_delay_after_boot '{value}' is invalid", func(l *loader, v time.Duration) { l.cfg.Global.VRRP.DelayAfterBoot = v })),
+	row(Works, "log_unknown_vrids", "", "off", "Log adverts for routers that are not configured.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.LogUnknownVRIDs })),
 	planned("vmac_prefix", "STRING", "vrrp", "Start of the names of virtual MAC interfaces.").begin(gOnce("vmac prefix has already been specified - ignoring {value}", func(g *Global) *string { return &g.VRRP.VMACPrefix })),
 	planned("vmac_addr_prefix", "STRING", "vmac_prefix", "The same for interfaces of addresses.").begin(gOnce("vmac_addr prefix has already been specified - ignoring {value}", func(g *Global) *string { return &g.VRRP.VMACAddrPrefix })),
 	planned("dynamic_interfaces", "[allow_if_changes]", "off", "Interfaces may come and go.").begin(setDynamic),

@@ -6,18 +6,16 @@ import (
 
 var instanceBlock = &block{name: "vrrp_instance", rows: join(instanceMain, instanceGarp, instancePeers, instanceTrack, instanceRest)}
 
-const version2 = "version 2; an instance of version 3 is left out, loudly"
-
 var instanceMain = []keyword{
 	works("interface", "IF", "", "Where adverts are sent and addresses put.", setInterface),
 	works("virtual_router_id", "1..255", "", "Number of the virtual router, the same on all its members.", number(1, 255, "({vi}): VRID '{value}' not valid - must be between 1 & 255", func(l *loader, v int64) { l.vi.VRID = uint8(v) })),
 	works("state", "MASTER|BACKUP", "BACKUP", "First state; it decides nothing unless the priority is 255.", setState),
 	works("priority", "1..255", "100, with state MASTER 255", "Who wins the election; 255 owns the addresses.", setPriority),
 	works("advert_int", "SECS", "1", "Time between adverts; version 2 has whole seconds.", setAdvertInt),
-	works("version", "2|3", "vrrp_version", "Protocol version.", setVersion).only(version2),
+	works("version", "2|3", "vrrp_version", "Protocol version.", setVersion),
 	row(Works, "authentication", "", "", "Password in adverts, version 2 only.").with(authBlock, nil),
-	planned("auth_hmac", "", "", "Signed adverts.").since24().with(hmacBlock, nil),
-	row(Works, "virtual_ipaddress", "", "", "Addresses that the master holds and announces.").lines(addVIP).only("IPv4; an instance with IPv6 addresses is left out, loudly"),
+	row(Works, "auth_hmac", "", "", "Signed adverts.").since24().begin(vmacFlag(func(v *instance) { v.hmacSet = true })).with(hmacBlock, nil),
+	row(Works, "virtual_ipaddress", "", "", "Addresses that the master holds and announces.").lines(addVIP),
 	row(Works, "virtual_ipaddress_excluded", "", "", "Addresses that the master holds, not in adverts.").lines(addExcluded),
 	planned("no_virtual_ipaddress", "", "off", "Having no address is meant so.").since24().begin(vmacFlag(func(v *instance) { v.NoVIP = true })),
 	planned("virtual_routes", "", "", "Routes that the master has.").lines(routeLines(false, func(l *loader, r Route) { l.vi.Routes = append(l.vi.Routes, r) })),
@@ -29,16 +27,8 @@ var instanceMain = []keyword{
 }
 
 var authBlock = &block{name: "authentication", rows: []keyword{
-	works("auth_type", "PASS|AH", "", "Kind of authentication.", setAuthType).only("PASS; an instance with AH is left out, loudly"),
+	works("auth_type", "PASS|AH", "", "Kind of authentication.", setAuthType),
 	works("auth_pass", "STRING", "", "Password; 8 bytes of it count.", setAuthPass),
-}}
-
-var hmacBlock = &block{name: "auth_hmac", rows: []keyword{
-	planned("key", "ID VALUE", "", "A key, 32 to 64 bytes.").begin(hmacKey),
-	planned("active_key", "ID", "", "The key that signs.").begin(number(1, 255, "({vi}) invalid active_key {value}", func(l *loader, v int64) { l.vi.HMAC.Active = uint8(v) })),
-	planned("time_window", "1..300", "", "Seconds that clocks may differ.").begin(number(1, 300, "({vi}) invalid time_window {value}", func(l *loader, v int64) { l.vi.HMAC.Window = time.Duration(v) * time.Second })),
-	planned("anti_replay", "time|monotonic", "time", "How old adverts are refused.").begin(choice("({vi}) invalid anti_replay {value}", func(l *loader, v string) { l.vi.HMAC.AntiReplay = v }, "time", "monotonic")),
-	planned("mode", "enforce|permissive|receive-only", "enforce", "What happens to adverts without a signature.").begin(choice("({vi}) invalid mode {value}", func(l *loader, v string) { l.vi.HMAC.Mode = v }, "enforce", "permissive", "receive-only")),
 }}
 
 var instanceGarp = join([]keyword{
@@ -51,16 +41,16 @@ var instanceGarp = join([]keyword{
 }, planned("garp_extra_if", "[all] SECS", "vrrp_garp_extra_if", "Announce on other interfaces with addresses too.").begin(setExtraIf).also("vmac_garp_intvl"))
 
 var instancePeers = []keyword{
-	planned("unicast_peer", "", "multicast", "Send adverts to these addresses instead of the group.").begin(vmacFlag(func(v *instance) { v.unicastSet = true })).lines(addPeer),
+	row(Works, "unicast_peer", "", "multicast", "Send adverts to these addresses instead of the group.").begin(vmacFlag(func(v *instance) { v.unicastSet = true })).lines(addPeer),
 	works("unicast_src_ip", "ADDR", "the interface's address", "Source of adverts.", setUnicastSource),
 	works("mcast_src_ip", "ADDR", "the interface's address", "Source of adverts.", setSource),
-	planned("mcast_dst_ip", "ADDR", "vrrp_mcast_group4", "Another multicast group.").begin(setMcastDst),
+	row(Works, "mcast_dst_ip", "ADDR", "vrrp_mcast_group4", "Another multicast group.").begin(setMcastDst),
 	planned("track_src_ip", "", "off", "Go to fault when the source address goes.").begin(vmacFlag(func(v *instance) { v.TrackSource = true })),
-	planned("unicast_ttl", "0..255", "255", "Hop limit of unicast adverts.").begin(number(0, 255, "({vi}): TTL '{value}' not valid - must be between 0 & 255", func(l *loader, v int64) { n := int(v); l.vi.ttl = &n })),
-	planned("unicast_fault_no_peer", "", "off", "Go to fault without peers.").begin(vmacFlag(func(v *instance) { v.unicastSet, v.FaultNoPeer = true, true })),
-	planned("check_unicast_src", "", "vrrp_check_unicast_src", "Take adverts only from peers.").begin(vmacFlag(func(v *instance) { yes := true; v.unicastSet, v.checkSrc = true, &yes })),
-	planned("old_unicast_checksum", "[never]", "found out", "Checksum of keepalived before 1.3.7.").begin(setOldChecksum),
-	planned("v3_checksum_as_v2", "[BOOL]", "the global one", "No pseudo header in version 3 checksums over IPv4.").since24().begin(boolean("({vi}) invalid v3_checksum_as_v2 {value} specified", func(l *loader, v bool) { l.vi.v3sum = &v })),
+	row(Works, "unicast_ttl", "0..255", "255", "Hop limit of unicast adverts.").begin(number(0, 255, "({vi}): TTL '{value}' not valid - must be between 0 & 255", func(l *loader, v int64) { n := int(v); l.vi.ttl = &n })),
+	row(Works, "unicast_fault_no_peer", "", "off", "Go to fault without peers.").begin(vmacFlag(func(v *instance) { v.unicastSet, v.FaultNoPeer = true, true })),
+	row(Works, "check_unicast_src", "", "vrrp_check_unicast_src", "Take adverts only from peers.").begin(vmacFlag(func(v *instance) { yes := true; v.unicastSet, v.checkSrc = true, &yes })),
+	row(Works, "old_unicast_checksum", "[never]", "found out", "Checksum of keepalived before 1.3.7.").begin(setOldChecksum),
+	row(Works, "v3_checksum_as_v2", "[BOOL]", "the global one", "No pseudo header in version 3 checksums over IPv4.").since24().begin(boolean("({vi}) invalid v3_checksum_as_v2 {value} specified", func(l *loader, v bool) { l.vi.v3sum = &v })),
 }
 
 var instanceTrack = join([]keyword{
@@ -80,12 +70,12 @@ var instanceTrack = join([]keyword{
 var instanceRest = join([]keyword{
 	planned("accept", "", "accept", "Take packets to the addresses.").begin(vmacFlag(func(v *instance) { yes := true; v.accept = &yes })),
 	planned("no_accept", "", "accept", "Drop packets to the addresses.").begin(vmacFlag(func(v *instance) { no := false; v.accept = &no })),
-	planned("down_timer_adverts", "1..100", "3", "Adverts missed before a takeover.").begin(number(1, 100, "({vi}): Invalid down_timer_adverts [1:100] '{value}'", func(l *loader, v int64) { n := int(v); l.vi.downAdverts = &n })),
+	row(Works, "down_timer_adverts", "1..100", "3", "Adverts missed before a takeover.").begin(number(1, 100, "({vi}): Invalid down_timer_adverts [1:100] '{value}'", func(l *loader, v int64) { n := int(v); l.vi.downAdverts = &n })),
 	works("lower_prio_no_advert", "[BOOL]", "the global one", "Do not answer a lower advert.", boolean("({vi}) invalid lower_prio_no_advert {value} specified", func(l *loader, v bool) { l.vi.lowerNoAdvert = &v })),
 	works("higher_prio_send_advert", "[BOOL]", "the global one", "Send one advert before giving way.", boolean("({vi}) invalid higher_prio_send_advert {value} specified", func(l *loader, v bool) { l.vi.higherSendAdvert = &v })),
-	inert("skip_check_adv_addr", "[BOOL]", "the global one", "Do not compare the addresses of adverts from the known master.", addrWhy).begin(boolean("({vi}) invalid skip_check_adv_addr {value} specified", func(l *loader, _ bool) { l.vi.SkipCheckAdvAddr = true })),
+	row(Works, "skip_check_adv_addr", "[BOOL]", "the global one", "Do not compare the addresses of adverts from the known master.").begin(boolean("({vi}) invalid skip_check_adv_addr {value} specified", func(l *loader, _ bool) { l.vi.SkipCheckAdvAddr = true })),
 	planned("strict_mode", "[BOOL]", "vrrp_strict", "Only what the standard allows.").begin(boolean("({vi}) invalid strict_mode {value} specified", func(l *loader, v bool) { l.vi.strict = &v })),
-	planned("owner_ignore_adverts", "[BOOL]", "the global one", "An owner of the addresses ignores adverts.").since24().begin(boolean("({vi}) invalid owner_ignore_adverts {value} specified", func(l *loader, v bool) { l.vi.owner = &v })),
+	row(Works, "owner_ignore_adverts", "[BOOL]", "the global one", "An owner of the addresses ignores adverts.").since24().begin(boolean("({vi}) invalid owner_ignore_adverts {value} specified", func(l *loader, v bool) { l.vi.owner = &v })),
 	planned("use_vmac", "[NAME] [MAC]", "off", "Use the virtual router's MAC.").begin(setVMAC),
 	planned("use_vmac_addr", "", "off", "The same for addresses on other interfaces.").begin(vmacFlag(func(v *instance) { v.VMACAddr = true })),
 	planned("vmac_xmit_base", "", "off", "Send adverts from the parent interface.").begin(vmacFlag(func(v *instance) { v.XmitBase = true })),
@@ -96,4 +86,4 @@ var instanceRest = join([]keyword{
 	planned("lvs_sync_daemon_interface", "[IF]", "", "Tell connections to the other director; use lvs_sync_daemon.").begin(setSyncInterface),
 	inert("kernel_rx_buf_size", "BYTES", "", "Size of the receive buffer.", bufferWhy).begin(setRxBuf),
 	inert("debug", "0..4", "0", "Nothing, in keepalived too.", "it has none in keepalived either").begin(number(0, 4, "({vi}) Debug value '{value}' not valid; must be between 0-4", func(l *loader, v int64) { l.vi.DebugLevel = uint8(v) })),
-}, planned("timer_expired_backup", "[1..254]", "off", "Step down when our own timers ran late.").since24().begin(setTimerExpired).also("thread_timer_expired"))
+}, row(Works, "timer_expired_backup", "[1..254]", "off", "Step down when our own timers ran late.").since24().begin(setTimerExpired).also("thread_timer_expired"))

@@ -96,10 +96,7 @@ func (l *loader) toVRRP(v *instance) {
 	for _, a := range v.ExcludedAddresses {
 		v.Excluded = append(v.Excluded, a.Address)
 	}
-	interval := v.AdvertInt
-	normal, _ := v.Config.Normal()
-	v.Config = normal
-	v.AdvertInt = interval // vrrp rounds as version 2 does
+	v.Config, _ = v.Config.Normal()
 	if err := v.Config.Check(); err != nil && l.pass == passAll {
 		d := l.after(Warning, "not-yet", v.place, "("+v.Name+") the whole instance is left out by this version: "+err.Error())
 		d.class, d.Hint = classOurs, "nobody holds its addresses here: keep keepalived for it, or change what is named"

@@ -27,6 +27,7 @@ func (l *loader) settle(v *instance) bool {
 	}
 	l.settleState(v)
 	l.settleAuth(v)
+	l.settleHMAC(v)
 	if !l.settleNet(v) {
 		return false
 	}
@@ -152,6 +153,9 @@ func (l *loader) settleNet(v *instance) bool {
 		head += 8 + 24
 	case v.Version == 2:
 		head += 8
+	}
+	if v.HMAC.On() && v.HMAC.Mode != vrrp.HMACReceiveOnly {
+		head += 28
 	}
 	if most := min(255, (mtu-head)/each); len(v.Addresses) > most {
 		l.conflict(v, fmt.Sprintf("Number of VIPs (%d) exceeds maximum/space available in packet (max %d addresses) - excess moved to eVIPs", len(v.Addresses), most))

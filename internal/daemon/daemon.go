@@ -137,6 +137,9 @@ func (d *daemon) checkHost(context.Context) error {
 // checkInterfaces refuses a configuration that names an interface which this host does not have.
 func (d *daemon) checkInterfaces(cfg *conf.Config) error {
 	for _, i := range cfg.Instances {
+		if i.Interface == "" { // unicast alone can be without
+			continue
+		}
 		if _, err := d.host.Link(i.Interface); err != nil {
 			return d.noInterface(err, "vrrp_instance "+i.Name)
 		}
@@ -180,8 +183,25 @@ func (d *daemon) openHA(context.Context) (err error) {
 	if d.ha, err = newHA(d.host, d.events, d.cfg.Instances); err != nil {
 		return err
 	}
+	d.ha.hold, err = startupDelay(&d.cfg.Global.VRRP)
+	if err != nil {
+		d.events.Warn("vrrp_delay_after_boot has no effect: " + err.Error())
+	}
+	d.ha.speaker.LogUnknown = d.cfg.Global.VRRP.LogUnknownVRIDs
 	d.undo = append(d.undo, d.ha.close)
 	return nil
+}
+
+// startupDelay is for how long the instances do nothing.
+func startupDelay(g *conf.GlobalVRRP) (time.Duration, error) {
+	if g.DelayAfterBoot == 0 {
+		return g.StartupDelay, nil
+	}
+	up, err := host.Uptime()
+	if err != nil {
+		return g.StartupDelay, err
+	}
+	return max(g.StartupDelay, g.DelayAfterBoot-up), nil
 }
 
 // listen opens the socket that commands ask.

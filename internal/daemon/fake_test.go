@@ -47,7 +47,10 @@ func (h *fakeHost) Link(name string) (host.Link, error) {
 	return host.Link{Index: 2, Name: name, Up: h.up, Running: h.up, Ethernet: true}, nil
 }
 
-func (h *fakeHost) Source(string, []netip.Addr) (netip.Addr, error) {
+func (h *fakeHost) Source(_ string, v6 bool, _ []netip.Addr) (netip.Addr, error) {
+	if v6 {
+		return netip.MustParseAddr("fe80::25"), nil
+	}
 	return netip.MustParseAddr("10.0.8.25"), nil
 }
 
@@ -83,7 +86,7 @@ func (h *fakeHost) Announce(_ string, a netip.Addr) error {
 	return nil
 }
 
-func (h *fakeHost) OpenVRRP(string) (Wire, error) { return h.wire, nil }
+func (h *fakeHost) OpenVRRP(host.Endpoint) (Wire, error) { return h.wire, nil }
 
 func (h *fakeHost) Watch(ctx context.Context, _ func(host.Event)) error {
 	<-ctx.Done()
@@ -110,6 +113,17 @@ func (w *fakeWire) Recv(buf []byte) (int, error) {
 	}
 }
 
+func (w *fakeWire) TryRecv(buf []byte) int {
+	select {
+	case p := <-w.in:
+		return copy(buf, p)
+	default:
+		return 0
+	}
+}
+
+func (w *fakeWire) Join(netip.Addr) error { return nil }
+
 func (w *fakeWire) Close() error {
 	w.once.Do(func() { close(w.closed) })
 	return nil
@@ -121,7 +135,7 @@ func (w *fakeWire) sent(t *testing.T) (all []vrrp.Advert) {
 	for {
 		select {
 		case p := <-w.out:
-			a, err := vrrp.ParseIPv4(p)
+			a, err := vrrp.Parse(p)
 			if err != nil {
 				t.Fatal(err)
 			}

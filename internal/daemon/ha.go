@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -22,7 +23,8 @@ type ha struct {
 	events  events
 	speaker *vrrp.Speaker
 	loop    *loop.Loop
-	wires   map[string]Wire // by interface
+	wires   map[host.Endpoint]Wire
+	hold    time.Duration   // startup delay
 	heard   chan struct{}   // gets a token when another director's advert arrived; used while stopping
 	failing map[string]bool // sends that fail, said once
 
@@ -31,7 +33,7 @@ type ha struct {
 
 // newHA opens a socket on every interface of instances. Nothing is sent before start.
 func newHA(h Host, ev events, instances []vrrp.Config) (*ha, error) {
-	a := &ha{host: h, events: ev, speaker: vrrp.NewSpeaker(), wires: map[string]Wire{}, heard: make(chan struct{}, 1), failing: map[string]bool{}}
+	a := &ha{host: h, events: ev, speaker: vrrp.NewSpeaker(), wires: map[host.Endpoint]Wire{}, heard: make(chan struct{}, 1), failing: map[string]bool{}}
 	a.loop = loop.New(a.speaker, a.drain)
 	for _, cfg := range instances {
 		if err := a.add(cfg); err != nil {
@@ -50,21 +52,38 @@ func (a *ha) add(cfg vrrp.Config) error {
 	if _, err := a.speaker.Add(normal); err != nil {
 		return fail(ExitConfig, "", "%w", err)
 	}
-	return a.openWire(cfg.Interface)
+	return a.openWire(normal)
 }
 
-// openWire opens the socket of an interface if there is none yet. Once the daemon runs, its packets are received at once.
-func (a *ha) openWire(ifname string) error {
-	if a.wires[ifname] != nil {
+// endpoint is where an instance's adverts come in and go out. All instances of an interface, family and kind of header
+// share one: two sockets would hear everything twice.
+func endpoint(cfg vrrp.Config) host.Endpoint {
+	at := host.Endpoint{Dev: cfg.Interface, V6: cfg.V6, AH: cfg.AuthType == vrrp.AuthAH}
+	if at.Dev == "" {
+		at.Local = cfg.Source
+	}
+	return at
+}
+
+// openWire opens the socket of an instance if there is none yet, and joins its group. Once the daemon runs, its packets
+// are received at once.
+func (a *ha) openWire(cfg vrrp.Config) error {
+	at := endpoint(cfg)
+	if a.wires[at] == nil {
+		wire, err := a.host.OpenVRRP(at)
+		if err != nil {
+			return fail(ExitFatal, "", "open the VRRP socket on %s: %w", at, err)
+		}
+		a.wires[at] = wire
+		if a.receivers != nil {
+			a.receivers.Go(func() { a.receive(at, wire) })
+		}
+	}
+	if cfg.Unicast {
 		return nil
 	}
-	wire, err := a.host.OpenVRRP(ifname)
-	if err != nil {
-		return fail(ExitFatal, "", "open the VRRP socket on %s: %w", ifname, err)
-	}
-	a.wires[ifname] = wire
-	if a.receivers != nil {
-		a.receivers.Go(func() { a.receive(ifname, wire) })
+	if err := a.wires[at].Join(cfg.McastDst); err != nil {
+		return fail(ExitFatal, "an interface without multicast needs unicast_peer", "(%s) %w", cfg.Name, err)
 	}
 	return nil
 }
@@ -79,15 +98,21 @@ func (a *ha) close() {
 // run serves until ctx ends. The receivers end when close is called.
 func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
 	a.receivers = wg
-	for ifname, wire := range a.wires {
-		wg.Go(func() { a.receive(ifname, wire) })
+	for at, wire := range a.wires {
+		wg.Go(func() { a.receive(at, wire) })
 	}
 	wg.Go(func() { a.loop.Run(ctx) })
 }
 
 // start brings every instance up: from adopted addresses if all its VIPs are still on the host, from nothing otherwise.
 func (a *ha) start(now time.Time) {
-	for name := range a.wires {
+	if a.hold > 0 {
+		a.events.Info(fmt.Sprintf("Delaying startup for %g seconds", a.hold.Seconds()))
+	}
+	for _, r := range a.speaker.Routers() {
+		r.Delay(now.Add(a.hold))
+	}
+	for name := range a.interfaces() {
 		a.refreshLink(now, name)
 	}
 	a.speaker.Start(now, a.allPresent)
@@ -104,8 +129,11 @@ func (a *ha) allPresent(cfg vrrp.Config) bool {
 
 // refreshLink tells the instances of an interface what the host says of it now: up or down, and its address.
 func (a *ha) refreshLink(now time.Time, ifname string) {
-	link, err := a.host.Link(ifname)
-	down := err != nil || !link.Ready()
+	down := false
+	if ifname != "" {
+		link, err := a.host.Link(ifname)
+		down = err != nil || !link.Ready()
+	}
 	for _, r := range a.speaker.On(ifname) {
 		r.Fault(now, vrrp.CauseInterfaceDown(ifname), down)
 		source, err := a.source(r.Config())
@@ -127,7 +155,7 @@ func (a *ha) source(cfg vrrp.Config) (netip.Addr, error) {
 			vips = append(vips, v.Prefix.Addr())
 		}
 	}
-	return a.host.Source(cfg.Interface, vips)
+	return a.host.Source(cfg.Interface, cfg.V6, vips)
 }
 
 // changed takes what the host tells of itself.
@@ -143,7 +171,7 @@ func (a *ha) changed(e host.Event) {
 		return
 	}
 	a.loop.Send(func(now time.Time) {
-		for name := range a.wires {
+		for name := range a.interfaces() {
 			if link, err := a.host.Link(name); index == 0 || err != nil || link.Index == index {
 				a.refreshLink(now, name)
 			}
@@ -151,8 +179,17 @@ func (a *ha) changed(e host.Event) {
 	})
 }
 
+// interfaces are those that instances are on.
+func (a *ha) interfaces() map[string]bool {
+	all := map[string]bool{}
+	for at := range a.wires {
+		all[at.Dev] = true
+	}
+	return all
+}
+
 // receive hands packets to the loop until the socket is closed.
-func (a *ha) receive(ifname string, wire Wire) {
+func (a *ha) receive(at host.Endpoint, wire Wire) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := wire.Recv(buf)
@@ -162,20 +199,20 @@ func (a *ha) receive(ifname string, wire Wire) {
 		case errors.Is(err, syscall.ENETDOWN): // said once when a link goes; the link events say the rest
 			continue
 		case err != nil:
-			a.events.Error("receive adverts: "+err.Error(), "if", ifname)
+			a.events.Error("receive adverts: "+err.Error(), "if", at.Dev)
 			return
 		}
 		packet := slices.Clone(buf[:n])
 		a.loop.Send(func(now time.Time) {
-			a.speaker.Receive(now, ifname, packet)
-			a.notice(ifname, packet)
+			a.speaker.Receive(now, at.Dev, packet)
+			a.notice(at.Dev, packet)
 		})
 	}
 }
 
 // notice lets a stopping daemon know that somebody else announces one of our virtual routers.
 func (a *ha) notice(ifname string, packet []byte) {
-	advert, err := vrrp.ParseIPv4(packet)
+	advert, err := vrrp.Parse(packet)
 	if err != nil || advert.Priority == 0 {
 		return
 	}
@@ -222,10 +259,10 @@ func (a *ha) say(e vrrp.Say) {
 }
 
 func (a *ha) send(e vrrp.Send) {
-	ifname := a.speaker.Router(e.Instance).Config().Interface
-	err := a.wires[ifname].Send(e.Packet, e.To)
+	at := endpoint(a.speaker.Router(e.Instance).Config())
+	err := a.wires[at].Send(e.Packet, e.To)
 	if err != nil && !a.failing[e.Instance] {
-		a.events.Error("("+e.Instance+") send advert: "+err.Error(), "vi", e.Instance, "if", ifname)
+		a.events.Error("("+e.Instance+") send advert: "+err.Error(), "vi", e.Instance, "if", at.Dev)
 	}
 	a.failing[e.Instance] = err != nil
 }
@@ -248,12 +285,12 @@ func (a *ha) vacate(e vrrp.Vacate) {
 	}
 }
 
-// announce sends gratuitous ARP in keepalived's order: round by round over all addresses.
+// announce sends gratuitous ARP and neighbour advertisements in keepalived's order: round by round over all addresses.
 func (a *ha) announce(e vrrp.Announce) {
 	all := addresses(a.speaker.Router(e.Instance).Config())
 	for range e.Repeat {
 		for _, v := range all {
-			if !v.Prefix.Addr().Is4() || e.Only != nil && !slices.Contains(e.Only, v.Prefix.Addr()) {
+			if e.Only != nil && !slices.Contains(e.Only, v.Prefix.Addr()) {
 				continue
 			}
 			if err := a.host.Announce(v.Dev, v.Prefix.Addr()); err != nil {

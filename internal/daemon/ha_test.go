@@ -30,7 +30,7 @@ func advert(source string, priority uint8) []byte {
 	a := vrrp.Advert{Source: netip.MustParseAddr(source), Dest: vrrp.GroupIPv4, TTL: 255, ID: 1, Version: 2, Type: 1, Count: 1, VRID: 51, Priority: priority,
 		AuthType: vrrp.AuthPass, AdvertInt: time.Second, VIPs: []netip.Addr{vip.Addr()}}
 	copy(a.AuthData[:], "1111")
-	return a.AppendIPv4(nil)
+	return a.Append(nil)
 }
 
 func TestALoneDirectorTakesTheAddressAndGivesItBackWithPriorityZero(t *testing.T) {

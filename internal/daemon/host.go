@@ -12,21 +12,25 @@ import (
 type Host interface {
 	// Link tells an interface's index and state. The error is host.ErrNoInterface when there is none of that name.
 	Link(name string) (host.Link, error)
-	// Source is the address that adverts leave from: the interface's first IPv4 address that is none of vips.
-	Source(ifname string, vips []netip.Addr) (netip.Addr, error)
+	// Source is the address that adverts leave from: the interface's first IPv4 address, or its first link-local IPv6
+	// address, that is none of vips.
+	Source(ifname string, v6 bool, vips []netip.Addr) (netip.Addr, error)
 	AddAddress(host.Address) error
 	DelAddress(host.Address) error
 	HasAddress(host.Address) (bool, error)
-	// Announce sends one gratuitous ARP.
+	// Announce sends one gratuitous ARP or, for IPv6, one neighbour advertisement.
 	Announce(ifname string, addr netip.Addr) error
-	OpenVRRP(ifname string) (Wire, error)
+	OpenVRRP(host.Endpoint) (Wire, error)
 	// Watch calls changed for every change of links and addresses until ctx ends.
 	Watch(ctx context.Context, changed func(host.Event)) error
 }
 
-// Wire sends and receives whole IPv4 packets of protocol 112 on one interface.
+// Wire sends and receives whole packets with adverts.
 type Wire interface {
+	Join(group netip.Addr) error
 	Send(packet []byte, to netip.Addr) error
 	Recv(buf []byte) (int, error)
+	// TryRecv does not wait: 0 is that there is nothing.
+	TryRecv(buf []byte) int
 	Close() error
 }

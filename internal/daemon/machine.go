@@ -14,7 +14,10 @@ func newMachine() *machine { return &machine{announcer: host.NewAnnouncer()} }
 
 func (m *machine) Link(name string) (host.Link, error) { return host.LinkByName(name) }
 
-func (m *machine) Source(ifname string, vips []netip.Addr) (netip.Addr, error) {
+func (m *machine) Source(ifname string, v6 bool, vips []netip.Addr) (netip.Addr, error) {
+	if v6 {
+		return host.LinkLocal(ifname, vips)
+	}
 	return host.PrimaryIPv4(ifname, vips)
 }
 
@@ -26,8 +29,8 @@ func (m *machine) Announce(ifname string, addr netip.Addr) error {
 	return m.announcer.Announce(ifname, addr)
 }
 
-func (m *machine) OpenVRRP(ifname string) (Wire, error) {
-	s, err := host.ListenVRRP(ifname)
+func (m *machine) OpenVRRP(at host.Endpoint) (Wire, error) {
+	s, err := host.ListenVRRP(at)
 	if err != nil {
 		return nil, err
 	}

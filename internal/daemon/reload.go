@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vipd/internal/conf"
+	"vipd/internal/host"
 	"vipd/internal/vrrp"
 )
 
@@ -115,7 +116,8 @@ func (p *partly) Unwrap() error { return p.err }
 func (a *ha) open(instances []vrrp.Config) (err error) {
 	a.loop.Do(func(time.Time) {
 		for _, cfg := range instances {
-			if err = a.openWire(cfg.Interface); err != nil {
+			normal, _ := cfg.Normal()
+			if err = a.openWire(normal); err != nil {
 				return
 			}
 		}
@@ -137,7 +139,7 @@ func (a *ha) reload(instances []vrrp.Config) (err error) {
 			_, addErr := a.speaker.Add(cfg)
 			err = errors.Join(err, addErr)
 		}
-		for name := range a.wires {
+		for name := range a.interfaces() {
 			a.refreshLink(now, name)
 		}
 		a.speaker.Start(now, func(vrrp.Config) bool { return false })
@@ -146,12 +148,16 @@ func (a *ha) reload(instances []vrrp.Config) (err error) {
 	return err
 }
 
-// closeUnused closes the sockets of interfaces that no instance is on any more.
+// closeUnused closes the sockets that no instance uses any more.
 func (a *ha) closeUnused() {
-	for name, w := range a.wires {
-		if len(a.speaker.On(name)) == 0 {
+	used := map[host.Endpoint]bool{}
+	for _, r := range a.speaker.Routers() {
+		used[endpoint(r.Config())] = true
+	}
+	for at, w := range a.wires {
+		if !used[at] {
 			_ = w.Close()
-			delete(a.wires, name)
+			delete(a.wires, at)
 		}
 	}
 }

@@ -177,29 +177,50 @@ func HasAddress(a Address) (bool, error) {
 // failing that the first that is not one of vips (a VIP of the same network that survived a killed daemon can have made
 // the interface's own address the secondary one). None is ErrNoAddress.
 func PrimaryIPv4(dev string, vips []netip.Addr) (netip.Addr, error) {
+	return primary(dev, func(all []Assigned) (netip.Addr, bool) { return choosePrimary(all, vips) })
+}
+
+// LinkLocal is the address that IPv6 adverts on dev leave from (RFC 9568 §5.1.2.1): its first link-local one that is
+// none of vips and whose duplicate address detection is over. None is ErrNoAddress.
+func LinkLocal(dev string, vips []netip.Addr) (netip.Addr, error) {
+	return primary(dev, func(all []Assigned) (netip.Addr, bool) { return chooseLinkLocal(all, vips) })
+}
+
+func primary(dev string, choose func([]Assigned) (netip.Addr, bool)) (netip.Addr, error) {
 	all, err := Addresses(dev)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	return choosePrimary(dev, all, vips)
+	if ip, ok := choose(all); ok {
+		return ip, nil
+	}
+	return netip.Addr{}, fmt.Errorf("interface %s: %w", dev, ErrNoAddress)
 }
 
-func choosePrimary(dev string, all []Assigned, vips []netip.Addr) (netip.Addr, error) {
+func choosePrimary(all []Assigned, vips []netip.Addr) (netip.Addr, bool) {
 	var second netip.Addr
 	for _, a := range all {
 		ip := a.Prefix.Addr()
 		switch {
 		case !ip.Is4() || slices.Contains(vips, ip):
 		case !a.Secondary:
-			return ip, nil
+			return ip, true
 		case !second.IsValid():
 			second = ip
 		}
 	}
-	if second.IsValid() {
-		return second, nil
+	return second, second.IsValid()
+}
+
+func chooseLinkLocal(all []Assigned, vips []netip.Addr) (netip.Addr, bool) {
+	i := slices.IndexFunc(all, func(a Assigned) bool {
+		ip := a.Prefix.Addr()
+		return ip.Is6() && ip.IsLinkLocalUnicast() && !a.Tentative && !slices.Contains(vips, ip)
+	})
+	if i < 0 {
+		return netip.Addr{}, false
 	}
-	return netip.Addr{}, fmt.Errorf("interface %s: %w", dev, ErrNoAddress)
+	return all[i].Prefix.Addr(), true
 }
 
 // parseAddress reads an ifaddrmsg. Where a peer is set, IFA_LOCAL is the host's own address and IFA_ADDRESS the peer's;

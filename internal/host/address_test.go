@@ -137,15 +137,9 @@ func TestSourceOfAdverts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := choosePrimary("eth0", tt.have, []netip.Addr{addr("10.9.0.100")})
-			if tt.want == "" {
-				if !errors.Is(err, ErrNoAddress) || !strings.Contains(err.Error(), "eth0") {
-					t.Fatalf("got %v, %v", got, err)
-				}
-				return
-			}
-			if err != nil || got != addr(tt.want) {
-				t.Fatalf("got %v, %v", got, err)
+			got, ok := choosePrimary(tt.have, []netip.Addr{addr("10.9.0.100")})
+			if ok != (tt.want != "") || ok && got != addr(tt.want) {
+				t.Fatalf("got %v, %v", got, ok)
 			}
 		})
 	}
@@ -157,6 +151,9 @@ func TestSourceOfAdvertsOnARealInterface(t *testing.T) {
 	got, err := PrimaryIPv4(c.near, []netip.Addr{addr("10.9.0.100")})
 	if err != nil || got != addr("10.9.0.1") {
 		t.Fatalf("got %v, %v", got, err)
+	}
+	if _, err := PrimaryIPv4(c.near, []netip.Addr{addr("10.9.0.1"), addr("10.9.0.100")}); !errors.Is(err, ErrNoAddress) || !strings.Contains(err.Error(), c.near) {
+		t.Fatalf("VIPs alone: %v", err)
 	}
 	if _, err := PrimaryIPv4("nosuch0", nil); !errors.Is(err, ErrNoInterface) {
 		t.Fatalf("missing interface: %v", err)

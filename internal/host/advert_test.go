@@ -32,8 +32,9 @@ func advertOfFar(t *testing.T) []byte {
 
 func listen(t *testing.T, dev string) *VRRPSocket {
 	t.Helper()
-	s, err := ListenVRRP(dev)
+	s, err := ListenVRRP(Endpoint{Dev: dev})
 	check(t, err)
+	check(t, s.Join(VRRPGroup))
 	t.Cleanup(func() { s.Close() })
 	return s
 }
@@ -169,7 +170,7 @@ func TestRecvGoesOnAfterTheInterfaceWasDown(t *testing.T) {
 
 func TestListenOnAMissingInterface(t *testing.T) {
 	newCable(t)
-	if s, err := ListenVRRP("nosuch0"); !errors.Is(err, ErrNoInterface) || s != nil {
+	if s, err := ListenVRRP(Endpoint{Dev: "nosuch0"}); !errors.Is(err, ErrNoInterface) || s != nil {
 		t.Fatalf("got %v", err)
 	}
 }

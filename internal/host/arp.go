@@ -31,7 +31,7 @@ func GratuitousARP(mac MAC, vip netip.Addr) []byte {
 	return append(b, ip[:]...)
 }
 
-// Announcer sends gratuitous ARP. It keeps one packet socket per interface. It may be used from several goroutines.
+// Announcer sends gratuitous ARP and unsolicited neighbour advertisements. It keeps one packet socket per interface. It may be used from several goroutines.
 type Announcer struct {
 	mu    sync.Mutex
 	conns map[string]announcerConn
@@ -45,8 +45,9 @@ type announcerConn struct {
 // NewAnnouncer makes an Announcer without any socket yet.
 func NewAnnouncer() *Announcer { return &Announcer{conns: map[string]announcerConn{}} }
 
-// Announce sends one gratuitous ARP for each of vips, in order, with the MAC that the interface has now. Where there is
-// no ARP (loopback, a tunnel) it does nothing, and IPv6 addresses are passed over. It stops at the first failure.
+// Announce sends one frame for each of vips, in order, with the MAC that the interface has now: gratuitous ARP, and for
+// IPv6 a neighbour advertisement. Where there is no ARP (loopback, a tunnel) it does nothing. It stops at the first
+// failure.
 func (a *Announcer) Announce(dev string, vips ...netip.Addr) error {
 	link, err := LinkByName(dev)
 	if err != nil {
@@ -62,10 +63,14 @@ func (a *Announcer) Announce(dev string, vips ...netip.Addr) error {
 		return err
 	}
 	for _, vip := range vips {
-		if vip = vip.Unmap(); !vip.Is4() {
-			continue
+		vip, frame, to := vip.Unmap(), []byte(nil), Broadcast
+		if vip.Is4() {
+			frame = GratuitousARP(link.MAC, vip)
+		} else {
+			frame = NeighbourAdvert(link.MAC, vip, forwardsIPv6(dev))
+			to = MAC(frame[:6])
 		}
-		if _, err := conn.WriteTo(GratuitousARP(link.MAC, vip), &packet.Addr{HardwareAddr: Broadcast[:]}); err != nil {
+		if _, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: to[:]}); err != nil {
 			return fmt.Errorf("announce %s on %s: %w", vip, dev, err)
 		}
 	}

@@ -6,8 +6,16 @@ import (
 	"time"
 )
 
+// CauseNoPeer is the fault of unicast_fault_no_peer.
+const CauseNoPeer = "no unicast peer"
+
 // causeNoAddress is the fault that SetSource and Start raise themselves.
-const causeNoAddress = "no IPv4 address for interface"
+func (r *Router) causeNoAddress() string {
+	if r.cfg.V6 {
+		return "no IPv6 address for interface"
+	}
+	return "no IPv4 address for interface"
+}
 
 // CauseInterfaceDown names the fault of a link that is down, in keepalived's words.
 func CauseInterfaceDown(ifname string) string { return "interface " + ifname + " down" }
@@ -96,7 +104,7 @@ func (r *Router) addFault(cause string) {
 func (r *Router) toFault(now time.Time, cause string) {
 	r.say("entering FAULT state (%s)", cause)
 	r.say("Entering FAULT STATE")
-	r.leave()
+	r.leave(now)
 	if r.holding {
 		r.withdraw()
 	}
@@ -108,9 +116,9 @@ func (r *Router) toFault(now time.Time, cause string) {
 // that there is none, which is a fault; a priority-0 advert then still leaves from the old one.
 func (r *Router) SetSource(now time.Time, addr netip.Addr) {
 	addr = addr.Unmap()
-	if !addr.Is4() {
+	if !addr.IsValid() || addr.Is6() != r.cfg.V6 {
 		if r.state != Init {
-			r.Fault(now, causeNoAddress, true)
+			r.Fault(now, r.causeNoAddress(), true)
 		}
 		r.source = netip.Addr{}
 		return
@@ -119,5 +127,5 @@ func (r *Router) SetSource(now time.Time, addr netip.Addr) {
 	if r.state == Master {
 		r.setMaster(addr, r.priority)
 	}
-	r.Fault(now, causeNoAddress, false)
+	r.Fault(now, r.causeNoAddress(), false)
 }

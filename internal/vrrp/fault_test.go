@@ -13,7 +13,7 @@ func doings(effects []Effect) []string {
 	for _, e := range effects {
 		switch e := e.(type) {
 		case Send:
-			if advert, _ := ParseIPv4(e.Packet); advert.Priority == 0 {
+			if advert, _ := Parse(e.Packet); advert.Priority == 0 {
 				words = append(words, "send 0")
 			} else {
 				words = append(words, "send")

@@ -61,10 +61,10 @@ func TestTheIdentificationSkipsZero(t *testing.T) {
 	r.id = 65534
 	var ids []uint16
 	for range 3 {
-		r.advertise(100)
+		r.advertise(epoch, 100)
 	}
 	for _, packet := range packets(r.Take()) {
-		advert, err := ParseIPv4(packet)
+		advert, err := Parse(packet)
 		if err != nil {
 			t.Fatal(err)
 		}

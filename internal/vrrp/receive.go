@@ -3,48 +3,50 @@ package vrrp
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"slices"
 	"time"
 )
 
-// Receive takes an IPv4 packet that arrived on the instance's interface with its VRID. One that fails a check is
-// counted, said once until the state or the master changes, and otherwise without effect.
+// Receive takes a packet that arrived on the instance's interface with its VRID. One that fails a check is counted,
+// said once until the state or the master changes, and otherwise without effect.
 func (r *Router) Receive(now time.Time, packet []byte) {
-	advert, err := ParseIPv4(packet)
-	r.receive(now, advert, err)
+	advert, err := Parse(packet)
+	r.receive(now, advert, packet, err)
 }
 
-func (r *Router) receive(now time.Time, advert Advert, err error) {
-	if r.state == Init {
+func (r *Router) receive(now time.Time, advert Advert, packet []byte, err error) {
+	if r.state == Init || now.Before(r.heldUntil) { // keepalived: what arrives during a startup delay is not looked at
 		return
 	}
 	if err == nil {
-		err = r.check(&advert)
+		err = r.check(now, &advert, packet)
 	}
 	if err != nil {
-		r.refused(err)
+		r.refused(now, &advert, err)
 		return
 	}
 	r.counters.Received++
 	if advert.Priority == 0 {
 		r.counters.PriorityZeroReceived++
 	}
+	known := advert.Source == r.master
+	r.heardFrom(now, &advert)
+	r.learnSum(&advert)
 	switch r.state {
 	case Backup:
 		r.backupReceives(now, &advert)
 	case Master:
 		r.masterReceives(now, &advert)
 	}
-	r.compareVIPs(&advert) // last: a change of state or master lets it be said again, not twice
+	r.compareVIPs(&advert, known) // last: a change of state or master lets it be said again, not twice
 }
 
-func (r *Router) refused(err error) {
+func (r *Router) refused(now time.Time, a *Advert, err error) {
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {
 		return
 	}
 	r.counters.Refused[refusal.Reason]++
+	r.remember(now, a.Source, refusal)
 	r.warnOnce(string(refusal.Reason), "%s", refusal.Text)
 }
 
@@ -58,11 +60,12 @@ func (r *Router) warnOnce(key string, format string, args ...any) {
 
 // backupReceives is RFC 3768 §6.4.2.
 func (r *Router) backupReceives(now time.Time, a *Advert) {
+	r.ownerAgain(now, a)
 	if a.Priority == 0 {
 		// "If the Priority in the ADVERTISEMENT is Zero, then: Set the Master_Down_Timer to Skew_Time"
 		r.detail("Backup received priority 0 advertisement")
 		if r.rules.leaving {
-			r.masterDown = now.Add(r.rules.skew(r.priority))
+			r.masterDown = now.Add(r.skew())
 			r.downWhy = a.Source.String() + " left with priority 0"
 		}
 		return
@@ -81,7 +84,17 @@ func (r *Router) backupReceives(now time.Time, a *Advert) {
 		return
 	}
 	r.wants = r.wants && !r.rules.heeds
+	r.learnInterval(a)
 	r.waitForMaster(now)
+}
+
+// learnInterval: RFC 9568 §6.4.2: "Set Active_Adver_Interval to Max Advertise Interval contained in the ADVERTISEMENT."
+func (r *Router) learnInterval(a *Advert) {
+	if r.cfg.Version != 3 || a.AdvertInt == r.interval || !r.rules.learns {
+		return
+	}
+	r.detail("advertisement interval updated from %dms to %dms by master", r.interval.Milliseconds(), a.AdvertInt.Milliseconds())
+	r.interval = max(a.AdvertInt, centisecond) // 0 would be a takeover at once
 }
 
 // preemptDelay starts the delay at the first weaker advert and forgets it at any other.
@@ -120,7 +133,7 @@ func (r *Router) masterReceives(now time.Time, a *Advert) {
 		// "If the Priority in the ADVERTISEMENT is Zero, then: Send an ADVERTISEMENT. Reset the Adver_Timer to
 		// Advertisement_Interval"
 		r.detail("Master received priority 0 message")
-		r.advertise(r.priority)
+		r.advertise(now, r.priority)
 		r.advertAt = now.Add(r.cfg.AdvertInt)
 	case ours == theirs:
 		r.warnOnce("own_address", "WARNING - equal priority advert received from remote host with our IP address.")
@@ -128,15 +141,12 @@ func (r *Router) masterReceives(now time.Time, a *Advert) {
 		r.warnOwners(a)
 		r.yield(now, a)
 	default:
-		r.warnOwners(a)
+		r.twoOwners(now, a)
+		if ours.priority = r.priority; r.rules.yields(ours, theirs) {
+			r.yield(now, a)
+			return
+		}
 		r.insist(now, a)
-	}
-}
-
-// warnOwners: only one router can own an address.
-func (r *Router) warnOwners(a *Advert) {
-	if r.priority == 255 && a.Priority == 255 {
-		r.warnOnce("owners", "CONFIGURATION ERROR: local instance and %s are both configured as address owner, please resolve", a.Source)
 	}
 }
 
@@ -148,12 +158,14 @@ func (r *Router) yield(now time.Time, a *Advert) {
 	}
 	r.say("Master received %s", why)
 	if r.cfg.HigherPrioSendAdv {
-		r.advertise(r.priority)
+		r.advertise(now, r.priority)
 	}
 	r.say("Entering BACKUP STATE")
 	r.withdraw()
 	r.setMaster(a.Source, a.Priority)
-	r.toBackup(now, why)
+	r.learnInterval(a)
+	r.waitForMaster(now)
+	r.become(now, Backup, why)
 }
 
 // insist answers a weaker master. RFC 3768 has it discard the advert; keepalived: it advertises at once and announces
@@ -164,11 +176,17 @@ func (r *Router) insist(now time.Time, a *Advert) {
 		forcing = ""
 	}
 	r.say("Received advert from %s with lower priority %d, ours %d%s", a.Source, a.Priority, r.priority, forcing)
+	r.emit(Weaker{Instance: r.cfg.Name, Peer: a.Source, Priority: a.Priority})
 	if !r.rules.answers {
 		return
 	}
+	if a.AH != nil {
+		// keepalived: the weaker one may have counted further than we, so that our adverts were refused there.
+		r.detail("IPSEC-AH : Syncing seq_num - Increment seq")
+		r.sequence = a.AH.Sequence + 1
+	}
 	if !r.cfg.LowerPrioNoAdvert {
-		r.advertise(r.priority)
+		r.advertise(now, r.priority)
 		r.advertAt = now.Add(r.cfg.AdvertInt)
 	}
 	r.reannounce(now)
@@ -186,64 +204,4 @@ func (r *Router) insist(now time.Time, a *Advert) {
 func (r *Router) reannounce(now time.Time) {
 	r.announce(r.cfg.GarpLowerPrioRepeat)
 	r.laterBlock(now, r.cfg.GarpLowerPrioDelay, r.cfg.GarpLowerPrioRepeat)
-}
-
-// check applies RFC 3768 §7.1 in keepalived's order. The VRID is known to be ours: the Speaker looked it up.
-func (r *Router) check(a *Advert) error {
-	switch {
-	// "MUST verify that the IP TTL is 255."
-	case a.TTL != ttlOnLink:
-		return refuse(ReasonTTL, "invalid TTL/HL. Received %d and expect %d", a.TTL, ttlOnLink)
-	// "MUST verify the VRRP version is 2."
-	case a.Version != r.cfg.Version:
-		return refuse(ReasonVersion, "wrong version. Received %d and expect %d", a.Version, r.cfg.Version)
-	// §5.3.2: "A packet with unknown type MUST be discarded."
-	case a.Type != typeAdvert:
-		return refuse(ReasonType, "Invalid packet type. %d and expect %d", a.Type, typeAdvert)
-	// "MUST verify that the Auth Type matches the locally configured authentication method for the virtual router and
-	// perform that authentication method."
-	case a.AuthType != r.cfg.AuthType:
-		return refuse(ReasonAuthType, "received a %d auth, expecting %d!", a.AuthType, r.cfg.AuthType)
-	case a.AuthType == AuthPass && !equal(a.AuthData, r.password):
-		return refuse(ReasonPassword, "received an invalid passwd!")
-	// "MUST verify the VRRP checksum."
-	case !a.ChecksumOK:
-		return refuse(ReasonChecksum, "Invalid VRRPv2 checksum")
-	// "MUST verify that the Adver Interval in the packet is the same as the locally configured for this virtual router"
-	case a.AdvertInt != r.cfg.AdvertInt:
-		return refuse(ReasonInterval, "advertisement interval mismatch with %s mine=%d sec rcv'd=%d sec",
-			a.Source, r.cfg.AdvertInt/time.Second, a.AdvertInt/time.Second)
-	case a.Dest != GroupIPv4:
-		return refuse(ReasonDestination, "Expected multicast packet but received unicast packet")
-	}
-	return nil
-}
-
-// equal takes the same time wherever the first difference is, so that a password cannot be guessed byte by byte.
-func equal(a, b [authLen]byte) bool {
-	var diff byte
-	for i := range a {
-		diff |= a[i] ^ b[i]
-	}
-	return diff == 0
-}
-
-// compareVIPs: "MAY verify that "Count IP Addrs" and the list of IP Address matches the IP_Addresses configured for
-// the VRID. If the above check fails, the receiver SHOULD log the event … If the packet was not generated by the
-// address owner …, the receiver MUST drop the packet". keepalived: since 2.3.3 it logs, counts and accepts, as here: a
-// list that is being changed on one router after the other must not make two masters.
-func (r *Router) compareVIPs(a *Advert) {
-	if slices.Equal(a.VIPs, r.vips) {
-		return // the usual case, in order
-	}
-	if len(a.VIPs) != len(r.vips) {
-		r.counters.AddressList++
-		r.warnOnce("vip_count", "expected %d VIPs but received %d", len(r.vips), len(a.VIPs))
-		return
-	}
-	missing := slices.IndexFunc(r.vips, func(vip netip.Addr) bool { return !slices.Contains(a.VIPs, vip) })
-	if missing >= 0 {
-		r.counters.AddressList++
-		r.warnOnce("vip_list", "ip address associated with VRID %d not present in advert from %s: %s", r.cfg.VRID, a.Source, r.vips[missing])
-	}
 }

@@ -20,7 +20,8 @@ func (Vacate) effect() {}
 // A reload is Retire, then Renew, then Add and Start of what Renew returns, with Take after each, so that every effect
 // still finds its instance by name.
 //
-// keepalived: an instance is the same when its VRID and interface are; its name plays no part. It keeps its state, so a
+// keepalived: an instance is the same when its VRID, family, interface, kind (unicast or multicast) and source or group
+// are; its name plays no part. It keeps its state, so a
 // master stays master, and nothing is sent or set that did not change.
 
 // Retire stops every instance that is not in cfgs. They stay known until Renew.
@@ -49,7 +50,7 @@ func (s *Speaker) Renew(now time.Time, cfgs []Config) (fresh []Config, err error
 		}
 		r := s.routers[i]
 		r.renew(now, cfg)
-		s.byName[r.cfg.Name], s.byVRID[link{r.cfg.Interface, r.cfg.VRID}] = r, r
+		s.index(r)
 	}
 	return fresh, nil
 }
@@ -66,7 +67,13 @@ func Acceptable(cfgs []Config) error {
 }
 
 func (r *Router) is(cfg Config) bool {
-	return r.cfg.VRID == cfg.VRID && r.cfg.Interface == cfg.Interface
+	cfg, _ = cfg.Normal()
+	old := r.cfg
+	same := old.VRID == cfg.VRID && old.Interface == cfg.Interface && old.V6 == cfg.V6 && old.Unicast == cfg.Unicast
+	if cfg.Unicast {
+		return same && old.Source == cfg.Source
+	}
+	return same && old.McastDst == cfg.McastDst
 }
 
 // renew changes the configuration of a running instance.
@@ -83,6 +90,7 @@ func (r *Router) renew(now time.Time, cfg Config) {
 		r.setMaster(r.source, r.priority)
 		r.advertAt = now // what adverts say may have changed: the peers hear it at once
 	case r.state == Backup && cfg.AdvertInt != old.AdvertInt:
+		r.interval = cfg.AdvertInt
 		r.waitForMaster(now)
 	}
 }

@@ -107,7 +107,7 @@ func TestAnInstanceThatIsGoneLeavesProperlyAndANewOneIsReturned(t *testing.T) {
 	other := siteConfig("10.0.8.9/32")
 	other.VRID = 52
 	effects, fresh := reload(t, s, now, other)
-	if got, want := kinds(effects), []string{"Send", "RemoveAddresses", "Change"}; !reflect.DeepEqual(got, want) {
+	if got, want := kinds(effects), []string{"Send", "Silence", "RemoveAddresses", "Change"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("effects %v, want %v", got, want)
 	}
 	if len(fresh) != 1 || fresh[0].VRID != 52 || len(s.Routers()) != 0 {
@@ -123,7 +123,7 @@ func TestAnotherPriorityCountsFromTheNextAdvert(t *testing.T) {
 	s.Tick(now)
 	for _, e := range s.Take() {
 		if send, ok := e.(Send); ok {
-			if a, err := ParseIPv4(send.Packet); err != nil || a.Priority != 150 {
+			if a, err := Parse(send.Packet); err != nil || a.Priority != 150 {
 				t.Errorf("advert %+v, %v", a, err)
 			}
 		}

@@ -29,6 +29,18 @@ type Router struct {
 	group *group // nil: in no sync group
 	wants bool   // it would be MASTER if its group could
 
+	interval  time.Duration // Active_Adver_Interval: the master's; our own when we are master
+	peers     peerTable
+	rogue     owners
+	conceded  bool // an owner has given way to another: 254
+	refusedOf map[refusedKey]*Refused
+	learned   Sums   // checksums as the peers send them; zero: nothing to learn
+	sequence  uint32 // of AH
+	signer    signer
+	sentAt    time.Time
+	heldUntil time.Time // startup delay
+	history   []Transition
+
 	master     netip.Addr // last heard, or ourselves. Zero: unknown.
 	masterPrio uint8
 
@@ -61,7 +73,8 @@ func (q *queue) take() []Effect {
 // NewRouter makes an instance in state INIT. cfg has passed Check.
 func NewRouter(cfg Config) *Router {
 	cfg, _ = cfg.Normal()
-	r := &Router{rules: standard, source: cfg.Source.Unmap(), counters: Counters{Refused: map[Reason]uint64{}}, said: map[string]bool{}, queue: &queue{}}
+	r := &Router{rules: standard, source: cfg.Source.Unmap(), counters: Counters{Refused: map[Reason]uint64{}}, said: map[string]bool{},
+		refusedOf: map[refusedKey]*Refused{}, peers: peerTable{}, queue: &queue{}}
 	r.configure(cfg)
 	return r
 }
@@ -70,6 +83,9 @@ func NewRouter(cfg Config) *Router {
 func (r *Router) configure(cfg Config) {
 	r.cfg, r.password, r.vips = cfg, [authLen]byte{}, nil
 	r.priority = r.effective()
+	if r.state != Backup {
+		r.interval = cfg.AdvertInt
+	}
 	copy(r.password[:], cfg.AuthPass)
 	for _, vip := range cfg.VIPs {
 		r.vips = append(r.vips, vip.Prefix.Addr())
@@ -113,7 +129,10 @@ func (r *Router) Start(now time.Time, adopted bool) {
 func (r *Router) prepare(adopted bool) {
 	r.begun, r.holding = true, adopted
 	if !r.source.IsValid() {
-		r.addFault(causeNoAddress)
+		r.addFault(r.causeNoAddress())
+	}
+	if r.cfg.FaultNoPeer && !r.cfg.Unicast {
+		r.addFault(CauseNoPeer)
 	}
 	if adopted {
 		// keepalived: removes the VIPs at every start, so that a restart of a lone director interrupts its clients.
@@ -140,7 +159,7 @@ func (r *Router) begin(now time.Time, when string) {
 	// RFC 3768 §6.4.1: "If the Priority = 255 (i.e., the router owns the IP address(es) associated with the virtual
 	// router) Send an ADVERTISEMENT … Transition to the {Master} state". keepalived: only with state MASTER, and in a
 	// sync group only if all members own theirs.
-	if r.owns() && (r.group == nil || r.group.owners()) {
+	if r.owns() && (r.group == nil || r.group.owners()) && r.earliest(now) == now {
 		r.detail("Receive advertisement timeout")
 		r.toMaster(now, "owner of the addresses")
 		return
@@ -148,10 +167,14 @@ func (r *Router) begin(now time.Time, when string) {
 	// "else Set the Master_Down_Timer to Master_Down_Interval. Transition to the {Backup} state"
 	r.say("Entering BACKUP STATE%s", when)
 	r.toBackup(now, "start")
+	if r.owns() && r.group == nil {
+		// keepalived: after a startup delay an owner waits for one interval.
+		r.masterDown, r.downWhy = r.earliest(now).Add(r.cfg.AdvertInt), "owner of the addresses"
+	}
 	if r.group != nil && r.cfg.InitialMaster {
 		// keepalived: in a sync group alone, state MASTER is a head start: one advertisement interval and the least skew.
 		r.wants = true
-		r.masterDown = now.Add(r.cfg.AdvertInt + r.rules.skew(255))
+		r.masterDown = r.earliest(now).Add(r.cfg.AdvertInt + r.rules.skew(r.cfg.Version, 255, r.cfg.AdvertInt))
 	}
 }
 
@@ -164,7 +187,7 @@ func (r *Router) Stop(now time.Time) {
 	}
 	// RFC 3768 §6.4.3: "If a Shutdown event is received, then: Cancel the Adver_Timer. Send an ADVERTISEMENT with
 	// Priority = 0. Transition to the {Initialize} state"
-	r.leave()
+	r.leave(now)
 	if r.holding {
 		r.withdraw()
 	}
@@ -175,11 +198,11 @@ func (r *Router) Stop(now time.Time) {
 }
 
 // leave sends priority 0 if the router is master.
-func (r *Router) leave() {
+func (r *Router) leave(now time.Time) {
 	if r.state != Master {
 		return
 	}
-	if r.advertise(0) {
+	if r.advertise(now, 0) {
 		r.detail("sent 0 priority")
 	}
 }
@@ -198,7 +221,9 @@ func (r *Router) become(now time.Time, to State, why string) {
 	}
 	r.preemptAt = time.Time{}
 	r.wants = to == Master
+	r.rogue = owners{}
 	r.state, r.since, r.why = to, now, why
+	r.history = append(r.history[max(0, len(r.history)-maxHistory+1):], Transition{now, from, to, why})
 	clear(r.said)
 	r.emit(Change{Instance: r.cfg.Name, From: from, To: to, Why: why})
 	if r.group != nil {
@@ -206,22 +231,35 @@ func (r *Router) become(now time.Time, to State, why string) {
 	}
 }
 
-// toBackup starts the down time from the beginning.
+// toBackup starts the down time from the beginning. RFC 9568 §6.4.1: "Set Active_Adver_Interval to
+// Advertisement_Interval."
 func (r *Router) toBackup(now time.Time, why string) {
+	r.interval = r.cfg.AdvertInt
 	r.waitForMaster(now)
 	r.become(now, Backup, why)
 }
 
 // waitForMaster starts the Master_Down_Timer.
 func (r *Router) waitForMaster(now time.Time) {
-	r.masterDown = now.Add(r.downTime())
+	r.masterDown = r.earliest(now).Add(r.downTime())
 	r.downWhy = "no advert for " + r.downTime().Round(time.Millisecond).String()
 }
 
-// downTime is RFC 3768 §6.1's Master_Down_Interval: "(3 * Advertisement_Interval) + Skew_time".
+// downTime is RFC 9568 §6.1's Active_Down_Interval: "(3 * Active_Adver_Interval) + Skew_Time", with as many adverts as
+// down_timer_adverts says.
 func (r *Router) downTime() time.Duration {
-	return 3*r.cfg.AdvertInt + r.rules.skew(r.priority)
+	return time.Duration(r.cfg.DownTimerAdverts)*r.interval + r.skew()
 }
+
+// earliest is now, or the end of the startup delay.
+func (r *Router) earliest(now time.Time) time.Time {
+	if now.Before(r.heldUntil) {
+		return r.heldUntil
+	}
+	return now
+}
+
+func (r *Router) skew() time.Duration { return r.rules.skew(r.cfg.Version, r.priority, r.interval) }
 
 // wantMaster takes over when the sync group lets it, and else waits another down time.
 func (r *Router) wantMaster(now time.Time) {
@@ -242,7 +280,15 @@ func (r *Router) wantMaster(now time.Time) {
 // containing the virtual router MAC address for each IP address associated with the virtual router. Set the
 // Adver_Timer to Advertisement_Interval. Transition to the {Master} state"
 func (r *Router) toMaster(now time.Time, why string) {
-	r.advertise(r.priority)
+	if r.conceded {
+		r.say("Restoring our priority to 255 since other address owner has disappeared")
+		r.concede(now, false)
+	}
+	if r.cfg.Version == 3 && r.interval != r.cfg.AdvertInt {
+		r.detail("changing advert interval from %dms to locally configured %dms", r.interval.Milliseconds(), r.cfg.AdvertInt.Milliseconds())
+	}
+	r.interval = r.cfg.AdvertInt
+	r.advertise(now, r.priority)
 	r.say("Entering MASTER STATE")
 	r.assume()
 	r.announce(r.cfg.GarpMasterRepeat)
@@ -250,7 +296,8 @@ func (r *Router) toMaster(now time.Time, why string) {
 	r.blockAt, r.blockLen = time.Time{}, 0
 	r.laterBlock(now, r.cfg.GarpMasterDelay, r.cfg.GarpMasterRepeat)
 	if r.cfg.GarpMasterRefresh > 0 {
-		r.refreshAt = now.Add(r.cfg.GarpMasterRefresh)
+		// keepalived: the first one is counted from the second block.
+		r.refreshAt = now.Add(max(r.cfg.GarpMasterDelay, 0) + r.cfg.GarpMasterRefresh)
 	}
 	r.setMaster(r.source, r.priority)
 	r.counters.BecameMaster++

@@ -32,7 +32,7 @@ func from(source string, priority uint8, change ...func(*Advert)) []byte {
 	for _, f := range change {
 		f(&a)
 	}
-	return a.AppendIPv4(nil)
+	return a.Append(nil)
 }
 
 func started(change ...func(*Config)) *Router {

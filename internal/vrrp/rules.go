@@ -15,11 +15,13 @@ type claim struct {
 // and see that the simulation notices.
 type rules struct {
 	// skew delays weaker backups.
-	skew func(priority uint8) time.Duration
+	skew func(version, priority uint8, interval time.Duration) time.Duration
 	// weaker says whether a backup that may preempt ignores a master of that priority.
 	weaker func(theirs, ours uint8) bool
 	// yields says whether a master gives way.
 	yields func(ours, theirs claim) bool
+	// learns says whether a backup of version 3 takes over the master's interval.
+	learns bool
 	// leaving says whether a backup heeds priority 0.
 	leaving bool
 	// answers says whether a master advertises and announces again after a weaker advert.
@@ -35,9 +37,12 @@ type rules struct {
 
 var standard = rules{
 	// RFC 3768 §6.1: "Skew_Time: Time to skew Master_Down_Interval in seconds. Calculated as:
-	// ( (256 - Priority) / 256 )"
-	skew: func(priority uint8) time.Duration {
-		return time.Duration(256-int(priority)) * time.Second / 256
+	// ( (256 - Priority) / 256 )". RFC 9568 §6.1: "(((256 - Priority) * Active_Adver_Interval) / 256)".
+	skew: func(version, priority uint8, interval time.Duration) time.Duration {
+		if version != 3 {
+			interval = time.Second
+		}
+		return time.Duration(256-int(priority)) * interval / 256
 	},
 	// RFC 3768 §6.4.2: "If Preempt_Mode is False, or If the Priority in the ADVERTISEMENT is greater than or equal to
 	// the local Priority, then: Reset the Master_Down_Timer to Master_Down_Interval". The address does not count here.
@@ -51,6 +56,7 @@ var standard = rules{
 		}
 		return theirs.addr.Compare(ours.addr) > 0
 	},
+	learns:  true,
 	leaving: true,
 	answers: true,
 	vacates: true,

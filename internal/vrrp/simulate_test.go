@@ -263,7 +263,7 @@ func (h *history) loseMaster() string {
 	}
 	h.run(h.now.Add(time.Duration(h.rng.Int64N(int64(h.unit)))))
 	best, unique := strongest(rest)
-	skew := standard.skew(best.cfg.Priority)
+	skew := best.router.skew()
 	limit, what := h.now.Add(skew), "stop"
 	if h.rng.IntN(2) == 0 {
 		limit, what = master.lastAdvert.Add(3*h.unit+skew), "kill"
@@ -373,8 +373,10 @@ func TestTheSimulationNoticesEachMissingRule(t *testing.T) {
 		delete  func(*rules)
 		bySteps bool
 	}{
-		{"no skew", func(r *rules) { r.skew = func(uint8) time.Duration { return 0 } }, false},
-		{"skew the wrong way round", func(r *rules) { r.skew = func(p uint8) time.Duration { return time.Duration(p) * time.Second / 256 } }, false},
+		{"no skew", func(r *rules) { r.skew = func(uint8, uint8, time.Duration) time.Duration { return 0 } }, false},
+		{"skew the wrong way round", func(r *rules) {
+			r.skew = func(_, p uint8, _ time.Duration) time.Duration { return time.Duration(p) * time.Second / 256 }
+		}, false},
 		{"no tie-break by address", func(r *rules) { r.yields = func(ours, theirs claim) bool { return theirs.priority > ours.priority } }, false},
 		{"the lower address wins a tie", func(r *rules) {
 			r.yields = func(ours, theirs claim) bool {

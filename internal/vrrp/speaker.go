@@ -12,16 +12,24 @@ import (
 type Speaker struct {
 	routers []*Router // in the order of Add, which is the order of the file
 	byName  map[string]*Router
-	byVRID  map[link]*Router
+	byVRID  map[link][]*Router // more than one only if they differ in kind, group, source or peers
 	strays  map[strayKey]uint64
 	groups  []*group
 	queue   *queue
+
+	// LogUnknown has it say when adverts of a VRID that is not ours are heard, once for each.
+	//
+	// keepalived: log_unknown_vrids says it at each advert.
+	LogUnknown bool
 }
 
 type link struct {
 	ifname string
 	vrid   uint8
+	v6     bool
 }
+
+func (c Config) link() link { return link{c.Interface, c.VRID, c.V6} }
 
 type strayKey struct {
 	link
@@ -32,33 +40,75 @@ type strayKey struct {
 type Stray struct {
 	Interface string
 	VRID      uint8
+	V6        bool
 	Reason    Reason
 	Packets   uint64
 }
 
 // NewSpeaker makes one without instances.
 func NewSpeaker() *Speaker {
-	return &Speaker{byName: map[string]*Router{}, byVRID: map[link]*Router{}, strays: map[strayKey]uint64{}, queue: &queue{}}
+	return &Speaker{byName: map[string]*Router{}, byVRID: map[link][]*Router{}, strays: map[strayKey]uint64{}, queue: &queue{}}
 }
 
 // Add makes an instance, not yet started. It is an error if Config.Check finds fault with it or if its name, or its
-// VRID on the same interface, is taken.
+// VRID where others would hear the same adverts, is taken.
 func (s *Speaker) Add(cfg Config) (*Router, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, fmt.Errorf("vrrp_instance %s: %w", cfg.Name, err)
 	}
-	at := link{cfg.Interface, cfg.VRID}
 	if s.byName[cfg.Name] != nil {
 		return nil, fmt.Errorf("vrrp_instance %s: the name is taken", cfg.Name)
 	}
-	if other := s.byVRID[at]; other != nil {
-		return nil, fmt.Errorf("vrrp_instance %s: virtual_router_id %d on %s is taken by %s", cfg.Name, cfg.VRID, cfg.Interface, other.cfg.Name)
-	}
 	router := NewRouter(cfg)
 	router.queue = s.queue
+	for _, other := range s.byVRID[cfg.link()] {
+		if router.cfg.meets(other.cfg) {
+			return nil, fmt.Errorf("vrrp_instance %s: virtual_router_id %d on %s is taken by %s", cfg.Name, cfg.VRID, cfg.Interface, other.cfg.Name)
+		}
+	}
 	s.routers = append(s.routers, router)
-	s.byName[cfg.Name], s.byVRID[at] = router, router
+	s.index(router)
 	return router, nil
+}
+
+func (s *Speaker) index(r *Router) {
+	at := r.cfg.link()
+	s.byName[r.cfg.Name], s.byVRID[at] = r, append(s.byVRID[at], r)
+}
+
+// meets tells that an advert could be for either of two instances that share a link and a VRID.
+func (c Config) meets(o Config) bool {
+	switch {
+	case c.Unicast != o.Unicast:
+		return false
+	case !c.Unicast:
+		return c.McastDst == o.McastDst
+	case c.Source != o.Source:
+		return false
+	}
+	return slices.ContainsFunc(c.Peers, func(p Peer) bool {
+		return slices.ContainsFunc(o.Peers, func(q Peer) bool { return p.Addr == q.Addr })
+	})
+}
+
+// whose is the instance that an advert is for: of several the one that it suits best.
+func (s *Speaker) whose(at link, a *Advert) *Router {
+	var best *Router
+	score := -1
+	for _, r := range s.byVRID[at] {
+		n := 0
+		switch {
+		case r.cfg.Unicast == a.Dest.IsMulticast():
+		case !r.cfg.Unicast && r.cfg.McastDst == a.Dest, r.cfg.Unicast && r.isPeer(a.Source):
+			n = 2
+		default:
+			n = 1
+		}
+		if n > score {
+			best, score = r, n
+		}
+	}
+	return best
 }
 
 // Router returns the instance of that name, or nil.
@@ -74,24 +124,28 @@ func (s *Speaker) On(ifname string) []*Router {
 
 // Receive gives a packet that arrived on ifname to the instance that it is for. One for nobody is counted as a Stray.
 func (s *Speaker) Receive(now time.Time, ifname string, packet []byte) {
-	advert, err := ParseIPv4(packet)
-	at := link{ifname, advert.VRID}
-	if router := s.byVRID[at]; router != nil {
-		router.receive(now, advert, err)
+	advert, err := Parse(packet)
+	at := link{ifname, advert.VRID, advert.Source.Is6()}
+	if router := s.whose(at, &advert); router != nil {
+		router.receive(now, advert, packet, err)
 		return
 	}
 	reason := ReasonVRID
 	if refusal, ok := err.(*Refusal); ok {
 		reason = refusal.Reason
 	}
-	s.strays[strayKey{at, reason}]++
+	key := strayKey{at, reason}
+	if s.LogUnknown && reason == ReasonVRID && s.strays[key] == 0 {
+		s.queue.effects = append(s.queue.effects, Say{Text: fmt.Sprintf("Unknown VRID(%d) received on interface(%s). ignoring...", at.vrid, ifname)})
+	}
+	s.strays[key]++
 }
 
 // Strays lists what was for nobody, by interface, VRID and reason.
 func (s *Speaker) Strays() []Stray {
 	var strays []Stray
 	for key, packets := range s.strays {
-		strays = append(strays, Stray{key.ifname, key.vrid, key.reason, packets})
+		strays = append(strays, Stray{key.ifname, key.vrid, key.v6, key.reason, packets})
 	}
 	slices.SortFunc(strays, func(a, b Stray) int {
 		return cmp.Or(cmp.Compare(a.Interface, b.Interface), cmp.Compare(a.VRID, b.VRID), cmp.Compare(a.Reason, b.Reason))

@@ -55,7 +55,7 @@ func TestASpeakerGivesAPacketToTheInstanceItIsFor(t *testing.T) {
 	if n := s.Router("c").Status().Counters.Refused[ReasonVersion]; n != 1 {
 		t.Errorf("c refused %d of another version", n)
 	}
-	want := []Stray{{"eth0", 0, ReasonLength, 1}, {"eth1", 99, ReasonVRID, 2}, {"eth2", 51, ReasonVRID, 1}}
+	want := []Stray{{"eth0", 0, false, ReasonLength, 1}, {"eth1", 99, false, ReasonVRID, 2}, {"eth2", 51, false, ReasonVRID, 1}}
 	if diff := cmp.Diff(want, s.Strays()); diff != "" {
 		t.Errorf("strays (-want +got):\n%s", diff)
 	}
@@ -97,11 +97,16 @@ func TestASpeakerRefusesAConfigurationItCannotRun(t *testing.T) {
 		{"a name twice", func(c *Config) { c.VRID = 52 }, "vrrp_instance VI_1: the name is taken"},
 		{"a VRID twice on one interface", func(c *Config) { c.Name = "b" }, "vrrp_instance b: virtual_router_id 51 on eth0 is taken by VI_1"},
 		{"no VRID", func(c *Config) { c.Name, c.VRID = "b", 0 }, "vrrp_instance b: virtual_router_id is missing"},
-		{"version 3", func(c *Config) { c.Name, c.Version = "b", 3 }, "vrrp_instance b: VRRP version 3 is not supported"},
-		{"authentication AH", func(c *Config) { c.Name, c.AuthType = "b", AuthAH }, "vrrp_instance b: authentication type AH is not supported"},
-		{"no address", func(c *Config) { c.Name, c.VIPs = "b", nil }, "vrrp_instance b: no virtual_ipaddress"},
+		{"version 4", func(c *Config) { c.Name, c.Version = "b", 4 }, "vrrp_instance b: there is no VRRP version 4"},
+		{"authentication AH with IPv6", func(c *Config) { c.Name, c.AuthType, c.V6 = "b", AuthAH, true }, "vrrp_instance b: authentication type AH exists for IPv4 only"},
+		{"no address in version 3", func(c *Config) { c.Name, c.Version, c.VIPs = "b", 3, nil }, "vrrp_instance b: no virtual_ipaddress"},
+		{"no interface", func(c *Config) { c.Name, c.Interface = "b", "" }, "vrrp_instance b: no interface; only unicast with unicast_src_ip can be without"},
 		{"an IPv6 address", func(c *Config) { c.Name, c.VIPs = "b", []Address{{Prefix: netip.MustParsePrefix("fd00::9/128")}} },
-			"vrrp_instance b: virtual_ipaddress fd00::9/128: only IPv4 is supported with VRRP version 2"},
+			"vrrp_instance b: virtual_ipaddress fd00::9/128 is of another family than the instance"},
+		{"an IPv6 peer", func(c *Config) { c.Name, c.Unicast, c.Peers = "b", true, []Peer{{Addr: ip("fd00::2")}} }, "vrrp_instance b: unicast_peer fd00::2 is of another family than the instance"},
+		{"unicast without peers", func(c *Config) { c.Name, c.Unicast = "b", true }, "vrrp_instance b: unicast without a unicast_peer"},
+		{"an active key that is not there", func(c *Config) { c.Name, c.HMAC = "b", HMAC{Keys: map[uint8][]byte{1: make([]byte, 32)}, Active: 2} },
+			"vrrp_instance b: auth_hmac active_key 2 is none of its keys"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := speaker(t, site())

@@ -17,6 +17,8 @@ type Counters struct {
 	PriorityZeroReceived uint64
 	BecameMaster         uint64
 	ReleasedMaster       uint64
+	Late                 uint64        // adverts that left later than a fifth of their interval
+	WorstLate            time.Duration // of all
 }
 
 // Status is a copy of what is known about an instance.
@@ -31,12 +33,21 @@ type Status struct {
 	Source         netip.Addr
 	Master         netip.Addr // ourselves in MASTER. Zero: none heard yet.
 	MasterPriority uint8
-	Since          time.Time // of State
-	Why            string    // of State
-	Faults         []string  // causes, the oldest first; the last is that of the sync group if it has one
-	Waiting        string    // what the start waits for
-	Group          string    // sync group, or empty
-	Holding        bool      // the VIPs are on the host as far as asked for
+	Since          time.Time    // of State
+	Why            string       // of State
+	Faults         []string     // causes, the oldest first; the last is that of the sync group if it has one
+	Waiting        string       // what the start waits for
+	Group          string       // sync group, or empty
+	Holding        bool         // the VIPs are on the host as far as asked for
+	History        []Transition // the latest last
+	Peers          []PeerStatus // who was heard, the latest first
+	Refused        []Refused    // the latest first
+	Version        uint8
+	AdvertInt      time.Duration // ours
+	MasterInt      time.Duration // the master's, with version 3
+	Checksum       Sums          // as sent
+	Auth           string        // none, PASS, AH or HMAC
+	V6, Unicast    bool
 	VIPs           []netip.Prefix
 	Counters       Counters
 }
@@ -47,6 +58,12 @@ func (r *Router) Status() Status {
 		Name: r.cfg.Name, Interface: r.cfg.Interface, VRID: r.cfg.VRID,
 		State: r.state, Priority: r.priority, Base: r.cfg.Priority, Weights: slices.Clone(r.weights), Source: r.source, Master: r.master, MasterPriority: r.masterPrio,
 		Since: r.since, Why: r.why, Faults: slices.Clone(r.faults), Holding: r.holding, Counters: r.counters,
+		History: slices.Clone(r.history), Peers: r.peers.list(), Refused: r.refusals(),
+		Version: r.cfg.Version, AdvertInt: r.cfg.AdvertInt, MasterInt: r.interval, Checksum: r.dialect(), Auth: r.cfg.AuthType.String(),
+		V6: r.cfg.V6, Unicast: r.cfg.Unicast,
+	}
+	if r.cfg.HMAC.On() {
+		s.Auth = "HMAC"
 	}
 	if r.begun {
 		s.Waiting = r.hold()
@@ -63,3 +80,6 @@ func (r *Router) Status() Status {
 	s.Counters.Refused = maps.Clone(r.counters.Refused)
 	return s
 }
+
+// State is the state alone.
+func (r *Router) State() State { return r.state }

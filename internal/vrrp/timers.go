@@ -5,7 +5,7 @@ import "time"
 // Next is the earliest deadline. The zero time: none.
 func (r *Router) Next() time.Time {
 	var next time.Time
-	for _, at := range [...]time.Time{r.masterDown, r.advertAt, r.blockAt, r.refreshAt} {
+	for _, at := range [...]time.Time{r.masterDown, r.advertAt, r.blockAt, r.refreshAt, r.rogue.until} {
 		next = earlier(next, at)
 	}
 	return next
@@ -27,8 +27,13 @@ func (r *Router) Tick(now time.Time) {
 	if due(now, r.advertAt) {
 		// RFC 3768 §6.4.3: "If the Adver_Timer fires, then: Send an ADVERTISEMENT. Reset the Adver_Timer to
 		// Advertisement_Interval". Counted from the deadline, not from now, so that lateness does not add up.
-		r.advertise(r.priority)
+		r.advertise(now, r.priority)
+		r.counters.note(now.Sub(r.advertAt), r.cfg.AdvertInt)
+		r.rogueAdvert(now)
 		r.advertAt = following(now, r.advertAt, r.cfg.AdvertInt)
+	}
+	if due(now, r.rogue.until) {
+		r.rogueGone()
 	}
 	if due(now, r.blockAt) {
 		r.blockAt = time.Time{}

@@ -60,6 +60,9 @@ func (r *Router) reweigh(now time.Time) {
 }
 
 func (r *Router) effective() uint8 {
+	if r.cfg.Priority == 255 && r.conceded {
+		return 254
+	}
 	if r.cfg.Priority == 255 {
 		return 255
 	}

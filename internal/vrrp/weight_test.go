@@ -66,7 +66,7 @@ func TestAMasterAdvertisesItsNewPriorityWhenItsAdvertIsDue(t *testing.T) {
 	r.Tick(due)
 	for _, e := range r.Take() {
 		if s, ok := e.(Send); ok {
-			if a, _ := ParseIPv4(s.Packet); a.Priority != 150 {
+			if a, _ := Parse(s.Packet); a.Priority != 150 {
 				t.Errorf("advertised %d", a.Priority)
 			}
 		}

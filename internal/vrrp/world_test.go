@@ -173,7 +173,7 @@ func (w *world) deliver(h *host, packet []byte) {
 		h.inbox = append(h.inbox, packet)
 		return
 	}
-	advert, _ := ParseIPv4(packet)
+	advert, _ := Parse(packet)
 	before, source := h.router.state, claim{h.router.priority, h.router.source}
 	h.router.Receive(w.now, packet)
 	w.judge(h, before, source, claim{advert.Priority, advert.Source})
@@ -244,7 +244,7 @@ func (w *world) traced(h *host, what string) {
 
 func (w *world) send(h *host, packet []byte) {
 	if w.trace != nil {
-		advert, _ := ParseIPv4(packet)
+		advert, _ := Parse(packet)
 		w.note("%s sends priority %d", h.name, advert.Priority)
 	}
 	for _, to := range w.hosts {
