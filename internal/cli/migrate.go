@@ -54,7 +54,6 @@ type migration struct {
 	Say     []string         `json:"say"`     // the verdict in sentences
 	Groups  []migrationGroup `json:"groups"`
 	exit    int
-	mails   bool // somebody wants some
 }
 
 // migrationGroup is a kind of news about lines.
@@ -114,9 +113,6 @@ func (m *migration) diagnostic(s *source, d conf.Diagnostic) {
 		group = groupRefused
 	case ownCodes[d.Code]:
 		group = groupDiffers
-	case d.Code == "no-mail":
-		m.mails = true
-		return
 	case d.Code == "not-yet" && !ofKeyword(d.Text):
 		group = groupPlanned
 	case unusedCodes[d.Code]:
@@ -165,8 +161,6 @@ func (m *migration) statement(s *source, st *conf.Statement, in string) {
 		say = k.Text
 	}
 	switch {
-	case k.Why == conf.MailWhy:
-		group, say = groupInert, k.Why
 	case k.Effect == conf.Inert && k.Why != "":
 		say = k.Why
 	case k.Effect == conf.Planned && k.Why != "":
@@ -214,15 +208,12 @@ func (m *migration) judge() {
 		m.Verdict, m.exit = "not ready", 2
 		m.Say = []string{fmt.Sprintf("%s that the file asks for %s not done by this version; everything else is read and runs.", countOf(n(groupPlanned), "thing"), map[bool]string{true: "is", false: "are"}[n(groupPlanned) == 1]),
 			"Next: see under “Not done by this version” whether you depend on it. If not, the file can be used as it is."}
-	case n(groupDiffers)+n(groupMistaken) > 0 || m.mails:
+	case n(groupDiffers)+n(groupMistaken) > 0:
 		m.Verdict, m.exit = "ready, with differences", 1
 		m.Say = []string{"The file works as it is.", "Next: read what differs above, then stop keepalived and start: vipd run -f " + m.File}
 	default:
 		m.Verdict = "ready"
 		m.Say = []string{"The file works as it is, and nothing in it differs.", "Next: stop keepalived, then start: vipd run -f " + m.File}
-	}
-	if m.mails {
-		m.Say = append(m.Say, "No mail is sent by this version: let something else raise the alarm.")
 	}
 	if m.exit < 2 {
 		m.Say = append(m.Say, "Both must not run on one host at the same time: they would answer for the same addresses.")

@@ -29,13 +29,12 @@ Not as it was written or meant, in keepalived too
   Unknown keyword 'foo' (line 4)
 
 Accepted without effect
-  global_defs: router_id (line 2)
-      this version sends no mail
   global_defs: vrrp_rx_bufs_multiplier (line 3)
       buffers are sized by the daemon itself
 
 Works as in keepalived
   at the outer level: global_defs (line 1), vrrp_instance (line 7)
+  global_defs: router_id (line 2)
   vrrp_instance: interface (line 8), virtual_router_id (line 9), priority (line 10), virtual_ipaddress (line 11)
   virtual_server: protocol (line 17), lb_algo (line 18), lb_kind (line 19), real_server (line 20)
   real_server: TCP_CHECK (line 21)
@@ -101,19 +100,5 @@ func TestMigrateCheckAndPlanTellWhatIsRefused(t *testing.T) {
 		if code, out := ask("plan", "--from", "none.conf", c.file); code != 0 || !strings.Contains(out, c.plans) {
 			t.Errorf("plan: exit %d: %s", code, out)
 		}
-	}
-}
-
-func TestMigrateSaysThatNoMailIsSent(t *testing.T) {
-	inDir(t, map[string]string{"a.conf": "global_defs {\nnotification_email {\nops@example.com\n}\nsmtp_server 10.0.8.1\n}\n" + goodInstance})
-	code, out, _ := vipd(t, "", "migrate", "a.conf")
-	if code != 1 || !strings.Contains(out, "global_defs: notification_email (line 2)\n      this version sends no mail") || !strings.Contains(out, "No mail is sent by this version") {
-		t.Errorf("exit %d: %s", code, out)
-	}
-	if i := strings.Index(out, "Works as in keepalived"); i < 0 || strings.Contains(out[i:], "smtp_server") {
-		t.Errorf("smtp_server is said to work:\n%s", out)
-	}
-	if code, out, _ := vipd(t, "", "check", "a.conf"); code != 0 || strings.Count(out, "no-mail") != 1 {
-		t.Errorf("check: exit %d, one notice about mails is enough:\n%s", code, out)
 	}
 }

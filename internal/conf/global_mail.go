@@ -1,19 +1,11 @@
 package conf
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
-
-// noMail says once that there is none, where somebody asks for it.
-func (l *loader) noMail(s *stmt) {
-	name := s.text(0)
-	if l.mailed || name != "notification_email" && !strings.HasPrefix(name, "smtp_alert") {
-		return
-	}
-	l.mailed = true
-	l.notice(s.words[0], "no-mail", name+" is accepted without effect: "+MailWhy).Hint = "let the metrics or the log raise the alarm until then"
-}
 
 func addEmail(l *loader, s *stmt) {
 	for i := range s.words {
@@ -63,4 +55,43 @@ func setSMTPTimeout(l *loader, s *stmt) {
 		v = 1
 	}
 	l.cfg.Global.SMTPConnectTimeout = time.Duration(v) * time.Second
+}
+
+// Encryptions are the words of smtp_tls.
+var Encryptions = []string{"off", "starttls", "tls"}
+
+// setSMTPTLS reads smtp_tls off|starttls|tls [insecure].
+func setSMTPTLS(l *loader, s *stmt) {
+	g := &l.cfg.Global
+	if !slices.Contains(Encryptions, s.text(1)) {
+		l.bad(s, 1, "Unknown smtp_tls %s - ignoring", s.text(1)).Expected = strings.Join(Encryptions, ", ")
+		return
+	}
+	if len(s.words) > 2 && s.text(2) != "insecure" {
+		l.bad(s, 2, "Unknown smtp_tls option %s - ignoring", s.text(2)).Expected = "insecure: take any certificate"
+		return
+	}
+	g.SMTPTLS, g.SMTPTLSInsecure = s.text(1), len(s.words) > 2
+}
+
+// setSMTPAuth reads smtp_auth USER PASSWORD.
+func setSMTPAuth(l *loader, s *stmt) {
+	if len(s.words) < 3 {
+		l.bad(s, 1, "smtp_auth needs a user and a password - ignoring")
+		return
+	}
+	l.cfg.Global.SMTPUser, l.cfg.Global.SMTPPassword = s.text(1), s.text(2)
+	l.authed = place{s.file, s.arg(0)}
+}
+
+// unsafeMail says that smtp_auth keeps mails from being sent.
+func (l *loader) unsafeMail() {
+	g := &l.cfg.Global
+	addr, err := netip.ParseAddr(g.SMTPServer)
+	here := g.SMTPServer == "localhost" || err == nil && addr.IsLoopback()
+	if g.SMTPUser == "" || g.SMTPServer == "" || here || g.SMTPTLS == "starttls" || g.SMTPTLS == "tls" {
+		return
+	}
+	d := l.after(Warning, "unencrypted-password", l.authed, "smtp_auth without smtp_tls: a password is not sent unencrypted, so no mail is sent")
+	d.class, d.Hint = classOurs, "add to global_defs: smtp_tls starttls"
 }

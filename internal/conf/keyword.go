@@ -127,9 +127,6 @@ func (k keyword) begin(set setter) keyword { k.set = set; return k }
 // only says to what extent a row works.
 func (k keyword) only(what string) keyword { k.Why = what; return k }
 
-// mail marks a row that is about mails, of which this version sends none.
-func (k keyword) mail() keyword { k.Why = MailWhy; return k }
-
 // since24 marks a row that keepalived 2.2.7 does not know.
 func (k keyword) since24() keyword { k.newer = true; return k }
 

@@ -56,7 +56,7 @@ func siteReal(last byte) health.Real {
 func TestTheSiteLoadsToItsValues(t *testing.T) {
 	for name, initial := range map[string]bool{"director1.conf": true, "director2.conf": false} {
 		c, tree, d := Load(os.DirFS("../../examples/site"), name, Options{})
-		if got, want := codes(d), "no-mail nb-get-retry nb-get-retry"; got != want {
+		if got, want := codes(d), "nb-get-retry nb-get-retry"; got != want {
 			t.Errorf("%s: diagnostics %q, want %q", name, got, want)
 		}
 		if sev, _ := Worst(d); sev != Notice {

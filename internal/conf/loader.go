@@ -56,9 +56,9 @@ type loader struct {
 	realRoom   arena[realServer]
 	checkRoom  arena[checker]
 
-	mailed    bool
-	pathSet   bool // the url has a path line
-	missingIf bool // an interface that is not there was named
+	authed    place // of smtp_auth
+	pathSet   bool  // the url has a path line
+	missingIf bool  // an interface that is not there was named
 	users     users
 	orphans   []*Script // of services that stay
 	rules4    uint32
@@ -204,10 +204,6 @@ func (l *loader) inner(k *keyword, read func()) {
 // remark says that a keyword has no effect in this version.
 func (l *loader) remark(k *keyword, s *stmt) {
 	if l.quiet > 0 || k.own || k.Effect == Works || l.pass != passAll {
-		return
-	}
-	if k.Why == MailWhy {
-		l.noMail(s)
 		return
 	}
 	if k.Effect == Inert {

@@ -16,7 +16,11 @@ type Global struct {
 	SMTPPort           uint16 // If zero, 25.
 	SMTPHelo           string
 	SMTPConnectTimeout time.Duration // If zero, 30 s.
-	SMTPAlert          *bool         // default of every smtp_alert. If nil, not said.
+	SMTPTLS            string        // off, starttls or tls. If empty, off.
+	SMTPTLSInsecure    bool          // any certificate will do
+	SMTPUser           string        // of AUTH. If empty, none.
+	SMTPPassword       string
+	SMTPAlert          *bool // default of every smtp_alert. If nil, not said.
 	SMTPAlertVRRP      *bool
 	SMTPAlertChecker   *bool
 	NoEmailFaults      bool
@@ -113,7 +117,8 @@ type GlobalScripts struct {
 	Shutdown        *Script
 	StartupTimeout  time.Duration
 	ShutdownTimeout time.Duration
-	Notify          FIFO // all events
+	NotifyTimeout   time.Duration // of scripts of a state that is over. If zero, 30 s.
+	Notify          FIFO          // all events
 	NotifyVRRP      FIFO
 	NotifyLVS       FIFO
 	StatesOnReload  bool

@@ -6,8 +6,6 @@ import (
 )
 
 const (
-	// MailWhy is the Why of what is about mails.
-	MailWhy    = "this version sends no mail"
 	processWhy = "there is one process, and the kernel forwards without it"
 	bufferWhy  = "buffers are sized by the daemon itself"
 	garpDelay  = "delay of the second block of announcements; 0: none"
@@ -17,38 +15,41 @@ var globalBlock = &block{name: "global_defs", rows: join(globalMail, globalScrip
 	globalProcess, globalManage)}
 
 var globalMail = []keyword{
-	planned("router_id", "STRING", "the host's name", "Name of this machine in mails.").mail().begin(gWord(func(g *Global) *string { return &g.RouterID })),
-	planned("notification_email", "", "", "Recipients of mails.").mail().lines(addEmail).ends(endMail),
-	planned("notification_email_from", "ADDR", "keepalived@HOST", "Sender of mails.").mail().begin(gWord(func(g *Global) *string { return &g.EmailFrom })),
-	planned("smtp_server", "HOST [PORT]", "port 25", "Mail relay.").mail().begin(setSMTP),
-	planned("smtp_helo_name", "STRING", "the host's name", "Argument of HELO.").mail().begin(gWord(func(g *Global) *string { return &g.SMTPHelo })),
-	planned("smtp_connect_timeout", "SECS", "30", "Time to connect to the relay and for each answer.").mail().begin(setSMTPTimeout),
-	planned("smtp_alert", "[BOOL]", "", "Default of every smtp_alert.").mail().begin(gAlert("smtp_alert", func(g *Global) **bool { return &g.SMTPAlert })),
-	planned("smtp_alert_vrrp", "[BOOL]", "", "Default of smtp_alert in instances and groups.").mail().begin(gAlert("smtp_alert_vrrp", func(g *Global) **bool { return &g.SMTPAlertVRRP })),
-	planned("smtp_alert_checker", "[BOOL]", "", "Default of smtp_alert in services.").mail().begin(gAlert("smtp_alert_checker", func(g *Global) **bool { return &g.SMTPAlertChecker })),
-	planned("no_email_faults", "", "off", "No mail about faults.").mail().begin(gFlag(func(g *Global) *bool { return &g.NoEmailFaults })),
-	planned("no_checker_emails", "[BOOL]", "off", "Mail only when a real server is added or removed.").mail().begin(gBool("Invalid value '{value}' for global no_checker_emails specified", func(g *Global) *bool { return &g.NoCheckerEmails })),
+	works("router_id", "STRING", "the host's name", "Name of this machine in mails.", gWord(func(g *Global) *string { return &g.RouterID })),
+	works("notification_email", "", "", "Recipients of mails.", nil).lines(addEmail).ends(endMail),
+	works("notification_email_from", "ADDR", "keepalived@HOST", "Sender of mails.", gWord(func(g *Global) *string { return &g.EmailFrom })),
+	works("smtp_server", "HOST [PORT]", "port 25", "Mail relay.", setSMTP),
+	works("smtp_helo_name", "STRING", "the host's name", "Argument of HELO.", gWord(func(g *Global) *string { return &g.SMTPHelo })),
+	works("smtp_connect_timeout", "SECS", "30", "Time to connect to the relay and for each answer.", setSMTPTimeout),
+	works("smtp_tls", "off|starttls|tls [insecure]", "off", "Encrypt the way to the relay; insecure takes any certificate. An extension of vipd.", setSMTPTLS).extension(),
+	works("smtp_auth", "USER PASSWORD", "", "Log in at the relay, by PLAIN or LOGIN, once the way is encrypted or the relay is this host. An extension of vipd.", setSMTPAuth).extension(),
+	works("smtp_alert", "[BOOL]", "", "Default of every smtp_alert.", gAlert("smtp_alert", func(g *Global) **bool { return &g.SMTPAlert })),
+	works("smtp_alert_vrrp", "[BOOL]", "", "Default of smtp_alert in instances and groups.", gAlert("smtp_alert_vrrp", func(g *Global) **bool { return &g.SMTPAlertVRRP })),
+	works("smtp_alert_checker", "[BOOL]", "", "Default of smtp_alert in services.", gAlert("smtp_alert_checker", func(g *Global) **bool { return &g.SMTPAlertChecker })),
+	works("no_email_faults", "", "off", "No mail about faults.", gFlag(func(g *Global) *bool { return &g.NoEmailFaults })),
+	works("no_checker_emails", "[BOOL]", "off", "Mail only when a real server is added or removed.", gBool("Invalid value '{value}' for global no_checker_emails specified", func(g *Global) *bool { return &g.NoCheckerEmails })),
 	planned("checker_log_all_failures", "[BOOL]", "off", "Log every failed check, not only changes.").begin(gBool("Invalid value for checker_log_all_failures specified", func(g *Global) *bool { return &g.LogAllFailures })),
 	planned("rs_init_notifies", "[BOOL]", "off", "Notify the first state of real servers too.").begin(gBool("Invalid value '{value}' for global rs_init_notifies specified", func(g *Global) *bool { return &g.InitNotifies })),
 }
 
 var globalScripts = join([]keyword{
-	planned("script_user", "USER [GROUP]", "keepalived_script, else root", "Who runs scripts.").begin(setScriptUser),
-	planned("enable_script_security", "", "off", "Refuse scripts that others than root could change.").begin(gFlag(func(g *Global) *bool { return &g.Scripts.Security })),
+	works("script_user", "USER [GROUP]", "keepalived_script, else root", "Who runs scripts.", setScriptUser),
+	works("enable_script_security", "", "off", "Refuse scripts that others than root could change.", gFlag(func(g *Global) *bool { return &g.Scripts.Security })),
 	planned("use_symlink_paths", "[BOOL]", "off", "Keep symbolic links in script paths.").since24().begin(gBool("Invalid value '{value}' for global use_symlink_paths specified", func(g *Global) *bool { return &g.Scripts.SymlinkPaths })),
-	planned("set_supplementary_groups", "[BOOL]", "off", "Give scripts the user's further groups.").since24().begin(gBool("Invalid value '{value}' for global set_supplementary_groups specified", func(g *Global) *bool { return &g.Scripts.Supplementary })),
+	works("set_supplementary_groups", "[BOOL]", "off", "Give scripts the user's further groups.", nil).since24().begin(gBool("Invalid value '{value}' for global set_supplementary_groups specified", func(g *Global) *bool { return &g.Scripts.Supplementary })),
 	planned("startup_script", "COMMAND", "", "Run before anything else.").begin(globalScript("startup", func(g *GlobalScripts) **Script { return &g.Startup })).command(),
 	planned("shutdown_script", "COMMAND", "", "Run after everything else.").begin(globalScript("shutdown", func(g *GlobalScripts) **Script { return &g.Shutdown })).command(),
 	planned("startup_script_timeout", "1..1000", "10", "Seconds for startup_script.").begin(number(1, 1000, "startup_script_timeout '{value}' must be in [1, 1000] - ignoring", func(l *loader, v int64) { l.cfg.Global.Scripts.StartupTimeout = time.Duration(v) * time.Second })),
 	planned("shutdown_script_timeout", "1..1000", "10", "Seconds for shutdown_script.").begin(number(1, 1000, "shutdown_script_timeout '{value}' must be in [1, 1000] - ignoring", func(l *loader, v int64) { l.cfg.Global.Scripts.ShutdownTimeout = time.Duration(v) * time.Second })),
-	planned("notify_fifo", "PATH [USER [GROUP]]", "", "FIFO for all events.").begin(fifo("", func(g *GlobalScripts) *FIFO { return &g.Notify })),
-	planned("notify_fifo_script", "COMMAND", "", "Reader of notify_fifo.").begin(fifoScript("", func(g *GlobalScripts) *FIFO { return &g.Notify })).command(),
-	planned("vrrp_notify_fifo", "PATH [USER [GROUP]]", "", "FIFO for VRRP events.").begin(fifo("vrrp_", func(g *GlobalScripts) *FIFO { return &g.NotifyVRRP })),
-	planned("vrrp_notify_fifo_script", "COMMAND", "", "Reader of vrrp_notify_fifo.").begin(fifoScript("vrrp_", func(g *GlobalScripts) *FIFO { return &g.NotifyVRRP })).command(),
-	planned("lvs_notify_fifo", "PATH [USER [GROUP]]", "", "FIFO for service events.").begin(fifo("lvs_", func(g *GlobalScripts) *FIFO { return &g.NotifyLVS })),
-	planned("lvs_notify_fifo_script", "COMMAND", "", "Reader of lvs_notify_fifo.").begin(fifoScript("lvs_", func(g *GlobalScripts) *FIFO { return &g.NotifyLVS })).command(),
-	planned("fifo_write_vrrp_states_on_reload", "", "off", "Write all states again after a reload.").begin(gFlag(func(g *Global) *bool { return &g.Scripts.StatesOnReload })),
-	planned("vrrp_notify_priority_changes", "[BOOL]", "off", "Write priority changes to the FIFOs.").begin(gBool("Invalid value '{value}' for global vrrp_notify_priority_changes specified", func(g *Global) *bool { return &g.Scripts.PriorityChanges })),
+	works("notify_script_timeout", "1..3600", "30", "Seconds that the scripts of a state may go on when the next state waits for them. An extension of vipd.", number(1, 3600, "notify_script_timeout '{value}' must be in [1, 3600] - ignoring", func(l *loader, v int64) { l.cfg.Global.Scripts.NotifyTimeout = time.Duration(v) * time.Second })).extension(),
+	works("notify_fifo", "PATH [USER [GROUP]]", "", "FIFO for all events.", fifo("", func(g *GlobalScripts) *FIFO { return &g.Notify })),
+	works("notify_fifo_script", "COMMAND", "", "Reader of notify_fifo.", fifoScript("", func(g *GlobalScripts) *FIFO { return &g.Notify })).command(),
+	works("vrrp_notify_fifo", "PATH [USER [GROUP]]", "", "FIFO for VRRP events.", fifo("vrrp_", func(g *GlobalScripts) *FIFO { return &g.NotifyVRRP })),
+	works("vrrp_notify_fifo_script", "COMMAND", "", "Reader of vrrp_notify_fifo.", fifoScript("vrrp_", func(g *GlobalScripts) *FIFO { return &g.NotifyVRRP })).command(),
+	works("lvs_notify_fifo", "PATH [USER [GROUP]]", "", "FIFO for service events.", fifo("lvs_", func(g *GlobalScripts) *FIFO { return &g.NotifyLVS })),
+	works("lvs_notify_fifo_script", "COMMAND", "", "Reader of lvs_notify_fifo.", fifoScript("lvs_", func(g *GlobalScripts) *FIFO { return &g.NotifyLVS })).command(),
+	works("fifo_write_vrrp_states_on_reload", "", "off", "Write all states again after a reload.", gFlag(func(g *Global) *bool { return &g.Scripts.StatesOnReload })),
+	works("vrrp_notify_priority_changes", "[BOOL]", "off", "Write priority changes to the FIFOs.", gBool("Invalid value '{value}' for global vrrp_notify_priority_changes specified", func(g *Global) *bool { return &g.Scripts.PriorityChanges })),
 })
 
 var globalVRRP = join([]keyword{

@@ -29,7 +29,7 @@ var serviceMain = []keyword{
 	planned("sorry_server_inhibit", "", "off", "inhibit_on_failure of the sorry server.").begin(setSorryInhibit),
 	planned("sorry_server_lvs_method", "[NAT|DR|TUN]", "lb_kind", "How packets get to the sorry server.").begin(setSorryMethod),
 	planned("ha_suspend", "", "off", "Check only while the address is here.").begin(flag(func(l *loader) { l.vs.HASuspend = true })),
-	planned("smtp_alert", "[BOOL]", "the global one", "Mail about changes.").mail().
+	row(Works, "smtp_alert", "[BOOL]", "the global one", "Mail about changes.").
 		begin(boolean("Invalid virtual_server smtp_alert parameter {value}", func(l *loader, v bool) { l.vs.smtp = &v })),
 }
 
@@ -52,9 +52,9 @@ var serviceQuorum = []keyword{
 		setQuorum),
 	works("hysteresis", "N", "0", "How far over and under the quorum it changes.",
 		number(0, math.MaxUint32, "Hysteresis {value} must be in [0, 4294967295] - ignoring", func(l *loader, v int64) { l.vs.Hysteresis = int(v) })),
-	planned("quorum_up", "COMMAND", "", "Run when the quorum is reached.").command().
+	row(Works, "quorum_up", "COMMAND", "", "Run when the quorum is reached.").command().
 		begin(notifyScript("({vsg}) quorum_up script already specified - ignoring {value}", func(l *loader) **Script { return &l.vs.QuorumUp })),
-	planned("quorum_down", "COMMAND", "", "Run when the quorum is lost.").command().
+	row(Works, "quorum_down", "COMMAND", "", "Run when the quorum is lost.").command().
 		begin(notifyScript("({vsg}) quorum_down script already specified - ignoring {value}", func(l *loader) **Script { return &l.vs.QuorumDown })),
 	works("inhibit_on_failure", "", "off", "A failed real server gets weight 0 instead of going.", flag(func(l *loader) { l.vs.InhibitOnFailure = true })),
 }
@@ -109,15 +109,15 @@ var realMain = []keyword{
 		number(0, math.MaxUint32, "Invalid real_server uthreshold '{value}' - ignoring", func(l *loader, v int64) { l.rs.Upper = uint32(v) })),
 	works("lthreshold", "N", "", "Connections below which it recovers.",
 		number(0, math.MaxUint32, "Invalid real_server lthreshold '{value}' - ignoring", func(l *loader, v int64) { l.rs.Lower = uint32(v) })),
-	planned("notify_up", "COMMAND", "", "Run when it comes.").command().
+	row(Works, "notify_up", "COMMAND", "", "Run when it comes.").command().
 		begin(notifyScript("({vsg}) notify_up script already specified - ignoring {value}", func(l *loader) **Script { return &l.rs.NotifyUp })),
-	planned("notify_down", "COMMAND", "", "Run when it goes.").command().
+	row(Works, "notify_down", "COMMAND", "", "Run when it goes.").command().
 		begin(notifyScript("({vsg}) notify_down script already specified - ignoring {value}", func(l *loader) **Script { return &l.rs.NotifyDown })),
 	works("alpha", "[BOOL]", "the service's", "Down until a check succeeded.",
 		boolean("Invalid alpha parameter {value}", func(l *loader, v bool) { l.rs.alpha = &v })),
 	works("delay_loop", "SECS", "the service's", "Time between checks.",
 		timer(1, "real server delay_loop '{value}' invalid - ignoring", func(l *loader, v time.Duration) { l.rs.interval = v })),
-	planned("smtp_alert", "[BOOL]", "the service's", "Mail about changes.").mail().
+	row(Works, "smtp_alert", "[BOOL]", "the service's", "Mail about changes.").
 		begin(boolean("Invalid real_server smtp_alert parameter {value}", func(l *loader, v bool) { l.rs.smtp = &v })),
 	planned("virtualhost", "STRING", "the service's", "Host for HTTP checks.").begin(word(func(l *loader, v string) { l.rs.VirtualHost = v })),
 	planned("snmp_name", "STRING", "", "Name in SNMP.").begin(snmpName("real", func(l *loader) *string { return &l.rs.SNMPName })),

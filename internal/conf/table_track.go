@@ -60,8 +60,8 @@ var groupBlock = &block{name: "vrrp_sync_group", rows: join([]keyword{
 	planned("track_process", "", "", "Processes that every member tracks.").lines(followProcess.ofGroup()),
 	planned("track_bfd", "", "", "BFD sessions that every member tracks.").lines(followBFD.ofGroup()),
 }, notifies("group", "vrrp group {group}: ", func(l *loader) *Notify { return &l.group.Notify }), []keyword{
-	planned("smtp_alert", "[BOOL]", "the global one", "Mail about changes.").mail().begin(boolean("Invalid vrrp_group smtp_alert parameter {value}", func(l *loader, v bool) { l.group.smtp = &v })),
-	planned("notify_priority_changes", "[BOOL]", "the global one", "Tell priority changes to the FIFOs.").
+	row(Works, "smtp_alert", "[BOOL]", "the global one", "Mail about changes.").begin(boolean("Invalid vrrp_group smtp_alert parameter {value}", func(l *loader, v bool) { l.group.smtp = &v })),
+	row(Works, "notify_priority_changes", "[BOOL]", "the global one", "Tell priority changes to the FIFOs.").
 		begin(boolean("({group}) Invalid value '{value}' for sync group notify_priority_changes specified", func(l *loader, v bool) { l.group.Notify.PriorityChanges = &v })),
 }, planned("sync_group_tracking_weight", "", "off", "Keep weighted trackers of members.").begin(setTrackingWeight).also("global_tracking"))}
 
@@ -75,7 +75,7 @@ func setTrackingWeight(l *loader, s *stmt) {
 // notifies are the scripts that groups and instances have in common; who stands before the message about a second one.
 func notifies(of, who string, at func(l *loader) *Notify) []keyword {
 	one := func(name, text string, put func(n *Notify) **Script) keyword {
-		return planned(name, "COMMAND", "", text).command().
+		return row(Works, name, "COMMAND", "", text).command().
 			begin(notifyScript(who+name+" script already specified - ignoring {value}", func(l *loader) **Script { return put(at(l)) }))
 	}
 	return []keyword{

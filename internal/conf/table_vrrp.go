@@ -61,10 +61,10 @@ var instanceTrack = join([]keyword{
 	planned("track_bfd", "", "", "BFD sessions that change the priority.").lines(followBFD.ofInstance()),
 	planned("dont_track_primary", "", "off", "Ignore faults of the own interface.").begin(vmacFlag(func(v *instance) { v.DontTrackOwn = true })),
 }, notifies("instance", "({vi}) ", func(l *loader) *Notify { return &l.vi.Notify }), []keyword{
-	planned("notify_deleted", "[COMMAND]", "", "Run when a reload removes the instance.").begin(notifyDeleted).command(),
-	planned("notify_master_rx_lower_pri", "COMMAND", "", "Run when a master hears a lower advert.").begin(notifyScript("({vi}) notify_master_rx_lower_pri script already specified - ignoring {value}", func(l *loader) **Script { return &l.vi.Notify.MasterRxLowerPri })).command(),
-	planned("notify_priority_changes", "[BOOL]", "the global one", "Write priority changes to the FIFOs.").begin(boolean("({vi}) Invalid value '{value}' for notify_priority_changes specified", func(l *loader, v bool) { l.vi.Notify.PriorityChanges = &v })),
-	planned("smtp_alert", "[BOOL]", "the global one", "Mail about changes.").mail().begin(boolean("Invalid vrrp_instance smtp_alert parameter {value}", func(l *loader, v bool) { l.vi.smtp = &v })),
+	row(Works, "notify_deleted", "[COMMAND]", "", "Run when a reload removes the instance.").begin(notifyDeleted).command(),
+	row(Works, "notify_master_rx_lower_pri", "COMMAND", "", "Run when a master hears a lower advert.").begin(notifyScript("({vi}) notify_master_rx_lower_pri script already specified - ignoring {value}", func(l *loader) **Script { return &l.vi.Notify.MasterRxLowerPri })).command(),
+	row(Works, "notify_priority_changes", "[BOOL]", "the global one", "Write priority changes to the FIFOs.").begin(boolean("({vi}) Invalid value '{value}' for notify_priority_changes specified", func(l *loader, v bool) { l.vi.Notify.PriorityChanges = &v })),
+	row(Works, "smtp_alert", "[BOOL]", "the global one", "Mail about changes.").begin(boolean("Invalid vrrp_instance smtp_alert parameter {value}", func(l *loader, v bool) { l.vi.smtp = &v })),
 })
 
 var instanceRest = join([]keyword{

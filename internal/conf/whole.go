@@ -17,6 +17,9 @@ func (l *loader) after(sev Severity, code string, p place, text string) *Diagnos
 // complete makes the checks over the whole file and fills the Config.
 func (l *loader) complete() {
 	l.at = nil
+	if l.pass == passAll {
+		l.unsafeMail()
+	}
 	if l.pass == passAll || l.pass == passChecker {
 		l.completeServices()
 	}

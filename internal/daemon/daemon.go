@@ -50,6 +50,7 @@ type daemon struct {
 	cfg     *conf.Config
 	started time.Time
 	host    Host
+	tell    *teller
 	ha      *ha
 	mu      sync.Mutex // of pool and links for other goroutines than the one that serves
 	pool    *pool      // nil if the file has no virtual server
@@ -94,7 +95,7 @@ func Run(ctx context.Context, opts Options) error {
 // start brings everything up, in this order; each step that leaves something behind adds to undo.
 func (d *daemon) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.checkHost, d.lock, d.bindHTTP, d.openHA, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
+		d.checkHost, d.lock, d.bindHTTP, d.openTell, d.openHA, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -183,6 +184,7 @@ func (d *daemon) openHA(context.Context) (err error) {
 	if d.ha, err = newHA(d.host, d.events, d.cfg.Instances); err != nil {
 		return err
 	}
+	d.ha.tell = d.tell
 	d.ha.hold, err = startupDelay(&d.cfg.Global.VRRP)
 	if err != nil {
 		d.events.Warn("vrrp_delay_after_boot has no effect: " + err.Error())
@@ -202,6 +204,14 @@ func startupDelay(g *conf.GlobalVRRP) (time.Duration, error) {
 		return g.StartupDelay, err
 	}
 	return max(g.StartupDelay, g.DelayAfterBoot-up), nil
+}
+
+// openTell makes what tells others. It ends last: what happens during a stop is told too.
+func (d *daemon) openTell(context.Context) error {
+	d.tell = newTeller(d.events, func(ctx context.Context, c host.Command) host.Exit { return c.Run(ctx) })
+	d.undo = append(d.undo, d.tell.end)
+	d.tell.configure(d.cfg)
+	return nil
 }
 
 // listen opens the socket that commands ask.

@@ -27,6 +27,7 @@ type ha struct {
 	hold    time.Duration   // startup delay
 	heard   chan struct{}   // gets a token when another director's advert arrived; used while stopping
 	failing map[string]bool // sends that fail, said once
+	tell    *teller         // nil: nobody is told
 
 	receivers *sync.WaitGroup // nil before run
 }
@@ -243,9 +244,19 @@ func (a *ha) drain(time.Time) {
 		case vrrp.Change:
 			// The machine's own Say lines are keepalived's; this one says why, which keepalived's do not.
 			a.events.Info("("+e.Instance+") "+e.From.String()+" to "+e.To.String()+": "+e.Why, "vi", e.Instance)
+			a.tell.changed(e.Instance, e.To, a.priority(e.Instance))
+		case vrrp.Weaker:
+			a.tell.lowerHeard(e.Instance, a.priority(e.Instance))
+		case vrrp.GroupChange:
+			a.tell.groupChanged(e.Group, e.To)
+		case vrrp.PriorityChange:
+			a.tell.prioritySet(e.Instance, a.speaker.Router(e.Instance).Status().State, a.priority(e.Instance))
 		}
 	}
 }
+
+// priority is the effective one of an instance.
+func (a *ha) priority(instance string) uint8 { return a.speaker.Router(instance).Status().Priority }
 
 func (a *ha) say(e vrrp.Say) {
 	switch {

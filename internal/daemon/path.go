@@ -146,7 +146,7 @@ func (d *daemon) openPool(p Plane) {
 	resolver := host.NewResolver(func(h host.Hop) { m.hop(h) })
 	resolver.Link = func(l host.Link) { m.link(l) }
 	m = newPool(d.events, d.cfg.Health, p, d.newProber(), resolver.Set, jitter)
-	m.byHand = d.opts.NoConfig
+	m.byHand, m.tell = d.opts.NoConfig, d.tell
 	_, m.shared = p.(kernelPlane)
 	m.flush = d.cfg.Global.Flush
 	d.mu.Lock()

@@ -48,6 +48,7 @@ type pool struct {
 	prober Prober
 	hops   func([]netip.Addr) // tells the resolver what is needed
 	loop   *loop.Loop
+	tell   *teller // nil: nobody is told
 
 	shared   bool      // others may have services in the plane, which are theirs
 	flush    bool      // take those away too, once: lvs_flush
@@ -98,12 +99,30 @@ func (m *pool) drain(time.Time) {
 			})
 		case health.Changed:
 			changed = true
-		case health.Say:
-			m.say(e)
+		default:
+			m.inform(e)
 		}
 	}
 	if changed {
 		m.sync()
+	}
+}
+
+// inform says what is to be said and tells what is to be told.
+func (m *pool) inform(e health.Effect) {
+	switch e := e.(type) {
+	case health.Say:
+		m.say(e)
+	case health.RealUp:
+		m.tell.realChanged(e.Service, e.Real, true, "")
+	case health.RealDown:
+		m.tell.realChanged(e.Service, e.Real, false, goneMails[e.Why])
+	case health.CheckerTurned:
+		m.tell.checkerChanged(e)
+	case health.QuorumUp:
+		m.tell.quorumChanged(e.Service, true, e.Why)
+	case health.QuorumDown:
+		m.tell.quorumChanged(e.Service, false, e.Why)
 	}
 }
 
@@ -249,9 +268,7 @@ func (m *pool) sample(now time.Time) {
 func (m *pool) end(now time.Time) {
 	m.pools.Stop(now)
 	for _, e := range m.pools.Take() {
-		if say, ok := e.(health.Say); ok {
-			m.say(say)
-		}
+		m.inform(e)
 	}
 	m.sync()
 	m.closed = true

@@ -23,6 +23,7 @@ func (d *daemon) reload(cfg *conf.Config) error {
 	if err := vrrp.Acceptable(cfg.Instances); err != nil {
 		return fail(ExitConfig, "", "%w", err)
 	}
+	d.tell.configure(cfg)
 	steps := []struct {
 		name  string
 		apply func(*conf.Config) error
@@ -39,10 +40,13 @@ func (d *daemon) reload(cfg *conf.Config) error {
 			var part *partly
 			if !errors.As(err, &part) {
 				d.cfg = old
+				d.tell.configure(old)
 			}
 			return fmt.Errorf("reload: %s: %w", s.name, err)
 		}
 	}
+	d.tell.settled(cfg)
+	d.tell.statesAgain(d.ha.status())
 	return nil
 }
 
@@ -128,8 +132,10 @@ func (a *ha) open(instances []vrrp.Config) (err error) {
 // reload changes the instances to these; the sockets are open.
 func (a *ha) reload(instances []vrrp.Config) (err error) {
 	a.loop.Do(func(now time.Time) {
+		a.tell.retire(true)
 		a.speaker.Retire(now, instances)
 		a.drain(now)
+		a.tell.retire(false)
 		var fresh []vrrp.Config
 		if fresh, err = a.speaker.Renew(now, instances); err != nil {
 			return

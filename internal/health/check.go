@@ -110,14 +110,16 @@ func (p *Pools) settle(now time.Time, c *check, up bool, why string) {
 		return
 	}
 	c.up, c.since = up, now
-	switch alive := r.passing(); {
-	case alive != r.alive:
-		p.turn(now, s, r, alive, why)
+	turned := r.passing() != r.alive
+	switch {
+	case turned:
+		p.turn(now, s, r, !r.alive, why)
 		p.updateQuorum(now, s, false)
 		p.refresh(s)
-	case !alive && !up:
+	case !r.alive && !up:
 		r.why = why // one more reason to be down; the newest is shown
 	}
+	p.emit(CheckerTurned{Service: s.cfg.ServiceKey, Real: r.cfg.Addr, Kind: c.cfg.Kind, Up: up, RealUp: r.alive, RealTurned: turned, Why: why})
 }
 
 // turn takes a real server out of its pool or back in.

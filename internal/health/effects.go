@@ -36,6 +36,18 @@ type RealDown struct {
 	Why     string
 }
 
+// CheckerTurned tells that a checker came to another verdict: keepalived mails are made of it. It comes after what the
+// verdict did to the real server.
+type CheckerTurned struct {
+	Service    lb.ServiceKey
+	Real       netip.AddrPort
+	Kind       Kind
+	Up         bool // the checker's verdict
+	RealUp     bool // the real server's, which other checkers may decide
+	RealTurned bool // this verdict changed it
+	Why        string
+}
+
 // QuorumUp and QuorumDown tell that a service gained or lost its quorum: quorum_up, quorum_down, the FIFO's VS lines,
 // mail. A service that starts with its quorum tells it too.
 type QuorumUp struct {
@@ -56,10 +68,11 @@ type Say struct {
 	Text    string
 }
 
-func (Probe) effect()      {}
-func (Changed) effect()    {}
-func (RealUp) effect()     {}
-func (RealDown) effect()   {}
-func (QuorumUp) effect()   {}
-func (QuorumDown) effect() {}
-func (Say) effect()        {}
+func (Probe) effect()         {}
+func (Changed) effect()       {}
+func (RealUp) effect()        {}
+func (RealDown) effect()      {}
+func (CheckerTurned) effect() {}
+func (QuorumUp) effect()      {}
+func (QuorumDown) effect()    {}
+func (Say) effect()           {}

@@ -230,6 +230,7 @@ syn keyword keepalivedKeyword notify_fifo_script
 syn keyword keepalivedKeyword notify_master
 syn keyword keepalivedKeyword notify_master_rx_lower_pri
 syn keyword keepalivedKeyword notify_priority_changes
+syn keyword keepalivedKeyword notify_script_timeout
 syn keyword keepalivedKeyword notify_stop
 syn keyword keepalivedKeyword notify_up
 syn keyword keepalivedKeyword old_unicast_checksum
@@ -285,9 +286,11 @@ syn keyword keepalivedKeyword skip_check_adv_addr
 syn keyword keepalivedKeyword smtp_alert
 syn keyword keepalivedKeyword smtp_alert_checker
 syn keyword keepalivedKeyword smtp_alert_vrrp
+syn keyword keepalivedKeyword smtp_auth
 syn keyword keepalivedKeyword smtp_connect_timeout
 syn keyword keepalivedKeyword smtp_helo_name
 syn keyword keepalivedKeyword smtp_server
+syn keyword keepalivedKeyword smtp_tls
 syn keyword keepalivedKeyword sni_name
 syn keyword keepalivedKeyword snmp_name
 syn keyword keepalivedKeyword snmp_rs_stats_update_interval

@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"vipd/internal/conf"
+	"vipd/internal/health"
+	"vipd/internal/lb"
+)
+
+func upDown(up bool) string {
+	if up {
+		return "UP"
+	}
+	return "DOWN"
+}
+
+// goneMails are the bodies of mails about a real server that is taken away, by the machine's reason.
+var goneMails = map[string]string{"removed from the configuration": "=> Removing <=", "shutting down": "=> Shutting down <="}
+
+// realChanged tells that a real server came or went. Mails about it are checkers' (checkerChanged), but for those of a
+// real server that is taken away: body is then theirs, else "".
+func (t *teller) realChanged(key lb.ServiceKey, addr netip.AddrPort, up bool, body string) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.real(key, addr)
+	if r == nil {
+		return
+	}
+	script := r.NotifyDown
+	if up {
+		script = r.NotifyUp
+	}
+	rs, vs := lb.EndpointName(key.Protocol, addr), key.String()
+	t.tell(notice{about: "RS " + rs + " " + vs, what: upDown(up), scripts: []*conf.Script{script},
+		line: fmt.Sprintf("RS %s %s %s\n", rs, vs, upDown(up)), fifo: fifoLVS})
+	if body != "" && r.SMTPAlert {
+		t.mailReal(key, addr, up, body)
+	}
+}
+
+// quorumChanged tells that a service gained or lost its quorum. why is the machine's.
+func (t *teller) quorumChanged(key lb.ServiceKey, up bool, why string) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.services[key]
+	if v == nil {
+		return
+	}
+	script := v.QuorumDown
+	if up {
+		script = v.QuorumUp
+	}
+	t.tell(notice{about: "VS " + key.String(), what: upDown(up), scripts: []*conf.Script{script},
+		line: fmt.Sprintf("VS %s %s\n", key, upDown(up)), fifo: fifoLVS})
+	if v.SMTPAlert {
+		t.mailAbout(fmt.Sprintf("Virtualserver %s - %s", key, upDown(up)), "=> "+mailedQuorum(v, why)+" <=")
+	}
+}
+
+// mailedQuorum is a quorum's why in the words of a mail.
+//
+// keepalived: its mails, unlike its log, have "+" and "<=" also where the quorum is lost.
+func mailedQuorum(v *conf.VirtualServer, why string) string {
+	if why == "Removing" {
+		quorum := max(v.Quorum, 1)
+		return fmt.Sprintf("Lost quorum %d+%d=%d <= 0", quorum, v.Hysteresis, quorum-v.Hysteresis)
+	}
+	return strings.Replace(strings.Replace(why, "-", "+", 1), " > ", " <= ", 1)
+}
+
+// checkerMails are the bodies of mails about checkers: of a success and of a failure.
+var checkerMails = map[health.Kind][2]string{
+	health.TCPCheck: {"=> TCP CHECK succeed on service <=", "=> TCP CHECK failed on service <="},
+}
+
+// checkerMail is the body for a checker of any kind.
+func checkerMail(k health.Kind, up bool) string {
+	texts, ok := checkerMails[k]
+	if !ok {
+		texts = [2]string{"=> CHECK succeed on service <=", "=> CHECK failed on service <="}
+	}
+	if up {
+		return texts[0]
+	}
+	return texts[1]
+}
+
+// checkerChanged mails that a checker came to another verdict; with no_checker_emails only if that changed its real
+// server. up is the checker's verdict, c.RealUp the real server's.
+func (t *teller) checkerChanged(c health.CheckerTurned) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.real(c.Service, c.Real); r != nil && r.SMTPAlert && (c.RealTurned || !t.global.NoCheckerEmails) {
+		t.mailReal(c.Service, c.Real, c.RealUp, checkerMail(c.Kind, c.Up))
+	}
+}
+
+func (t *teller) mailReal(key lb.ServiceKey, addr netip.AddrPort, up bool, body string) {
+	t.mailAbout(fmt.Sprintf("Realserver %s of virtual server %s - %s", lb.EndpointName(key.Protocol, addr), key, upDown(up)), body)
+}
+
+func (t *teller) real(key lb.ServiceKey, addr netip.AddrPort) *conf.RealServer {
+	v := t.services[key]
+	if v == nil {
+		return nil
+	}
+	for i := range v.Servers {
+		if v.Servers[i].Addr == addr {
+			return &v.Servers[i]
+		}
+	}
+	return nil
+}
