@@ -250,7 +250,7 @@ func (a *ha) drain(time.Time) {
 		case vrrp.GroupChange:
 			a.tell.groupChanged(e.Group, e.To)
 		case vrrp.PriorityChange:
-			a.tell.prioritySet(e.Instance, a.speaker.Router(e.Instance).Status().State, a.priority(e.Instance))
+			a.tell.prioritySet(e.Instance, e.State, e.To)
 		}
 	}
 }
