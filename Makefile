@@ -1,7 +1,7 @@
 GO ?= go
 BIN := bin/vipd
 .DEFAULT_GOAL := build
-.PHONY: help build lab test check vm-test bench fuzz bpf bpf-check setup-lab setup-test clean
+.PHONY: help build lab test check vm-test bench fuzz mutate bpf bpf-check setup-lab setup-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -26,6 +26,7 @@ vm-test: setup-test ## set up everything and run what needs a VM: Debian's kerne
 
 bench: build ## ns per packet beside its floor, a million lines beside keepalived -t, a reload of 10,000 services (root)
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./bpf/
+	$(GO) test -run 'ManyCPUs|ModelAgrees' -rush 1m -v ./bpf/
 	VIPD=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench Large -benchtime 3x ./internal/conf/
 	$(GO) test -run '^$$' -bench Reload -benchtime 5x ./internal/daemon/
 
@@ -36,6 +37,10 @@ fuzz: ## every fuzz target for FUZZTIME each
 			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 		done; \
 	done
+
+MUTATE ?= .
+mutate: ## every small mistake in the C that MUTATE ("file:line: change") names, and the row that notices it (root, hours for all)
+	VIPD_MUTATE='$(MUTATE)' $(GO) test -run Mutants -v -timeout 24h ./bpf/
 
 bpf: ## regenerate the BPF object and its Go types (needs clang-19)
 	$(GO) generate ./bpf/

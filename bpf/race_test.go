@@ -31,7 +31,7 @@ func TestManyCPUs(t *testing.T) {
 				}
 			}
 			r.test(r.StartSweep, make([]byte, 14))
-			c.rush(3 * time.Second)
+			c.rush(*rushFor)
 			c.settle()
 		})
 	}
@@ -51,7 +51,7 @@ func TestEveryCPUAtFullSpeed(t *testing.T) {
 			n.put(n.Tuning, 0, tuning)
 			n.aim(frame{})
 			n.assign(map[*ebpf.Variable]uint32{n.object.Flows: 64, n.object.Base: 0})
-			n.storm(c, 2*time.Second)
+			n.storm(c, *rushFor*2/3)
 			c.settle()
 		})
 	}

@@ -64,7 +64,7 @@ func newRig(t testing.TB, regions int) *rig {
 // load verifies every program, which takes most of a second.
 func (r *rig) load() (o LbObjects) {
 	r.Helper()
-	spec, err := LoadLb()
+	spec, err := loadSpec()
 	if err != nil {
 		r.Fatal(err)
 	}

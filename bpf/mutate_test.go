@@ -1,0 +1,231 @@
+package bpf
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+)
+
+// Environment variables.
+const (
+	mutateVar = "VIPD_MUTATE"     // a regular expression: the mutants to try, by "file:line: change"
+	objectVar = "VIPD_BPF_OBJECT" // for a child: the object that its rows look at
+)
+
+func loadSpec() (*ebpf.CollectionSpec, error) {
+	if path := os.Getenv(objectVar); path != "" {
+		return ebpf.LoadCollectionSpec(path)
+	}
+	return LoadLb()
+}
+
+// judged are the headers in which a mistake sends packets to the wrong place, or counts them there.
+var judged = []string{"schedule.h", "least.h", "hash.h", "lblc.h", "states.h", "csum.h", "conn.h", "open.h", "sweep.h", "nat.h", "lb.bpf.c"}
+
+// operators are the mistakes. A line may have several of one kind; each is a mutant.
+var operators = []struct {
+	find *regexp.Regexp
+	put  string
+}{
+	{regexp.MustCompile(` < `), " <= "}, {regexp.MustCompile(` <= `), " < "},
+	{regexp.MustCompile(` > `), " >= "}, {regexp.MustCompile(` >= `), " > "},
+	{regexp.MustCompile(` == `), " != "}, {regexp.MustCompile(` != `), " == "},
+	{regexp.MustCompile(` && `), " || "}, {regexp.MustCompile(` \|\| `), " && "},
+	{regexp.MustCompile(` \+ `), " - "}, {regexp.MustCompile(` - `), " + "},
+	{regexp.MustCompile(`return ~`), "return "}, {regexp.MustCompile(`\)~`), ")"},
+	{regexp.MustCompile(`!(\w)`), "$1"},
+	{regexp.MustCompile(`\breturn 1;`), "return 0;"}, {regexp.MustCompile(`\breturn 0;`), "return 1;"},
+	{regexp.MustCompile(`, 1\);`), ", 2);"}, {regexp.MustCompile(`, -1\);`), ", 0);"},
+	{regexp.MustCompile(`^\t+[\w>.\[\]()&*-]+( [|&+-]?=|\+\+|--).*;$`), ";"}, {regexp.MustCompile(`^\t+\+\+\*?\w+;$`), ";"},
+	{regexp.MustCompile(`^\t+\w+\([^;]*\);$`), ";"},
+	{regexp.MustCompile(`return (?:settle|detour|back)\(.*\);`), "return XDP_PASS;"}, // not counted
+}
+
+// cell is one entry of a state table.
+var cell = regexp.MustCompile(`^(\t\t\[(?:EVENT|SCTP)_\w+\] = \{)(.*)(\},)$`)
+
+type mutant struct {
+	file string
+	line int    // from 1
+	over string // the line before
+	was  string
+	is   string
+}
+
+func (m mutant) String() string {
+	return fmt.Sprintf("%s:%d: %s => %s", m.file, m.line, strings.TrimSpace(m.was), strings.TrimSpace(m.is))
+}
+
+// known is what stands in testdata/mutants.txt for it: the number of a line does not stay.
+func (m mutant) known() string {
+	return fmt.Sprintf("%s: %s / %s => %s", m.file, strings.TrimSpace(m.over), strings.TrimSpace(m.was), strings.TrimSpace(m.is))
+}
+
+func mutants(file string, text []byte) (all []mutant) {
+	comment, over := false, ""
+	for n, line := range strings.Split(string(text), "\n") {
+		m := mutant{file: file, line: n + 1, over: over, was: line}
+		over = line
+		code, rest, remark := strings.Cut(line, "/*")
+		if comment {
+			_, code, comment = strings.Cut(line, "*/")
+			comment = !comment
+			continue
+		}
+		comment = remark && !strings.Contains(rest, "*/")
+		if strings.HasPrefix(code, "#") || strings.HasPrefix(code, "\t__uint(") || strings.HasPrefix(code, "\t__type(") || !strings.HasPrefix(code, "\t") {
+			continue
+		}
+		code = strings.TrimRight(code, " \t")
+		if c := cell.FindStringSubmatch(code); c != nil {
+			all = append(all, cells(m, c)...)
+			continue
+		}
+		for _, o := range operators {
+			for _, at := range o.find.FindAllStringSubmatchIndex(code, -1) {
+				m.is = code[:at[0]] + string(o.find.ExpandString(nil, o.put, code, at)) + code[at[1]:]
+				all = append(all, m)
+			}
+		}
+	}
+	return all
+}
+
+// cells are mutants of a row of a state table: each state in turn becomes another one.
+func cells(m mutant, row []string) (all []mutant) {
+	states := strings.Split(row[2], ",")
+	for i, s := range states {
+		other := slices.Clone(states)
+		if other[i] = " 1"; strings.TrimSpace(s) == "1" {
+			other[i] = " 4"
+		}
+		m.is = row[1] + strings.Join(other, ",") + row[3]
+		all = append(all, m)
+	}
+	return all
+}
+
+// fate is what became of a mutant.
+type fate string
+
+const (
+	noC      fate = "does not compile"
+	refused  fate = "refused by the verifier"
+	killed   fate = "a row fails"
+	hung     fate = "the rows do not end"
+	survived fate = "SURVIVED"
+)
+
+// TestMutants edits the C, one mistake at a time, and runs the rows on what clang makes of it. It fails for each mistake
+// that no row notices and that testdata/mutants.txt does not excuse.
+//
+// Run by make mutate; VIPD_MUTATE='least.h' tries one file.
+func TestMutants(t *testing.T) {
+	which := os.Getenv(mutateVar)
+	if which == "" {
+		t.Skip("a mutant takes seconds: VIPD_MUTATE is not set")
+	}
+	chosen, excused := regexp.MustCompile(which), excuses(t)
+	count := map[fate]int{}
+	for _, file := range judged {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range mutants(file, text) {
+			if !chosen.MatchString(m.String()) {
+				continue
+			}
+			got, how := m.try(t)
+			count[got]++
+			t.Logf("%s: %s%s", m, got, how)
+			if got == survived && !excused[m.known()] {
+				t.Errorf("no row notices %s", m)
+			}
+		}
+	}
+	t.Log(count)
+}
+
+// excuses are the mutants that do the same as the original, or what chance hides: "file: line before / line => line # why".
+func excuses(t *testing.T) map[string]bool {
+	t.Helper()
+	f, err := os.Open("testdata/mutants.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	all := map[string]bool{}
+	for in := bufio.NewScanner(f); in.Scan(); {
+		if m, why, found := strings.Cut(in.Text(), " # "); found && why != "" {
+			all[m] = true
+		} else if in.Text() != "" {
+			t.Errorf("testdata/mutants.txt: %q says no reason behind #", in.Text())
+		}
+	}
+	return all
+}
+
+func (m mutant) try(t *testing.T) (fate, string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(".")); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, m.file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.Split(text, []byte("\n"))
+	lines[m.line-1] = []byte(m.is)
+	if err := os.WriteFile(path, bytes.Join(lines, []byte("\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	object := filepath.Join(dir, "mutant.o")
+	clang := exec.CommandContext(t.Context(), "clang-19", "-target", "bpfel", "-g", "-O2", "-mcpu=v3", "-Wno-everything", "-nostdinc", "-c", "lb.bpf.c", "-o", object)
+	clang.Dir = dir
+	if _, err := clang.CombinedOutput(); err != nil {
+		return noC, ""
+	}
+	defer os.RemoveAll(dir)
+	return judge(t, object)
+}
+
+// judge runs the rows on the object, the quick ones first.
+func judge(t *testing.T, object string) (fate, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	child := exec.CommandContext(ctx, os.Args[0], "-test.failfast", "-test.v", "-test.skip=^(TestMutants|TestManyCPUs|TestEveryCPUAtFullSpeed|TestWipedMapsAreLikeNewOnes)$")
+	child.Env = append(os.Environ(), objectVar+"="+object)
+	out, err := child.CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return survived, ""
+	case ctx.Err() != nil:
+		return hung, ""
+	case !errors.As(err, &exit):
+		t.Fatal(err)
+	case bytes.Contains(out, []byte("load: ")):
+		return refused, ""
+	}
+	if at := bytes.Index(out, []byte("--- FAIL: ")); at >= 0 {
+		line, _, _ := bytes.Cut(out[at:], []byte("\n"))
+		return killed, ": " + string(bytes.TrimPrefix(line, []byte("--- FAIL: ")))
+	}
+	return killed, ""
+}
