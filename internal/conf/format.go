@@ -86,7 +86,11 @@ func (f *formatter) continuation(n int, s string) int {
 	for _, more := continued(s); more && n < lines; {
 		n++
 		s = f.file.Line(n)
-		f.put(outLine{code: strings.TrimRight(s, blanks), raw: true})
+		code := strings.TrimRight(s, blanks)
+		if code == "" && s != "" {
+			code = " " // a line of blanks does not end a definition, an empty one does
+		}
+		f.put(outLine{code: code, raw: true})
 		if !onlyComment(s) {
 			_, more = continued(s)
 		}
@@ -98,6 +102,9 @@ func (f *formatter) continuation(n int, s string) int {
 func (f *formatter) rigid(s string) bool {
 	if s[0] == '@' || s[0] == '~' || len(s) > maxFree {
 		return true
+	}
+	if strings.Contains(s, `\"`) && strings.ContainsAny(s, "#!") {
+		return true // which quotes keep a comment off depends on all that stands before them
 	}
 	f.buf = lex(f.buf[:0], s, true)
 	first := true // of a statement

@@ -20,6 +20,7 @@ func TestFormatCases(t *testing.T) {
 		{"a block on one line gets its own lines", "a { b c } d", "a {\n    b c\n}\n\nd\n"},
 		{"a brace on the next line joins its keyword", "a b\n{\nc\n}\n", "a b {\n    c\n}\n"},
 		{"and comments between them go inside", "a # x\n\n# y\n\n{ # z\nc\n}", "a { # x\n    # y\n\n    # z\n    c\n}\n"},
+		{"a line of blanks in a definition stays", "$B=x \\\n  \na\n", "$B=x \\\n \na\n"},
 		{"blanks between words become one", "a   b\t\tc  \r\n", "a b c\n"},
 		{"but not where a command is quoted", `notify_up  "/x  y"  'p  q'`, "notify_up  \"/x  y\"  'p  q'\n"},
 		{"comments of neighbouring lines share a column", "a {\nb 1 # x\nlonger 22    ! y\nc\nd # z\n}", "a {\n    b 1       # x\n    longer 22 ! y\n    c\n    d # z\n}\n"},
