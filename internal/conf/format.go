@@ -103,12 +103,9 @@ func (f *formatter) rigid(s string) bool {
 	if s[0] == '@' || s[0] == '~' || len(s) > maxFree {
 		return true
 	}
-	if strings.Contains(s, `\"`) && strings.ContainsAny(s, "#!") {
-		return true // which quotes keep a comment off depends on all that stands before them
-	}
 	f.buf = lex(f.buf[:0], s, true)
 	first := true // of a statement
-	for _, p := range f.buf {
+	for i, p := range f.buf {
 		word := s[p.start:p.end]
 		switch p.kind {
 		case brokenPiece:
@@ -116,6 +113,9 @@ func (f *formatter) rigid(s string) bool {
 		case openPiece, closePiece:
 			first = true
 		case wordPiece, quotedPiece:
+			if first && remarks(f.buf[i:], s) {
+				return true // a quote before a brace keeps a comment behind it off
+			}
 			if strings.ContainsRune(word, '$') || first && startsLine(word) {
 				return true
 			}
@@ -127,6 +127,20 @@ func (f *formatter) rigid(s string) bool {
 		}
 	}
 	return false
+}
+
+// remarks tells whether there is a comment in the statement that begins a list of pieces, once it has a line of its own.
+func remarks(pieces []piece, s string) bool {
+	end := pieces[0].end
+	for _, p := range pieces {
+		if p.kind != wordPiece && p.kind != quotedPiece {
+			break
+		}
+		end = p.end
+	}
+	code := s[pieces[0].start:end]
+	at, _ := commentAt(code)
+	return at < len(code)
 }
 
 // startsLine tells words that mean something else at the start of a line than after a brace.
