@@ -105,3 +105,37 @@ func parseLink(b []byte) (Link, bool) {
 	})
 	return l, l.Index > 0 && l.Name != ""
 }
+
+const vrfTableAttr = 1 // IFLA_VRF_TABLE of linux/if_link.h
+
+// vrfTable is the routing table of a VRF device.
+func vrfTable(name string) (uint32, error) {
+	bodies, err := request(unix.RTM_GETLINK, 0, append(make([]byte, ifinfomsgLen), attrString(unix.IFLA_IFNAME, name)...))
+	if err != nil {
+		return 0, gone(err, name)
+	}
+	table := uint32(0)
+	for _, b := range bodies {
+		if len(b) < ifinfomsgLen {
+			continue
+		}
+		eachAttr(b[ifinfomsgLen:], func(typ uint16, info []byte) {
+			if typ != unix.IFLA_LINKINFO {
+				return
+			}
+			eachAttr(info, func(typ uint16, data []byte) {
+				if typ == unix.IFLA_INFO_DATA {
+					eachAttr(data, func(typ uint16, v []byte) {
+						if typ == vrfTableAttr {
+							table = number(v)
+						}
+					})
+				}
+			})
+		})
+	}
+	if table == 0 {
+		return 0, fmt.Errorf("%s is no VRF", name)
+	}
+	return table, nil
+}

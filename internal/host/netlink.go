@@ -50,6 +50,7 @@ func eachAttr(b []byte, visit func(typ uint16, val []byte)) {
 // message is one netlink message of a datagram.
 type message struct {
 	Type uint16
+	Port Port // of who asked for the change that it tells of
 	Body []byte
 }
 
@@ -60,7 +61,7 @@ func eachMessage(b []byte, visit func(message)) bool {
 		if n < nlmsghdrLen || n > len(b) {
 			return false
 		}
-		visit(message{Type: native.Uint16(b[4:]), Body: b[nlmsghdrLen:n]})
+		visit(message{Type: native.Uint16(b[4:]), Port: Port(native.Uint32(b[12:])), Body: b[nlmsghdrLen:n]})
 		if n = (n + 3) &^ 3; n >= len(b) {
 			return true
 		}

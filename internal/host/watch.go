@@ -24,6 +24,7 @@ type LinkEvent struct {
 type AddressEvent struct {
 	Assigned
 	Gone bool
+	By   Port
 }
 
 // RouteEvent tells that an entry of a routing table is new, changed or gone.
@@ -186,7 +187,7 @@ func tell(m message, fn func(Event)) {
 		}
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		if a, ok := parseAddress(m.Body); ok {
-			fn(AddressEvent{a, m.Type == unix.RTM_DELADDR})
+			fn(AddressEvent{a, m.Type == unix.RTM_DELADDR, m.Port})
 		}
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		if r, ok := parseRoute(m.Body); ok {

@@ -109,10 +109,10 @@ func TestLeavingABridgeIsNoLinkGone(t *testing.T) {
 	body[0] = unix.AF_BRIDGE
 	body[4] = 7
 	body = append(body, attrString(unix.IFLA_IFNAME, "eth0")...)
-	tell(message{unix.RTM_DELLINK, body}, func(e Event) { t.Fatalf("told %+v", e) })
+	tell(message{Type: unix.RTM_DELLINK, Body: body}, func(e Event) { t.Fatalf("told %+v", e) })
 	body[0] = unix.AF_UNSPEC
 	var told int
-	tell(message{unix.RTM_DELLINK, body}, func(e Event) { told++ })
+	tell(message{Type: unix.RTM_DELLINK, Body: body}, func(e Event) { told++ })
 	if told != 1 {
 		t.Fatal("a link that is gone is not told")
 	}
