@@ -189,10 +189,12 @@ func (l *loader) addressWord(s *stmt, i int, word string, a *Address) (again, ok
 	return false, true
 }
 
-// rareWord applies the words that have no effect in this version.
+// rareWord applies the other words.
 func (l *loader) rareWord(s *stmt, i int, word string, a *Address) (again bool) {
 	v := s.text(i)
-	l.notYet(s.words[min(i, len(s.words)-1)], word+" of an address is accepted without effect in this version")
+	if word == "use_vmac" {
+		l.notYet(s.words[min(i, len(s.words)-1)], word+" of an address is accepted without effect in this version")
+	}
 	switch word {
 	case "peer":
 		if a.Peer.IsValid() {
@@ -209,7 +211,7 @@ func (l *loader) rareWord(s *stmt, i int, word string, a *Address) (again bool) 
 			}
 			n = uint32(u)
 		}
-		a.Preferred = &n
+		a.Preferred, a.PreferredSet = n, true
 	case "track_group":
 		l.trackGroup(s, i, &a.TrackGroup)
 	case "home":

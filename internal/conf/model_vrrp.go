@@ -58,17 +58,10 @@ type IPVLAN struct {
 // Address is an address line: of virtual_ipaddress, virtual_ipaddress_excluded or static_ipaddress.
 type Address struct {
 	vrrp.Address
-	Text          string // as written
-	Peer          netip.Addr
-	Home          bool
-	NoDAD         bool
-	ManageTemp    bool
-	NoPrefixRoute bool
-	AutoJoin      bool
-	NoTrack       bool
-	VMAC          bool
-	Preferred     *uint32 // preferred_lft in seconds; nil: not said; forever is the largest number
-	TrackGroup    string
+	Text       string // as written
+	NoTrack    bool
+	VMAC       bool
+	TrackGroup string
 }
 
 // Tracked is one thing that an instance or a group follows.

@@ -169,7 +169,7 @@ func TestTheLanguageFile(t *testing.T) {
 	}
 	v := c.Instances[0]
 	if got := fmt.Sprint(c.Global.RouterID, " ", v.Priority, v.VRID, v.VIPs, len(v.Excluded), v.GarpMasterRefresh); got !=
-		"the router # not a comment 150 51 [{10.0.0.9/24  eth0:1  10.0.0.255} {10.0.0.10/32 eth0  link invalid IP}] 1 1m0s" {
+		"the router # not a comment 150 51 [{10.0.0.9/24  eth0:1  10.0.0.255 invalid IP false false false false false 0 false} {10.0.0.10/32 eth0  link invalid IP invalid IP false false false false false 0 false}] 1 1m0s" {
 		t.Errorf("instance %s", got)
 	}
 	var reals []string

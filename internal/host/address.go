@@ -19,6 +19,12 @@ type Address struct {
 	Label  string     // If empty, none.
 	Scope  string     // global, site, link, host, nowhere or 0..255. If empty, global.
 	Brd    netip.Addr // If zero, none.
+	Peer   netip.Addr // the other end of a point-to-point link, whose length is Prefix's. If zero, none.
+
+	Home, NoDAD, ManageTemp, NoPrefixRoute, AutoJoin bool // flags of ip-address(8)
+
+	Preferred    uint32 // seconds for which it is a source by preference, the largest number for ever
+	PreferredSet bool   // If not, for ever; an IPv6 /128 never.
 }
 
 func (a Address) String() string { return a.Prefix.String() + " dev " + a.Dev }
@@ -93,6 +99,9 @@ func bareAddress(a Address, ifindex int, scope uint8) []byte {
 	b := []byte{family(ip), uint8(a.Prefix.Bits()), 0, scope}
 	b = native.AppendUint32(b, uint32(ifindex))
 	b = append(b, attr(unix.IFA_LOCAL, ip.AsSlice())...)
+	if a.Peer.IsValid() {
+		ip = a.Peer
+	}
 	return append(b, attr(unix.IFA_ADDRESS, ip.AsSlice())...)
 }
 
@@ -107,19 +116,48 @@ func newAddress(a Address, ifindex int) ([]byte, error) {
 	if a.Label != "" {
 		b = append(b, attrString(unix.IFA_LABEL, a.Label)...)
 	}
-	if a.Prefix.Addr().Is4() {
-		if a.Brd.Is4() {
-			b = append(b, attr(unix.IFA_BROADCAST, a.Brd.AsSlice())...)
-		}
-		return b, nil
+	if a.Brd.Is4() && a.Prefix.Addr().Is4() {
+		b = append(b, attr(unix.IFA_BROADCAST, a.Brd.AsSlice())...)
 	}
-	b = append(b, attrUint32(unix.IFA_FLAGS, unix.IFA_F_NODAD)...)
-	if a.Prefix.IsSingleIP() {
+	if flags := a.flags(); flags != 0 {
+		b = append(b, attrUint32(unix.IFA_FLAGS, flags)...)
+	}
+	if life := a.lifetime(); life != forever {
 		// struct ifa_cacheinfo: preferred and valid lifetime in seconds, then two time stamps that are not read.
-		life := native.AppendUint32(native.AppendUint32(nil, 0), math.MaxUint32)
-		b = append(b, attr(unix.IFA_CACHEINFO, append(life, make([]byte, 8)...))...)
+		info := native.AppendUint32(native.AppendUint32(nil, life), forever)
+		b = append(b, attr(unix.IFA_CACHEINFO, append(info, make([]byte, 8)...))...)
 	}
 	return b, nil
+}
+
+const forever = math.MaxUint32 // INFINITY_LIFE_TIME of linux/if_addr.h
+
+func (a Address) flags() (flags uint32) {
+	for flag, set := range map[uint32]bool{
+		unix.IFA_F_NODAD:          a.NoDAD || a.Prefix.Addr().Is6(),
+		unix.IFA_F_HOMEADDRESS:    a.Home,
+		unix.IFA_F_MANAGETEMPADDR: a.ManageTemp,
+		unix.IFA_F_NOPREFIXROUTE:  a.NoPrefixRoute,
+		unix.IFA_F_MCAUTOJOIN:     a.AutoJoin,
+	} {
+		if set {
+			flags |= flag
+		}
+	}
+	return flags
+}
+
+// lifetime is the preferred one, in seconds. keepalived: an IPv4 address has none, whatever the line says.
+func (a Address) lifetime() uint32 {
+	switch {
+	case a.Prefix.Addr().Is4():
+		return forever
+	case a.PreferredSet:
+		return a.Preferred
+	case a.Prefix.IsSingleIP():
+		return 0
+	}
+	return forever
 }
 
 var scopes = map[string]uint8{

@@ -25,6 +25,12 @@ type Address struct {
 	Label  string       // If empty, none.
 	Scope  string       // If empty, global.
 	Brd    netip.Addr   // If zero, none.
+	Peer   netip.Addr   // the other end of a point-to-point link, whose length is Prefix's. If zero, none.
+
+	Home, NoDAD, ManageTemp, NoPrefixRoute, AutoJoin bool // flags of ip-address(8)
+
+	Preferred    uint32 // preferred_lft: seconds for which it is a source by preference, the largest number for ever
+	PreferredSet bool   // If not, for ever; keepalived: an IPv6 /128 never.
 }
 
 // Config is one vrrp_instance.
