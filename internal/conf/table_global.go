@@ -8,6 +8,7 @@ import (
 const (
 	processWhy = "there is one process, and the kernel forwards without it"
 	bufferWhy  = "buffers are sized by the daemon itself"
+	nftWhy     = "nftables is used instead, as with the keyword nftables"
 	garpDelay  = "delay of the second block of announcements; 0: none"
 )
 
@@ -89,12 +90,12 @@ var globalVRRP = join([]keyword{
 })
 
 var globalFirewall = []keyword{
-	planned("nftables", "[TABLE]", "keepalived", "Table for the rules of no_accept and virtual MACs.").begin(setTable("", "keepalived", func(g *GlobalVRRP) *string { return &g.Table })),
-	planned("nftables_priority", "N", "-1", "Priority of its chains.").begin(signedNumber(-1<<31, 1<<31-1, "invalid nftables chain priority '{value}'", func(l *loader, v int64) { l.cfg.Global.VRRP.ChainPriority = int32(v) })),
-	planned("nftables_counters", "", "off", "Counters on its rules.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.TableCounters })),
-	planned("nftables_ifindex", "", "off", "Interface numbers as keys.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.TableIfindex })),
-	planned("vrrp_iptables", "[IN [OUT]]", "INPUT", "Chains for the same with iptables.").begin(setIptables),
-	planned("vrrp_ipsets", "[NAME]", "", "Sets for the same with iptables.").since24().begin(setIpsets),
+	row(Works, "nftables", "[TABLE]", "keepalived", "Table for the rules of no_accept and virtual MACs.").only("no_accept; family inet").begin(setTable("", "keepalived", func(g *GlobalVRRP) *string { return &g.Table })),
+	row(Works, "nftables_priority", "N", "-1", "Priority of its chains.").begin(signedNumber(-1<<31, 1<<31-1, "invalid nftables chain priority '{value}'", func(l *loader, v int64) { l.cfg.Global.VRRP.ChainPriority = int32(v) })),
+	inert("nftables_counters", "", "off", "Counters on its rules.", "they always count").begin(gFlag(func(g *Global) *bool { return &g.VRRP.TableCounters })),
+	inert("nftables_ifindex", "", "off", "Interface numbers as keys.", "addresses are the keys").begin(gFlag(func(g *Global) *bool { return &g.VRRP.TableIfindex })),
+	inert("vrrp_iptables", "[IN [OUT]]", "INPUT", "Chains for the same with iptables.", nftWhy).begin(setIptables),
+	inert("vrrp_ipsets", "[NAME]", "", "Sets for the same with iptables.", nftWhy).since24().begin(setIpsets),
 	inert("nftables_ipvs", "[TABLE]", "keepalived_ipvs", "Table that marks the packets of big groups.", "groups need no marks here").begin(setTable("ipvs ", "keepalived_ipvs", func(g *GlobalVRRP) *string { return &g.IPVSTable })),
 	inert("nftables_ipvs_priority", "N", "", "Priority of its chains.", "groups need no marks here").begin(signedNumber(-1<<31, 1<<31-1, "invalid ipvs nftables chain priority '{value}'", func(l *loader, v int64) { l.cfg.Global.VRRP.IPVSPriority = int32(v) })),
 	inert("nftables_ipvs_start_fwmark", "N", "1000", "First mark.", "groups need no marks here").begin(number(1, 1<<32-1, "invalid ipvs nftables start_fwmark priority '{value}'", func(l *loader, v int64) { l.cfg.Global.VRRP.IPVSStartMark = uint32(v) })),

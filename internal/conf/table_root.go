@@ -20,10 +20,10 @@ var root = &block{rows: []keyword{
 	planned("bfd_instance", "NAME", "", "A bidirectional forwarding detection session (RFC 5880).").begin(beginBFD).with(bfdBlock, endBFD).
 		by(passVRRP | passChecker | passBFD),
 
-	planned("static_ipaddress", "", "", "Addresses that stay while the daemon runs.").lines(addStaticAddress).by(passVRRP),
-	planned("static_routes", "", "", "Routes that stay while the daemon runs.").
+	row(Works, "static_ipaddress", "", "", "Addresses that stay while the daemon runs.").lines(addStaticAddress).by(passVRRP),
+	row(Works, "static_routes", "", "", "Routes that stay while the daemon runs.").only(noEncap).
 		lines(routeLines(true, func(l *loader, r Route) { l.cfg.StaticRoutes = append(l.cfg.StaticRoutes, r) })).by(passVRRP),
-	planned("static_rules", "", "", "Policy rules that stay while the daemon runs.").
+	row(Works, "static_rules", "", "", "Policy rules that stay while the daemon runs.").
 		lines(ruleLines(true, func(l *loader, r Rule) { l.cfg.StaticRules = append(l.cfg.StaticRules, r) })).by(passVRRP),
 	planned("track_group", "NAME", "", "Instances that step back when a static entry is lost.").begin(beginTrackGroup).with(trackGroupBlock, nil).by(passVRRP),
 	inert("linkbeat_interfaces", "", "", "Interfaces whose link is polled.", linkWhy).lines(addLinkbeat).by(passVRRP),

@@ -6,6 +6,11 @@ import (
 
 var instanceBlock = &block{name: "vrrp_instance", rows: join(instanceMain, instanceGarp, instancePeers, instanceTrack, instanceRest)}
 
+const (
+	noEncap        = "not with encap"
+	noAcceptExtent = "what the packet path forwards is not dropped: the host alone takes no packets"
+)
+
 var instanceMain = []keyword{
 	works("interface", "IF", "", "Where adverts are sent and addresses put.", setInterface),
 	works("virtual_router_id", "1..255", "", "Number of the virtual router, the same on all its members.", number(1, 255, "({vi}): VRID '{value}' not valid - must be between 1 & 255", func(l *loader, v int64) { l.vi.VRID = uint8(v) })),
@@ -18,9 +23,9 @@ var instanceMain = []keyword{
 	row(Works, "virtual_ipaddress", "", "", "Addresses that the master holds and announces.").lines(addVIP),
 	row(Works, "virtual_ipaddress_excluded", "", "", "Addresses that the master holds, not in adverts.").lines(addExcluded),
 	planned("no_virtual_ipaddress", "", "off", "Having no address is meant so.").since24().begin(vmacFlag(func(v *instance) { v.NoVIP = true })),
-	planned("virtual_routes", "", "", "Routes that the master has.").lines(routeLines(false, func(l *loader, r Route) { l.vi.Routes = append(l.vi.Routes, r) })),
-	planned("virtual_rules", "", "", "Policy rules that the master has.").lines(ruleLines(false, func(l *loader, r Rule) { l.vi.Rules = append(l.vi.Rules, r) })),
-	planned("promote_secondaries", "", "off", "Keep secondary addresses when the primary goes.").begin(vmacFlag(func(v *instance) { v.PromoteSecondaries = true })),
+	row(Works, "virtual_routes", "", "", "Routes that the master has.").only(noEncap).lines(routeLines(false, func(l *loader, r Route) { l.vi.Routes = append(l.vi.Routes, r) })),
+	row(Works, "virtual_rules", "", "", "Policy rules that the master has.").lines(ruleLines(false, func(l *loader, r Rule) { l.vi.Rules = append(l.vi.Rules, r) })),
+	row(Works, "promote_secondaries", "", "off", "Keep secondary addresses when the primary goes.").begin(vmacFlag(func(v *instance) { v.PromoteSecondaries = true })),
 	works("nopreempt", "", "preempt", "Leave a lower master in place.", flag(func(l *loader) { l.vi.NoPreempt = true })),
 	works("preempt", "", "preempt", "Take over from a lower master.", flag(func(l *loader) { l.vi.NoPreempt = false })),
 	works("preempt_delay", "0..1000", "0", "Seconds to leave a lower master in place.", setPreemptDelay),
@@ -68,8 +73,8 @@ var instanceTrack = join([]keyword{
 })
 
 var instanceRest = join([]keyword{
-	planned("accept", "", "accept", "Take packets to the addresses.").begin(vmacFlag(func(v *instance) { yes := true; v.accept = &yes })),
-	planned("no_accept", "", "accept", "Drop packets to the addresses.").begin(vmacFlag(func(v *instance) { no := false; v.accept = &no })),
+	row(Works, "accept", "", "accept", "Take packets to the addresses.").begin(vmacFlag(func(v *instance) { yes := true; v.accept = &yes })),
+	row(Works, "no_accept", "", "accept", "Drop packets to the addresses.").only(noAcceptExtent).begin(vmacFlag(func(v *instance) { no := false; v.accept = &no })),
 	row(Works, "down_timer_adverts", "1..100", "3", "Adverts missed before a takeover.").begin(number(1, 100, "({vi}): Invalid down_timer_adverts [1:100] '{value}'", func(l *loader, v int64) { n := int(v); l.vi.downAdverts = &n })),
 	works("lower_prio_no_advert", "[BOOL]", "the global one", "Do not answer a lower advert.", boolean("({vi}) invalid lower_prio_no_advert {value} specified", func(l *loader, v bool) { l.vi.lowerNoAdvert = &v })),
 	works("higher_prio_send_advert", "[BOOL]", "the global one", "Send one advert before giving way.", boolean("({vi}) invalid higher_prio_send_advert {value} specified", func(l *loader, v bool) { l.vi.higherSendAdvert = &v })),

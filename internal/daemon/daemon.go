@@ -122,7 +122,7 @@ func (d *daemon) checkHost(context.Context) error {
 	if p := d.opts.DataPlane; p != "" && !slices.Contains(conf.DataPlanes, p) {
 		return fail(ExitFatal, "it is one of "+strings.Join(conf.DataPlanes, ", "), "--data-plane %s: there is no such data plane", p)
 	}
-	m := newMachine()
+	m := newMachine(host.DropTable{Name: d.cfg.Global.VRRP.Table, Priority: d.cfg.Global.VRRP.ChainPriority})
 	d.host, d.undo = m, append(d.undo, m.close)
 	if err := d.checkInterfaces(d.cfg); err != nil {
 		return err
@@ -190,6 +190,7 @@ func (d *daemon) openHA(context.Context) (err error) {
 		d.events.Warn("vrrp_delay_after_boot has no effect: " + err.Error())
 	}
 	d.ha.speaker.LogUnknown = d.cfg.Global.VRRP.LogUnknownVRIDs
+	d.ha.extras = extrasOf(d.cfg)
 	d.undo = append(d.undo, d.ha.close)
 	return nil
 }
@@ -270,7 +271,10 @@ func (d *daemon) startLoops(context.Context) error {
 		d.pool.loop.Do(d.pool.start)
 	}
 	d.ha.run(ctx, &d.wg)
-	d.ha.loop.Do(d.ha.start)
+	d.ha.loop.Do(func(now time.Time) {
+		d.ha.settle(staticsOf(d.cfg))
+		d.ha.start(now)
+	})
 	d.wg.Go(func() {
 		changed := func(e host.Event) { d.ha.changed(e); d.linkChanged(e) }
 		if err := d.host.Watch(ctx, changed); err != nil && ctx.Err() == nil {
@@ -318,6 +322,8 @@ func (d *daemon) stop() {
 		default:
 		}
 		d.ha.speaker.Stop(now)
+		d.ha.drain(now)
+		d.ha.settle(statics{})
 	})
 	if master && d.pool != nil {
 		d.linger()

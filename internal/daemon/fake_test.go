@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -32,6 +33,7 @@ type fakeHost struct {
 	announced []netip.Addr
 	wire      *fakeWire
 	refuse    error // of AddAddress
+	notes     []string
 }
 
 func newFakeHost() *fakeHost {
@@ -68,6 +70,25 @@ func (h *fakeHost) DelAddress(a host.Address) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.addrs, a.Prefix)
+	return nil
+}
+
+func (h *fakeHost) AddRoute(r host.NewRoute) error { return h.note("+" + r.String()) }
+func (h *fakeHost) DelRoute(r host.NewRoute) error { return h.note("-" + r.String()) }
+func (h *fakeHost) AddRule(r host.NewRule) error   { return h.note("+" + r.String()) }
+func (h *fakeHost) DelRule(r host.NewRule) error   { return h.note("-" + r.String()) }
+
+func (h *fakeHost) SetSysctl(name, value string) (string, error) {
+	return "0", h.note(name + "=" + value)
+}
+
+func (h *fakeHost) DropTo(all []netip.Addr) error { return h.note(fmt.Sprint("drop ", all)) }
+
+// note keeps what was asked for besides addresses.
+func (h *fakeHost) note(what string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.notes = append(h.notes, what)
 	return nil
 }
 

@@ -29,13 +29,22 @@ type ha struct {
 	failing map[string]bool // sends that fail, said once
 	tell    *teller         // nil: nobody is told
 
+	extras         map[string]extra // by instance
+	statics        statics
+	promoted       map[string]string          // promote_secondaries as it was, by interface
+	holding        map[string]bool            // instances whose addresses are asked for
+	private        []netip.Addr               // addresses that the host takes no packets to
+	lacking, again map[string]time.Time       // instances that lack something, and when it is tried again
+	restored       map[netip.Prefix]time.Time // when an address was put back last
+
 	receivers *sync.WaitGroup // nil before run
 }
 
 // newHA opens a socket on every interface of instances. Nothing is sent before start.
 func newHA(h Host, ev events, instances []vrrp.Config) (*ha, error) {
-	a := &ha{host: h, events: ev, speaker: vrrp.NewSpeaker(), wires: map[host.Endpoint]Wire{}, heard: make(chan struct{}, 1), failing: map[string]bool{}}
-	a.loop = loop.New(a.speaker, a.drain)
+	a := &ha{host: h, events: ev, speaker: vrrp.NewSpeaker(), wires: map[host.Endpoint]Wire{}, heard: make(chan struct{}, 1), failing: map[string]bool{},
+		holding: map[string]bool{}, lacking: map[string]time.Time{}, again: map[string]time.Time{}, restored: map[netip.Prefix]time.Time{}, promoted: map[string]string{}}
+	a.loop = loop.New(a, a.drain)
 	for _, cfg := range instances {
 		if err := a.add(cfg); err != nil {
 			a.close()
@@ -107,6 +116,9 @@ func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
 
 // start brings every instance up: from adopted addresses if all its VIPs are still on the host, from nothing otherwise.
 func (a *ha) start(now time.Time) {
+	if err := a.host.DropTo(nil); err != nil { // what a killed process left
+		a.events.Error("no_accept: " + err.Error())
+	}
 	if a.hold > 0 {
 		a.events.Info(fmt.Sprintf("Delaying startup for %g seconds", a.hold.Seconds()))
 	}
@@ -163,10 +175,18 @@ func (a *ha) source(cfg vrrp.Config) (netip.Addr, error) {
 func (a *ha) changed(e host.Event) {
 	index := 0 // every interface
 	switch e := e.(type) {
+	case host.RouteEvent:
+		if e.Gone {
+			a.loop.Send(a.routesChanged)
+		}
+		return
 	case host.LinkEvent:
 		index = e.Index
 	case host.AddressEvent:
 		index = e.Ifindex
+		if e.Gone {
+			a.loop.Send(func(now time.Time) { a.lost(now, e) })
+		}
 	case host.Resync:
 	default:
 		return
@@ -226,15 +246,15 @@ func (a *ha) notice(ifname string, packet []byte) {
 }
 
 // drain executes the speaker's effects, in order.
-func (a *ha) drain(time.Time) {
+func (a *ha) drain(now time.Time) {
 	for _, e := range a.speaker.Take() {
 		switch e := e.(type) {
 		case vrrp.Send:
 			a.send(e)
 		case vrrp.AddAddresses:
-			a.setAddresses(e.Instance, a.host.AddAddress)
+			a.assume(now, e.Instance)
 		case vrrp.RemoveAddresses:
-			a.setAddresses(e.Instance, a.host.DelAddress)
+			a.release(e.Instance)
 		case vrrp.Vacate:
 			a.vacate(e)
 		case vrrp.Announce:

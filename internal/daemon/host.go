@@ -18,6 +18,14 @@ type Host interface {
 	AddAddress(host.Address) error
 	DelAddress(host.Address) error
 	HasAddress(host.Address) (bool, error)
+	AddRoute(host.NewRoute) error
+	DelRoute(host.NewRoute) error
+	AddRule(host.NewRule) error
+	DelRule(host.NewRule) error
+	// SetSysctl sets a kernel parameter, by its path below /proc/sys, and returns what it was.
+	SetSysctl(name, value string) (old string, err error)
+	// DropTo makes the host drop packets to and from these addresses, and to no others.
+	DropTo([]netip.Addr) error
 	// Announce sends one gratuitous ARP or, for IPv6, one neighbour advertisement.
 	Announce(ifname string, addr netip.Addr) error
 	OpenVRRP(host.Endpoint) (Wire, error)

@@ -8,9 +8,14 @@ import (
 )
 
 // machine is the Host that is really there.
-type machine struct{ announcer *host.Announcer }
+type machine struct {
+	announcer *host.Announcer
+	table     host.DropTable // where no_accept is written
+}
 
-func newMachine() *machine { return &machine{announcer: host.NewAnnouncer()} }
+func newMachine(table host.DropTable) *machine {
+	return &machine{announcer: host.NewAnnouncer(), table: table}
+}
 
 func (m *machine) Link(name string) (host.Link, error) { return host.LinkByName(name) }
 
@@ -24,6 +29,15 @@ func (m *machine) Source(ifname string, v6 bool, vips []netip.Addr) (netip.Addr,
 func (m *machine) AddAddress(a host.Address) error         { return host.AddAddress(a) }
 func (m *machine) DelAddress(a host.Address) error         { return host.DelAddress(a) }
 func (m *machine) HasAddress(a host.Address) (bool, error) { return host.HasAddress(a) }
+
+func (m *machine) AddRoute(r host.NewRoute) error { return host.AddRoute(r) }
+func (m *machine) DelRoute(r host.NewRoute) error { return host.DelRoute(r) }
+func (m *machine) AddRule(r host.NewRule) error   { return host.AddRule(r) }
+func (m *machine) DelRule(r host.NewRule) error   { return host.DelRule(r) }
+
+func (m *machine) SetSysctl(name, value string) (string, error) { return host.SetSysctl(name, value) }
+
+func (m *machine) DropTo(all []netip.Addr) error { return host.DropTo(m.table, all) }
 
 func (m *machine) Announce(ifname string, addr netip.Addr) error {
 	return m.announcer.Announce(ifname, addr)

@@ -30,7 +30,9 @@ func (d *daemon) reload(cfg *conf.Config) error {
 	}{
 		{"sockets", func(c *conf.Config) error { return d.ha.open(c.Instances) }},
 		{"packet path", d.reloadPlane},
+		{"static addresses, routes and rules", func(c *conf.Config) error { d.ha.loop.Do(func(time.Time) { d.ha.settle(staticsOf(c)) }); return nil }},
 		{"instances", func(c *conf.Config) error { return d.ha.reload(c.Instances) }},
+		{"routes and rules", func(c *conf.Config) error { d.ha.loop.Do(func(time.Time) { d.ha.equip(extrasOf(c)) }); return nil }},
 		{"services", d.reloadPools},
 	}
 	old := d.cfg
