@@ -192,6 +192,7 @@ func (d *daemon) openHA(context.Context) (err error) {
 	d.ha.speaker.LogUnknown = d.cfg.Global.VRRP.LogUnknownVRIDs
 	d.ha.extras = extrasOf(d.cfg)
 	d.undo = append(d.undo, d.ha.close)
+	d.ha.follow(time.Now(), follower(d.host, d.cfg, d.events, false))
 	return nil
 }
 

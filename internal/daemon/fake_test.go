@@ -34,6 +34,7 @@ type fakeHost struct {
 	wire      *fakeWire
 	refuse    error // of AddAddress
 	notes     []string
+	fakeFollowed
 }
 
 func newFakeHost() *fakeHost {
@@ -43,10 +44,14 @@ func newFakeHost() *fakeHost {
 func (h *fakeHost) Link(name string) (host.Link, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if name != "eth0" {
+	up, known := h.up, name == "eth0"
+	if !known {
+		up, known = h.links[name], h.links != nil
+	}
+	if !known {
 		return host.Link{}, &host.NoInterfaceError{Name: name}
 	}
-	return host.Link{Index: 2, Name: name, Up: h.up, Running: h.up, Ethernet: true}, nil
+	return host.Link{Index: 2, Name: name, Up: up, Running: up, Ethernet: true}, nil
 }
 
 func (h *fakeHost) Source(_ string, v6 bool, _ []netip.Addr) (netip.Addr, error) {
@@ -238,6 +243,12 @@ func (j *journal) has(text string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return strings.Contains(j.buf.String(), text)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.String()
 }
 
 func quiet(t *testing.T, w io.Writer) events {

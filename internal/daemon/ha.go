@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"vipd/internal/conf"
 	"vipd/internal/host"
 	"vipd/internal/loop"
 	"vipd/internal/vrrp"
@@ -23,6 +24,7 @@ type ha struct {
 	events  events
 	speaker *vrrp.Speaker
 	loop    *loop.Loop
+	track   *tracking
 	wires   map[host.Endpoint]Wire
 	hold    time.Duration   // startup delay
 	heard   chan struct{}   // gets a token when another director's advert arrived; used while stopping
@@ -44,13 +46,18 @@ type ha struct {
 func newHA(h Host, ev events, instances []vrrp.Config) (*ha, error) {
 	a := &ha{host: h, events: ev, speaker: vrrp.NewSpeaker(), wires: map[host.Endpoint]Wire{}, heard: make(chan struct{}, 1), failing: map[string]bool{},
 		holding: map[string]bool{}, lacking: map[string]time.Time{}, again: map[string]time.Time{}, restored: map[netip.Prefix]time.Time{}, promoted: map[string]string{}}
-	a.loop = loop.New(a, a.drain)
+	a.track = newTracking(h, ev, a.speaker)
+	a.loop = loop.New(loop.Machines{a, a.track.scripts, a.track.processes}, a.drain)
+	a.track.loop = a.loop
 	for _, cfg := range instances {
 		if err := a.add(cfg); err != nil {
 			a.close()
 			return nil, err
 		}
 	}
+	alone := following{}
+	alone.followers, _ = followersOf(&conf.Config{Instances: instances})
+	a.track.set(time.Time{}, alone)
 	return a, nil
 }
 
@@ -111,7 +118,27 @@ func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
 	for at, wire := range a.wires {
 		wg.Go(func() { a.receive(at, wire) })
 	}
+	a.loop.Send(func(time.Time) { a.track.run(ctx, wg) })
 	wg.Go(func() { a.loop.Run(ctx) })
+}
+
+// follow makes f what instances follow, and their groups: before the start, and in the loop at a reload.
+func (a *ha) follow(now time.Time, f following) {
+	a.speaker.SetGroups(now, f.groups)
+	a.track.set(now, f)
+	for _, name := range a.interfaces() {
+		a.refreshLink(now, name)
+	}
+}
+
+// interfaces are those that instances are on, and those that they follow beside.
+func (a *ha) interfaces() []string {
+	names := a.track.trackers.Interfaces()
+	for _, r := range a.speaker.Routers() {
+		names = append(names, r.Config().Interface)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // start brings every instance up: from adopted addresses if all its VIPs are still on the host, from nothing otherwise.
@@ -125,7 +152,7 @@ func (a *ha) start(now time.Time) {
 	for _, r := range a.speaker.Routers() {
 		r.Delay(now.Add(a.hold))
 	}
-	for name := range a.interfaces() {
+	for _, name := range a.interfaces() {
 		a.refreshLink(now, name)
 	}
 	a.speaker.Start(now, a.allPresent)
@@ -140,15 +167,23 @@ func (a *ha) allPresent(cfg vrrp.Config) bool {
 	return len(cfg.VIPs) > 0
 }
 
+// observeLink tells those who follow an interface, their own or another, whether it is up.
+func (a *ha) observeLink(now time.Time, ifname string) {
+	link, err := a.host.Link(ifname)
+	up := err == nil && link.Ready()
+	thing := vrrp.Thing{Kind: vrrp.TrackInterface, Name: ifname}
+	if was := a.track.trackers.Known(thing); was.Known && was.OK != up {
+		a.events.Info("Netlink reports "+ifname+" "+map[bool]string{true: "up", false: "down"}[up], "if", ifname)
+	}
+	a.track.trackers.Observe(now, thing, vrrp.Up(up))
+}
+
 // refreshLink tells the instances of an interface what the host says of it now: up or down, and its address.
 func (a *ha) refreshLink(now time.Time, ifname string) {
-	down := false
 	if ifname != "" {
-		link, err := a.host.Link(ifname)
-		down = err != nil || !link.Ready()
+		a.observeLink(now, ifname)
 	}
 	for _, r := range a.speaker.On(ifname) {
-		r.Fault(now, vrrp.CauseInterfaceDown(ifname), down)
 		source, err := a.source(r.Config())
 		if err != nil {
 			source = netip.Addr{}
@@ -192,21 +227,12 @@ func (a *ha) changed(e host.Event) {
 		return
 	}
 	a.loop.Send(func(now time.Time) {
-		for name := range a.interfaces() {
+		for _, name := range a.interfaces() {
 			if link, err := a.host.Link(name); index == 0 || err != nil || link.Index == index {
 				a.refreshLink(now, name)
 			}
 		}
 	})
-}
-
-// interfaces are those that instances are on.
-func (a *ha) interfaces() map[string]bool {
-	all := map[string]bool{}
-	for at := range a.wires {
-		all[at.Dev] = true
-	}
-	return all
 }
 
 // receive hands packets to the loop until the socket is closed.
@@ -268,9 +294,12 @@ func (a *ha) drain(now time.Time) {
 		case vrrp.Weaker:
 			a.tell.lowerHeard(e.Instance, a.priority(e.Instance))
 		case vrrp.GroupChange:
+			a.events.Info("VRRP_Group("+e.Group+") "+e.From.String()+" to "+e.To.String()+": "+e.Why, "group", e.Group)
 			a.tell.groupChanged(e.Group, e.To)
 		case vrrp.PriorityChange:
 			a.tell.prioritySet(e.Instance, e.State, e.To)
+		default:
+			a.track.effect(e)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 // Host is this machine, as far as the daemon touches it. There are two: the machine (machine.go) and the tests' fake.
 // Its methods may call the kernel and never wait for a peer.
 type Host interface {
+	Followed
 	// Link tells an interface's index and state. The error is host.ErrNoInterface when there is none of that name.
 	Link(name string) (host.Link, error)
 	// Source is the address that adverts leave from: the interface's first IPv4 address, or its first link-local IPv6

@@ -31,7 +31,7 @@ func (d *daemon) reload(cfg *conf.Config) error {
 		{"sockets", func(c *conf.Config) error { return d.ha.open(c.Instances) }},
 		{"packet path", d.reloadPlane},
 		{"static addresses, routes and rules", func(c *conf.Config) error { d.ha.loop.Do(func(time.Time) { d.ha.settle(staticsOf(c)) }); return nil }},
-		{"instances", func(c *conf.Config) error { return d.ha.reload(c.Instances) }},
+		{"instances", func(c *conf.Config) error { return d.ha.reload(c.Instances, follower(d.host, c, d.events, true)) }},
 		{"routes and rules", func(c *conf.Config) error { d.ha.loop.Do(func(time.Time) { d.ha.equip(extrasOf(c)) }); return nil }},
 		{"services", d.reloadPools},
 	}
@@ -131,8 +131,8 @@ func (a *ha) open(instances []vrrp.Config) (err error) {
 	return err
 }
 
-// reload changes the instances to these; the sockets are open.
-func (a *ha) reload(instances []vrrp.Config) (err error) {
+// reload changes the instances to these, which follow f; the sockets are open.
+func (a *ha) reload(instances []vrrp.Config, f following) (err error) {
 	a.loop.Do(func(now time.Time) {
 		a.tell.retire(true)
 		a.speaker.Retire(now, instances)
@@ -147,9 +147,7 @@ func (a *ha) reload(instances []vrrp.Config) (err error) {
 			_, addErr := a.speaker.Add(cfg)
 			err = errors.Join(err, addErr)
 		}
-		for name := range a.interfaces() {
-			a.refreshLink(now, name)
-		}
+		a.follow(now, f)
 		a.speaker.Start(now, func(vrrp.Config) bool { return false })
 		a.closeUnused()
 	})

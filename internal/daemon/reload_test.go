@@ -46,7 +46,15 @@ virtual_server 10.0.8.9 80 {
 // runDaemon runs a whole daemon on fakes in the bubble, with text as its file, and returns how to end it.
 func runDaemon(t *testing.T, text string) (d *daemon, r *poolRig, h *fakeHost, end func()) {
 	t.Helper()
-	h, r = newFakeHost(), &poolRig{plane: newFakePlane(), prober: &fakeProber{down: map[netip.AddrPort]bool{}}, log: new(journal)}
+	return runDaemonWith(t, text, func(*fakeHost) {})
+}
+
+// runDaemonWith is runDaemon on a machine that prepare has changed.
+func runDaemonWith(t *testing.T, text string, prepare func(*fakeHost)) (d *daemon, r *poolRig, h *fakeHost, end func()) {
+	t.Helper()
+	h = newFakeHost()
+	prepare(h)
+	r = &poolRig{plane: newFakePlane(), prober: &fakeProber{down: map[netip.AddrPort]bool{}}, log: new(journal)}
 	ctx, cancel := context.WithCancel(context.Background())
 	d = &daemon{opts: Options{Config: filepath.Join(t.TempDir(), "vipd.conf"), Instance: "test"}, events: quiet(t, r.log), started: time.Now(),
 		host: h, orders: make(chan func()), ctx: ctx}
@@ -58,6 +66,7 @@ func runDaemon(t *testing.T, text string) (d *daemon, r *poolRig, h *fakeHost, e
 	if d.ha, err = newHA(h, d.events, d.cfg.Instances); err != nil {
 		t.Fatal(err)
 	}
+	d.ha.follow(time.Now(), follower(h, d.cfg, d.events, false))
 	d.pool = newPool(d.events, d.cfg.Health, r.plane, r.prober, func([]netip.Addr) {}, nil)
 	r.m = d.pool
 	d.pool.run(ctx, &d.wg)

@@ -69,23 +69,29 @@ func (c *commands) ready(s *conf.Script) (host.Command, bool) {
 	if s == nil {
 		return host.Command{}, false
 	}
+	cmd, err := c.command(s)
+	return cmd, err == nil
+}
+
+// command is ready with the reason: one of the user, host.ErrScriptMissing, ErrScriptRefused or ErrScriptInsecure.
+func (c *commands) command(s *conf.Script) (host.Command, error) {
 	id, err := c.identity(s)
 	if err != nil {
 		c.warn(fmt.Sprintf("Unable to set uid/gid for script %s: %v - disabling", quoted(s.Args), err))
-		return host.Command{}, false
+		return host.Command{}, err
 	}
 	c.any = true
 	found, err := host.FindScript(s.Args, id)
 	switch {
 	case errors.Is(err, host.ErrScriptMissing) && found.Searched:
 		c.warn(fmt.Sprintf("Cannot find script %s in path - disabling", s.Args[0]))
-		return host.Command{}, false
+		return host.Command{}, err
 	case errors.Is(err, host.ErrScriptMissing):
 		c.warn(fmt.Sprintf("Unable to access script `%s` - disabling", s.Args[0]))
-		return host.Command{}, false
+		return host.Command{}, err
 	case err != nil:
 		c.warn(fmt.Sprintf("WARNING - script '%s' is not executable for uid:gid %d:%d - disabling.", s.Args[0], id.UID, id.GID))
-		return host.Command{}, false
+		return host.Command{}, err
 	}
 	if found.Searched {
 		c.warn(fmt.Sprintf("WARNING - script `%s` resolved by path search to `%s`. Please specify full path.", s.Args[0], found.Args[0]))
@@ -98,10 +104,10 @@ func (c *commands) ready(s *conf.Script) (host.Command, bool) {
 		}
 		c.warn(fmt.Sprintf("Unsafe permissions found for script '%s'%s.", found.Args[0], disabling))
 		if c.scripts.Security {
-			return host.Command{}, false
+			return host.Command{}, host.ErrScriptInsecure
 		}
 	}
-	return host.Command{Args: found.Args, As: id}, true
+	return host.Command{Args: found.Args, As: id}, nil
 }
 
 // judge says at the end what keepalived says of scripts without enable_script_security.
@@ -123,4 +129,12 @@ func quoted(args []string) string {
 		out[i] = "'" + a + "'"
 	}
 	return strings.Join(out, " ")
+}
+
+// disabling is keepalived's line about a vrrp_script that cannot be run.
+func disabling(name string, err error) string {
+	if errors.Is(err, host.ErrScriptInsecure) || errors.Is(err, host.ErrScriptRefused) {
+		return "Disabling track script " + name + " due to insecure"
+	}
+	return "Disabling track script " + name + " since not found/accessible"
 }

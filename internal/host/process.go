@@ -89,6 +89,15 @@ func WatchProcesses(matches map[string]ProcessMatch) (*ProcessWatch, error) {
 	return w, nil
 }
 
+// CountProcesses tells how many processes meet each match now.
+func CountProcesses(matches map[string]ProcessMatch) (map[string]int, error) {
+	w := &ProcessWatch{matches: matches}
+	if err := w.scan(); err != nil {
+		return nil, err
+	}
+	return w.Counts(), nil
+}
+
 // Close ends a watch that is not run. After Run it does nothing.
 func (w *ProcessWatch) Close() {
 	if w.file != nil {

@@ -218,6 +218,13 @@ func (r ScriptResult) String() string {
 	return fmt.Sprintf("failed (exited with status %d)", r.Status)
 }
 
+// Abandon forgets a run that has no result; the next one is due.
+func (s *Scripts) Abandon(now time.Time, name string) {
+	if n := s.find(name); n != nil {
+		n.running, n.next = false, now
+	}
+}
+
 // ScriptStatus is a copy of what is known about a script.
 type ScriptStatus struct {
 	Name    string

@@ -120,6 +120,7 @@ func Merge(own, group []Tracked) []Tracked {
 type Trackers struct {
 	speaker   *Speaker
 	followers []Follower
+	applied   map[*Router][]Tracked // what each has been told of
 	known     map[Thing]Verdict
 }
 
@@ -131,11 +132,17 @@ func NewTrackers(s *Speaker) *Trackers {
 // Follow makes these the followers. What is known of a thing that is still followed is kept; what an instance does not
 // follow any more counts no longer.
 func (t *Trackers) Follow(now time.Time, followers []Follower) {
-	old := t.followers
 	t.followers = followers
-	for _, f := range old {
-		for _, gone := range f.Things {
-			if r := t.speaker.Router(f.Instance); r != nil && !slices.Contains(t.things(f.Instance), gone) {
+	old := t.applied
+	t.applied = map[*Router][]Tracked{}
+	for _, f := range followers {
+		if r := t.speaker.Router(f.Instance); r != nil {
+			t.applied[r] = f.Things
+		}
+	}
+	for _, r := range t.speaker.routers { // also one that has another name now
+		for _, gone := range old[r] {
+			if !slices.Contains(t.applied[r], gone) {
 				t.forget(now, r, gone)
 			}
 		}
@@ -152,16 +159,6 @@ func (t *Trackers) Follow(now time.Time, followers []Follower) {
 			}
 		}
 	}
-}
-
-// things are what an instance follows.
-func (t *Trackers) things(instance string) []Tracked {
-	for _, f := range t.followers {
-		if f.Instance == instance {
-			return f.Things
-		}
-	}
-	return nil
 }
 
 func (t *Trackers) followed(thing Thing) bool {
