@@ -232,7 +232,8 @@ func siteStatus() control.Status {
 		VRRP: []control.Router{
 			{Name: "VI_1", Interface: "eth0", VRID: 51, State: "MASTER", Priority: 100, VIPs: []string{"10.0.8.9/32"}, Since: noon.Add(-90 * time.Second),
 				Why: "no advert from the master", Sent: 90, Received: 7, Refused: map[string]uint64{"ttl": 2, "auth": 0}, BecameMaster: 1},
-			{Name: "VI_2", Interface: "eth1", VRID: 52, State: "FAULT", Priority: 90, Master: "10.0.9.2", Since: noon.Add(-5 * time.Second), Causes: []string{"eth1 is down"}},
+			{Name: "VI_2", Interface: "eth1", VRID: 52, State: "FAULT", Priority: 90, Base: 110, Master: "10.0.9.2", Since: noon.Add(-5 * time.Second), Causes: []string{"eth1 is down"},
+				Group: "G", Weights: []control.Weight{{Cause: "script chk", Value: -30}, {Cause: "file f", Value: 10}}},
 		},
 		Services: []control.Service{
 			{Service: web, Name: "[10.0.8.9]:tcp:80", Quorum: true, Rate: lb.Rates{Conns: 12}, Reals: []control.Real{

@@ -35,6 +35,8 @@ VRRP
   VI_2  FAULT for 5s                                  eth1, VRID 52, priority 90
         addresses none                                master is 10.0.9.2
         fault: eth1 is down
+        priority: 110 -30 script chk +10 file f
+        sync group G
         adverts 0 sent, 0 received                    0 × master
 
 Services

@@ -89,13 +89,31 @@ func (o *screen) routers(all []control.Router) {
 		}
 		rows = append(rows, []string{r.Name, state, fmt.Sprintf("%s, VRID %d, priority %d", r.Interface, r.VRID, r.Priority)})
 		rows = append(rows, []string{"", "addresses " + cmp.Or(strings.Join(r.VIPs, " "), "none"), masterText(r)})
-		if len(r.Causes) > 0 {
-			rows = append(rows, []string{"", "fault: " + strings.Join(r.Causes, ", ")})
-		}
+		rows = append(rows, followsRows(r)...)
 		rows = append(rows, []string{"", fmt.Sprintf("adverts %d sent, %d received%s", r.Sent, r.Received, refusedText(r.Refused)),
 			fmt.Sprintf("%d × master", r.BecameMaster)})
 	}
 	o.table(rows)
+}
+
+// followsRows say what keeps an instance from being master, or changes its priority.
+func followsRows(r control.Router) (rows [][]string) {
+	add := func(what, text string) {
+		if text != "" {
+			rows = append(rows, []string{"", what + text})
+		}
+	}
+	add("waits: ", r.Waiting)
+	add("fault: ", strings.Join(r.Causes, ", "))
+	if len(r.Weights) > 0 {
+		text := fmt.Sprint(r.Base)
+		for _, w := range r.Weights {
+			text += fmt.Sprintf(" %+d %s", w.Value, w.Cause)
+		}
+		add("priority: ", text)
+	}
+	add("sync group ", r.Group)
+	return rows
 }
 
 func masterText(r control.Router) string {

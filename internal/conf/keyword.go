@@ -93,6 +93,9 @@ func works(name, args, def, text string, set setter) keyword {
 	return k
 }
 
+// acts is works for rows that say with begin, with or lines what they do.
+func acts(name, args, def, text string) keyword { return row(Works, name, args, def, text) }
+
 func planned(name, args, def, text string) keyword { return row(Planned, name, args, def, text) }
 
 func inert(name, args, def, text, why string) keyword {

@@ -6,17 +6,17 @@ import "time"
 var root = &block{rows: []keyword{
 	row(Works, "global_defs", "", "", "Settings of the whole daemon and defaults for instances.").with(globalBlock, nil).by(passParent),
 	works("vrrp_instance", "NAME", "", "One virtual router: who holds a set of addresses.", beginInstance).with(instanceBlock, endInstance).by(passVRRP),
-	planned("vrrp_sync_group", "NAME", "", "Instances that change state together.").begin(beginGroup).with(groupBlock, endGroup).by(passVRRP),
+	acts("vrrp_sync_group", "NAME", "", "Instances that change state together.").begin(beginGroup).with(groupBlock, endGroup).by(passVRRP),
 	works("virtual_server", "IP [PORT] | fwmark N | group NAME", "", "One service and its real servers.", beginService).only("an IPv4 address, or IPv6 by direct routing, and a port"+refusedService).with(serviceBlock, endService).by(passChecker),
 	planned("virtual_server_group", "NAME", "", "Addresses and ports that one virtual_server serves.").begin(beginServiceGroup).
 		lines(addGroupLine).ends(endServiceGroup).by(passChecker),
 	planned("SSL", "", "", "The client side of SSL_GET.").begin(beginTLS).with(sslBlock, nil).by(passChecker),
 
-	planned("vrrp_script", "NAME", "", "A command whose success or failure changes priorities.").begin(beginScript).with(scriptBlock, endScript).by(passVRRP),
-	planned("track_file", "NAME", "", "A file whose number changes priorities.").begin(beginFile).with(trackFileBlock, endFile).by(passVRRP | passChecker),
-	planned("vrrp_track_file", "NAME", "", "A file whose number changes priorities. Another name of track_file.").begin(beginFile).
+	acts("vrrp_script", "NAME", "", "A command whose success or failure changes priorities.").begin(beginScript).with(scriptBlock, endScript).by(passVRRP),
+	acts("track_file", "NAME", "", "A file whose number changes priorities.").begin(beginFile).with(trackFileBlock, endFile).by(passVRRP | passChecker),
+	acts("vrrp_track_file", "NAME", "", "A file whose number changes priorities. Another name of track_file.").begin(beginFile).
 		with(trackFileBlock, endFile).by(passVRRP | passChecker),
-	planned("vrrp_track_process", "NAME", "", "A process whose presence changes priorities.").begin(beginProcess).with(processBlock, endProcess).by(passVRRP),
+	acts("vrrp_track_process", "NAME", "", "A process whose presence changes priorities.").begin(beginProcess).with(processBlock, endProcess).by(passVRRP),
 	planned("bfd_instance", "NAME", "", "A bidirectional forwarding detection session (RFC 5880).").begin(beginBFD).with(bfdBlock, endBFD).
 		by(passVRRP | passChecker | passBFD),
 

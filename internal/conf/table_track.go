@@ -3,32 +3,32 @@ package conf
 import "time"
 
 var scriptBlock = &block{name: "vrrp_script", rows: []keyword{
-	planned("script", "COMMAND", "", "The command to run.").command().begin(scriptCommand),
-	planned("interval", "SECS", "1", "Time between runs.").begin(scriptSeconds("interval", "must be between 1 and 4294 - ignoring", func(v *VRRPScript, d time.Duration) { v.Interval = d })),
-	planned("timeout", "SECS", "the interval", "Time after which a run is ended and has failed.").begin(scriptSeconds("timeout", "invalid - ignoring", func(v *VRRPScript, d time.Duration) { v.Timeout = d })),
-	planned("weight", "-253..253 [reverse]", "0", "Priority change; 0: a failure is a fault.").begin(scriptWeight),
-	planned("rise", "N", "1", "Successes in a row that count.").begin(scriptCount("rise", func(v *VRRPScript, n int) { v.Rise = n })),
-	planned("fall", "N", "1", "Failures in a row that count.").begin(scriptCount("fall", func(v *VRRPScript, n int) { v.Fall = n })),
-	planned("user", "USER [GROUP]", "script_user", "Who runs it.").begin(scriptUser),
-	planned("init_fail", "", "off", "Start as failed.").begin(flag(func(l *loader) { l.script.InitFail = true })),
+	acts("script", "COMMAND", "", "The command to run.").command().begin(scriptCommand),
+	acts("interval", "SECS", "1", "Time between runs.").begin(scriptSeconds("interval", "must be between 1 and 4294 - ignoring", func(v *VRRPScript, d time.Duration) { v.Interval = d })),
+	acts("timeout", "SECS", "the interval", "Time after which a run is ended and has failed.").begin(scriptSeconds("timeout", "invalid - ignoring", func(v *VRRPScript, d time.Duration) { v.Timeout = d })),
+	acts("weight", "-253..253 [reverse]", "0", "Priority change; 0: a failure is a fault.").begin(scriptWeight),
+	acts("rise", "N", "1", "Successes in a row that count.").begin(scriptCount("rise", func(v *VRRPScript, n int) { v.Rise = n })),
+	acts("fall", "N", "1", "Failures in a row that count.").begin(scriptCount("fall", func(v *VRRPScript, n int) { v.Fall = n })),
+	acts("user", "USER [GROUP]", "script_user", "Who runs it.").begin(scriptUser),
+	acts("init_fail", "", "off", "Start as failed.").begin(flag(func(l *loader) { l.script.InitFail = true })),
 }}
 
 var trackFileBlock = &block{name: "track_file", rows: []keyword{
-	planned("file", "PATH", "", "The file; its content is an integer.").begin(once("File already set for track file {file} - ignoring {value}", func(l *loader) *string { return &l.file.Path })),
-	planned("weight", "-254..254 [reverse]", "1", "Factor of the number.").begin(fileWeight),
-	planned("init_file", "[VALUE] [overwrite]", "", "Make the file at the start.").begin(fileInit),
+	acts("file", "PATH", "", "The file; its content is an integer.").begin(once("File already set for track file {file} - ignoring {value}", func(l *loader) *string { return &l.file.Path })),
+	acts("weight", "-254..254 [reverse]", "1", "Factor of the number.").begin(fileWeight),
+	acts("init_file", "[VALUE] [overwrite]", "", "Make the file at the start.").begin(fileInit),
 }}
 
 var processBlock = &block{name: "vrrp_track_process", rows: []keyword{
-	planned("process", "NAME [ARGS]", "", "Process name or command line.").begin(processName),
-	planned("param_match", "[initial|partial]", "exact", "How arguments are compared.").begin(processMatch),
-	planned("full_command", "", "off", "Compare the whole command line.").begin(flag(func(l *loader) { l.proc.FullCommand = true })),
-	planned("weight", "-254..254 [reverse]", "0", "Priority change; 0: absence is a fault.").begin(processWeight),
-	planned("quorum", "1..65535", "1", "How many must run.").begin(processQuorum),
-	planned("quorum_max", "0..65535", "", "How many may run.").begin(processQuorumMax),
-	planned("delay", "SECS", "0", "Time before a change counts, both ways.").begin(processDelay("")),
-	planned("terminate_delay", "SECS", "0", "Time before an end counts.").begin(processDelay("terminate_")),
-	planned("fork_delay", "SECS", "0", "Time before a start counts.").begin(processDelay("fork_")),
+	acts("process", "NAME [ARGS]", "", "Process name or command line.").begin(processName),
+	acts("param_match", "[initial|partial]", "exact", "How arguments are compared.").begin(processMatch),
+	acts("full_command", "", "off", "Compare the whole command line.").begin(flag(func(l *loader) { l.proc.FullCommand = true })),
+	acts("weight", "-254..254 [reverse]", "0", "Priority change; 0: absence is a fault.").begin(processWeight),
+	acts("quorum", "1..65535", "1", "How many must run.").begin(processQuorum),
+	acts("quorum_max", "0..65535", "", "How many may run.").begin(processQuorumMax),
+	acts("delay", "SECS", "0", "Time before a change counts, both ways.").begin(processDelay("")),
+	acts("terminate_delay", "SECS", "0", "Time before an end counts.").begin(processDelay("terminate_")),
+	acts("fork_delay", "SECS", "0", "Time before a start counts.").begin(processDelay("fork_")),
 }}
 
 var bfdBlock = &block{name: "bfd_instance", rows: join(
@@ -53,17 +53,17 @@ var bfdBlock = &block{name: "bfd_instance", rows: join(
 )}
 
 var groupBlock = &block{name: "vrrp_sync_group", rows: join([]keyword{
-	planned("group", "", "", "The instances that move together.").begin(beginMembers).lines(addMember).ends(endMembers),
-	planned("track_interface", "", "", "Interfaces that every member tracks.").lines(followInterface.ofGroup()),
-	planned("track_script", "", "", "Scripts that every member tracks.").lines(followScript.ofGroup()),
-	planned("track_file", "", "", "Files that every member tracks.").lines(followFile.ofGroup()),
-	planned("track_process", "", "", "Processes that every member tracks.").lines(followProcess.ofGroup()),
+	acts("group", "", "", "The instances that move together.").begin(beginMembers).lines(addMember).ends(endMembers),
+	acts("track_interface", "", "", "Interfaces that every member tracks.").lines(followInterface.ofGroup()),
+	acts("track_script", "", "", "Scripts that every member tracks.").lines(followScript.ofGroup()),
+	acts("track_file", "", "", "Files that every member tracks.").lines(followFile.ofGroup()),
+	acts("track_process", "", "", "Processes that every member tracks.").lines(followProcess.ofGroup()),
 	planned("track_bfd", "", "", "BFD sessions that every member tracks.").lines(followBFD.ofGroup()),
 }, notifies("group", "vrrp group {group}: ", func(l *loader) *Notify { return &l.group.Notify }), []keyword{
 	row(Works, "smtp_alert", "[BOOL]", "the global one", "Mail about changes.").begin(boolean("Invalid vrrp_group smtp_alert parameter {value}", func(l *loader, v bool) { l.group.smtp = &v })),
 	row(Works, "notify_priority_changes", "[BOOL]", "the global one", "Tell priority changes to the FIFOs.").
 		begin(boolean("({group}) Invalid value '{value}' for sync group notify_priority_changes specified", func(l *loader, v bool) { l.group.Notify.PriorityChanges = &v })),
-}, planned("sync_group_tracking_weight", "", "off", "Keep weighted trackers of members.").begin(setTrackingWeight).also("global_tracking"))}
+}, acts("sync_group_tracking_weight", "", "off", "Keep weighted trackers of members.").begin(setTrackingWeight).also("global_tracking"))}
 
 func setTrackingWeight(l *loader, s *stmt) {
 	if s.text(0) == "global_tracking" {

@@ -59,12 +59,12 @@ var instancePeers = []keyword{
 }
 
 var instanceTrack = join([]keyword{
-	planned("track_interface", "", "", "Interfaces whose loss changes the priority or is a fault.").lines(followInterface.ofInstance()),
-	planned("track_script", "", "", "Scripts that change the priority.").lines(followScript.ofInstance()),
-	planned("track_file", "", "", "Files that change the priority.").lines(followFile.ofInstance()),
-	planned("track_process", "", "", "Processes that change the priority.").lines(followProcess.ofInstance()),
+	acts("track_interface", "", "", "Interfaces whose loss changes the priority or is a fault.").lines(followInterface.ofInstance()),
+	acts("track_script", "", "", "Scripts that change the priority.").lines(followScript.ofInstance()),
+	acts("track_file", "", "", "Files that change the priority.").lines(followFile.ofInstance()),
+	acts("track_process", "", "", "Processes that change the priority.").lines(followProcess.ofInstance()),
 	planned("track_bfd", "", "", "BFD sessions that change the priority.").lines(followBFD.ofInstance()),
-	planned("dont_track_primary", "", "off", "Ignore faults of the own interface.").begin(vmacFlag(func(v *instance) { v.DontTrackOwn = true })),
+	acts("dont_track_primary", "", "off", "Ignore faults of the own interface.").begin(vmacFlag(func(v *instance) { v.DontTrackOwn = true })),
 }, notifies("instance", "({vi}) ", func(l *loader) *Notify { return &l.vi.Notify }), []keyword{
 	row(Works, "notify_deleted", "[COMMAND]", "", "Run when a reload removes the instance.").begin(notifyDeleted).command(),
 	row(Works, "notify_master_rx_lower_pri", "COMMAND", "", "Run when a master hears a lower advert.").begin(notifyScript("({vi}) notify_master_rx_lower_pri script already specified - ignoring {value}", func(l *loader) **Script { return &l.vi.Notify.MasterRxLowerPri })).command(),

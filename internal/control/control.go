@@ -36,17 +36,19 @@ type Source interface {
 
 // Status is the whole of a daemon at one moment; "vipd status -o json" prints it as it stands here.
 type Status struct {
-	Instance  string    `json:"instance"`
-	Version   string    `json:"version"`
-	PID       int       `json:"pid"`
-	Started   time.Time `json:"started"`
-	Config    string    `json:"config"` // path of the file in force
-	Links     []Link    `json:"links"`
-	VRRP      []Router  `json:"vrrp"`
-	Services  []Service `json:"services"`
-	Verdicts  []Reason  `json:"verdicts"`   // packets by what became of them, every reason once
-	TableSize uint32    `json:"table_size"` // lines of the connection table; of the kernel's IPVS rows, each of any length
-	DataPlane Path      `json:"data_plane"`
+	Instance  string      `json:"instance"`
+	Version   string      `json:"version"`
+	PID       int         `json:"pid"`
+	Started   time.Time   `json:"started"`
+	Config    string      `json:"config"` // path of the file in force
+	Links     []Link      `json:"links"`
+	VRRP      []Router    `json:"vrrp"`
+	Groups    []SyncGroup `json:"sync_groups,omitempty"`
+	Trackers  []Tracker   `json:"trackers,omitempty"`
+	Services  []Service   `json:"services"`
+	Verdicts  []Reason    `json:"verdicts"`   // packets by what became of them, every reason once
+	TableSize uint32      `json:"table_size"` // lines of the connection table; of the kernel's IPVS rows, each of any length
+	DataPlane Path        `json:"data_plane"`
 }
 
 // Path is what forwards.
@@ -74,8 +76,12 @@ type Router struct {
 	Interface    string            `json:"interface"`
 	VRID         uint8             `json:"vrid"`
 	State        string            `json:"state"`
-	Priority     uint8             `json:"priority"`
-	Master       string            `json:"master,omitempty"` // address of the current master, where known
+	Priority     uint8             `json:"priority"`              // effective
+	Base         uint8             `json:"base_priority"`         // as configured
+	Weights      []Weight          `json:"weights,omitempty"`     // what makes the one of the other
+	Group        string            `json:"sync_group,omitempty"`  // that it moves with
+	Waiting      string            `json:"waiting_for,omitempty"` // before it begins
+	Master       string            `json:"master,omitempty"`      // address of the current master, where known
 	VIPs         []string          `json:"vips"`
 	Since        time.Time         `json:"since"`
 	Why          string            `json:"why"`              // of the last transition
@@ -84,6 +90,29 @@ type Router struct {
 	Received     uint64            `json:"adverts_received"`
 	Refused      map[string]uint64 `json:"adverts_refused,omitempty"` // by reason
 	BecameMaster uint64            `json:"became_master"`
+}
+
+// Weight is what one thing that a VRRP instance follows adds to its priority.
+type Weight struct {
+	Cause string `json:"cause"`
+	Value int    `json:"value"`
+}
+
+// Tracker is one thing that VRRP instances follow.
+type Tracker struct {
+	Kind      string   `json:"kind"` // interface, script, file, process or bfd
+	Name      string   `json:"name"`
+	Known     bool     `json:"known"`
+	OK        bool     `json:"ok"`
+	Value     int64    `json:"value"` // of a file
+	Instances []string `json:"instances"`
+}
+
+// SyncGroup is a set of VRRP instances that move together.
+type SyncGroup struct {
+	Name      string   `json:"name"`
+	State     string   `json:"state"`
+	Instances []string `json:"instances"`
 }
 
 // Service is a virtual service with its counts.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"vipd/internal/conf"
+	"vipd/internal/control"
 	"vipd/internal/host"
 	"vipd/internal/loop"
 	"vipd/internal/vrrp"
@@ -386,4 +387,17 @@ func (a *ha) status() []vrrp.Status {
 		}
 	})
 	return all
+}
+
+// followedStatus copies what is known of sync groups and of what instances follow.
+func (a *ha) followedStatus() (groups []control.SyncGroup, trackers []control.Tracker) {
+	a.loop.Do(func(time.Time) {
+		for _, g := range a.speaker.Groups() {
+			groups = append(groups, control.SyncGroup{Name: g.Name, State: g.State.String(), Instances: g.Instances})
+		}
+		for _, s := range a.track.trackers.Status() {
+			trackers = append(trackers, control.Tracker{Kind: s.Kind.String(), Name: s.Name, Known: s.Known, OK: s.OK, Value: s.Value, Instances: s.Followers})
+		}
+	})
+	return groups, trackers
 }

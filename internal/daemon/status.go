@@ -20,6 +20,7 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 	for _, r := range d.ha.status() {
 		s.VRRP = append(s.VRRP, routerStatus(r))
 	}
+	s.Groups, s.Trackers = d.ha.followedStatus()
 	m := d.servicePool()
 	if m == nil {
 		return s, nil
@@ -69,10 +70,13 @@ func (d *daemon) servicePool() *pool {
 
 func routerStatus(r vrrp.Status) control.Router {
 	out := control.Router{Name: r.Name, Interface: r.Interface, VRID: r.VRID, State: r.State.String(), Priority: r.Priority,
-		Since: r.Since, Why: r.Why, Causes: r.Faults, Sent: r.Counters.Sent, Received: r.Counters.Received,
+		Base: r.Base, Group: r.Group, Waiting: r.Waiting, Since: r.Since, Why: r.Why, Causes: r.Faults, Sent: r.Counters.Sent, Received: r.Counters.Received,
 		BecameMaster: r.Counters.BecameMaster, Refused: map[string]uint64{}}
 	if r.Master.IsValid() {
 		out.Master = r.Master.String()
+	}
+	for _, w := range r.Weights {
+		out.Weights = append(out.Weights, control.Weight(w))
 	}
 	for _, v := range r.VIPs {
 		out.VIPs = append(out.VIPs, v.String())

@@ -19,6 +19,8 @@ const (
 	TrackBFD
 )
 
+func (k Kind) String() string { return [...]string{"interface", "script", "file", "process", "bfd"}[k] }
+
 // Thing is one thing that can be followed.
 type Thing struct {
 	Kind Kind
@@ -26,7 +28,7 @@ type Thing struct {
 }
 
 func (t Thing) String() string {
-	return [...]string{"interface ", "script ", "file ", "process ", "BFD "}[t.Kind] + t.Name
+	return t.Kind.String() + " " + t.Name
 }
 
 // Tracked is a Thing as one instance follows it.
