@@ -17,11 +17,13 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	BenchMapCaches        = "caches"
+	BenchMapClasses       = "classes"
 	BenchMapFragments     = "fragments"
 	BenchMapLinks         = "links"
 	BenchMapMembers       = "members"
 	BenchMapMhLines       = "mh_lines"
 	BenchMapNewCache      = "new_cache"
+	BenchMapPaces         = "paces"
 	BenchMapPackets       = "packets"
 	BenchMapPeers         = "peers"
 	BenchMapPools         = "pools"
@@ -129,11 +131,13 @@ type BenchProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type BenchMapSpecs struct {
 	Caches        *ebpf.MapSpec `ebpf:"caches"`
+	Classes       *ebpf.MapSpec `ebpf:"classes"`
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
 	MhLines       *ebpf.MapSpec `ebpf:"mh_lines"`
 	NewCache      *ebpf.MapSpec `ebpf:"new_cache"`
+	Paces         *ebpf.MapSpec `ebpf:"paces"`
 	Packets       *ebpf.MapSpec `ebpf:"packets"`
 	Peers         *ebpf.MapSpec `ebpf:"peers"`
 	Pools         *ebpf.MapSpec `ebpf:"pools"`
@@ -193,11 +197,13 @@ func (o *BenchObjects) Close() error {
 // It can be passed to LoadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BenchMaps struct {
 	Caches        *ebpf.Map `ebpf:"caches"`
+	Classes       *ebpf.Map `ebpf:"classes"`
 	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Links         *ebpf.Map `ebpf:"links"`
 	Members       *ebpf.Map `ebpf:"members"`
 	MhLines       *ebpf.Map `ebpf:"mh_lines"`
 	NewCache      *ebpf.Map `ebpf:"new_cache"`
+	Paces         *ebpf.Map `ebpf:"paces"`
 	Packets       *ebpf.Map `ebpf:"packets"`
 	Peers         *ebpf.Map `ebpf:"peers"`
 	Pools         *ebpf.Map `ebpf:"pools"`
@@ -223,11 +229,13 @@ type BenchMaps struct {
 func (m *BenchMaps) Close() error {
 	return _BenchClose(
 		m.Caches,
+		m.Classes,
 		m.Fragments,
 		m.Links,
 		m.Members,
 		m.MhLines,
 		m.NewCache,
+		m.Paces,
 		m.Packets,
 		m.Peers,
 		m.Pools,

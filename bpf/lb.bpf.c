@@ -110,6 +110,7 @@ static __always_inline void miss(struct xdp_md *ctx, struct frame *f, struct pac
 		return;
 	}
 	p->hop = hop_make(f->eth->src, ctx->ingress_ifindex);
+	p->tci = f->tci;
 	p->why = admit(p);
 	towards(p, real);
 }
@@ -210,6 +211,8 @@ static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct pa
 	}
 	if (!v6 && !real && t && looks_back(p->why, t))
 		return back(ctx, p->why, t);
+	if (unlikely(answers(p->why)) && p->why != REPLY_TOO_BIG && t && !pace_answer(t, p->tick))
+		p->why = DROP_ANSWER;
 	if (unlikely(answers(p->why))) {
 		mtu = real ? told_mtu(real) : 0;
 		p->why = v6 ? answer6(ctx, p->why, f->at, mtu) : answer(ctx, p->why, f->at, mtu);

@@ -33,6 +33,23 @@ type LbCacheKey struct {
 	Addr    [4]uint32
 }
 
+type LbClass struct {
+	_        structs.HostLayout
+	To       [4]uint32
+	ToMask   [4]uint32
+	From     [4]uint32
+	FromMask [4]uint32
+	Mark     uint32
+	Ifindex  uint32
+	First    uint16
+	Last     uint16
+	Proto    uint8
+	Six      uint8
+	Tci      [2]uint16
+	Pad      [2]uint8
+	Name     [16]int8
+}
+
 type LbConn struct {
 	_       structs.HostLayout
 	Life    uint64
@@ -162,13 +179,14 @@ type LbMhLine struct {
 type LbNumber uint32
 
 const (
-	LbNumberLAYOUT       LbNumber = 2
+	LbNumberLAYOUT       LbNumber = 3
 	LbNumberREGION_LINES LbNumber = 64
 	LbNumberMAX_POOL     LbNumber = 1024
 	LbNumberSH_SLOTS     LbNumber = 256
 	LbNumberMH_SLOTS     LbNumber = 4093
 	LbNumberMH_LINE      LbNumber = 64
 	LbNumberMH_LINES     LbNumber = 64
+	LbNumberMAX_CLASSES  LbNumber = 256
 	LbNumberCACHE_SET    LbNumber = 8
 	LbNumberFILTER_WORDS LbNumber = 1024
 	LbNumberSTATES       LbNumber = 16
@@ -185,6 +203,17 @@ type LbOrder struct {
 	Done  uint32
 }
 
+type LbPace struct {
+	_          structs.HostLayout
+	Tick       uint32
+	Opened     uint32
+	Flooded    uint32
+	Flood      uint32
+	AnswerTick uint32
+	Answers    uint32
+	Passed     uint32
+}
+
 type LbPacket struct {
 	_       structs.HostLayout
 	Ends    uint64
@@ -199,7 +228,9 @@ type LbPacket struct {
 	Parent  uint32
 	Event   uint32
 	Crowded uint32
+	Tci     uint32
 	Why     LbReason
+	_       [4]byte
 }
 
 type LbPeer struct {
@@ -256,7 +287,9 @@ type LbReal struct {
 	Owner       LbServiceKey6
 	Serial      uint32
 	LastWeight  int32
-	Spare       [5]uint32
+	Given       uint16
+	Pad2        uint16
+	Spare       [4]uint32
 }
 
 type LbRealCount struct {
@@ -289,25 +322,28 @@ const (
 	LbReasonPASS_LOCAL         LbReason = 7
 	LbReasonPASS_NO_ROAD       LbReason = 8
 	LbReasonPASS_FROM_DIRECTOR LbReason = 9
-	LbReasonFORWARD_HIT        LbReason = 10
-	LbReasonFORWARD_NEW        LbReason = 11
-	LbReasonFORWARD_STATELESS  LbReason = 12
-	LbReasonFORWARD_FRAGMENT   LbReason = 13
-	LbReasonFORWARD_REPLY      LbReason = 14
-	LbReasonFORWARD_ICMP       LbReason = 15
-	LbReasonREPLY_NO_SERVER    LbReason = 16
-	LbReasonREPLY_TTL          LbReason = 17
-	LbReasonREPLY_TOO_BIG      LbReason = 18
-	LbReasonDROP_REAL_GONE     LbReason = 19
-	LbReasonDROP_NO_NEIGHBOUR  LbReason = 20
-	LbReasonDROP_TOO_BIG       LbReason = 21
-	LbReasonDROP_LOCAL_NAT     LbReason = 22
-	LbReasonDROP_ICMP          LbReason = 23
-	LbReasonDROP_METHOD        LbReason = 24
-	LbReasonDROP_TABLE_FULL    LbReason = 25
-	LbReasonDROP_BUSY          LbReason = 26
-	LbReasonDROP_NO_ROOM       LbReason = 27
-	LbReasonREASONS            LbReason = 28
+	LbReasonPASS_FTP_DATA      LbReason = 10
+	LbReasonFORWARD_HIT        LbReason = 11
+	LbReasonFORWARD_NEW        LbReason = 12
+	LbReasonFORWARD_STATELESS  LbReason = 13
+	LbReasonFORWARD_FRAGMENT   LbReason = 14
+	LbReasonFORWARD_REPLY      LbReason = 15
+	LbReasonFORWARD_ICMP       LbReason = 16
+	LbReasonREPLY_NO_SERVER    LbReason = 17
+	LbReasonREPLY_TTL          LbReason = 18
+	LbReasonREPLY_TOO_BIG      LbReason = 19
+	LbReasonDROP_REAL_GONE     LbReason = 20
+	LbReasonDROP_NO_NEIGHBOUR  LbReason = 21
+	LbReasonDROP_TOO_BIG       LbReason = 22
+	LbReasonDROP_LOCAL_NAT     LbReason = 23
+	LbReasonDROP_ICMP          LbReason = 24
+	LbReasonDROP_METHOD        LbReason = 25
+	LbReasonDROP_TABLE_FULL    LbReason = 26
+	LbReasonDROP_DEFENCE       LbReason = 27
+	LbReasonDROP_ANSWER        LbReason = 28
+	LbReasonDROP_BUSY          LbReason = 29
+	LbReasonDROP_NO_ROOM       LbReason = 30
+	LbReasonREASONS            LbReason = 31
 )
 
 type LbRegion struct {
@@ -360,6 +396,7 @@ type LbService struct {
 	Mark      uint32
 	Kind      uint16
 	Port      uint16
+	Serial    uint32
 }
 
 type LbServiceFlag uint32
@@ -443,6 +480,12 @@ type LbTunables struct {
 	CacheBypass             uint32
 	LblcExpiration          uint32
 	LblcrExpiration         uint32
+	AmDroprate              uint32
+	Amemthresh              uint32
+	DropRate                uint32
+	Classes                 uint32
+	FloodRate               uint32
+	AnswerRate              uint32
 }
 
 type LbTunnel uint32
@@ -472,11 +515,13 @@ type LbVlanKey struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	LbMapCaches        = "caches"
+	LbMapClasses       = "classes"
 	LbMapFragments     = "fragments"
 	LbMapLinks         = "links"
 	LbMapMembers       = "members"
 	LbMapMhLines       = "mh_lines"
 	LbMapNewCache      = "new_cache"
+	LbMapPaces         = "paces"
 	LbMapPackets       = "packets"
 	LbMapPeers         = "peers"
 	LbMapPools         = "pools"
@@ -570,11 +615,13 @@ type LbProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type LbMapSpecs struct {
 	Caches        *ebpf.MapSpec `ebpf:"caches"`
+	Classes       *ebpf.MapSpec `ebpf:"classes"`
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
 	MhLines       *ebpf.MapSpec `ebpf:"mh_lines"`
 	NewCache      *ebpf.MapSpec `ebpf:"new_cache"`
+	Paces         *ebpf.MapSpec `ebpf:"paces"`
 	Packets       *ebpf.MapSpec `ebpf:"packets"`
 	Peers         *ebpf.MapSpec `ebpf:"peers"`
 	Pools         *ebpf.MapSpec `ebpf:"pools"`
@@ -628,11 +675,13 @@ func (o *LbObjects) Close() error {
 // It can be passed to LoadLbObjects or ebpf.CollectionSpec.LoadAndAssign.
 type LbMaps struct {
 	Caches        *ebpf.Map `ebpf:"caches"`
+	Classes       *ebpf.Map `ebpf:"classes"`
 	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Links         *ebpf.Map `ebpf:"links"`
 	Members       *ebpf.Map `ebpf:"members"`
 	MhLines       *ebpf.Map `ebpf:"mh_lines"`
 	NewCache      *ebpf.Map `ebpf:"new_cache"`
+	Paces         *ebpf.Map `ebpf:"paces"`
 	Packets       *ebpf.Map `ebpf:"packets"`
 	Peers         *ebpf.Map `ebpf:"peers"`
 	Pools         *ebpf.Map `ebpf:"pools"`
@@ -658,11 +707,13 @@ type LbMaps struct {
 func (m *LbMaps) Close() error {
 	return _LbClose(
 		m.Caches,
+		m.Classes,
 		m.Fragments,
 		m.Links,
 		m.Members,
 		m.MhLines,
 		m.NewCache,
+		m.Paces,
 		m.Packets,
 		m.Peers,
 		m.Pools,

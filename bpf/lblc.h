@@ -78,7 +78,8 @@ __noinline int has_too_much(struct pool *pool, __u32 real)
 static __always_inline struct cache_key cache_key_of(struct packet *p)
 {
 	__u32 v4 = (__u32)(p->ports >> 41 & 1) - 1; /* KIND_IPV6; no branch, which the verifier would follow through all below */
-	struct cache_key key = { .service = p->service };
+	struct service *s = service_at(p->service);
+	struct cache_key key = { .service = s ? s->serial : 0 };
 
 	__builtin_memcpy(key.addr, p->addr + 4, sizeof(key.addr));
 	forget_bounds(v4);

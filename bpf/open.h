@@ -6,8 +6,9 @@
 #ifndef VIPD_OPEN_H
 #define VIPD_OPEN_H
 
-#include "conn.h"
+#include "find.h"
 #include "lock.h"
+#include "pace.h"
 #include "schedule.h"
 
 /* What a search under the lock found: the line that has the key, and the first that could take it. */
@@ -179,14 +180,26 @@ static __always_inline int template_is_useless(struct conn *c)
 
 /* ---- templates ---------------------------------------------------------------------------------------------------- */
 
-/* The client's network, and no client port. */
+/*
+ * The client's network, and no client port. Of a firewall mark's service the mark stands for protocol, address and port; FTP's
+ * service, and that of every port, have templates without a port: their clients' other connections belong to them.
+ */
 static __always_inline struct key *template_key(struct packet *p, struct service *s)
 {
 	struct key *k = key_of(p);
+	__u32 virt = packet_v6(p) ? 4 : 1;
 
 	if (!k)
 		return NULL;
 	k->ports = (p->ports & 0xffffffff0000ull) | (__u64)KIND_TEMPLATE << 40;
+	if (s->mark) {
+		k->ports = (p->ports & (__u64)KIND_IPV6 << 40) | (__u64)(KIND_TEMPLATE | KIND_MARK) << 40;
+		k->addr[virt] = be32(s->mark);
+		for (__u32 i = 5; i < 8; i++)
+			k->addr[i] = 0;
+	} else if (packet_vport(p) != s->port || s->port == be16(PORT_FTP)) {
+		k->ports &= ~0xffff0000ull;
+	}
 	for (int i = 0; i < 4; i++)
 		if (!i || packet_v6(p))
 			k->addr[i] &= s->netmask[i];
@@ -333,16 +346,21 @@ static __always_inline enum reason conn_open(struct packet *p)
 	return why;
 }
 
-/* The source hash needs no table to send a client to its server: what finds no room in it goes all the same. */
-static __always_inline enum reason forward_stateless(struct packet *p)
+/*
+ * A hash needs no table to send a client to its server: what finds no room in it goes all the same. Not to a NAT real server,
+ * whose replies would not find back.
+ */
+static __always_inline enum reason forward_stateless(struct packet *p, enum reason otherwise)
 {
 	struct service *s = service_at(p->service);
 	enum reason why;
 
 	if (!s || !scheduler_hashes(s))
-		return packet_opens(p) ? DROP_TABLE_FULL : PASS_NO_CONNECTION;
+		return otherwise;
 	why = schedule(p);
-	return why == FORWARD_NEW ? FORWARD_STATELESS : why;
+	if (why != FORWARD_NEW)
+		return why;
+	return heard_back(p->real) ? otherwise : FORWARD_STATELESS;
 }
 
 /*
@@ -372,24 +390,35 @@ static __always_inline enum reason forward_alone(struct packet *p, struct servic
 	return why;
 }
 
-/* The road of a packet without a connection. Global, and so verified once; sets packet.real and packet.service. */
-__noinline enum reason admit(struct packet *p)
+/* May it make a connection? sloppy_tcp and sloppy_sctp: anything may that does not end one. */
+static __always_inline int packet_schedules(struct packet *p, struct tunables *t)
 {
-	struct service *s;
+	if (packet_opens(p))
+		return 1;
+	if (packet_proto(p) == PROTO_TCP)
+		return t->sloppy_tcp && p->event != EVENT_RST;
+	return t->sloppy_sctp && p->event != SCTP_ABORT;
+}
+
+/*
+ * Whom the scheduler has no server for. When an FTP service stands in for the ports beside it, what goes to them is passed on,
+ * because it is not its business to refuse them (ip_vs_leave).
+ */
+static __always_inline enum reason refused(struct packet *p, struct service *s)
+{
+	if (s->port == be16(PORT_FTP) && packet_vport(p) != s->port)
+		return PASS_NOT_SERVICE;
+	return REPLY_NO_SERVER;
+}
+
+static __always_inline enum reason open_by(struct packet *p, struct service *s)
+{
 	enum reason why;
 
-	if (!p)
-		return DROP_BUSY;
-	if (service_find(p) == DONE)
-		return p->why;
-	if (!unicast(p->addr, packet_v6(p)))
-		return PASS_MALFORMED;
-	if (!packet_opens(p))
-		return p->crowded ? forward_stateless(p) : PASS_NO_CONNECTION;
-	s = service_at(p->service);
-	if (!s)
-		return PASS_NOT_SERVICE;
 	p->parent = 0;
+	/* A service of other ports than its own has them by persistence alone; those of firewall marks have no port. */
+	if (!s->persist && !s->mark && packet_vport(p) != s->port)
+		return REPLY_NO_SERVER;
 	if (s->flags & SERVICE_ONE_PACKET && packet_proto(p) == PROTO_UDP)
 		return forward_alone(p, s);
 	why = s->persist ? template_hold(p) : FORWARD_NEW;
@@ -397,7 +426,58 @@ __noinline enum reason admit(struct packet *p)
 		why = conn_open(p);
 	if (why != FORWARD_NEW)
 		template_release(p->parent);
-	return why == DROP_TABLE_FULL ? forward_stateless(p) : why;
+	return why;
+}
+
+/*
+ * More connections begin than a CPU is to remember: while that lasts, a hash scheduler's are sent on without an entry, so that a
+ * flood from invented addresses takes no room from those that live. Who answers, with a packet that is not the first, gets one.
+ */
+static __always_inline enum reason open_paced(struct packet *p, struct service *s, struct tunables *t)
+{
+	enum reason why;
+
+	if (scheduler_hashes(s) && !s->persist && pace_flood(p, t)) {
+		why = forward_stateless(p, FORWARD_NEW);
+		if (why != FORWARD_NEW)
+			return why;
+	}
+	why = open_by(p, s);
+	return why == DROP_TABLE_FULL ? forward_stateless(p, why) : why;
+}
+
+/* A packet that begins nothing, and has no connection: it may have begun during a flood, or when there was no room. */
+static __always_inline enum reason admit_later(struct packet *p, struct service *s, struct tunables *t)
+{
+	if (scheduler_hashes(s) && !s->persist && p->event != EVENT_RST && pace_flooded(p, t))
+		return open_paced(p, s, t);
+	return p->crowded ? forward_stateless(p, PASS_NO_CONNECTION) : PASS_NO_CONNECTION;
+}
+
+/* The road of a packet without a connection. Global, and so verified once; sets packet.real and packet.service. */
+__noinline enum reason admit(struct packet *p)
+{
+	struct tunables *t = settings();
+	struct service *s;
+	enum reason why;
+
+	if (!p || !t)
+		return DROP_BUSY;
+	if (!service_find(p))
+		return PASS_NOT_SERVICE;
+	if (!unicast(p->addr, packet_v6(p)))
+		return PASS_MALFORMED;
+	s = service_at(p->service);
+	if (!s)
+		return PASS_NOT_SERVICE;
+	if (!packet_schedules(p, t))
+		return admit_later(p, s, t);
+	if (pace_drops(t))
+		return DROP_DEFENCE;
+	if ((__u16)p->ports == be16(PORT_FTP_DATA))
+		return PASS_FTP_DATA;
+	why = open_paced(p, s, t);
+	return why == REPLY_NO_SERVER ? refused(p, s) : why;
 }
 
 #endif

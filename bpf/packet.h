@@ -50,6 +50,7 @@ struct packet {
 	__u32 parent;            /* line + 1 of the template that is held for it */
 	__u32 event;
 	__u32 crowded;           /* its region has no free line */
+	__u32 tci;               /* of the frame: on the slow road */
 	enum reason why;
 };
 

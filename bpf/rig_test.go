@@ -4,10 +4,12 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"vipd/internal/need"
 )
@@ -42,6 +44,7 @@ type rig struct {
 	testing.TB
 	LbObjects
 	regions   int
+	shift     uint32
 	nextReal  uint32
 	nextEntry uint32
 	serials   uint32
@@ -50,8 +53,44 @@ type rig struct {
 // newRig has the object with that many regions (a power of two), as it is when it has just been loaded.
 func newRig(t testing.TB, regions int) *rig {
 	t.Helper()
+	return makeRig(t, regions, 0)
+}
+
+// stillRig is a rig whose clock moves by travel and advance alone, on one CPU: for what is counted by tick and CPU.
+func stillRig(t testing.TB, regions int) *rig {
+	t.Helper()
+	oneCPU(t)
+	return makeRig(t, regions, 40)
+}
+
+// oneCPU keeps the test on the CPU that it is on.
+func oneCPU(t testing.TB) {
+	t.Helper()
+	runtime.LockOSThread()
+	var was, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &was); err != nil {
+		t.Fatal(err)
+	}
+	for cpu := range 1024 {
+		if was.IsSet(cpu) {
+			one.Set(cpu)
+			break
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		unix.SchedSetaffinity(0, &was)
+		runtime.UnlockOSThread()
+	})
+}
+
+// makeRig takes an object whose ticks have that shift; 0: the one that it is made with.
+func makeRig(t testing.TB, regions int, shift uint32) *rig {
+	t.Helper()
 	need.BPF(t)
-	r := &rig{TB: t, regions: regions}
+	r := &rig{TB: t, regions: regions, shift: shift}
 	r.LbObjects = r.borrow()
 	r.put(r.Roads, int(LbRoadROAD_IPV4), r.Road4)
 	r.put(r.Roads, int(LbRoadROAD_IPV6), r.Road6)
@@ -81,6 +120,9 @@ func (r *rig) configure(spec *ebpf.CollectionSpec) {
 	}
 	r.set(spec, LbVarRegionMask, uint32(r.regions-1))
 	r.set(spec, LbVarHashSeed, uint64(0x5eed))
+	if r.shift != 0 {
+		r.set(spec, LbVarTickShift, r.shift)
+	}
 	r.set(spec, LbVarLockTries, uint32(1<<18)) // the CPUs may be shared with anything
 }
 
@@ -132,10 +174,11 @@ func (r *rig) tune(change func(*LbTunables)) {
 }
 
 // travel moves the table's clock on.
-func (r *rig) travel(seconds int) {
-	t := get[LbTunables](r, r.Tuning, 0)
-	t.Offset += uint32(seconds * ticksPerSecond)
-	r.put(r.Tuning, 0, t)
+func (r *rig) travel(seconds int) { r.advance(seconds * ticksPerSecond) }
+
+// advance moves it by ticks.
+func (r *rig) advance(ticks int) {
+	r.tune(func(t *LbTunables) { t.Offset += uint32(ticks) })
 }
 
 // reasonCounts sums each reason over the CPUs.

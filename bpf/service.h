@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* service.h: which virtual service, which real servers it has, and what is counted for them. */
+/* service.h: virtual services, their real servers, and what is counted for them. find.h looks for the service of a packet. */
 #ifndef VIPD_SERVICE_H
 #define VIPD_SERVICE_H
 
@@ -62,31 +62,6 @@ static __always_inline struct real *real_at(__u32 index)
 static __always_inline struct real_count *real_count_at(__u32 index)
 {
 	return bpf_map_lookup_elem(&real_counts, &index);
-}
-
-static __always_inline __u32 *service_index_of(struct packet *p)
-{
-	struct service_key6 key6;
-	struct service_key key;
-
-	if (!packet_v6(p)) {
-		key = (struct service_key){ .addr = p->addr[1], .port = packet_vport(p), .proto = packet_proto(p) };
-		return bpf_map_lookup_elem(&service_index, &key);
-	}
-	key6 = (struct service_key6){ .port = packet_vport(p), .proto = packet_proto(p), .kind = SERVICE_IPV6 };
-	__builtin_memcpy(key6.addr, p->addr + 4, sizeof(key6.addr));
-	return bpf_map_lookup_elem(&service_index6, &key6);
-}
-
-/* Exact protocol, address and port. */
-static __always_inline enum step service_find(struct packet *p)
-{
-	__u32 *index = service_index_of(p);
-
-	if (!index)
-		return leave(p, PASS_NOT_SERVICE);
-	p->service = *index;
-	return NEXT;
 }
 
 static __always_inline struct counters *counters_at(__u32 real)

@@ -3,6 +3,7 @@ package bpf
 import (
 	"math/bits"
 	"net/netip"
+	"testing"
 )
 
 // service is a virtual service as the rig has written it. It does in the maps what internal/plane/xdp does, by the rules of
@@ -12,6 +13,9 @@ type service struct {
 	index, pool uint32
 	scheduler   LbScheduler
 	flags       LbServiceFlag
+	port        uint16
+	fwmark      uint32
+	serial      uint32
 	persist     int // seconds
 	netmask     uint32
 	six         bool
@@ -25,12 +29,23 @@ func (r *rig) serve(at netip.AddrPort, proto uint8, scheduler LbScheduler) *serv
 	r.Helper()
 	s := &service{rig: r, index: r.nextEntry, pool: 2 * r.nextEntry, scheduler: scheduler, netmask: 0xffffffff, six: at.Addr().Is6(),
 		netmask6: [4]uint32{1<<32 - 1, 1<<32 - 1, 1<<32 - 1, 1<<32 - 1}}
+	s.port = at.Port()
 	r.nextEntry++
+	r.serials++
+	s.serial = r.serials
 	addr := fold(at.Addr())
 	f := get[LbFilter](r, r.ServiceFilter, 0)
 	f.Bits[filterBit(addr)>>6] |= 1 << (filterBit(addr) & 63)
 	r.put(r.ServiceFilter, 0, f)
 	s.write()
+	r.tune(func(t *LbTunables) {
+		if at.Port() == 21 && proto == tcpProto {
+			t.Have |= uint32(LbHaveHAVE_FTP)
+		}
+		if at.Port() == 0 {
+			t.Have |= uint32(LbHaveHAVE_PORT0)
+		}
+	})
 	if s.six {
 		key := LbServiceKey6{Addr: addr6(at.Addr()), Port: port2(at.Port()), Proto: proto, Kind: uint8(LbServiceKindSERVICE_IPV6)}
 		r.put(r.ServiceIndex6, key, s.index)
@@ -38,6 +53,76 @@ func (r *rig) serve(at netip.AddrPort, proto uint8, scheduler LbScheduler) *serv
 	}
 	r.put(r.ServiceIndex, LbServiceKey{Addr: addr, Port: port2(at.Port()), Proto: proto}, s.index)
 	return s
+}
+
+// serveMark adds the service of a firewall mark, with the classes that give it.
+func (r *rig) serveMark(mark uint32, scheduler LbScheduler, classes ...LbClass) *service {
+	r.Helper()
+	s := &service{rig: r, index: r.nextEntry, pool: 2 * r.nextEntry, scheduler: scheduler, netmask: 0xffffffff, fwmark: mark,
+		netmask6: [4]uint32{1<<32 - 1, 1<<32 - 1, 1<<32 - 1, 1<<32 - 1}}
+	kind := LbServiceKindSERVICE_MARK
+	for i := range classes {
+		classes[i].Mark = mark
+		if classes[i].Six != 0 {
+			s.six, kind = true, LbServiceKindSERVICE_MARK6
+		}
+	}
+	r.nextEntry++
+	r.serials++
+	s.serial = r.serials
+	s.write()
+	r.put(r.ServiceIndex, LbServiceKey{Addr: bits.ReverseBytes32(mark), Kind: uint8(kind)}, s.index)
+	r.classify(classes...)
+	return s
+}
+
+// classify adds classes, and lets all addresses pass the filter.
+func (r *rig) classify(classes ...LbClass) {
+	r.Helper()
+	have := get[LbTunables](r, r.Tuning, 0).Classes >> 16
+	for i, c := range classes {
+		r.put(r.Classes, have+uint32(i), c)
+	}
+	r.tune(func(t *LbTunables) {
+		t.Have |= uint32(LbHaveHAVE_MARKS)
+		t.Classes = (have + uint32(len(classes))) << 16
+	})
+	var all LbFilter
+	for i := range all.Bits {
+		all.Bits[i] = 1<<64 - 1
+	}
+	r.put(r.ServiceFilter, 0, all)
+}
+
+// class is packets to a network, to all ports of all protocols from everybody.
+func class(to string) LbClass {
+	p := netip.MustParsePrefix(to)
+	c := LbClass{Last: 65535}
+	c.To, c.ToMask, c.Six = network(p)
+	return c
+}
+
+func network(p netip.Prefix) (addr, mask [4]uint32, six uint8) {
+	m := netip.PrefixFrom(p.Addr(), p.Bits()).Masked()
+	if p.Addr().Is4() {
+		return [4]uint32{addr4(m.Addr())}, [4]uint32{bits.ReverseBytes32(uint32(uint64(1<<32-1) << (32 - p.Bits())))}, 0
+	}
+	var b [16]byte
+	for i := range p.Bits() {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	return addr6(m.Addr()), addr6(netip.AddrFrom16(b)), 1
+}
+
+// renew is a rig as newRig makes it, without the load.
+func (r *rig) renew(t testing.TB) {
+	r.TB = t
+	r.clear()
+	r.put(r.ServiceFilter, 0, LbFilter{})
+	offset := get[LbTunables](r, r.Tuning, 0).Offset
+	r.put(r.Tuning, 0, ipvsTimeouts())
+	r.tune(func(t *LbTunables) { t.Offset = offset })
+	r.travel(100)
 }
 
 // clear removes all services and connections.
@@ -67,6 +152,9 @@ func (r *rig) clear() {
 	r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
 	for i := range 2 * r.nextEntry {
 		r.put(r.Pools, i, LbPool{})
+	}
+	for i := range r.nextReal {
+		r.put(r.Reals, i+1, LbReal{}) // caches know its index
 	}
 	r.nextEntry, r.nextReal = 0, 0
 }
@@ -181,6 +269,8 @@ func (r *rig) overload(real, overloaded uint32) {
 func (s *service) reschedule(scheduler LbScheduler) {
 	s.Helper()
 	s.scheduler = scheduler
+	s.serials++
+	s.serial = s.serials
 	old := get[LbPool](s.rig, s.Pools, s.pool)
 	old.Cw, old.Pos = 0, old.Count
 	s.put(s.Pools, s.pool, old)
@@ -194,7 +284,7 @@ func (s *service) write() {
 		netmask = s.netmask6
 	}
 	s.put(s.Services, s.index, LbService{Scheduler: uint32(s.scheduler), Flags: uint32(s.flags), Pool: s.pool,
-		Persist: uint32(s.persist * ticksPerSecond), Netmask: netmask})
+		Persist: uint32(s.persist * ticksPerSecond), Netmask: netmask, Port: port2(s.port), Mark: s.fwmark, Serial: s.serial})
 }
 
 // refill writes the pool that is not in use and then the word that puts it in use. The last pick stays the pointer of rr,

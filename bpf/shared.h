@@ -12,13 +12,14 @@
 #define VIPD_SHARED_H
 
 enum number {
-	LAYOUT       = 2,
+	LAYOUT       = 3,
 	REGION_LINES = 64,
 	MAX_POOL     = 1024,     /* members of one pool */
 	SH_SLOTS     = 256,      /* slots of the tables of sh and dh */
 	MH_SLOTS     = 4093,     /* slots of a Maglev table: IPVS's fifth prime */
 	MH_LINE      = 64,       /* slots in one entry of mh_lines */
 	MH_LINES     = 64,       /* entries that a table takes, in a row */
+	MAX_CLASSES  = 256,      /* in each of the two halves of classes */
 	CACHE_SET    = 8,       /* real servers that lblcr remembers of one destination */
 	FILTER_WORDS = 1024,
 	STATES       = 16,
@@ -152,6 +153,7 @@ struct service {
 	__u32 mark;
 	__u16 kind;              /* enum service_kind */
 	__be16 port;             /* 0: every port */
+	__u32 serial;            /* another one each time that its scheduler begins anew */
 };
 
 struct pool {
@@ -178,7 +180,7 @@ struct mh_line {
 };
 
 struct cache_key {
-	__u32 service;           /* index into services */
+	__u32 service;           /* its serial */
 	__be32 addr[4];          /* destination. IPv4 in the first word */
 };
 
@@ -242,7 +244,9 @@ struct real {
 	struct service_key6 owner; /* for a later process: its service, which service_index may no longer have */
 	__u32 serial;            /* another one for each that had this index */
 	__s32 last_weight;       /* for a later process: the last that was not 0, which mh counts with */
-	__u32 spare[5];
+	__be16 given;            /* for a later process: the port that was asked for, of which port may be 0 */
+	__be16 pad2;
+	__u32 spare[4];
 };
 
 /* Atomic, by packets alone; beside real so that state changes do not touch its line. */
@@ -260,6 +264,23 @@ struct link {                 /* by ifindex: an interface that the program is at
 struct vlan_key {             /* a VLAN on such an interface; inner 0: one tag */
 	__u32 ifindex;
 	__be16 outer, inner;     /* VLAN identifiers, without priority */
+};
+
+/*
+ * Which packets have a firewall mark, as netfilter would give it: the first class that a packet fits. Two halves, of which
+ * tunables.classes says the one in use.
+ */
+struct class {
+	__be32 to[4], to_mask[4];     /* destination network. IPv4 in the first word */
+	__be32 from[4], from_mask[4]; /* of the client */
+	__u32 mark;
+	__u32 ifindex;           /* 0: any; NO_REAL: an interface that is not there */
+	__u16 first, last;       /* destination ports, as numbers */
+	__u8 proto;              /* 0: any */
+	__u8 six;                /* of IPv6 */
+	__be16 tci[2];           /* VLAN identifiers on that interface, outer first */
+	__u8 pad[2];
+	char name[16];           /* for a later process: the interface */
 };
 
 struct peer_key {             /* another director that is a real server of ours, by its MAC address */
@@ -325,6 +346,12 @@ struct tunables {
 	__u32 drop_entry, drop_packet;
 	__u32 schedule_icmp, nat_icmp_send, pmtu_disc, cache_bypass;
 	__u32 lblc_expiration, lblcr_expiration; /* ticks */
+	__u32 am_droprate, amemthresh;
+	/* made of them, or of nothing that IPVS has */
+	__u32 drop_rate;         /* drop_packet at work: of so many packets that would make a connection one is dropped; 0: none */
+	__u32 classes;           /* first | count << 16 */
+	__u32 flood_rate;        /* connections in a tick on one CPU, above which hash schedulers make no entries; 0: no limit */
+	__u32 answer_rate;       /* ICMP answers in a tick on one CPU, saved up for a second; 0: no limit */
 };
 
 struct meta {                 /* what a later process must know to adopt the pins */
@@ -360,6 +387,7 @@ enum reason {
 	PASS_LOCAL,              /* the real server is this host */
 	PASS_NO_ROAD,            /* user space has not filled roads yet */
 	PASS_FROM_DIRECTOR,      /* another director chose this host as a real server */
+	PASS_FTP_DATA,           /* from port 20, without a connection: never scheduled */
 	/* forwarded to a real server, or back */
 	FORWARD_HIT,
 	FORWARD_NEW,
@@ -379,6 +407,8 @@ enum reason {
 	DROP_ICMP,               /* an error that cannot go on; nobody is told of errors about errors (RFC 1122 3.2.2) */
 	DROP_METHOD,             /* this method does not carry this family */
 	DROP_TABLE_FULL,
+	DROP_DEFENCE,            /* drop_packet */
+	DROP_ANSWER,             /* an answer above the rate of answers */
 	DROP_BUSY,               /* a lock was not had in time */
 	DROP_NO_ROOM,            /* the frame has no room for an answer or another header */
 	REASONS,

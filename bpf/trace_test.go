@@ -19,9 +19,6 @@ func TestPicksAreThoseOfIPVS(t *testing.T) {
 	}
 	r := newRig(t, 256)
 	for _, file := range files {
-		if name := filepath.Base(file); strings.Contains(name, "-fwm-") || strings.Contains(name, "-ipv6-") {
-			continue // these services cannot be had yet
-		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			text, err := os.ReadFile(file)
 			if err != nil {
@@ -42,14 +39,16 @@ func TestPicksAreThoseOfIPVS(t *testing.T) {
 type player struct {
 	*rig
 	*service
-	proto  uint8
-	at     netip.AddrPort
-	reals  map[byte]uint32 // by last byte of the address; a removed one too, which comes back with its counts
-	step   string
-	next   netip.AddrPort
-	stepTo string
-	nextTo netip.AddrPort
-	open   map[[2]netip.AddrPort]bool // connections, by client and destination
+	proto   uint8
+	at      netip.AddrPort
+	digits  int             // base of the last byte of an address
+	reals   map[byte]uint32 // by last byte of the address; a removed one too, which comes back with its counts
+	network string          // that the next mark is of
+	step    string
+	next    netip.AddrPort
+	stepTo  string
+	nextTo  netip.AddrPort
+	open    map[[2]netip.AddrPort]bool // connections, by client and destination
 }
 
 func (p *player) play(words []string) {
@@ -57,6 +56,7 @@ func (p *player) play(words []string) {
 	case "$":
 		p.shell(words[1:])
 	case "udp", "tcp":
+		p.proto = map[string]uint8{"udp": udpProto, "tcp": tcpProto}[words[0]]
 		p.step, p.next, p.stepTo, p.nextTo = words[1], netip.MustParseAddrPort(words[2]), "same", p.at
 		words = words[3:]
 		if words[0] == ">" {
@@ -100,6 +100,8 @@ func (p *player) shell(words []string) {
 	switch words[0] {
 	case "ipvsadm":
 		p.command(words[1:])
+	case "nft": // nft add rule ip m pre ip daddr NETWORK meta mark set N
+		p.network = words[8]
 	case "echo":
 		value, err := strconv.Atoi(words[1])
 		if err != nil {
@@ -143,6 +145,7 @@ func (p *player) command(args []string) {
 	}
 	tcp, udp := f.String("t", "", ""), f.String("u", "", "")
 	sched, flags, mask := f.String("s", "", ""), f.String("b", "", ""), f.String("M", "255.255.255.255", "")
+	mark := f.Int("f", 0, "")
 	persist, weight := f.Int("p", 0, ""), f.Int("w", 1, "")
 	real, upper, lower := f.String("r", "", ""), f.Int("x", 0, ""), f.Int("y", 0, "")
 	if err := f.Parse(args); err != nil {
@@ -154,12 +157,20 @@ func (p *player) command(args []string) {
 		if *udp != "" {
 			p.proto = udpProto
 		}
+		p.digits = 10
+		if *mark != 0 {
+			p.service = p.serveMark(uint32(*mark), schedulerNumbers[*sched], class(p.network))
+			break
+		}
 		p.at = netip.MustParseAddrPort(*tcp + *udp)
+		if p.at.Addr().Is6() {
+			p.digits = 16
+		}
 		p.service = p.serve(p.at, p.proto, schedulerNumbers[*sched])
 	case *verbs["E"] && p.scheduler != schedulerNumbers[*sched]:
 		p.reschedule(schedulerNumbers[*sched])
 	case *verbs["a"], *verbs["e"], *verbs["d"]:
-		p.server(netip.MustParseAddrPort(*real).Addr().As4()[3], *verbs["a"], *verbs["d"], int32(*weight), uint32(*upper), uint32(*lower))
+		p.server(lastByteOf(netip.MustParseAddrPort(*real).Addr()), *verbs["a"], *verbs["d"], int32(*weight), uint32(*upper), uint32(*lower))
 	}
 	if !*verbs["A"] && !*verbs["E"] {
 		return
@@ -223,17 +234,19 @@ func following(a netip.AddrPort, step string) netip.AddrPort {
 	return a
 }
 
+func lastByteOf(a netip.Addr) byte { b := a.AsSlice(); return b[len(b)-1] }
+
 func (p *player) lastByte(m mac) string {
 	for last, real := range p.reals {
 		if realMAC(int(real)) == m {
-			return strconv.Itoa(int(last))
+			return strconv.FormatUint(uint64(last), p.digits)
 		}
 	}
 	return "nowhere"
 }
 
 func (p *player) compare(words []string) {
-	last, _ := strconv.Atoi(words[0])
+	last, _ := strconv.ParseUint(words[0], p.digits, 8)
 	n := p.counts(p.reals[byte(last)])
 	if got := []string{strconv.Itoa(int(n[0])), strconv.Itoa(int(n[1]))}; got[0] != words[1] || got[1] != words[2] {
 		p.rig.Errorf("10.0.8.%d has %s active and %s inactive, in IPVS %s and %s", last, got[0], got[1], words[1], words[2])

@@ -13,13 +13,21 @@ import (
 // idle are loaded objects that no test has now, by their number of regions, with every map as the load left it.
 var idle = struct {
 	sync.Mutex
-	objects map[int][]LbObjects
-}{objects: map[int][]LbObjects{}}
+	objects map[made][]LbObjects
+}{objects: map[made][]LbObjects{}}
+
+// made is what an object is loaded with.
+type made struct {
+	regions int
+	shift   uint32
+}
+
+func (r *rig) made() made { return made{r.regions, r.shift} }
 
 // borrow takes an idle object, or a new one, until the test is over.
 func (r *rig) borrow() LbObjects {
 	r.Helper()
-	o, found := takeIdle(r.regions)
+	o, found := takeIdle(r.made())
 	if !found {
 		o = r.load()
 	}
@@ -32,19 +40,19 @@ func (r *rig) borrow() LbObjects {
 		}
 		idle.Lock()
 		defer idle.Unlock()
-		idle.objects[r.regions] = append(idle.objects[r.regions], o)
+		idle.objects[r.made()] = append(idle.objects[r.made()], o)
 	})
 	return o
 }
 
-func takeIdle(regions int) (o LbObjects, found bool) {
+func takeIdle(as made) (o LbObjects, found bool) {
 	idle.Lock()
 	defer idle.Unlock()
-	have := idle.objects[regions]
+	have := idle.objects[as]
 	if len(have) == 0 {
 		return o, false
 	}
-	idle.objects[regions] = have[1:]
+	idle.objects[as] = have[1:]
 	return have[0], true
 }
 

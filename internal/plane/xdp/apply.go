@@ -135,7 +135,7 @@ func (p *Plane) delService(s *service) error {
 }
 
 func (p *Plane) addReal(s *service, spec lb.Real) error {
-	if err := checkReal(s.spec.ServiceKey, spec); err != nil {
+	if err := errors.Join(checkReal(s.spec.ServiceKey, spec), checkPort(s.spec, spec)); err != nil {
 		return err
 	}
 	if len(s.reals) >= maxPool {
@@ -171,7 +171,7 @@ func (p *Plane) realFor(s *service, spec lb.Real) (*real, error) {
 }
 
 func (p *Plane) editReal(s *service, r *real, spec lb.Real) error {
-	if err := checkReal(s.spec.ServiceKey, spec); err != nil {
+	if err := errors.Join(checkReal(s.spec.ServiceKey, spec), checkPort(s.spec, spec)); err != nil {
 		return err
 	}
 	r.set(spec)

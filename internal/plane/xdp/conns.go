@@ -85,7 +85,7 @@ func (p *Plane) walk(first, end int, visit func(lb.Conn) bool) (int, error) {
 		}
 		c := (*conn)(unsafe.Pointer(&copied))
 		left := int32(c.Expires - now)
-		if left <= 0 && (c.Kind&isTemplate == 0 || c.Control == 0) || int(c.Real) >= len(reals) || reals[c.Real] == nil {
+		if left <= 0 && (c.Kind&isTemplate == 0 || c.Control == 0) || int(c.Real) >= len(reals) || reals[c.Real].real == nil {
 			continue
 		}
 		if !visit(p.connOf(c, reals[c.Real], max(left, 0))) {
@@ -95,40 +95,56 @@ func (p *Plane) walk(first, end int, visit func(lb.Conn) bool) (int, error) {
 	return end, nil
 }
 
+// owned is a real server and its service.
+type owned struct {
+	*real
+	of *service
+}
+
 // byIndex is every real server that a connection may refer to, by its index.
-func (p *Plane) byIndex() []*real {
-	list := make([]*real, len(p.realSlots.used))
+func (p *Plane) byIndex() []owned {
+	list := make([]owned, len(p.realSlots.used))
 	for _, s := range p.services {
 		for _, r := range s.reals {
-			list[r.index] = r
+			list[r.index] = owned{r, s}
 		}
 		for _, r := range s.gone {
-			list[r.index] = r
+			list[r.index] = owned{r, s}
 		}
 	}
 	return list
 }
 
-func (p *Plane) connOf(c *conn, r *real, left int32) lb.Conn {
+// portOf is the real server's port in a connection to vport. A dead template shows its port that matches nothing on both
+// sides; one of several ports shows none; a real server without a port has the packet's, and with persistence all do but for
+// the service's own port.
+func (r owned) portOf(template bool, vport uint16) uint16 {
+	port := r.spec.Addr.Port()
+	switch {
+	case template && (vport == 0 || vport == uint16(bpf.LbNumberDEAD_VPORT)), port == 0:
+		return vport
+	case !template && r.of.spec.Persistence != 0 && (r.of.spec.Mark != 0 || vport != r.of.spec.Addr.Port()):
+		return vport
+	}
+	return port
+}
+
+func (p *Plane) connOf(c *conn, r owned, left int32) lb.Conn {
 	flags := bpf.LbConnFlag(c.Life >> 16 & 0xffff)
 	vport, v6 := port16(c.Vport), c.Kind&connIPv6 != 0
 	virt := [4]uint32{c.Addr[1]}
 	if v6 {
 		virt = [4]uint32(c.Addr[4:])
 	}
-	rport := r.spec.Addr.Port()
-	// A dead template shows its port that matches nothing on both sides; a real server without a port has the packet's.
-	if rport == 0 || flags&bpf.LbConnFlagCONN_TEMPLATE != 0 && vport == uint16(bpf.LbNumberDEAD_VPORT) {
-		rport = vport
-	}
+	template := flags&bpf.LbConnFlagCONN_TEMPLATE != 0
 	return lb.Conn{
 		Protocol: lb.Protocol(c.Proto),
 		Client:   netip.AddrPortFrom(addrOf([4]uint32(c.Addr[:4]), v6), port16(c.Cport)),
 		Virtual:  netip.AddrPortFrom(addrOf(virt, v6), vport),
-		Real:     netip.AddrPortFrom(r.spec.Addr.Addr(), rport),
+		Real:     netip.AddrPortFrom(r.spec.Addr.Addr(), r.portOf(template, vport)),
 		Forward:  r.spec.Forward,
 		State:    lb.State(c.Life >> 8 & 0xff),
-		Template: flags&bpf.LbConnFlagCONN_TEMPLATE != 0,
+		Template: template,
 		Assured:  flags&bpf.LbConnFlagCONN_ASSURED != 0,
 		Packets:  c.Packets,
 		Expires:  p.clock.duration(left),

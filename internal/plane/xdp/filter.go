@@ -31,9 +31,13 @@ func (p *Plane) writeFilter(only bool) error {
 		alive = alive || s.alive
 	}
 	for _, s := range p.services {
-		if alive {
-			n := filterBit(s.spec.Addr.Addr())
-			next.Bits[n>>6] |= 1 << (n & 63)
+		if alive && s.spec.Mark == 0 {
+			setBit(&next, s.spec.Addr.Addr())
+		}
+	}
+	for _, c := range p.classes {
+		if alive && p.services[lb.ServiceKey{Mark: c.Mark, V6: c.To.Addr().Is6()}] != nil {
+			setBits(&next, c.To)
 		}
 	}
 	if p.filterKnown && next == p.filter {
@@ -47,6 +51,40 @@ func (p *Plane) writeFilter(only bool) error {
 	return nil
 }
 
+func setBit(f *bpf.LbFilter, a netip.Addr) {
+	n := filterBit(a)
+	f.Bits[n>>6] |= 1 << (n & 63)
+}
+
+// fewAddresses is how many of a network are set one by one. A larger one lets everything through, to be looked up.
+const fewAddresses = 4096
+
+func setBits(f *bpf.LbFilter, network netip.Prefix) {
+	if 1<<(network.Addr().BitLen()-network.Bits()) > fewAddresses || network.Addr().BitLen()-network.Bits() > 30 {
+		for i := range f.Bits {
+			f.Bits[i] = 1<<64 - 1
+		}
+		return
+	}
+	for a := network.Addr(); network.Contains(a); a = a.Next() {
+		setBit(f, a)
+	}
+}
+
+// writeHave tells packets which kinds of services there are to look for.
+func (p *Plane) writeHave() error {
+	marks, ftp, port0 := false, false, false
+	for key, s := range p.services {
+		if !s.alive {
+			continue
+		}
+		marks = marks || key.Mark != 0 && len(p.classes) > 0
+		ftp = ftp || key.Mark == 0 && key.Protocol == lb.TCP && key.Addr.Port() == portFTP
+		port0 = port0 || key.Mark == 0 && key.Addr.Port() == 0
+	}
+	return errors.Join(p.setHave(bpf.LbHaveHAVE_MARKS, marks), p.setHave(bpf.LbHaveHAVE_FTP, ftp), p.setHave(bpf.LbHaveHAVE_PORT0, port0))
+}
+
 // writeSources tells packets where replies come from: the real servers that masquerade, also those that were removed, and
 // whether there are any, or tunnels.
 func (p *Plane) writeSources() error {
@@ -57,8 +95,7 @@ func (p *Plane) writeSources() error {
 			for _, r := range list {
 				tunnel = tunnel || r.spec.Forward == lb.Tunnel
 				if r.spec.Forward == lb.Masq {
-					n := filterBit(r.spec.Addr.Addr())
-					next.Bits[n>>6] |= 1 << (n & 63)
+					setBit(&next, r.spec.Addr.Addr())
 					nat = true
 				}
 			}

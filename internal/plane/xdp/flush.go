@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -23,7 +24,7 @@ func (p *Plane) flush() error {
 		return err
 	}
 	var errs []error
-	if err := errors.Join(p.writeFilter(true), p.writeSources()); err != nil {
+	if err := errors.Join(p.writeFilter(true), p.writeSources(), p.writeHave()); err != nil {
 		errs = append(errs, err)
 	}
 	for _, t := range p.changed {
@@ -33,7 +34,7 @@ func (p *Plane) flush() error {
 	}
 	p.changed, p.dirty = nil, map[*service]*pending{}
 	p.flipped = time.Now()
-	return errors.Join(append(errs, p.writeFilter(false))...)
+	return errors.Join(append(errs, p.writeFilter(false), p.writeHave())...)
 }
 
 func (p *Plane) write(t *pending) error {
@@ -51,6 +52,9 @@ func (p *Plane) write(t *pending) error {
 	}
 	if err := p.writePool(t); err != nil {
 		return err
+	}
+	if t.restart {
+		t.serial = rand.Uint32()
 	}
 	if err := p.maps.put(bpf.LbMapServices, t.index, t.entry(p.clock)); err != nil {
 		return err

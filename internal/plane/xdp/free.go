@@ -141,7 +141,7 @@ func (p *Plane) tidy() error {
 	if err := p.startRates(); err != nil {
 		return err
 	}
-	return errors.Join(p.writeFilter(false), p.writeSources())
+	return errors.Join(p.writeFilter(false), p.writeSources(), p.writeHave())
 }
 
 // ---- counts

@@ -162,7 +162,7 @@ func (p *Plane) Sample(now time.Time) error {
 	if err := p.reap(false); err != nil {
 		return err
 	}
-	return errors.Join(p.writeFilter(false), p.writeSources())
+	return errors.Join(p.writeFilter(false), p.writeSources(), p.writeHave())
 }
 
 // startRates lets the rates begin with what has been counted before this process.

@@ -33,6 +33,7 @@ type state struct {
 	filter      bpf.LbFilter // as written
 	filterKnown bool
 	sources     bpf.LbFilter // as written
+	classes     []lb.Class
 }
 
 // extent is a pool's place in the members map, in members.
@@ -41,6 +42,7 @@ type extent struct{ first, count uint32 }
 // service is one entry of the services map. It lives on without being alive while connections refer to its real servers.
 type service struct {
 	index   uint32
+	serial  uint32 // another one each time that the scheduler begins anew
 	spec    lb.Service
 	alive   bool   // wanted
 	indexed bool   // in service_index
@@ -99,7 +101,10 @@ func readState(m maps, c clock) (*state, error) {
 	if err := s.readServices(m, c, entries); err != nil {
 		return nil, err
 	}
-	return s, s.readGone(entries)
+	if err := s.readGone(entries); err != nil {
+		return nil, err
+	}
+	return s, s.readClasses(m)
 }
 
 // allReals reads the whole array: by one call for many entries where the kernel can.
@@ -169,6 +174,7 @@ func (s *service) read(m maps, c clock, key lb.ServiceKey) error {
 	if entry.Pool/2 != s.index || pool.First%blockSize != 0 {
 		return damaged(fmt.Errorf("service %d has pool %d at member %d", s.index, entry.Pool, pool.First))
 	}
+	s.serial = entry.Serial
 	s.pool, s.extent = entry.Pool, extent{pool.First, pool.Count}
 	s.spec, s.maglev = serviceOf(key, entry, c), -1
 	if s.spec.Scheduler == "mh" {

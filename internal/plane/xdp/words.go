@@ -2,6 +2,7 @@ package xdp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -31,11 +32,36 @@ func Check(s lb.Service, reals []lb.Real) error {
 		return err
 	}
 	for _, r := range reals {
-		if err := checkReal(s.ServiceKey, r); err != nil {
+		if err := errors.Join(checkReal(s.ServiceKey, r), checkPort(s, r)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkPort refuses what would send FTP's data connections to the port of its control connections.
+func checkPort(s lb.Service, r lb.Real) error {
+	if isFTP(s) && r.Forward == lb.Masq && r.Addr.Port() != 0 && r.Addr.Port() != portFTP {
+		return unsupported("masquerading FTP to port %d (21 is)", r.Addr.Port())
+	}
+	return nil
+}
+
+const portFTP = 21
+
+// isFTP reports whether connections to other ports belong to the service too.
+func isFTP(s lb.Service) bool {
+	return s.Persistence != 0 && s.Protocol == lb.TCP && s.Addr.Port() == portFTP
+}
+
+// portOf is the port that packets to a real server get; 0: they keep their own. With persistence that is so for all but the
+// service's own port, and a firewall mark has none.
+func portOf(s lb.Service, r lb.Real) uint16 {
+	switch {
+	case s.Mark != 0 && s.Persistence != 0, s.Mark == 0 && s.Addr.Port() == 0, isFTP(s):
+		return 0
+	}
+	return r.Addr.Port()
 }
 
 // checkService is plane.CheckService and what this plane leaves out.
@@ -53,11 +79,8 @@ func checkService(s lb.Service) error {
 }
 
 func checkKey(k lb.ServiceKey) error {
-	switch {
-	case k.Mark != 0:
-		return unsupported("a firewall-mark service (address, protocol and port are)")
-	case k.Addr.Port() == 0:
-		return unsupported("a service of every port (port 0)")
+	if k.Mark == 0 && !k.Addr.Addr().IsValid() {
+		return fmt.Errorf("a service without an address: %w", plane.ErrInvalid)
 	}
 	return nil
 }
@@ -78,16 +101,49 @@ func checkReal(k lb.ServiceKey, r lb.Real) error {
 }
 
 func keyOf(k lb.ServiceKey) serviceKey {
+	if k.Mark != 0 {
+		return serviceKey{Addr: be32(markAddr(k.Mark)), Kind: uint8(kindOf(k))}
+	}
 	return serviceKey{Addr: be32(k.Addr.Addr()), Port: be16(k.Addr.Port()), Proto: uint8(k.Protocol)}
 }
 
+// kindOf is what a service is recognized by.
+func kindOf(k lb.ServiceKey) bpf.LbServiceKind {
+	switch {
+	case k.Mark != 0 && k.V6:
+		return bpf.LbServiceKindSERVICE_MARK6
+	case k.Mark != 0:
+		return bpf.LbServiceKindSERVICE_MARK
+	case k.Is6():
+		return bpf.LbServiceKindSERVICE_IPV6
+	}
+	return bpf.LbServiceKindSERVICE_IPV4
+}
+
+// markAddr is a mark as it stands where an address would.
+func markAddr(mark uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, mark)))
+}
+
+func markKey(addr uint32, kind uint8) (lb.ServiceKey, bool) {
+	b := addr4(addr).As4()
+	k := bpf.LbServiceKind(kind)
+	if k != bpf.LbServiceKindSERVICE_MARK && k != bpf.LbServiceKindSERVICE_MARK6 {
+		return lb.ServiceKey{}, false
+	}
+	return lb.ServiceKey{Mark: binary.BigEndian.Uint32(b[:]), V6: k == bpf.LbServiceKindSERVICE_MARK6}, true
+}
+
 func keyFrom(k serviceKey) lb.ServiceKey {
+	if key, ok := markKey(k.Addr, k.Kind); ok {
+		return key
+	}
 	return lb.ServiceKey{Protocol: lb.Protocol(k.Proto), Addr: netip.AddrPortFrom(addr4(k.Addr), port16(k.Port))}
 }
 
 // indexOf is the map that a service's index stands in, and under which key.
 func (m maps) indexOf(k lb.ServiceKey) (*ebpf.Map, any) {
-	if k.Is6() {
+	if kindOf(k) == bpf.LbServiceKindSERVICE_IPV6 {
 		return m[bpf.LbMapServiceIndex6], key6Of(k)
 	}
 	return m[bpf.LbMapServiceIndex], keyOf(k)
@@ -95,14 +151,16 @@ func (m maps) indexOf(k lb.ServiceKey) (*ebpf.Map, any) {
 
 // key6Of has room for a key of each family; only those of IPv6 stand in service_index6.
 func key6Of(k lb.ServiceKey) serviceKey6 {
-	key := serviceKey6{Addr: words6(k.Addr.Addr()), Port: be16(k.Addr.Port()), Proto: uint8(k.Protocol)}
-	if k.Is6() {
-		key.Kind = keyIPv6
+	if k.Mark != 0 {
+		return serviceKey6{Addr: words6(markAddr(k.Mark)), Kind: uint8(kindOf(k))}
 	}
-	return key
+	return serviceKey6{Addr: words6(k.Addr.Addr()), Port: be16(k.Addr.Port()), Proto: uint8(k.Protocol), Kind: uint8(kindOf(k))}
 }
 
 func key6From(k serviceKey6) lb.ServiceKey {
+	if key, ok := markKey(k.Addr[0], k.Kind); ok {
+		return key
+	}
 	return lb.ServiceKey{Protocol: lb.Protocol(k.Proto), Addr: netip.AddrPortFrom(addrOf(k.Addr, k.Kind == keyIPv6), port16(k.Port))}
 }
 
@@ -136,17 +194,15 @@ func wild(w [4]uint32, v6 bool) uint32 {
 
 // entry is the service as packets see it. Flags have the positions of IPVS's kernel interface: the first is bit 3.
 func (s *service) entry(c clock) bpf.LbService {
-	kind := uint16(0)
-	if s.spec.Is6() {
-		kind = uint16(keyIPv6)
-	}
 	return bpf.LbService{
 		Scheduler: uint32(schedulers[s.spec.Scheduler]),
 		Flags:     flagsOf(s.spec),
 		Pool:      s.pool,
 		Persist:   c.ticks(s.spec.Persistence),
 		Netmask:   netmask(s.spec),
-		Kind:      kind,
+		Kind:      uint16(kindOf(s.spec.ServiceKey)),
+		Mark:      s.spec.Mark,
+		Serial:    s.serial,
 		Port:      be16(s.spec.Addr.Port()),
 	}
 }
@@ -176,7 +232,7 @@ func serviceOf(k lb.ServiceKey, e bpf.LbService, c clock) lb.Service {
 // service_index no longer has when both are gone.
 func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
 	hop := p.hops[r.spec.Addr.Addr()]
-	e := bpf.LbReal{Port: be16(r.spec.Addr.Port()), Forward: uint8(r.spec.Forward), Flags: flags,
+	e := bpf.LbReal{Port: be16(portOf(s.spec, r.spec)), Given: be16(r.spec.Addr.Port()), Forward: uint8(r.spec.Forward), Flags: flags,
 		Ifindex: uint32(hop.Ifindex), Src: hop.Src, Dst: hop.Dst,
 		Weight: r.spec.Weight, Service: s.index, Serial: r.serial, LastWeight: r.lastWeight, Upper: r.spec.Upper, Lower: r.spec.Lower,
 		Owner: key6Of(s.spec.ServiceKey), Addr: words6(r.spec.Addr.Addr())}
@@ -213,7 +269,7 @@ func tunnelFlags(o lb.TunnelOptions) (flags uint16) {
 
 // realOf is entry's way back.
 func realOf(e bpf.LbReal) lb.Real {
-	r := lb.Real{Addr: netip.AddrPortFrom(addrOf(e.Addr, e.Flags&isIPv6 != 0), port16(e.Port)), Forward: lb.Forward(e.Forward), Weight: e.Weight, Upper: e.Upper}
+	r := lb.Real{Addr: netip.AddrPortFrom(addrOf(e.Addr, e.Flags&isIPv6 != 0), port16(e.Given)), Forward: lb.Forward(e.Forward), Weight: e.Weight, Upper: e.Upper}
 	if e.Flags&lowerGiven != 0 {
 		r.Lower = e.Lower
 	}
