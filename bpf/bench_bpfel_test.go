@@ -48,6 +48,7 @@ const (
 	BenchProgBenchFloor   = "bench_floor"
 	BenchProgBenchPath    = "bench_path"
 	BenchProgClockProbe   = "clock_probe"
+	BenchProgDefend       = "defend"
 	BenchProgForget       = "forget"
 	BenchProgJudge        = "judge"
 	BenchProgLb           = "lb"
@@ -115,6 +116,7 @@ type BenchProgramSpecs struct {
 	BenchFloor *ebpf.ProgramSpec `ebpf:"bench_floor"`
 	BenchPath  *ebpf.ProgramSpec `ebpf:"bench_path"`
 	ClockProbe *ebpf.ProgramSpec `ebpf:"clock_probe"`
+	Defend     *ebpf.ProgramSpec `ebpf:"defend"`
 	Forget     *ebpf.ProgramSpec `ebpf:"forget"`
 	Judge      *ebpf.ProgramSpec `ebpf:"judge"`
 	Lb         *ebpf.ProgramSpec `ebpf:"lb"`
@@ -283,6 +285,7 @@ type BenchPrograms struct {
 	BenchFloor *ebpf.Program `ebpf:"bench_floor"`
 	BenchPath  *ebpf.Program `ebpf:"bench_path"`
 	ClockProbe *ebpf.Program `ebpf:"clock_probe"`
+	Defend     *ebpf.Program `ebpf:"defend"`
 	Forget     *ebpf.Program `ebpf:"forget"`
 	Judge      *ebpf.Program `ebpf:"judge"`
 	Lb         *ebpf.Program `ebpf:"lb"`
@@ -300,6 +303,7 @@ func (p *BenchPrograms) Close() error {
 		p.BenchFloor,
 		p.BenchPath,
 		p.ClockProbe,
+		p.Defend,
 		p.Forget,
 		p.Judge,
 		p.Lb,

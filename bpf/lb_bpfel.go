@@ -212,6 +212,7 @@ type LbPace struct {
 	AnswerTick uint32
 	Answers    uint32
 	Passed     uint32
+	Idle       [8]uint32
 }
 
 type LbPacket struct {
@@ -482,6 +483,8 @@ type LbTunables struct {
 	LblcrExpiration         uint32
 	AmDroprate              uint32
 	Amemthresh              uint32
+	IcmpMsgsPerSec          uint32
+	SynFloodRate            uint32
 	DropRate                uint32
 	Classes                 uint32
 	FloodRate               uint32
@@ -543,6 +546,7 @@ const (
 	LbMapTuning        = "tuning"
 	LbMapVlans         = "vlans"
 	LbProgClockProbe   = "clock_probe"
+	LbProgDefend       = "defend"
 	LbProgForget       = "forget"
 	LbProgJudge        = "judge"
 	LbProgLb           = "lb"
@@ -600,6 +604,7 @@ type LbSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type LbProgramSpecs struct {
 	ClockProbe *ebpf.ProgramSpec `ebpf:"clock_probe"`
+	Defend     *ebpf.ProgramSpec `ebpf:"defend"`
 	Forget     *ebpf.ProgramSpec `ebpf:"forget"`
 	Judge      *ebpf.ProgramSpec `ebpf:"judge"`
 	Lb         *ebpf.ProgramSpec `ebpf:"lb"`
@@ -752,6 +757,7 @@ type LbVariables struct {
 // It can be passed to LoadLbObjects or ebpf.CollectionSpec.LoadAndAssign.
 type LbPrograms struct {
 	ClockProbe *ebpf.Program `ebpf:"clock_probe"`
+	Defend     *ebpf.Program `ebpf:"defend"`
 	Forget     *ebpf.Program `ebpf:"forget"`
 	Judge      *ebpf.Program `ebpf:"judge"`
 	Lb         *ebpf.Program `ebpf:"lb"`
@@ -765,6 +771,7 @@ type LbPrograms struct {
 func (p *LbPrograms) Close() error {
 	return _LbClose(
 		p.ClockProbe,
+		p.Defend,
 		p.Forget,
 		p.Judge,
 		p.Lb,

@@ -5,13 +5,14 @@
 
 #include "conn.h"
 
-enum { SECOND_TICKS = 8 };  /* about */
+enum { SECOND_TICKS = 8, /* about */ IDLE_PACKETS = 8 };
 
 struct pace {
 	__u32 tick, opened;      /* entries in this tick */
 	__u32 flooded, flood;    /* there was a flood, and its last tick */
 	__u32 answer_tick, answers; /* given, less what has passed since */
 	__u32 passed;            /* packets since drop_packet dropped one */
+	__u32 idle[IDLE_PACKETS]; /* connections met since one was given up, by packets - 1 */
 };
 
 struct {

@@ -372,3 +372,6 @@ func (r *rig) counts(real uint32) [3]uint32 {
 	n := get[LbRealCount](r, r.RealCounts, real)
 	return [3]uint32{n.Active, n.Inactive, n.Persist}
 }
+
+// cpus is the length of a per-CPU entry.
+func cpus() int { return ebpf.MustPossibleCPU() }

@@ -347,7 +347,9 @@ struct tunables {
 	__u32 schedule_icmp, nat_icmp_send, pmtu_disc, cache_bypass;
 	__u32 lblc_expiration, lblcr_expiration; /* ticks */
 	__u32 am_droprate, amemthresh;
-	/* made of them, or of nothing that IPVS has */
+	/* ours */
+	__u32 icmp_msgs_per_sec, syn_flood_rate;
+	/* made of them */
 	__u32 drop_rate;         /* drop_packet at work: of so many packets that would make a connection one is dropped; 0: none */
 	__u32 classes;           /* first | count << 16 */
 	__u32 flood_rate;        /* connections in a tick on one CPU, above which hash schedulers make no entries; 0: no limit */

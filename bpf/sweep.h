@@ -7,6 +7,7 @@
 #ifndef VIPD_SWEEP_H
 #define VIPD_SWEEP_H
 
+#include "defend.h"
 #include "open.h"
 
 /* Small parts: a million connections cost 10 ms a pass, and packets of this CPU wait while the timer works. */
@@ -26,7 +27,7 @@ struct {
 } sweep_timer SEC(".maps");
 
 /* Whom a walk over the regions ends. */
-enum ending { END_EXPIRED, END_CONNS_OF_REAL, END_TEMPLATES_OF_REAL };
+enum ending { END_EXPIRED, END_CONNS_OF_REAL, END_TEMPLATES_OF_REAL, END_DISPENSABLE };
 
 struct walk {
 	__u32 first;
@@ -45,6 +46,8 @@ static __always_inline int conn_ends_now(struct conn *c, struct walk *w)
 		return 0;
 	if (w->ending == END_EXPIRED)
 		return due(w->tick, READ_ONCE(c->expires));
+	if (w->ending == END_DISPENSABLE)
+		return conn_dispensable(c, life, w->tick);
 	if (w->real != NO_REAL && w->real != c->real)
 		return 0;
 	return !template == (w->ending == END_CONNS_OF_REAL) && !controls(c);
@@ -110,6 +113,8 @@ __noinline __u32 region_end(struct region *r, struct region_head *head, struct w
 		struct conn *c = &r->line[i];
 
 		if (!conn_ends_now(c, w) || template_extend(c, w->tick))
+			continue;
+		if (w->ending == END_DISPENSABLE && !conn_turn(c))
 			continue;
 		done += conn_retire(c, head);
 	}

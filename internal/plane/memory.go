@@ -2,6 +2,7 @@ package plane
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -18,6 +19,8 @@ type Memory struct {
 	gone     map[goneKey]Real // removed while connections referred to them
 	conns    []memoryConn
 	timeouts lb.Timeouts
+	settings map[string]uint32
+	classes  []lb.Class
 	applied  []Op
 	fail     func(Op) error
 	readErr  error
@@ -35,11 +38,19 @@ type memoryConn struct {
 	lb.Conn
 }
 
-var _ Plane = (*Memory)(nil)
+var (
+	_ Plane      = (*Memory)(nil)
+	_ Tuner      = (*Memory)(nil)
+	_ Classifier = (*Memory)(nil)
+)
 
 // NewMemory returns an empty plane with the default timeouts.
 func NewMemory() *Memory {
-	return &Memory{gone: map[goneKey]Real{}, timeouts: lb.DefaultTimeouts}
+	m := &Memory{gone: map[goneKey]Real{}, timeouts: lb.DefaultTimeouts, settings: map[string]uint32{}}
+	for _, s := range Settings {
+		m.settings[s.Name] = s.Default
+	}
+	return m
 }
 
 // Read returns copies.
@@ -203,6 +214,44 @@ func (m *Memory) SetTimeouts(t lb.Timeouts) error {
 	set(&m.timeouts.TCP, t.TCP)
 	set(&m.timeouts.TCPFin, t.TCPFin)
 	set(&m.timeouts.UDP, t.UDP)
+	return nil
+}
+
+// Settings returns what Set left.
+func (m *Memory) Settings() (map[string]uint32, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.settings), nil
+}
+
+// Set notes the value.
+func (m *Memory) Set(name string, value uint32) error {
+	if _, err := CheckSetting(name, value); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.settings[name] = value
+	return nil
+}
+
+// Classes returns what SetClasses left.
+func (m *Memory) Classes() ([]lb.Class, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.classes), nil
+}
+
+// SetClasses notes them.
+func (m *Memory) SetClasses(list []lb.Class) error {
+	for _, c := range list {
+		if err := CheckClass(c); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.classes = slices.Clone(list)
 	return nil
 }
 

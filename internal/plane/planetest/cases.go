@@ -84,11 +84,14 @@ func limited(host byte, upper, lower uint32) lb.Real {
 	return r
 }
 
-var cases = []struct {
+// planeCase is steps on an empty plane, and what it has then.
+type planeCase struct {
 	name  string
 	steps []step
 	want  []lb.Pool
-}{
+}
+
+var cases = []planeCase{
 	{"a service and its real servers read back as added, in that order",
 		[]step{ok(addService(Web), addReal(Web, Server(13, 2)), addReal(keyOnly(Web), Server(12, 1)), addReal(Web, Server(14, 0)))},
 		[]lb.Pool{{Service: Web, Reals: []lb.Real{Server(13, 2), Server(12, 1), Server(14, 0)}}}},

@@ -1,6 +1,6 @@
 // Package planetest is the contract of plane.Plane as tests: the same cases run on memory and on every real plane, so
 // that what the daemon was tested with is what it runs with. It uses only what every plane of this program can do
-// (IPv4, direct routing, rr, wrr and sh).
+// (direct routing, and every scheduler and kind of service).
 //
 // Run needs a plane alone. RunTraffic needs somebody who makes connections as well.
 package planetest
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func Server(host byte, w int32) lb.Real {
 
 // Run runs the contract, each case on a new, empty plane of open. The plane is closed by open's own cleanup.
 func Run(t *testing.T, open func(t *testing.T) plane.Plane) {
-	for _, c := range cases {
+	for _, c := range slices.Concat(cases, markCases) {
 		t.Run(c.name, func(t *testing.T) {
 			p := open(t)
 			for i, s := range c.steps {
@@ -67,6 +68,8 @@ func Run(t *testing.T, open func(t *testing.T) plane.Plane) {
 			t.Error(err)
 		}
 	})
+	t.Run("settings begin with the kernel's and change by name", func(t *testing.T) { settings(t, open(t)) })
+	t.Run("classes are replaced whole", func(t *testing.T) { classes(t, open(t)) })
 	t.Run("each of many steps has its own outcome", func(t *testing.T) { each(t, open(t)) })
 }
 

@@ -86,6 +86,7 @@ func (p *Plane) unindex(s *service) error {
 
 // writeGone tells packets with a connection to a removed real server.
 func (p *Plane) writeGone(s *service) error {
+	var left []*real
 	for _, r := range s.gone {
 		if r.removed != p.epoch || r.fresh {
 			continue
@@ -93,8 +94,9 @@ func (p *Plane) writeGone(s *service) error {
 		if err := p.maps.put(bpf.LbMapReals, r.index, p.entry(s, r, gone)); err != nil {
 			return err
 		}
+		left = append(left, r)
 	}
-	return nil
+	return p.forgetGone(left)
 }
 
 // writePool fills the pool that is not in use, and makes it the one that the service's entry will name.

@@ -58,6 +58,9 @@ type Plane struct {
 var (
 	_ plane.Plane = (*Plane)(nil)
 	_ plane.Pager = (*Plane)(nil)
+	_ plane.Tuner = (*Plane)(nil)
+
+	_ plane.Classifier = (*Plane)(nil)
 )
 
 // Open starts a packet path in opts.PinDir, or takes over the one that is pinned there, with its services, connections,
@@ -270,8 +273,8 @@ func (p *Plane) pave() error {
 
 // setDefaults writes IPVS's timeouts.
 func (p *Plane) setDefaults() error {
-	t := bpf.LbTunables{Extend: p.clock.ticks(time.Minute), ConnReuseMode: 1, PmtuDisc: 1,
-		LblcExpiration: p.clock.ticks(24 * time.Hour), LblcrExpiration: p.clock.ticks(24 * time.Hour)}
+	t := bpf.LbTunables{Extend: p.clock.ticks(time.Minute)}
+	p.setDefaultsOf(&t)
 	for state, seconds := range tcpTimeouts {
 		t.Tcp[state] = p.clock.ticks(time.Duration(seconds) * time.Second)
 	}

@@ -414,9 +414,6 @@ func unsupportedNamed(t *testing.T, p *Plane) {
 	bypass := planetest.Server(11, 1)
 	bypass.Forward = lb.Bypass
 	for text, op := range map[string]plane.Op{
-		"add service FWM 7: a firewall-mark service (address, protocol and port are): not supported by this data plane": service(func(s *lb.Service) {
-			s.ServiceKey = lb.ServiceKey{Mark: 7}
-		}),
 		"persistence engine sip: ":                                       service(func(s *lb.Service) { s.Engine = "sip" }),
 		"forwarding method Bypass (Masq, Tunnel, Route and Local are): ": {Verb: plane.AddReal, Service: planetest.DNS, Real: bypass},
 	} {

@@ -162,6 +162,9 @@ func (p *Plane) Sample(now time.Time) error {
 	if err := p.reap(false); err != nil {
 		return err
 	}
+	if err := p.defend(); err != nil {
+		return err
+	}
 	return errors.Join(p.writeFilter(false), p.writeSources(), p.writeHave())
 }
 

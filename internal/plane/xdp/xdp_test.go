@@ -93,6 +93,9 @@ func emptied(t *testing.T, p *Plane) *Plane {
 	if err := p.setDefaults(); err != nil {
 		t.Fatal(err)
 	}
+	if err := p.SetClasses(nil); err != nil {
+		t.Fatal(err)
+	}
 	if len(p.services)+len(p.hops) != 0 || p.serviceSlots.inUse() != 0 || p.realSlots.inUse() != 0 || p.blockSlots.inUse()+p.tableSlots.inUse() != 0 {
 		t.Fatalf("an empty plane has %d services, %d hops, indices %d %d %d %d", len(p.services), len(p.hops),
 			p.serviceSlots.inUse(), p.realSlots.inUse(), p.blockSlots.inUse(), p.tableSlots.inUse())

@@ -1,0 +1,64 @@
+package ipvs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"vipd/internal/plane"
+)
+
+// sysctls is where the kernel has its settings, in the network namespace of this process.
+const sysctls = "/proc/sys/net/ipv4/vs/"
+
+var _ plane.Tuner = (*Plane)(nil)
+
+// Settings implements plane.Tuner: those that this kernel has. lblc_expiration and lblcr_expiration come with their
+// schedulers.
+func (p *Plane) Settings() (map[string]uint32, error) {
+	all := map[string]uint32{}
+	for _, s := range plane.Settings {
+		if s.Own {
+			continue
+		}
+		raw, err := os.ReadFile(sysctls + s.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", s.Name, err)
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 32)
+		if err != nil || n < 0 {
+			return nil, fmt.Errorf("read %s: %.40q is no number", s.Name, raw)
+		}
+		all[s.Name] = uint32(n)
+	}
+	return all, nil
+}
+
+// Set implements plane.Tuner.
+func (p *Plane) Set(name string, value uint32) error {
+	s, err := plane.CheckSetting(name, value)
+	if err != nil {
+		return err
+	}
+	if s.Own {
+		return fmt.Errorf("%s: %w", name, plane.ErrUnsupported)
+	}
+	err = os.WriteFile(sysctls+name, []byte(strconv.FormatUint(uint64(value), 10)), 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: this kernel has it not: %w", name, plane.ErrUnsupported)
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%s %d: %w", name, value, plane.ErrRange)
+	case err != nil:
+		return fmt.Errorf("set %s: %w", name, err)
+	}
+	return nil
+}
