@@ -9,7 +9,7 @@ func TestDispensable(t *testing.T) {
 		name    string
 		proto   uint8
 		flags   []uint8 // packets of each client
-		idle    int // seconds
+		idle    int     // seconds
 		clients int
 		gone    int // of the entries, templates included
 	}{
