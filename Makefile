@@ -27,6 +27,7 @@ vm-test: setup-test ## set up everything and run what needs a VM: Debian's kerne
 bench: build ## ns per packet beside its floor, a million lines beside keepalived -t, a reload of 10,000 services (root)
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./bpf/
 	$(GO) test -run 'ManyCPUs|ModelAgrees' -rush 1m -v ./bpf/
+	$(GO) test -run '^$$' -bench TenMillion -benchtime 1x -timeout 20m ./internal/plane/xdp/
 	VIPD=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench Large -benchtime 3x ./internal/conf/
 	$(GO) test -run '^$$' -bench Reload -benchtime 5x ./internal/daemon/
 

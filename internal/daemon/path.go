@@ -27,6 +27,10 @@ func (d *daemon) openPlane(context.Context) error {
 	return d.makePlane()
 }
 
+// lines is the table for so many connections: at most five eighths full, which leaves one of hundreds of thousands without
+// room in its region, and 107 bytes for each of ten million.
+func lines(connections uint32) uint32 { return uint32(uint64(connections) * 8 / 5) }
+
 // makeXDP opens or adopts this program's own packet path.
 func (d *daemon) makeXDP() (err error) {
 	if err := mountBPFFS(); err != nil {
@@ -34,7 +38,7 @@ func (d *daemon) makeXDP() (err error) {
 	}
 	p, err := xdp.Open(xdp.Options{
 		PinDir:    d.pinDir(),
-		TableSize: 2 * d.opts.Connections, // half full at that many
+		TableSize: lines(d.opts.Connections),
 		Services:  atLeast(1024, 2*len(d.cfg.Health.Services)),
 		Reals:     atLeast(16384, 2*d.reals()),
 		// People's scripts make namespaces with cables of which they know nothing but the name.

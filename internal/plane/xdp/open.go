@@ -26,7 +26,7 @@ type Options struct {
 	// PinDir is the directory for the pins, in a BPF file system: /sys/fs/bpf/vipd/NAME. No dots in its last element.
 	PinDir string
 	// TableSize is the number of lines of the connection table, rounded up to 64 times a power of two. A line takes 64
-	// bytes; at half load a million connections need 2 Mi. If zero, that, or the size that the pins have.
+	// bytes; half full, a million connections need 2 Mi. If zero, that, or the size that the pins have.
 	TableSize uint32
 	// Services and Reals are how many of each there may be. If zero, 1,024 and 16,384.
 	Services, Reals uint32
