@@ -17,7 +17,6 @@ func interval(at func(g *GlobalVRRP) *time.Duration) setter {
 			return
 		}
 		*at(&l.cfg.Global.VRRP) = v
-		l.notYet(s.words[0], s.text(0)+" is accepted without effect in this version")
 	}
 }
 

@@ -65,8 +65,8 @@ var globalVRRP = join([]keyword{
 	works("vrrp_garp_lower_prio_repeat", "N", "vrrp_garp_master_repeat", "Announcements after a lower advert was heard as master.", number(0, 1<<31-1, "Invalid vrrp_garp_lower_prio_repeat '{value}'", func(l *loader, v int64) {
 		l.cfg.Global.VRRP.Garp.LowerRepeat = v
 	})),
-	planned("vrrp_garp_interval", "SECS", "0", "Time between gratuitous ARPs on an interface.").begin(interval(func(g *GlobalVRRP) *time.Duration { return &g.GarpInterval })),
-	planned("vrrp_gna_interval", "SECS", "0", "Time between neighbour advertisements on an interface.").begin(interval(func(g *GlobalVRRP) *time.Duration { return &g.GnaInterval })),
+	row(Works, "vrrp_garp_interval", "SECS", "0", "Time between gratuitous ARPs on an interface.").begin(interval(func(g *GlobalVRRP) *time.Duration { return &g.GarpInterval })),
+	row(Works, "vrrp_gna_interval", "SECS", "0", "Time between neighbour advertisements on an interface.").begin(interval(func(g *GlobalVRRP) *time.Duration { return &g.GnaInterval })),
 	row(Works, "vrrp_min_garp", "[BOOL]", "off", "One gratuitous ARP, no second block.").begin(setMinGarp),
 }, planned("vrrp_garp_extra_if", "[all] SECS", "off", "Announce on other interfaces with addresses too.").begin(setGlobalExtraIf).also("vrrp_vmac_garp_intvl"), []keyword{
 	row(Works, "vrrp_down_timer_adverts", "1..100", "3", "Adverts missed before a takeover.").begin(number(1, 100, "Invalid vrrp_down_timer_adverts [1:100] '{value}'", func(l *loader, v int64) { l.cfg.Global.VRRP.DownTimerAdverts = int(v) })),
@@ -74,7 +74,7 @@ var globalVRRP = join([]keyword{
 	works("vrrp_higher_prio_send_advert", "[BOOL]", "false", "Send one advert before giving way.", gBool("Invalid value for vrrp_higher_prio_send_advert specified", func(g *Global) *bool { return &g.VRRP.HigherPrioSend })),
 	row(Works, "vrrp_check_unicast_src", "", "off", "Take unicast adverts only from peers.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.CheckUnicastSrc })),
 	row(Works, "vrrp_skip_check_adv_addr", "[BOOL]", "off", "Do not compare the addresses of adverts from the known master.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.SkipCheckAdvAddr })),
-	planned("vrrp_strict", "[BOOL]", "off", "Only what the standard allows.").begin(gFlag(func(g *Global) *bool { return &g.VRRP.Strict })),
+	row(Works, "vrrp_strict", "[BOOL]", "off", "Only what the standard allows.").only(noAcceptExtent).begin(gFlag(func(g *Global) *bool { return &g.VRRP.Strict })),
 	row(Works, "vrrp_owner_ignore_adverts", "[BOOL]", "off", "An owner of the addresses ignores adverts.").since24().begin(gBool("Invalid value for vrrp_owner_ignore_adverts specified", func(g *Global) *bool { return &g.VRRP.OwnerIgnores })),
 	row(Works, "v3_checksum_as_v2", "[BOOL]", "off", "No pseudo header in version 3 checksums over IPv4.").since24().begin(gFlag(func(g *Global) *bool { return &g.VRRP.V3ChecksumAsV2 })),
 	row(Works, "vrrp_startup_delay", "SECS", "0", "Hold all instances after the start.").begin(seconds(1000, micros32, "vrrp_startup_delay '{value}' is invalid", func(l *loader, v time.Duration) { l.cfg.Global.VRRP.StartupDelay = v })),

@@ -28,7 +28,7 @@ var root = &block{rows: []keyword{
 	planned("track_group", "NAME", "", "Instances that step back when a static entry is lost.").begin(beginTrackGroup).with(trackGroupBlock, nil).by(passVRRP),
 	inert("linkbeat_interfaces", "", "", "Interfaces whose link is polled.", linkWhy).lines(addLinkbeat).by(passVRRP),
 	planned("interface_up_down_delays", "", "", "Delays before a link change counts.").lines(addDelay).by(passVRRP),
-	planned("garp_group", "", "", "Announcement pacing shared by some interfaces.").begin(beginGarpGroup).with(garpBlock, endGarpGroup).by(passVRRP),
+	row(Works, "garp_group", "", "", "Announcement pacing shared by some interfaces.").begin(beginGarpGroup).with(garpBlock, endGarpGroup).by(passVRRP),
 
 	inert("linkbeat_use_polling", "", "off", "Poll the link state of every interface.", linkWhy).begin(gFlag(func(g *Global) *bool { return &g.Process.LinkbeatPolling })).by(passParent),
 	planned("net_namespace", "NAME", "", "Run in a named network namespace.").
@@ -75,8 +75,8 @@ var trackGroupBlock = &block{name: "track_group", rows: []keyword{
 }}
 
 var garpBlock = &block{name: "garp_group", rows: []keyword{
-	planned("garp_interval", "SECS", "", "Time between gratuitous ARPs.").begin(garpGroupTime(func(g *GarpGroup) *time.Duration { return &g.Garp })),
-	planned("gna_interval", "SECS", "", "Time between unsolicited neighbour advertisements.").begin(garpGroupTime(func(g *GarpGroup) *time.Duration { return &g.Gna })),
-	planned("interface", "IF", "", "The one interface of the group.").begin(garpGroupInterface),
-	planned("interfaces", "", "", "The interfaces of the group.").lines(garpGroupInterfaces).ends(endGarpGroupInterfaces),
+	row(Works, "garp_interval", "SECS", "", "Time between gratuitous ARPs.").begin(garpGroupTime(func(g *GarpGroup) *time.Duration { return &g.Garp })),
+	row(Works, "gna_interval", "SECS", "", "Time between unsolicited neighbour advertisements.").begin(garpGroupTime(func(g *GarpGroup) *time.Duration { return &g.Gna })),
+	row(Works, "interface", "IF", "", "The one interface of the group.").begin(garpGroupInterface),
+	row(Works, "interfaces", "", "", "The interfaces of the group.").lines(garpGroupInterfaces).ends(endGarpGroupInterfaces),
 }}

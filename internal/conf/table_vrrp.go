@@ -79,7 +79,7 @@ var instanceRest = join([]keyword{
 	works("lower_prio_no_advert", "[BOOL]", "the global one", "Do not answer a lower advert.", boolean("({vi}) invalid lower_prio_no_advert {value} specified", func(l *loader, v bool) { l.vi.lowerNoAdvert = &v })),
 	works("higher_prio_send_advert", "[BOOL]", "the global one", "Send one advert before giving way.", boolean("({vi}) invalid higher_prio_send_advert {value} specified", func(l *loader, v bool) { l.vi.higherSendAdvert = &v })),
 	row(Works, "skip_check_adv_addr", "[BOOL]", "the global one", "Do not compare the addresses of adverts from the known master.").begin(boolean("({vi}) invalid skip_check_adv_addr {value} specified", func(l *loader, _ bool) { l.vi.SkipCheckAdvAddr = true })),
-	planned("strict_mode", "[BOOL]", "vrrp_strict", "Only what the standard allows.").begin(boolean("({vi}) invalid strict_mode {value} specified", func(l *loader, v bool) { l.vi.strict = &v })),
+	row(Works, "strict_mode", "[BOOL]", "vrrp_strict", "Only what the standard allows.").only(noAcceptExtent).begin(boolean("({vi}) invalid strict_mode {value} specified", func(l *loader, v bool) { l.vi.strict = &v })),
 	row(Works, "owner_ignore_adverts", "[BOOL]", "the global one", "An owner of the addresses ignores adverts.").since24().begin(boolean("({vi}) invalid owner_ignore_adverts {value} specified", func(l *loader, v bool) { l.vi.owner = &v })),
 	planned("use_vmac", "[NAME] [MAC]", "off", "Use the virtual router's MAC.").begin(setVMAC),
 	planned("use_vmac_addr", "", "off", "The same for addresses on other interfaces.").begin(vmacFlag(func(v *instance) { v.VMACAddr = true })),

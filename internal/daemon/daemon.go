@@ -189,7 +189,7 @@ func (d *daemon) openHA(context.Context) (err error) {
 	if err != nil {
 		d.events.Warn("vrrp_delay_after_boot has no effect: " + err.Error())
 	}
-	d.ha.speaker.LogUnknown = d.cfg.Global.VRRP.LogUnknownVRIDs
+	d.ha.configure(d.cfg)
 	d.ha.extras = extrasOf(d.cfg)
 	d.undo = append(d.undo, d.ha.close)
 	d.ha.follow(time.Now(), follower(d.host, d.cfg, d.events, false))
@@ -272,7 +272,7 @@ func (d *daemon) startLoops(context.Context) error {
 		d.pool.loop.Do(d.pool.start)
 	}
 	d.ha.run(ctx, &d.wg)
-	d.ha.loop.Do(func(now time.Time) {
+	d.ha.do(func(now time.Time) {
 		d.ha.settle(staticsOf(d.cfg))
 		d.ha.start(now)
 	})
@@ -317,7 +317,7 @@ func (d *daemon) stop() {
 	d.settlePending()
 	d.events.Info("Stopping")
 	master := slices.ContainsFunc(d.ha.status(), func(s vrrp.Status) bool { return s.State == vrrp.Master })
-	d.ha.loop.Do(func(now time.Time) {
+	d.ha.do(func(now time.Time) {
 		select {
 		case <-d.ha.heard:
 		default:

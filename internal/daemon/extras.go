@@ -178,10 +178,12 @@ func (a *ha) lost(now time.Time, e host.AddressEvent) {
 			continue
 		}
 		for _, addr := range addresses(r.Config()) {
-			if link, err := a.host.Link(addr.Dev); addr.Prefix != e.Prefix || err != nil || link.Index != e.Ifindex || !link.Ready() {
+			if addr.Prefix != e.Prefix {
 				continue
 			}
-			a.putBack(now, name, addr, e.By)
+			if link, err := a.host.Link(addr.Dev); err == nil && link.Index == e.Ifindex && link.Ready() {
+				a.putBack(now, name, addr, e.By)
+			}
 		}
 	}
 }
@@ -200,7 +202,7 @@ func (a *ha) putBack(now time.Time, instance string, addr host.Address, by host.
 		a.again[instance] = now.Add(retryExtra)
 		return
 	}
-	a.announce(vrrp.Announce{Instance: instance, Repeat: 1, Only: []netip.Addr{addr.Prefix.Addr()}})
+	a.announce(vrrp.Announce{Instance: instance, Repeat: 1, Targets: []vrrp.Target{{Dev: addr.Dev, Addr: addr.Prefix.Addr()}}})
 }
 
 // routesChanged puts back routes of masters that went, be it with an interface that was down.

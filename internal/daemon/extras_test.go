@@ -65,10 +65,10 @@ func TestAnAddressThatSomebodyRemovesIsPutBack(t *testing.T) {
 			a.changed(host.AddressEvent{Assigned: host.Assigned{Ifindex: 2, Prefix: vip}, Gone: true})
 			synctest.Wait()
 		}
-		before := len(h.announced)
+		before := h.announcements()
 		remove()
-		if !h.holds(vip) || a.status()[0].State != vrrp.Master || len(h.announced) != before+1 {
-			t.Fatalf("holds %v, %v, %d announcements more", h.holds(vip), a.status()[0].State, len(h.announced)-before)
+		if !h.holds(vip) || a.status()[0].State != vrrp.Master || h.announcements() != before+1 {
+			t.Fatalf("holds %v, %v, %d announcements more", h.holds(vip), a.status()[0].State, h.announcements()-before)
 		}
 		if !log.has("Netlink reflector reports IP 10.0.8.9 removed from eth0: it is put back") {
 			t.Error("nothing is said")

@@ -112,6 +112,13 @@ func (h *fakeHost) Announce(_ string, a netip.Addr) error {
 	return nil
 }
 
+// announcements is how many have left.
+func (h *fakeHost) announcements() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.announced)
+}
+
 func (h *fakeHost) OpenVRRP(host.Endpoint) (Wire, error) { return h.wire, nil }
 
 func (h *fakeHost) Watch(ctx context.Context, _ func(host.Event)) error {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,7 +28,12 @@ type ha struct {
 	loop    *loop.Loop
 	track   *tracking
 	wires   map[host.Endpoint]Wire
-	hold    time.Duration   // startup delay
+	hold    time.Duration // startup delay
+
+	hands     *worker // addresses and announcements
+	scribe    *worker // the log
+	announcer *vrrp.Announcer
+
 	heard   chan struct{}   // gets a token when another director's advert arrived; used while stopping
 	failing map[string]bool // sends that fail, said once
 	tell    *teller         // nil: nobody is told
@@ -40,14 +46,19 @@ type ha struct {
 	lacking, again map[string]time.Time       // instances that lack something, and when it is tried again
 	restored       map[netip.Prefix]time.Time // when an address was put back last
 
+	vips atomic.Pointer[[]netip.Addr]       // all of them, in order; set by note
+	on   atomic.Pointer[map[string][2]bool] // by interface: has IPv4, has IPv6
+
 	receivers *sync.WaitGroup // nil before run
 }
 
 // newHA opens a socket on every interface of instances. Nothing is sent before start.
 func newHA(h Host, ev events, instances []vrrp.Config) (*ha, error) {
 	a := &ha{host: h, events: ev, speaker: vrrp.NewSpeaker(), wires: map[host.Endpoint]Wire{}, heard: make(chan struct{}, 1), failing: map[string]bool{},
+		hands: newWorker(0), scribe: newWorker(maxLines), announcer: vrrp.NewAnnouncer(),
 		holding: map[string]bool{}, lacking: map[string]time.Time{}, again: map[string]time.Time{}, restored: map[netip.Prefix]time.Time{}, promoted: map[string]string{}}
-	a.track = newTracking(h, ev, a.speaker)
+	a.events = later(ev, a.scribe)
+	a.track = newTracking(h, a.events, a.speaker)
 	a.loop = loop.New(loop.Machines{a, a.track.scripts, a.track.processes}, a.drain)
 	a.track.loop = a.loop
 	for _, cfg := range instances {
@@ -59,6 +70,7 @@ func newHA(h Host, ev events, instances []vrrp.Config) (*ha, error) {
 	alone := following{}
 	alone.followers, _ = followersOf(&conf.Config{Instances: instances})
 	a.track.set(time.Time{}, alone)
+	a.note()
 	return a, nil
 }
 
@@ -106,8 +118,22 @@ func (a *ha) openWire(cfg vrrp.Config) error {
 	return nil
 }
 
+// configure takes what global_defs and garp_groups say.
+func (a *ha) configure(cfg *conf.Config) {
+	g := &cfg.Global.VRRP
+	var groups []vrrp.Group
+	for _, one := range cfg.GarpGroups {
+		groups = append(groups, vrrp.Group{Devs: one.Interfaces, Garp: one.Garp, Gna: one.Gna})
+	}
+	a.speaker.LogUnknown = g.LogUnknownVRIDs
+	a.hands.do(func() { a.announcer.Space(time.Now(), g.GarpInterval, g.GnaInterval, groups) })
+}
+
 // close closes the sockets, which ends their receivers.
 func (a *ha) close() {
+	if a.receivers == nil {
+		a.scribe.end() // what a start that failed has said
+	}
 	for _, w := range a.wires {
 		_ = w.Close()
 	}
@@ -120,26 +146,23 @@ func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
 		wg.Go(func() { a.receive(at, wire) })
 	}
 	a.loop.Send(func(time.Time) { a.track.run(ctx, wg) })
-	wg.Go(func() { a.loop.Run(ctx) })
+	loopEnded, end := context.WithCancel(context.Background()) // what the loop says last is still done
+	wg.Go(func() {
+		defer end()
+		a.loop.Run(ctx)
+	})
+	wg.Go(func() { a.hands.run(loopEnded, a.announceDue) })
+	wg.Go(func() { a.scribe.run(loopEnded, nil) })
 }
 
 // follow makes f what instances follow, and their groups: before the start, and in the loop at a reload.
 func (a *ha) follow(now time.Time, f following) {
 	a.speaker.SetGroups(now, f.groups)
 	a.track.set(now, f)
-	for _, name := range a.interfaces() {
+	a.note()
+	for name := range a.interfaces() {
 		a.refreshLink(now, name)
 	}
-}
-
-// interfaces are those that instances are on, and those that they follow beside.
-func (a *ha) interfaces() []string {
-	names := a.track.trackers.Interfaces()
-	for _, r := range a.speaker.Routers() {
-		names = append(names, r.Config().Interface)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // start brings every instance up: from adopted addresses if all its VIPs are still on the host, from nothing otherwise.
@@ -153,7 +176,7 @@ func (a *ha) start(now time.Time) {
 	for _, r := range a.speaker.Routers() {
 		r.Delay(now.Add(a.hold))
 	}
-	for _, name := range a.interfaces() {
+	for name := range a.interfaces() {
 		a.refreshLink(now, name)
 	}
 	a.speaker.Start(now, a.allPresent)
@@ -169,9 +192,7 @@ func (a *ha) allPresent(cfg vrrp.Config) bool {
 }
 
 // observeLink tells those who follow an interface, their own or another, whether it is up.
-func (a *ha) observeLink(now time.Time, ifname string) {
-	link, err := a.host.Link(ifname)
-	up := err == nil && link.Ready()
+func (a *ha) observeLink(now time.Time, ifname string, up bool) {
 	thing := vrrp.Thing{Kind: vrrp.TrackInterface, Name: ifname}
 	if was := a.track.trackers.Known(thing); was.Known && was.OK != up {
 		a.events.Info("Netlink reports "+ifname+" "+map[bool]string{true: "up", false: "down"}[up], "if", ifname)
@@ -181,30 +202,28 @@ func (a *ha) observeLink(now time.Time, ifname string) {
 
 // refreshLink tells the instances of an interface what the host says of it now: up or down, and its address.
 func (a *ha) refreshLink(now time.Time, ifname string) {
-	if ifname != "" {
-		a.observeLink(now, ifname)
-	}
-	for _, r := range a.speaker.On(ifname) {
-		source, err := a.source(r.Config())
-		if err != nil {
-			source = netip.Addr{}
-		}
-		r.SetSource(now, source)
-	}
+	a.take(now, ifname, a.look(ifname, a.interfaces()[ifname]))
 }
 
-// source is the address that an instance's adverts leave from: the file's, or the interface's own.
-func (a *ha) source(cfg vrrp.Config) (netip.Addr, error) {
-	if cfg.Source.IsValid() {
-		return cfg.Source, nil
-	}
+// note makes known which interfaces and virtual addresses there are, for those who do not wait for the loop.
+func (a *ha) note() {
 	var vips []netip.Addr
+	on := map[string][2]bool{}
+	for _, name := range a.track.trackers.Interfaces() {
+		on[name] = [2]bool{}
+	}
 	for _, r := range a.speaker.Routers() {
-		for _, v := range addresses(r.Config()) {
+		cfg := r.Config()
+		for _, v := range addresses(cfg) {
 			vips = append(vips, v.Prefix.Addr())
 		}
+		families := on[cfg.Interface]
+		families[map[bool]int{false: 0, true: 1}[cfg.V6]] = true
+		on[cfg.Interface] = families
 	}
-	return a.host.Source(cfg.Interface, cfg.V6, vips)
+	slices.SortFunc(vips, netip.Addr.Compare)
+	a.vips.Store(&vips)
+	a.on.Store(&on)
 }
 
 // changed takes what the host tells of itself.
@@ -227,14 +246,63 @@ func (a *ha) changed(e host.Event) {
 	default:
 		return
 	}
-	a.loop.Send(func(now time.Time) {
-		for _, name := range a.interfaces() {
-			if link, err := a.host.Link(name); index == 0 || err != nil || link.Index == index {
-				a.refreshLink(now, name)
-			}
+	if own, ok := e.(host.AddressEvent); ok && a.isVIP(own.Prefix.Addr()) {
+		return // the host echoes what we did: a thousand addresses are no thousand looks at the host
+	}
+	for name, has := range a.interfaces() {
+		if link, err := a.host.Link(name); index == 0 || err != nil || link.Index == index {
+			facts := a.look(name, has)
+			a.loop.Send(func(now time.Time) { a.take(now, name, facts) })
 		}
-	})
+	}
 }
+
+// facts are what the host says of an interface.
+type facts struct {
+	down    bool
+	sources [2]netip.Addr // IPv4 and IPv6, zero: none
+}
+
+// look asks the host. It is not for the loop while that has adverts to send.
+func (a *ha) look(ifname string, families [2]bool) (f facts) {
+	if ifname != "" {
+		link, err := a.host.Link(ifname)
+		f.down = err != nil || !link.Ready()
+	}
+	for i, wanted := range families {
+		if wanted && ifname != "" {
+			f.sources[i], _ = a.host.Source(ifname, i == 1, *a.vips.Load()) // none is a fault of its own
+		}
+	}
+	return f
+}
+
+// take tells the instances of an interface.
+func (a *ha) take(now time.Time, ifname string, f facts) {
+	if ifname != "" {
+		a.observeLink(now, ifname, !f.down)
+	}
+	for _, r := range a.speaker.On(ifname) {
+		cfg := r.Config()
+		source := cfg.Source
+		switch {
+		case source.IsValid():
+		case cfg.V6:
+			source = f.sources[1]
+		default:
+			source = f.sources[0]
+		}
+		r.SetSource(now, source)
+	}
+}
+
+func (a *ha) isVIP(addr netip.Addr) bool {
+	_, found := slices.BinarySearchFunc(*a.vips.Load(), addr, netip.Addr.Compare)
+	return found
+}
+
+// interfaces are those that instances are on, and of which families (IPv4, IPv6), and those that they follow beside.
+func (a *ha) interfaces() map[string][2]bool { return *a.on.Load() }
 
 // receive hands packets to the loop until the socket is closed.
 func (a *ha) receive(at host.Endpoint, wire Wire) {
@@ -275,48 +343,14 @@ func (a *ha) notice(ifname string, packet []byte) {
 // drain executes the speaker's effects, in order.
 func (a *ha) drain(now time.Time) {
 	for _, e := range a.speaker.Take() {
-		switch e := e.(type) {
-		case vrrp.Send:
-			a.send(e)
-		case vrrp.AddAddresses:
-			a.assume(now, e.Instance)
-		case vrrp.RemoveAddresses:
-			a.release(e.Instance)
-		case vrrp.Vacate:
-			a.vacate(e)
-		case vrrp.Announce:
-			a.announce(e)
-		case vrrp.Say:
-			a.say(e)
-		case vrrp.Change:
-			// The machine's own Say lines are keepalived's; this one says why, which keepalived's do not.
-			a.events.Info("("+e.Instance+") "+e.From.String()+" to "+e.To.String()+": "+e.Why, "vi", e.Instance)
-			a.tell.changed(e.Instance, e.To, a.priority(e.Instance))
-		case vrrp.Weaker:
-			a.tell.lowerHeard(e.Instance, a.priority(e.Instance))
-		case vrrp.GroupChange:
-			a.events.Info("VRRP_Group("+e.Group+") "+e.From.String()+" to "+e.To.String()+": "+e.Why, "group", e.Group)
-			a.tell.groupChanged(e.Group, e.To)
-		case vrrp.PriorityChange:
-			a.tell.prioritySet(e.Instance, e.State, e.To)
-		default:
-			a.track.effect(e)
-		}
+		a.execute(now, e)
 	}
 }
 
-// priority is the effective one of an instance.
-func (a *ha) priority(instance string) uint8 { return a.speaker.Router(instance).Status().Priority }
-
-func (a *ha) say(e vrrp.Say) {
-	switch {
-	case e.Warning:
-		a.events.Warn(e.Text, "vi", e.Instance)
-	case e.Detail:
-		a.events.Debug(e.Text, "vi", e.Instance)
-	default:
-		a.events.Info(e.Text, "vi", e.Instance)
-	}
+// do runs fn in the loop and waits until all that it caused is done, on this host too.
+func (a *ha) do(fn func(now time.Time)) {
+	a.loop.Do(fn)
+	a.hands.flush()
 }
 
 func (a *ha) send(e vrrp.Send) {
@@ -326,39 +360,6 @@ func (a *ha) send(e vrrp.Send) {
 		a.events.Error("("+e.Instance+") send advert: "+err.Error(), "vi", e.Instance, "if", at.Dev)
 	}
 	a.failing[e.Instance] = err != nil
-}
-
-// setAddresses adds or removes all addresses of an instance; one that fails does not keep the others back.
-func (a *ha) setAddresses(instance string, do func(host.Address) error) {
-	for _, addr := range addresses(a.speaker.Router(instance).Config()) {
-		if err := do(addr); err != nil {
-			a.events.Error("("+instance+") "+err.Error(), "vi", instance, "if", addr.Dev)
-		}
-	}
-}
-
-// vacate removes addresses that an instance no longer has.
-func (a *ha) vacate(e vrrp.Vacate) {
-	for _, addr := range hostAddresses(e.Interface, e.Addresses) {
-		if err := a.host.DelAddress(addr); err != nil {
-			a.events.Error("("+e.Instance+") "+err.Error(), "vi", e.Instance, "if", addr.Dev)
-		}
-	}
-}
-
-// announce sends gratuitous ARP and neighbour advertisements in keepalived's order: round by round over all addresses.
-func (a *ha) announce(e vrrp.Announce) {
-	all := addresses(a.speaker.Router(e.Instance).Config())
-	for range e.Repeat {
-		for _, v := range all {
-			if e.Only != nil && !slices.Contains(e.Only, v.Prefix.Addr()) {
-				continue
-			}
-			if err := a.host.Announce(v.Dev, v.Prefix.Addr()); err != nil {
-				a.events.Error("("+e.Instance+") announce "+v.Prefix.Addr().String()+": "+err.Error(), "vi", e.Instance, "if", v.Dev)
-			}
-		}
-	}
 }
 
 // addresses are all that an instance puts on the host, each with its device.

@@ -21,7 +21,7 @@ func runHA(t *testing.T, h *fakeHost, log *journal) (a *ha, end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	a.run(ctx, &wg)
-	a.loop.Do(a.start)
+	a.do(a.start)
 	return a, func() { cancel(); a.close(); wg.Wait() }
 }
 
@@ -43,14 +43,14 @@ func TestALoneDirectorTakesTheAddressAndGivesItBackWithPriorityZero(t *testing.T
 			t.Fatal("it took the address before its master down time was over")
 		}
 		time.Sleep(200 * time.Millisecond)
-		if !h.holds(vip) || len(h.announced) != 5 {
-			t.Fatalf("holds %v, %d announcements, want the address and 5", h.holds(vip), len(h.announced))
+		if !h.holds(vip) || h.announcements() != 5 {
+			t.Fatalf("holds %v, %d announcements, want the address and 5", h.holds(vip), h.announcements())
 		}
 		if st := a.status(); st[0].State != vrrp.Master || !log.has("(VI_1) Entering MASTER STATE") {
 			t.Fatalf("state %v", st[0].State)
 		}
 		h.wire.sent(t)
-		a.loop.Do(a.speaker.Stop)
+		a.do(a.speaker.Stop)
 		sent := h.wire.sent(t)
 		if h.holds(vip) || len(sent) != 1 || sent[0].Priority != 0 {
 			t.Fatalf("after the stop it holds %v and sent %v", h.holds(vip), sent)
@@ -85,7 +85,7 @@ func TestALinkThatGoesDownIsAFaultAndAnAddressIsNoneOfTheLoopsBusiness(t *testin
 		h.mu.Lock()
 		h.up = false
 		h.mu.Unlock()
-		a.loop.Do(func(now time.Time) { a.refreshLink(now, "eth0") })
+		a.do(func(now time.Time) { a.refreshLink(now, "eth0") })
 		if st := a.status()[0]; st.State != vrrp.Fault || h.holds(vip) {
 			t.Fatalf("state %v, holds %v", st.State, h.holds(vip))
 		}

@@ -31,7 +31,7 @@ func (d *daemon) reload(cfg *conf.Config) error {
 		{"sockets", func(c *conf.Config) error { return d.ha.open(c.Instances) }},
 		{"packet path", d.reloadPlane},
 		{"static addresses, routes and rules", func(c *conf.Config) error { d.ha.loop.Do(func(time.Time) { d.ha.settle(staticsOf(c)) }); return nil }},
-		{"instances", func(c *conf.Config) error { return d.ha.reload(c.Instances, follower(d.host, c, d.events, true)) }},
+		{"instances", func(c *conf.Config) error { return d.ha.reload(c, follower(d.host, c, d.events, true)) }},
 		{"routes and rules", func(c *conf.Config) error { d.ha.loop.Do(func(time.Time) { d.ha.equip(extrasOf(c)) }); return nil }},
 		{"services", d.reloadPools},
 	}
@@ -131,13 +131,15 @@ func (a *ha) open(instances []vrrp.Config) (err error) {
 	return err
 }
 
-// reload changes the instances to these, which follow f; the sockets are open.
-func (a *ha) reload(instances []vrrp.Config, f following) (err error) {
-	a.loop.Do(func(now time.Time) {
-		a.tell.retire(true)
+// reload changes the instances to those of cfg, which follow f; the sockets are open.
+func (a *ha) reload(cfg *conf.Config, f following) (err error) {
+	instances := cfg.Instances
+	a.do(func(now time.Time) {
+		a.configure(cfg)
+		a.hands.do(func() { a.tell.retire(true) })
 		a.speaker.Retire(now, instances)
 		a.drain(now)
-		a.tell.retire(false)
+		a.hands.do(func() { a.tell.retire(false) })
 		var fresh []vrrp.Config
 		if fresh, err = a.speaker.Renew(now, instances); err != nil {
 			return

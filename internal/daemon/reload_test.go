@@ -72,7 +72,7 @@ func runDaemonWith(t *testing.T, text string, prepare func(*fakeHost)) (d *daemo
 	d.pool.run(ctx, &d.wg)
 	d.pool.loop.Do(d.pool.start)
 	d.ha.run(ctx, &d.wg)
-	d.ha.loop.Do(d.ha.start)
+	d.ha.do(d.ha.start)
 	var serving sync.WaitGroup
 	serving.Go(func() { d.serve(ctx, nil) })
 	return d, r, h, func() {
@@ -109,12 +109,12 @@ func TestAReloadOfTheSameFileTouchesNothing(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		r.plane.Applied()
 		h.wire.sent(t)
-		announced := len(h.announced)
+		announced := h.announcements()
 		if out := d.Reload(t.Context()); !out.Done || out.Error != "" {
 			t.Fatalf("outcome %+v", out)
 		}
-		if ops := r.plane.Applied(); len(ops) != 0 || len(h.announced) != announced || len(h.wire.sent(t)) != 0 {
-			t.Errorf("the plane got %v, %d announcements", ops, len(h.announced)-announced)
+		if ops := r.plane.Applied(); len(ops) != 0 || h.announcements() != announced || len(h.wire.sent(t)) != 0 {
+			t.Errorf("the plane got %v, %d announcements", ops, h.announcements()-announced)
 		}
 		if st := d.ha.status()[0]; st.State != vrrp.Master || st.Counters.BecameMaster != 1 {
 			t.Errorf("it is %v after %d takeovers", st.State, st.Counters.BecameMaster)

@@ -130,33 +130,24 @@ func (r *Router) withdraw() {
 	r.emit(RemoveAddresses{Instance: r.cfg.Name})
 }
 
-// announce sends repeat rounds and says it line by line as keepalived does: the first round names the instance.
+// announce asks for repeat rounds over all addresses.
 func (r *Router) announce(repeat int) {
-	if repeat <= 0 {
-		return
-	}
-	r.emit(Announce{Instance: r.cfg.Name, Repeat: repeat})
-	for round := range repeat {
-		for _, list := range [][]Address{r.cfg.VIPs, r.cfg.Excluded} {
-			for _, vip := range list {
-				r.sayAnnounce(vip, round == 0)
-			}
-		}
+	if repeat > 0 {
+		r.emit(Announce{Instance: r.cfg.Name, Repeat: repeat, Targets: r.cfg.targets(r.cfg.VIPs, r.cfg.Excluded)})
 	}
 }
 
-func (r *Router) sayAnnounce(vip Address, first bool) {
-	dev, addr := vip.Dev, vip.Prefix.Addr()
-	if dev == "" {
-		dev = r.cfg.Interface
+// targets are addresses with their devices.
+func (c *Config) targets(lists ...[]Address) []Target {
+	var all []Target
+	for _, list := range lists {
+		for _, vip := range list {
+			t := Target{Dev: vip.Dev, Addr: vip.Prefix.Addr()}
+			if t.Dev == "" {
+				t.Dev = c.Interface
+			}
+			all = append(all, t)
+		}
 	}
-	queueing, sending := "Sending/queueing gratuitous ARPs", "Sending gratuitous ARP"
-	if addr.Is6() {
-		queueing, sending = "Sending/queueing Unsolicited Neighbour Adverts", "Sending unsolicited Neighbour Advert"
-	}
-	where := " on " + dev + " for " + addr.String()
-	if first {
-		r.detail("%s%s", queueing, where)
-	}
-	r.emit(Say{Instance: r.cfg.Name, Text: sending + where, Detail: true})
+	return all
 }

@@ -11,9 +11,26 @@ import (
 func said(effects []Effect, warnings bool) []string {
 	var lines []string
 	for _, e := range effects {
-		if say, ok := e.(Say); ok && (say.Warning || !warnings) {
-			lines = append(lines, say.Text)
+		switch e := e.(type) {
+		case Say:
+			if e.Warning || !warnings {
+				lines = append(lines, e.Text)
+			}
+		case Announce:
+			if !warnings {
+				lines = append(lines, announced(e)...)
+			}
 		}
+	}
+	return lines
+}
+
+// announced are the lines of announcements.
+func announced(e Announce) (lines []string) {
+	a := NewAnnouncer()
+	a.Announce(epoch, e.Instance, e.Targets, e.Repeat)
+	for _, one := range a.Tick(epoch, 1<<20) {
+		lines = append(lines, one.Lines()...)
 	}
 	return lines
 }

@@ -19,12 +19,12 @@ type AddAddresses struct{ Instance string }
 // RemoveAddresses is the opposite of AddAddresses.
 type RemoveAddresses struct{ Instance string }
 
-// Announce sends gratuitous ARP for every VIP and excluded VIP (unsolicited neighbour adverts for IPv6), Repeat rounds
-// over all of them. The log lines about it follow as Say.
+// Announce sends gratuitous ARP for every target (unsolicited neighbour adverts for IPv6), Repeat rounds over all of
+// them. An Announcer makes single frames of it, with their log lines.
 type Announce struct {
 	Instance string
 	Repeat   int
-	Only     []netip.Addr // If nil, all.
+	Targets  []Target
 }
 
 // Change tells that the instance went from one state to another, and why in one clause for a person. It comes after

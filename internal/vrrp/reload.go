@@ -2,7 +2,6 @@ package vrrp
 
 import (
 	"fmt"
-	"net/netip"
 	"reflect"
 	"slices"
 	"time"
@@ -107,11 +106,7 @@ func (r *Router) renewAddresses(old, now []Address) {
 	}
 	r.say("setting VIPs.")
 	r.emit(AddAddresses{Instance: r.cfg.Name})
-	var only []netip.Addr
-	for _, a := range added {
-		only = append(only, a.Prefix.Addr())
-	}
-	r.emit(Announce{Instance: r.cfg.Name, Repeat: r.cfg.GarpMasterRepeat, Only: only})
+	r.emit(Announce{Instance: r.cfg.Name, Repeat: r.cfg.GarpMasterRepeat, Targets: r.cfg.targets(added)})
 }
 
 // all are the addresses that an instance holds.

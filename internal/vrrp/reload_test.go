@@ -87,8 +87,8 @@ func TestAMasterStaysMasterAndOnlyTheDifferenceOfItsAddressesIsSet(t *testing.T)
 				t.Errorf("takes off %v", e.Addresses)
 			}
 		case Announce:
-			if len(e.Only) != 1 || e.Only[0].String() != "10.0.8.11" {
-				t.Errorf("announces %v", e.Only)
+			if len(e.Targets) != 1 || e.Targets[0].Addr.String() != "10.0.8.11" {
+				t.Errorf("announces %v", e.Targets)
 			}
 		}
 	}

@@ -83,3 +83,6 @@ func (r *Router) Status() Status {
 
 // State is the state alone.
 func (r *Router) State() State { return r.state }
+
+// Priority is the effective priority alone.
+func (r *Router) Priority() uint8 { return r.priority }

@@ -217,6 +217,14 @@ func (w *world) drain(h *host) {
 			w.traced(h, "removes addresses")
 		case Announce:
 			w.traced(h, fmt.Sprintf("announces, %d rounds", e.Repeat))
+			if !w.all {
+				continue
+			}
+			for _, line := range announced(e) {
+				if !strings.HasPrefix(line, "Sending ") { // the lines of each frame have a test of their own
+					w.note("%s says %s", h.name, line)
+				}
+			}
 		case Change:
 			h.changes++
 			if e.To == Master {
@@ -224,10 +232,6 @@ func (w *world) drain(h *host) {
 			}
 			w.note("%s: %s → %s: %s", h.name, e.From, e.To, e.Why)
 		case Say:
-			// The lines per announcement and round have a test of their own.
-			if strings.HasPrefix(e.Text, "Sending ") {
-				continue
-			}
 			if w.all || w.trace != nil && !e.Detail {
 				w.note("%s says %s", h.name, e.Text)
 			}
