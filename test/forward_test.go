@@ -105,7 +105,7 @@ func converse(t *testing.T, text []byte, wait time.Duration) (answer []byte, err
 }
 
 // direct starts the director with one real server of a method.
-func direct(t *testing.T, real string) {
+func direct(t *testing.T, real string, more ...string) {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "vipd.conf")
@@ -113,7 +113,7 @@ func direct(t *testing.T, real string) {
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program(), "run", "--instance", "forward", "--interface", "eth0", "--interface", "eth1", "-f", file)
+	cmd := exec.Command(program(), append([]string{"run", "--instance", "forward", "--interface", "eth0", "--interface", "eth1", "-f", file}, more...)...)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
