@@ -30,6 +30,7 @@ type node struct {
 	file string // configuration
 	log  string
 	cmd  *exec.Cmd // nil: it does not run
+	tmp  string    // TMPDIR; if empty, the test's
 }
 
 // peerConfig is one file for both programs; extra are further lines of the instance.
@@ -82,6 +83,9 @@ func (n *node) start(t *testing.T) {
 	defer log.Close()
 	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Stdout, n.cmd.Stderr = log, log
+	if n.tmp != "" {
+		n.cmd.Env = append(os.Environ(), "TMPDIR="+n.tmp)
+	}
 	inside(t, n.pair.lab.Namespace(n.host), n.cmd.Start)
 }
 

@@ -51,6 +51,7 @@ type daemon struct {
 	started time.Time
 	host    Host
 	tell    *teller
+	cleared map[string]vrrp.Counters // of instances, when the statistics were cleared
 	ha      *ha
 	mu      sync.Mutex // of pool and links for other goroutines than the one that serves
 	pool    *pool      // nil if the file has no virtual server
@@ -87,7 +88,9 @@ func Run(ctx context.Context, opts Options) error {
 	hup := make(chan os.Signal, 1) // one more that comes while one is served waits, further ones are the same
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	d.serve(ctx, hup)
+	dumps, endDumps := onDumps()
+	defer endDumps()
+	d.serve(ctx, hup, dumps)
 	d.stop()
 	return nil
 }
@@ -286,7 +289,7 @@ func (d *daemon) startLoops(context.Context) error {
 }
 
 // serve does what it is told until the end.
-func (d *daemon) serve(ctx context.Context, hup <-chan os.Signal) {
+func (d *daemon) serve(ctx context.Context, hup, dumps <-chan os.Signal) {
 	with := d.opts.Config
 	if d.opts.NoConfig {
 		with = "no configuration, driven by ipvsadm"
@@ -298,6 +301,8 @@ func (d *daemon) serve(ctx context.Context, hup <-chan os.Signal) {
 			return
 		case <-hup:
 			_ = d.reread() // which has said what there is to say
+		case sig := <-dumps:
+			d.answerDump(sig)
 		case fn := <-d.orders:
 			fn()
 		}

@@ -157,7 +157,7 @@ func runWithoutFile(t *testing.T, left []plane.Op) (d *daemon, r *poolRig, end f
 	d.pool.run(ctx, &d.wg)
 	d.pool.loop.Do(d.pool.start)
 	var serving sync.WaitGroup
-	serving.Go(func() { d.serve(ctx, nil) })
+	serving.Go(func() { d.serve(ctx, nil, nil) })
 	return d, r, func() { cancel(); d.ha.close(); d.wg.Wait(); serving.Wait() }
 }
 

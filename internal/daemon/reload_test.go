@@ -74,7 +74,7 @@ func runDaemonWith(t *testing.T, text string, prepare func(*fakeHost)) (d *daemo
 	d.ha.run(ctx, &d.wg)
 	d.ha.do(d.ha.start)
 	var serving sync.WaitGroup
-	serving.Go(func() { d.serve(ctx, nil) })
+	serving.Go(func() { d.serve(ctx, nil, nil) })
 	return d, r, h, func() {
 		d.settlePending()
 		cancel()

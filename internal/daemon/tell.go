@@ -32,6 +32,7 @@ type teller struct {
 	mu       sync.Mutex
 	global   conf.Global
 	names    mailNames
+	user     host.Identity // of scripts that name nobody
 	ready    map[*conf.Script]host.Command
 	routers  map[string]*conf.Instance // those of the configuration before too: what a reload removes is told by its own
 	groups   map[string]*conf.SyncGroup
@@ -78,16 +79,16 @@ func (t *teller) configure(cfg *conf.Config) {
 		}
 	}
 	c.judge()
-	t.adopt(cfg, namesFor(cfg.Global), ready)
+	t.adopt(cfg, namesFor(cfg.Global), c.user, ready)
 	t.pipes(c, cfg)
 }
 
 // adopt takes what configure has prepared.
-func (t *teller) adopt(cfg *conf.Config, names mailNames, ready map[*conf.Script]host.Command) {
+func (t *teller) adopt(cfg *conf.Config, names mailNames, user host.Identity, ready map[*conf.Script]host.Command) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := t.ready
-	t.global, t.names, t.ready = cfg.Global, names, ready
+	t.global, t.names, t.user, t.ready = cfg.Global, names, user, ready
 	t.routers = merge(t.routers, cfg.Routers, func(i *conf.Instance) string { return i.Name })
 	t.groups = merge(t.groups, pointers(cfg.SyncGroups), func(g *conf.SyncGroup) string { return g.Name })
 	t.services = merge(t.services, cfg.VirtualServers, func(v *conf.VirtualServer) lb.ServiceKey { return v.ServiceKey })
