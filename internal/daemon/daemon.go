@@ -295,6 +295,7 @@ func (d *daemon) serve(ctx context.Context, hup, dumps <-chan os.Signal) {
 		with = "no configuration, driven by ipvsadm"
 	}
 	d.events.Info(fmt.Sprintf("vipd %s runs as instance %s with %s", Version(), d.opts.Instance, with))
+	d.events.Info("Startup complete")
 	for {
 		select {
 		case <-ctx.Done():

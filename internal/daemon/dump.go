@@ -34,6 +34,7 @@ type dump struct {
 	user    host.Identity // of scripts
 	now     time.Time
 	routers map[string]vrrp.Status
+	next    map[string]time.Time // the earliest deadline of each
 	groups  []vrrp.GroupStatus
 	links   []host.Link
 	ready   map[*conf.Script]host.Command
@@ -57,11 +58,16 @@ func (d *dump) all() (list []router) {
 
 // snapshot collects a dump. It runs where the daemon serves.
 func (d *daemon) snapshot() *dump {
-	x := &dump{cfg: d.cfg, now: time.Now(), routers: map[string]vrrp.Status{}}
+	x := &dump{cfg: d.cfg, now: time.Now(), routers: map[string]vrrp.Status{}, next: map[string]time.Time{}}
 	for _, s := range d.ha.status() {
 		x.routers[s.Name] = s
 	}
-	d.ha.loop.Do(func(time.Time) { x.groups = d.ha.speaker.Groups() })
+	d.ha.loop.Do(func(time.Time) {
+		x.groups = d.ha.speaker.Groups()
+		for _, r := range d.ha.speaker.Routers() {
+			x.next[r.Config().Name] = r.Next()
+		}
+	})
 	x.links, _ = host.Links()
 	d.tell.mu.Lock()
 	x.names, x.user, x.ready = d.tell.names, d.tell.user, maps.Clone(d.tell.ready)
@@ -231,12 +237,12 @@ func vipText(a conf.Address, ifname string, set bool) string {
 // lifetime is an IPv6 address's. keepalived: a /128 without preferred_lft is deprecated, so that nothing is sent from it.
 func lifetime(a conf.Address) string {
 	switch {
-	case a.Preferred == nil && a.Prefix.Bits() == 128, a.Preferred != nil && *a.Preferred == 0:
+	case !a.PreferredSet && a.Prefix.Bits() == 128, a.PreferredSet && a.Preferred == 0:
 		return "deprecated"
-	case a.Preferred == nil, *a.Preferred == 1<<32-1:
+	case !a.PreferredSet, a.Preferred == 1<<32-1:
 		return "preferred_lft forever"
 	}
-	return fmt.Sprintf("preferred_lft %d", *a.Preferred)
+	return fmt.Sprintf("preferred_lft %d", a.Preferred)
 }
 
 // device is the interface that an instance is on, by its name.

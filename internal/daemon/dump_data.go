@@ -71,6 +71,9 @@ func pick(b bool, yes, no string) string {
 
 // stamp is a time as keepalived shows it, twice.
 func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "DISABLED"
+	}
 	usec := t.Nanosecond() / 1000
 	return fmt.Sprintf("%d.%06d (%s.%06d %d)", t.Unix(), usec, t.Format("Mon Jan _2 15:04:05"), usec, t.Year())
 }
@@ -86,7 +89,7 @@ func (d *dump) instance(w io.Writer, r router) {
 	printRows(w, "   ", []row{
 		line("State", st.State),
 		maybe(backup, "Master router", addrText(st.Master)),
-		maybe(backup, "Master priority", st.MasterPriority),
+		maybe(backup, "Master priority", st.HeardPriority),
 		maybe(backup && v3, "Master advert int", fmt.Sprintf("%.2f sec", r.masterInt().Seconds())),
 	})
 	r.flags(w)
@@ -96,6 +99,7 @@ func (d *dump) instance(w io.Writer, r router) {
 		line("Number of interface and track script faults", len(st.Faults)),
 		line("Number of track scripts init", len(strings.Fields(pick(st.Waiting != "", "1", "")))),
 		line("Last transition", stamp(st.Since)),
+		line("Read timeout", stamp(d.next[i.Name])),
 		line("Master down timer", fmt.Sprintf("%d usecs", r.downTime().Microseconds())),
 		line("Interface", r.device()+pick(i.VMAC != nil, ", vmac on "+i.Interface, "")),
 	})

@@ -115,7 +115,7 @@ func (d *dump) json(w io.Writer) {
 		d.jsonRouters(j)
 		j.close(']')
 	}
-	_, _ = io.WriteString(w, j.b.String())
+	_, _ = io.WriteString(w, j.b.String()+"\n")
 }
 
 func (d *dump) jsonRouters(j *jsonWriter) {
@@ -147,7 +147,7 @@ func (r router) jsonSettings(j *jsonWriter) {
 	}
 	j.text("vmac_ifname", vmac)
 	j.text("ifp_ifname", r.device())
-	j.number("master_priority", int64(r.heardPriority()))
+	j.number("master_priority", int64(r.HeardPriority))
 	j.raw("last_transition", fmt.Sprintf("%d.%06d", r.Since.Unix(), r.Since.Nanosecond()/1000))
 	j.seconds("garp_delay", i.Garp.Delay)
 	j.number("garp_refresh", seconds(i.Garp.Refresh))
@@ -157,21 +157,6 @@ func (r router) jsonSettings(j *jsonWriter) {
 	j.number("garp_lower_prio_rep", r.lowerRepeat())
 	j.bit("lower_prio_no_advert", i.LowerPrioNoAdvert)
 	j.bit("higher_prio_send_advert", i.HigherPrioSendAdv)
-}
-
-// heardPriority is the priority of the last master that was heard. keepalived: it does not count itself.
-func (r router) heardPriority() uint8 {
-	if r.Status.State == vrrp.Master {
-		return r.otherPriority()
-	}
-	return r.MasterPriority
-}
-
-func (r router) otherPriority() uint8 {
-	if len(r.Status.Peers) > 0 {
-		return r.Status.Peers[0].Priority
-	}
-	return 0
 }
 
 func (r router) jsonState(j *jsonWriter) {

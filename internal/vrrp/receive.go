@@ -122,7 +122,7 @@ func (r *Router) heard(a *Advert) {
 		}
 		clear(r.said)
 	}
-	r.setMaster(a.Source, a.Priority)
+	r.follow(a)
 }
 
 // masterReceives is RFC 3768 §6.4.3.
@@ -162,7 +162,7 @@ func (r *Router) yield(now time.Time, a *Advert) {
 	}
 	r.say("Entering BACKUP STATE")
 	r.withdraw()
-	r.setMaster(a.Source, a.Priority)
+	r.follow(a)
 	r.learnInterval(a)
 	r.waitForMaster(now)
 	r.become(now, Backup, why)

@@ -43,6 +43,7 @@ type Router struct {
 
 	master     netip.Addr // last heard, or ourselves. Zero: unknown.
 	masterPrio uint8
+	heardPrio  uint8 // of the last other master
 
 	// Deadlines; zero: not running.
 	masterDown time.Time // BACKUP …
@@ -305,3 +306,9 @@ func (r *Router) toMaster(now time.Time, why string) {
 }
 
 func (r *Router) setMaster(addr netip.Addr, priority uint8) { r.master, r.masterPrio = addr, priority }
+
+// follow takes the sender of an advert for the master.
+func (r *Router) follow(a *Advert) {
+	r.setMaster(a.Source, a.Priority)
+	r.heardPrio = a.Priority
+}

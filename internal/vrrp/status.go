@@ -33,6 +33,7 @@ type Status struct {
 	Source         netip.Addr
 	Master         netip.Addr // ourselves in MASTER. Zero: none heard yet.
 	MasterPriority uint8
+	HeardPriority  uint8        // of the last master that was not ourselves. Zero: none.
 	Since          time.Time    // of State
 	Why            string       // of State
 	Faults         []string     // causes, the oldest first; the last is that of the sync group if it has one
@@ -56,7 +57,7 @@ type Status struct {
 func (r *Router) Status() Status {
 	s := Status{
 		Name: r.cfg.Name, Interface: r.cfg.Interface, VRID: r.cfg.VRID,
-		State: r.state, Priority: r.priority, Base: r.cfg.Priority, Weights: slices.Clone(r.weights), Source: r.source, Master: r.master, MasterPriority: r.masterPrio,
+		State: r.state, Priority: r.priority, Base: r.cfg.Priority, Weights: slices.Clone(r.weights), Source: r.source, Master: r.master, MasterPriority: r.masterPrio, HeardPriority: r.heardPrio,
 		Since: r.since, Why: r.why, Faults: slices.Clone(r.faults), Holding: r.holding, Counters: r.counters,
 		History: slices.Clone(r.history), Peers: r.peers.list(), Refused: r.refusals(),
 		Version: r.cfg.Version, AdvertInt: r.cfg.AdvertInt, MasterInt: r.interval, Checksum: r.dialect(), Auth: r.cfg.AuthType.String(),
