@@ -7,7 +7,7 @@ import (
 
 // keywordOfField is how the configuration calls a field of the types that a plan compares. What is not here is called by
 // its Go name in small letters.
-var keywordOfField = map[string]string{
+var keywordOfField = map[string]string{"Classes": "fwmark_class", "Sysctls": "lvs_sysctl",
 	"VRID": "virtual_router_id", "AdvertInt": "advert_int", "InitialMaster": "state", "NoPreempt": "nopreempt", "AuthType": "auth_type",
 	"AuthPass": "auth_pass", "Source": "mcast_src_ip", "Name": "name", "GarpMasterDelay": "garp_master_delay",
 	"GarpRefreshRepeat": "garp_master_refresh_repeat", "HigherPrioSendAdv": "higher_prio_send_advert",

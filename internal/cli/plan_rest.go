@@ -152,6 +152,9 @@ func walkLeaves(v reflect.Value, path string, out *[]field) {
 		return
 	case v.Kind() == reflect.Pointer && v.IsNil():
 		return
+	case v.Type() == reflect.TypeFor[lb.Class]():
+		*out = append(*out, field{Name: path, To: v.Interface().(lb.Class).String()})
+		return
 	case v.Kind() == reflect.Pointer:
 		walkLeaves(v.Elem(), path, out)
 		return

@@ -1,9 +1,14 @@
 package conf
 
 import (
+	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"vipd/internal/lb"
+	"vipd/internal/plane"
 )
 
 // setTimeouts reads lvs_timeouts [tcp N] [tcpfin N] [udp N].
@@ -139,5 +144,69 @@ func setFlushStop(l *loader, s *stmt) {
 		l.cfg.Global.FlushStop = "VS"
 	default:
 		l.bad(s, 1, "Unknown lvs_flush_on_stop type %s", s.text(1)).Expected = "VS, or nothing"
+	}
+}
+
+// addClass reads fwmark_class MARK …: see lb.ClassGrammar.
+func addClass(l *loader, s *stmt) {
+	words := make([]string, 0, len(s.words)-1)
+	for i := 1; i < len(s.words); i++ {
+		words = append(words, s.text(i))
+	}
+	c, at, err := lb.ParseClass(words)
+	if err != nil {
+		l.bad(s, min(1+at, len(s.words)-1), "fwmark_class: %s - ignoring", err).Expected = lb.ClassGrammar
+		return
+	}
+	l.cfg.Global.Classes = append(l.cfg.Global.Classes, c)
+}
+
+// setSysctl reads lvs_sysctl NAME VALUE, with IPVS's names and values.
+func setSysctl(l *loader, s *stmt) {
+	name := strings.TrimPrefix(s.text(1), "net.ipv4.vs.")
+	n, bad := whole(s.text(2), 0, math.MaxUint32, false, false)
+	setting, err := plane.FindSetting(name)
+	switch {
+	case err != nil:
+		d := l.bad(s, 1, "Unknown lvs_sysctl %s - ignoring", name)
+		d.Expected = strings.Join(settingNames(), ", ")
+		return
+	case bad != "" || n > int64(setting.Max):
+		l.bad(s, 2, "Invalid lvs_sysctl %s (%s) - ignoring", name, s.text(2)).Expected = fmt.Sprintf("0..%d", setting.Max)
+		return
+	}
+	g := &l.cfg.Global
+	if g.Sysctls == nil {
+		g.Sysctls = map[string]uint32{}
+	}
+	g.Sysctls[name] = uint32(n)
+}
+
+func settingNames() (names []string) {
+	for _, s := range plane.Settings {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// classless says which marks no packet can have, as XDP does not see netfilter's.
+func (l *loader) classless() {
+	if l.cfg.Global.DataPlane == "ipvs" {
+		return
+	}
+	has := func(mark uint32, v6 bool) bool {
+		return slices.ContainsFunc(l.cfg.Global.Classes, func(c lb.Class) bool { return c.Mark == mark && c.To.Addr().Is6() == v6 })
+	}
+	say := func(v *service, mark uint32, v6 bool) {
+		if mark == 0 || has(mark, v6) {
+			return
+		}
+		d := l.after(Warning, "mark-without-class", v.place, fmt.Sprintf("Virtual server %s: no fwmark_class gives packets the mark %d", v.label(), mark))
+		d.class, d.Hint = classOurs, fmt.Sprintf("add to global_defs: fwmark_class %d tcp ADDRESS PORT; with data_plane ipvs netfilter's marks count", mark)
+	}
+	for _, v := range l.vss {
+		if !v.named && len(v.Reals) > 0 {
+			say(v, v.Mark, v.V6)
+		}
 	}
 }

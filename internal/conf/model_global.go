@@ -33,7 +33,9 @@ type Global struct {
 	AllowIfChanges    bool
 	NoLocalIGMP       bool
 
-	DataPlane string // xdp, ipvs or auto. If empty, xdp.
+	DataPlane string            // xdp, ipvs or auto. If empty, xdp.
+	Classes   []lb.Class        // fwmark_class, in their order
+	Sysctls   map[string]uint32 // lvs_sysctl, by name
 
 	// Timeouts are lvs_timeouts. A zero one is left as it is.
 	Timeouts   lb.Timeouts

@@ -1,11 +1,17 @@
 package conf
 
-import "time"
+import (
+	"time"
+
+	"vipd/internal/lb"
+)
 
 var globalLVS = join([]keyword{
 	planned("lvs_sync_daemon", "IF [VI] [id N] [maxlen N] [port N] [ttl N] [group ADDR]", "", "Tell connections to the other director.").begin(setSyncDaemon),
 	works("lvs_flush", "", "off", "Clear the kernel's table at the start; that of data_plane xdp is this daemon's own.", gFlag(func(g *Global) *bool { return &g.Flush })),
 	works("data_plane", "xdp|ipvs|auto", "xdp", "What forwards: this program's XDP program, the kernel's IPVS, or the first of the two that works here. An extension of vipd.", setDataPlane).extension(),
+	works("fwmark_class", lb.ClassGrammar, "", "Which packets have a firewall mark with data_plane xdp; the first class that fits says it. An extension of vipd.", addClass).extension(),
+	works("lvs_sysctl", "NAME VALUE", "", "One of IPVS's settings, by the name that it has under net.ipv4.vs. An extension of vipd.", setSysctl).extension(),
 }, planned("lvs_flush_on_stop", "[VS]", "off", "Clear the table at the stop.").begin(setFlushStop).also("lvs_flush_onstop"), []keyword{
 	works("lvs_timeouts", "[tcp N] [tcpfin N] [udp N]", "900 120 300", "Connection timeouts.", setTimeouts),
 })

@@ -37,7 +37,7 @@ type fake struct {
 func (f *fake) Status(context.Context) (Status, error)        { return f.status, f.err }
 func (f *fake) Timeouts(context.Context) (lb.Timeouts, error) { return f.timeouts, f.err }
 func (f *fake) Table(context.Context) (Table, error) {
-	return Table{f.status.TableSize, f.status.Services}, f.err
+	return Table{Size: f.status.TableSize, Services: f.status.Services}, f.err
 }
 func (f *fake) Conns(ctx context.Context, visit func(lb.Conn) bool) error {
 	for i := range f.conns {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"vipd/internal/lb"
@@ -19,6 +20,10 @@ import (
 type Table struct {
 	Size     uint32    `json:"size"` // lines of the connection table
 	Services []Service `json:"services"`
+	// Classes are those that give packets their firewall marks, in the words of lb.ClassGrammar.
+	Classes []string `json:"classes,omitempty"`
+	// Settings are net.ipv4.vs's, by name.
+	Settings map[string]uint32 `json:"settings,omitempty"`
 }
 
 // Change is one step that ipvsadm asks for.
@@ -27,6 +32,9 @@ type Change struct {
 	Service  lb.Service  // of all but Flush and Set; of Zero without a key: all services
 	Real     lb.Real     // of the three for servers
 	Timeouts lb.Timeouts // of Set; zero keeps
+	Class    lb.Class    // of AddClass and DeleteClass
+	Setting  string      // of Tune: its name, and
+	Value    uint32
 }
 
 // Do is what a Change does, by the names of ipvsadm's commands.
@@ -43,6 +51,10 @@ const (
 	Flush         Do = "flush"
 	Zero          Do = "zero"
 	Set           Do = "set"
+	AddClass      Do = "add-class" // behind the others
+	DeleteClass   Do = "delete-class"
+	FlushClasses  Do = "flush-classes"
+	Tune          Do = "tune"
 )
 
 // All reports whether c is a Zero of everything.
@@ -66,6 +78,15 @@ const (
 	maxChangeBytes = 64 << 20
 )
 
+// OfService reports whether a step names a service.
+func (d Do) OfService() bool {
+	switch d {
+	case Flush, Set, AddClass, DeleteClass, FlushClasses, Tune:
+		return false
+	}
+	return true
+}
+
 // Names longer than these never reach the kernel either (ip_vs.h).
 const (
 	maxScheduler = 15
@@ -78,13 +99,20 @@ type changeJSON struct {
 	Service  *serviceWords `json:"service,omitempty"`
 	Real     *realWords    `json:"real,omitempty"`
 	Timeouts *timeoutsJSON `json:"timeouts,omitempty"`
+	Class    string        `json:"class,omitempty"` // lb.ClassGrammar
+	Setting  *settingJSON  `json:"setting,omitempty"`
+}
+
+type settingJSON struct {
+	Name  string `json:"name"`
+	Value uint32 `json:"value"`
 }
 
 func encodeChanges(changes []Change) ([]byte, error) {
 	list := make([]changeJSON, len(changes))
 	for i, c := range changes {
 		j := changeJSON{Do: c.Do}
-		if c.Do != Flush && c.Do != Set && !c.All() {
+		if c.Do.OfService() && !c.All() {
 			w := serviceWordsOf(c.Service)
 			j.Service = &w
 		}
@@ -95,6 +123,10 @@ func encodeChanges(changes []Change) ([]byte, error) {
 		case Set:
 			w := timeoutsOf(c.Timeouts)
 			j.Timeouts = &w
+		case AddClass, DeleteClass:
+			j.Class = c.Class.String()
+		case Tune:
+			j.Setting = &settingJSON{c.Setting, c.Value}
 		}
 		list[i] = j
 	}
@@ -135,12 +167,13 @@ func (j changeJSON) change() (c Change, err error) {
 		server = true
 	case Zero:
 		service = j.Service != nil
-	case Flush, Set:
+	case Flush, Set, AddClass, DeleteClass, FlushClasses, Tune:
 		service = false
 	default:
 		return c, errors.New("unknown")
 	}
-	if (j.Service != nil) != service || (j.Real != nil) != server || (j.Timeouts != nil) != (j.Do == Set) {
+	if (j.Service != nil) != service || (j.Real != nil) != server || (j.Timeouts != nil) != (j.Do == Set) ||
+		(j.Class != "") != (j.Do == AddClass || j.Do == DeleteClass) || (j.Setting != nil) != (j.Do == Tune) {
 		return c, errors.New("wants other parts than it has")
 	}
 	if service {
@@ -152,6 +185,12 @@ func (j changeJSON) change() (c Change, err error) {
 		if c.Real, err = j.Real.real(); err == nil && !c.Real.Addr.Addr().IsValid() {
 			err = errors.New("a real server without an address")
 		}
+	}
+	if j.Class != "" {
+		c.Class, _, err = lb.ParseClass(strings.Fields(j.Class))
+	}
+	if j.Setting != nil {
+		c.Setting, c.Value = j.Setting.Name, j.Setting.Value
 	}
 	if j.Timeouts != nil {
 		if j.Timeouts.TCP < 0 || j.Timeouts.TCPFin < 0 || j.Timeouts.UDP < 0 {

@@ -33,7 +33,7 @@ func (h *hand) Change(_ context.Context, changes []Change) ([]Answer, error) {
 	return answers, h.err
 }
 
-var sameAddr = cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+var sameAddr = cmp.Options{cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
 
 func everyChange() []Change {
 	web := lb.Service{ServiceKey: lb.ServiceKey{Protocol: lb.TCP, Addr: netip.MustParseAddrPort("10.0.8.9:80")}, Scheduler: "mh",
@@ -41,10 +41,12 @@ func everyChange() []Change {
 	mark := lb.Service{ServiceKey: lb.ServiceKey{Mark: 1<<32 - 1, V6: true}, Scheduler: "rr", Persistence: time.Second, Wild: 127, OnePacket: true, Engine: "sip"}
 	server := lb.Real{Addr: netip.MustParseAddrPort("[2001:db8::12]:0"), Forward: lb.Tunnel, Weight: -1, Upper: 9, Lower: 3,
 		Tunnel: lb.TunnelOptions{Type: lb.GRE, Csum: true}}
+	class, _, _ := lb.ParseClass(strings.Fields("7 tcp 10.0.8.0/24 80-90 from 10.0.4.0/24 interface eth0"))
 	return []Change{{Do: AddService, Service: web}, {Do: EditService, Service: mark}, {Do: DeleteService, Service: web},
 		{Do: AddServer, Service: mark, Real: server}, {Do: EditServer, Service: web, Real: lb.Real{Addr: netip.MustParseAddrPort("10.0.8.12:80"), Forward: lb.Local}},
 		{Do: DeleteServer, Service: web, Real: lb.Real{Addr: netip.MustParseAddrPort("10.0.8.12:80")}}, {Do: Flush}, {Do: Zero}, {Do: Zero, Service: web},
-		{Do: Set, Timeouts: lb.Timeouts{TCP: time.Minute, UDP: time.Second}}}
+		{Do: Set, Timeouts: lb.Timeouts{TCP: time.Minute, UDP: time.Second}},
+		{Do: AddClass, Class: class}, {Do: DeleteClass, Class: class}, {Do: FlushClasses}, {Do: Tune, Setting: "drop_entry", Value: 3}}
 }
 
 func TestChangesArriveInOrderAndEachIsAnswered(t *testing.T) {
@@ -71,7 +73,7 @@ func TestTheTableIsReadWholeAndAnEmptyOneIsAList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(Table{f.status.TableSize, f.status.Services}, got, sameAddr); d != "" {
+	if d := cmp.Diff(Table{Size: f.status.TableSize, Services: f.status.Services}, got, sameAddr); d != "" {
 		t.Error(d)
 	}
 	if got, err = start(t, &fake{}).Table(context.Background()); err != nil || got.Services == nil {
@@ -92,6 +94,12 @@ func TestChangesThatNameNothingWholeAreRefusedAtTheSocket(t *testing.T) {
 		{`[{"do":"add-service",` + service + `,` + server + `}]`, "other parts"},
 		{`[{"do":"add-server",` + service + `}]`, "other parts"},
 		{`[{"do":"set"}]`, "other parts"},
+		{`[{"do":"add-class"}]`, "other parts"},
+		{`[{"do":"flush","class":"7 10.0.8.9"}]`, "other parts"},
+		{`[{"do":"add-class","class":"0 10.0.8.9"}]`, "mark"},
+		{`[{"do":"add-class","class":" "}]`, "mark"},
+		{`[{"do":"tune"}]`, "other parts"},
+		{`[{"do":"tune","setting":{"name":"drop_entry","value":-1}}]`, "cannot unmarshal"},
 		{`[{"do":"set","timeouts":{"tcp":-1}}]`, "negative"},
 		{`[{"do":"add-service","service":{"scheduler":"rr"}}]`, `unknown word ""`},
 		{`[{"do":"add-service","service":{"protocol":"tcp","scheduler":"rr"}}]`, "without an address"},

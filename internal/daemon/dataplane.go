@@ -96,9 +96,9 @@ func (d *daemon) makeIPVS() error {
 			return pathFailure(err)
 		}
 	}
-	if err := p.SetTimeouts(d.cfg.Global.Timeouts); err != nil {
+	if err := d.tune(kernelPlane{p}); err != nil {
 		closePlane()
-		return fail(ExitFatal, "", "set the connection timeouts: %w", err)
+		return fail(ExitFatal, "", "%w", err)
 	}
 	if len(d.opts.Interfaces) > 0 {
 		d.events.Warn("--interface has no effect: the kernel's IPVS sees what arrives by any interface")

@@ -88,6 +88,14 @@ func describe(c control.Change) string {
 		return "delete all services"
 	case c.All():
 		return "zero all counters"
+	case c.Do == control.AddClass:
+		return "add class " + c.Class.String()
+	case c.Do == control.DeleteClass:
+		return "delete class " + c.Class.String()
+	case c.Do == control.FlushClasses:
+		return "delete all classes"
+	case c.Do == control.Tune:
+		return fmt.Sprintf("set %s to %d", c.Setting, c.Value)
 	case c.Do == control.Zero:
 		return "zero the counters of " + c.Service.ServiceKey.String()
 	}
@@ -140,6 +148,10 @@ func changeWhole(p plane.Plane, c control.Change) error {
 		return p.Zero(&c.Service.ServiceKey)
 	case c.Do == control.Set:
 		return p.SetTimeouts(c.Timeouts)
+	case c.Do == control.Tune:
+		return setByHand(p, c.Setting, c.Value)
+	case !c.Do.OfService():
+		return classByHand(p, c)
 	}
 	return fmt.Errorf("change %q: %w", c.Do, plane.ErrInvalid)
 }
@@ -154,7 +166,7 @@ func answerOf(err error) control.Answer {
 		errno string
 	}{{plane.ErrServiceExists, "EEXIST"}, {plane.ErrRealExists, "EEXIST"}, {plane.ErrNoService, "ESRCH"}, {plane.ErrNoReal, "ENOENT"},
 		{plane.ErrNoScheduler, "ENOENT"}, {plane.ErrRange, "ERANGE"}, {plane.ErrInvalid, "EINVAL"}, {plane.ErrFull, "ENOMEM"},
-		{plane.ErrUnsupported, "EOPNOTSUPP"}} {
+		{plane.ErrNoSetting, "ENOENT"}, {errNoClass, "ENOENT"}, {plane.ErrUnsupported, "EOPNOTSUPP"}} {
 		if errors.Is(err, e.err) {
 			return control.Answer{Errno: e.errno, Error: err.Error()}
 		}
@@ -167,6 +179,20 @@ func TableOf(p plane.Plane) (t control.Table, err error) {
 	have, err := p.Read()
 	if err != nil {
 		return t, err
+	}
+	if tuner, ok := p.(plane.Tuner); ok {
+		if t.Settings, err = tuner.Settings(); err != nil {
+			return t, err
+		}
+	}
+	if classifier, ok := p.(plane.Classifier); ok {
+		classes, err := classifier.Classes()
+		if err != nil {
+			return t, err
+		}
+		for _, c := range classes {
+			t.Classes = append(t.Classes, c.String())
+		}
 	}
 	for _, h := range have {
 		s := control.Service{Service: h.Service, Name: h.Service.ServiceKey.String(), Total: h.Total, Rate: h.Rate}

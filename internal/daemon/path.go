@@ -62,8 +62,8 @@ func (d *daemon) makeXDP() (err error) {
 	if adopted {
 		d.events.Info("adopted the packet path of the process before: connections go on")
 	}
-	if err := p.SetTimeouts(d.cfg.Global.Timeouts); err != nil {
-		return fail(ExitFatal, "", "set the connection timeouts: %w", err)
+	if err := d.tune(p); err != nil {
+		return fail(ExitFatal, "", "%w", err)
 	}
 	d.undo = append(d.undo, func() { d.closePlane(p, adopted) })
 	d.openPool(p)

@@ -70,7 +70,7 @@ func (d *daemon) reloadPlane(cfg *conf.Config) error {
 		if err := d.attach(d.pool.plane); err != nil {
 			return err
 		}
-		return d.pool.plane.SetTimeouts(cfg.Global.Timeouts)
+		return d.tune(d.pool.plane)
 	})
 }
 

@@ -122,6 +122,7 @@ syn keyword keepalivedKeyword flag-3
 syn keyword keepalivedKeyword fork_delay
 syn keyword keepalivedKeyword full_command
 syn keyword keepalivedKeyword fwmark
+syn keyword keepalivedKeyword fwmark_class
 syn keyword keepalivedKeyword garp_extra_if
 syn keyword keepalivedKeyword garp_interval
 syn keyword keepalivedKeyword garp_lower_prio_delay
@@ -181,6 +182,7 @@ syn keyword keepalivedKeyword lvs_process_name
 syn keyword keepalivedKeyword lvs_sched
 syn keyword keepalivedKeyword lvs_sync_daemon
 syn keyword keepalivedKeyword lvs_sync_daemon_interface
+syn keyword keepalivedKeyword lvs_sysctl
 syn keyword keepalivedKeyword lvs_timeouts
 syn keyword keepalivedKeyword max_auto_priority
 syn keyword keepalivedKeyword max_hops

@@ -52,12 +52,25 @@ func (p *Plane) writeClasses() error {
 	return p.maps.put(bpf.LbMapTuning, 0, t)
 }
 
-// linksChanged looks again for the interfaces that classes name.
-func (p *Plane) linksChanged() error {
+// followLinks looks again for the interfaces that classes name: they come and go.
+func (p *Plane) followLinks() error {
 	if !slices.ContainsFunc(p.classes, func(c lb.Class) bool { return c.Interface != "" }) {
 		return nil
 	}
-	return errors.Join(p.grace(), p.writeClasses())
+	var t bpf.LbTunables
+	if err := p.maps.get(bpf.LbMapTuning, 0, &t); err != nil {
+		return err
+	}
+	for i, c := range p.classes {
+		var e bpf.LbClass
+		if err := p.maps.get(bpf.LbMapClasses, t.Classes&0xffff+uint32(i), &e); err != nil {
+			return err
+		}
+		if e != classEntry(c) {
+			return errors.Join(p.grace(), p.writeClasses())
+		}
+	}
+	return nil
 }
 
 func classEntry(c lb.Class) bpf.LbClass {

@@ -162,7 +162,7 @@ func (p *Plane) Sample(now time.Time) error {
 	if err := p.reap(false); err != nil {
 		return err
 	}
-	if err := p.defend(); err != nil {
+	if err := errors.Join(p.defend(), p.followLinks()); err != nil {
 		return err
 	}
 	return errors.Join(p.writeFilter(false), p.writeSources(), p.writeHave())

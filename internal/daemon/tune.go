@@ -1,0 +1,101 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"vipd/internal/control"
+	"vipd/internal/lb"
+	"vipd/internal/plane"
+)
+
+// Settings and classes of the data plane: from the file, and by hand.
+
+// tune gives a plane the timeouts, settings and classes of the configuration in force. Of the packet path what no line sets
+// has its default; of the kernel's IPVS it stays as it is, because it is the host's. Without a configuration what was set
+// by hand holds, also over a restart.
+func (d *daemon) tune(p plane.Plane) error {
+	g := d.cfg.Global
+	if err := p.SetTimeouts(g.Timeouts); err != nil {
+		return fmt.Errorf("set the connection timeouts: %w", err)
+	}
+	if d.opts.NoConfig {
+		return nil
+	}
+	if tuner, ok := p.(plane.Tuner); ok {
+		if err := d.tuneTo(tuner, g.Sysctls); err != nil {
+			return err
+		}
+	}
+	c, ok := p.(plane.Classifier)
+	if !ok {
+		if len(g.Classes) > 0 {
+			d.events.Warn("fwmark_class has no effect: the kernel's IPVS has firewall marks from netfilter")
+		}
+		return nil
+	}
+	if have, err := c.Classes(); err == nil && slices.Equal(have, g.Classes) {
+		return nil
+	}
+	return c.SetClasses(g.Classes)
+}
+
+func (d *daemon) tuneTo(t plane.Tuner, want map[string]uint32) error {
+	have, err := t.Settings()
+	if err != nil {
+		return err
+	}
+	_, kernel := t.(kernelPlane)
+	for _, s := range plane.Settings {
+		value, said := want[s.Name]
+		if !said {
+			value = s.Default
+		}
+		if !said && kernel || have[s.Name] == value {
+			continue
+		}
+		err := t.Set(s.Name, value)
+		if errors.Is(err, plane.ErrUnsupported) {
+			d.events.Warn(fmt.Sprintf("lvs_sysctl %s %d has no effect: %v", s.Name, value, err))
+		} else if err != nil {
+			return fmt.Errorf("lvs_sysctl %s %d: %w", s.Name, value, err)
+		}
+	}
+	return nil
+}
+
+func setByHand(p plane.Plane, name string, value uint32) error {
+	t, ok := p.(plane.Tuner)
+	if !ok {
+		return fmt.Errorf("%s: %w", name, plane.ErrUnsupported)
+	}
+	return t.Set(name, value)
+}
+
+// errNoClass is the answer to the removal of what is not there.
+var errNoClass = errors.New("no such class")
+
+func classByHand(p plane.Plane, c control.Change) error {
+	classifier, ok := p.(plane.Classifier)
+	if !ok {
+		return fmt.Errorf("classes (the kernel's IPVS has firewall marks from netfilter): %w", plane.ErrUnsupported)
+	}
+	list, err := classifier.Classes()
+	if err != nil {
+		return err
+	}
+	switch c.Do {
+	case control.AddClass:
+		list = append(list, c.Class)
+	case control.DeleteClass:
+		at := slices.Index(list, c.Class)
+		if at < 0 {
+			return fmt.Errorf("%s: %w", c.Class, errNoClass)
+		}
+		list = slices.Delete(list, at, at+1)
+	default:
+		list = []lb.Class{}
+	}
+	return classifier.SetClasses(list)
+}
