@@ -17,7 +17,7 @@ var root = &block{rows: []keyword{
 	acts("vrrp_track_file", "NAME", "", "A file whose number changes priorities. Another name of track_file.").begin(beginFile).
 		with(trackFileBlock, endFile).by(passVRRP | passChecker),
 	acts("vrrp_track_process", "NAME", "", "A process whose presence changes priorities.").begin(beginProcess).with(processBlock, endProcess).by(passVRRP),
-	planned("bfd_instance", "NAME", "", "A bidirectional forwarding detection session (RFC 5880).").begin(beginBFD).with(bfdBlock, endBFD).
+	acts("bfd_instance", "NAME", "", "A bidirectional forwarding detection session (RFC 5880).").begin(beginBFD).with(bfdBlock, endBFD).
 		by(passVRRP | passChecker | passBFD),
 
 	row(Works, "static_ipaddress", "", "", "Addresses that stay while the daemon runs.").lines(addStaticAddress).by(passVRRP),

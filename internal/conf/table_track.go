@@ -32,23 +32,23 @@ var processBlock = &block{name: "vrrp_track_process", rows: []keyword{
 }}
 
 var bfdBlock = &block{name: "bfd_instance", rows: join(
-	planned("neighbor_ip", "ADDR", "", "The peer.").begin(bfdNeighbor).by(passBFD).also("neighbour_ip"),
+	acts("neighbor_ip", "ADDR", "", "The peer.").begin(bfdNeighbor).by(passBFD).also("neighbour_ip"),
 	[]keyword{
-		planned("source_ip", "ADDR", "", "The local address.").begin(bfdSource).by(passBFD),
-		planned("min_rx", "MS", "10", "Shortest interval we can receive.").begin(bfdTime(1, func(b *BFD) *time.Duration { return &b.MinRx })).by(passBFD),
-		planned("min_tx", "MS", "10", "Shortest interval we send.").begin(bfdTime(1, func(b *BFD) *time.Duration { return &b.MinTx })).by(passBFD),
-		planned("idle_tx", "MS", "1000", "Interval while the session is not up.").begin(bfdTime(1000, func(b *BFD) *time.Duration { return &b.IdleTx })).by(passBFD),
-		planned("multiplier", "1..255", "5", "Packets missed before the session is down.").
+		acts("source_ip", "ADDR", "", "The local address.").begin(bfdSource).by(passBFD),
+		acts("min_rx", "MS", "10", "Shortest interval we can receive.").begin(bfdTime(1, func(b *BFD) *time.Duration { return &b.MinRx })).by(passBFD),
+		acts("min_tx", "MS", "10", "Shortest interval we send.").begin(bfdTime(1, func(b *BFD) *time.Duration { return &b.MinTx })).by(passBFD),
+		acts("idle_tx", "MS", "1000", "Interval while the session is not up.").begin(bfdTime(1000, func(b *BFD) *time.Duration { return &b.IdleTx })).by(passBFD),
+		acts("multiplier", "1..255", "5", "Packets missed before the session is down.").
 			begin(number(1, 255, bfdSays+"multiplier value {value} not valid (must be in range [1-255]), ignoring", func(l *loader, v int64) { l.bfd.Multiplier = int(v) })).by(passBFD),
-		planned("passive", "", "off", "Wait for the peer to begin.").begin(flag(func(l *loader) { l.bfd.Passive = true })).by(passBFD),
-		planned("max_hops", "-1..255", "0", "By how much the hop limit may have dropped.").
+		acts("passive", "", "off", "Wait for the peer to begin.").begin(flag(func(l *loader) { l.bfd.Passive = true })).by(passBFD),
+		acts("max_hops", "-1..255", "0", "By how much the hop limit may have dropped.").
 			begin(signedNumber(-1, 255, bfdSays+"max_hops value {value} not valid (must be in range [-1-255]), ignoring", func(l *loader, v int64) { l.bfd.MaxHops = int(v) })).by(passBFD),
-		planned("multihop", "[BOOL]", "off", "Use port 4784.").since24().begin(boolean(bfdSays+"multihop value {value} not valid", func(l *loader, v bool) { l.bfd.Multihop = v })),
-		planned("weight", "-253..253 [reverse]", "0", "Priority change for instances.").begin(bfdWeight).by(passVRRP),
-		planned("vrrp", "", "both", "Only instances hear of it.").begin(flag(func(l *loader) { l.bfd.vrrp = true })),
-		planned("checker", "", "both", "Only checkers hear of it.").begin(flag(func(l *loader) { l.bfd.checker = true })),
+		acts("multihop", "[BOOL]", "off", "Use port 4784.").since24().begin(boolean(bfdSays+"multihop value {value} not valid", func(l *loader, v bool) { l.bfd.Multihop = v })),
+		acts("weight", "-253..253 [reverse]", "0", "Priority change for instances.").begin(bfdWeight).by(passVRRP),
+		acts("vrrp", "", "both", "Only instances hear of it.").begin(flag(func(l *loader) { l.bfd.vrrp = true })),
+		acts("checker", "", "both", "Only checkers hear of it.").begin(flag(func(l *loader) { l.bfd.checker = true })),
 	},
-	planned("ttl", "1..255", "255, IPv6: 64", "Hop limit of our packets.").
+	acts("ttl", "1..255", "255, IPv6: 64", "Hop limit of our packets.").
 		begin(number(1, 255, bfdSays+"ttl/hoplimit value {value} not valid (must be in range [1-255]), ignoring", func(l *loader, v int64) { l.bfd.TTL = int(v) })).by(passBFD).also("hoplimit"),
 )}
 
@@ -58,7 +58,7 @@ var groupBlock = &block{name: "vrrp_sync_group", rows: join([]keyword{
 	acts("track_script", "", "", "Scripts that every member tracks.").lines(followScript.ofGroup()),
 	acts("track_file", "", "", "Files that every member tracks.").lines(followFile.ofGroup()),
 	acts("track_process", "", "", "Processes that every member tracks.").lines(followProcess.ofGroup()),
-	planned("track_bfd", "", "", "BFD sessions that every member tracks.").lines(followBFD.ofGroup()),
+	acts("track_bfd", "", "", "BFD sessions that every member tracks.").lines(followBFD.ofGroup()),
 }, notifies("group", "vrrp group {group}: ", func(l *loader) *Notify { return &l.group.Notify }), []keyword{
 	row(Works, "smtp_alert", "[BOOL]", "the global one", "Mail about changes.").begin(boolean("Invalid vrrp_group smtp_alert parameter {value}", func(l *loader, v bool) { l.group.smtp = &v })),
 	row(Works, "notify_priority_changes", "[BOOL]", "the global one", "Tell priority changes to the FIFOs.").

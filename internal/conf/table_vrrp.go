@@ -63,7 +63,7 @@ var instanceTrack = join([]keyword{
 	acts("track_script", "", "", "Scripts that change the priority.").lines(followScript.ofInstance()),
 	acts("track_file", "", "", "Files that change the priority.").lines(followFile.ofInstance()),
 	acts("track_process", "", "", "Processes that change the priority.").lines(followProcess.ofInstance()),
-	planned("track_bfd", "", "", "BFD sessions that change the priority.").lines(followBFD.ofInstance()),
+	acts("track_bfd", "", "", "BFD sessions that change the priority.").lines(followBFD.ofInstance()),
 	acts("dont_track_primary", "", "off", "Ignore faults of the own interface.").begin(vmacFlag(func(v *instance) { v.DontTrackOwn = true })),
 }, notifies("instance", "({vi}) ", func(l *loader) *Notify { return &l.vi.Notify }), []keyword{
 	row(Works, "notify_deleted", "[COMMAND]", "", "Run when a reload removes the instance.").begin(notifyDeleted).command(),

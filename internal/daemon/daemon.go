@@ -53,6 +53,7 @@ type daemon struct {
 	tell    *teller
 	cleared map[string]vrrp.Counters // of instances, when the statistics were cleared
 	ha      *ha
+	bfd     *neighbours
 	mu      sync.Mutex // of pool and links for other goroutines than the one that serves
 	pool    *pool      // nil if the file has no virtual server
 	links   []attached
@@ -98,7 +99,7 @@ func Run(ctx context.Context, opts Options) error {
 // start brings everything up, in this order; each step that leaves something behind adds to undo.
 func (d *daemon) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.checkHost, d.lock, d.bindHTTP, d.openTell, d.openHA, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
+		d.checkHost, d.lock, d.bindHTTP, d.openTell, d.openHA, d.openBFD, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -275,6 +276,7 @@ func (d *daemon) startLoops(context.Context) error {
 		d.pool.loop.Do(d.pool.start)
 	}
 	d.ha.run(ctx, &d.wg)
+	d.bfd.run(ctx, &d.wg)
 	d.ha.do(func(now time.Time) {
 		d.ha.settle(staticsOf(d.cfg))
 		d.ha.start(now)

@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"io/fs"
 	"maps"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,6 +29,51 @@ type fakeFollowed struct {
 	counts  map[string]int
 	changed chan string // paths
 	counted chan struct{}
+	bfdIn   chan fakeBFDPacket // what arrives
+	bfdOut  chan []byte        // what is sent
+}
+
+type fakeBFDPacket struct {
+	host.BFDPacket
+	data []byte
+}
+
+// fakeBFD is both ends of a cable.
+type fakeBFD struct {
+	h      *fakeFollowed
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (h *fakeFollowed) ListenBFD(uint16) (BFDListener, error) {
+	return &fakeBFD{h: h, closed: make(chan struct{})}, nil
+}
+
+func (h *fakeFollowed) DialBFD(netip.Addr, netip.AddrPort, uint8) (BFDSender, error) {
+	return &fakeBFD{h: h, closed: make(chan struct{})}, nil
+}
+
+func (f *fakeBFD) Recv(buf []byte) (host.BFDPacket, error) {
+	select {
+	case p := <-f.h.bfdIn:
+		p.Len = copy(buf, p.data)
+		return p.BFDPacket, nil
+	case <-f.closed:
+		return host.BFDPacket{}, net.ErrClosed
+	}
+}
+
+func (f *fakeBFD) Send(p []byte) error {
+	select {
+	case f.h.bfdOut <- bytes.Clone(p):
+	default: // nobody looks
+	}
+	return nil
+}
+
+func (f *fakeBFD) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	return nil
 }
 
 func (h *fakeFollowed) RunCommand(ctx context.Context, c host.Command) host.Exit {

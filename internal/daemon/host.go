@@ -11,6 +11,7 @@ import (
 // Its methods may call the kernel and never wait for a peer.
 type Host interface {
 	Followed
+	BFDHost
 	// Link tells an interface's index and state. The error is host.ErrNoInterface when there is none of that name.
 	Link(name string) (host.Link, error)
 	// Source is the address that adverts leave from: the interface's first IPv4 address, or its first link-local IPv6

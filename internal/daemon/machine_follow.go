@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"net/netip"
 
 	"vipd/internal/host"
 )
@@ -33,4 +34,20 @@ func (m *machine) WatchProcesses(ctx context.Context, matches map[string]host.Pr
 	}
 	counted(w.Counts())
 	return w.Run(ctx, counted)
+}
+
+func (m *machine) ListenBFD(port uint16) (BFDListener, error) {
+	l, err := host.ListenBFD(port)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (m *machine) DialBFD(source netip.Addr, to netip.AddrPort, ttl uint8) (BFDSender, error) {
+	s, err := host.DialBFD(source, to, ttl)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }

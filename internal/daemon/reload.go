@@ -33,6 +33,7 @@ func (d *daemon) reload(cfg *conf.Config) error {
 		{"static addresses, routes and rules", func(c *conf.Config) error { d.ha.loop.Do(func(time.Time) { d.ha.settle(staticsOf(c)) }); return nil }},
 		{"instances", func(c *conf.Config) error { return d.ha.reload(c, follower(d.host, c, d.events, true)) }},
 		{"routes and rules", func(c *conf.Config) error { d.ha.loop.Do(func(time.Time) { d.ha.equip(extrasOf(c)) }); return nil }},
+		{"BFD sessions", d.reloadBFD},
 		{"services", d.reloadPools},
 	}
 	old := d.cfg

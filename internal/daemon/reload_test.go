@@ -66,12 +66,16 @@ func runDaemonWith(t *testing.T, text string, prepare func(*fakeHost)) (d *daemo
 	if d.ha, err = newHA(h, d.events, d.cfg.Instances); err != nil {
 		t.Fatal(err)
 	}
+	if err := d.openBFD(ctx); err != nil {
+		t.Fatal(err)
+	}
 	d.ha.follow(time.Now(), follower(h, d.cfg, d.events, false))
 	d.pool = newPool(d.events, d.cfg.Health, r.plane, r.prober, func([]netip.Addr) {}, nil)
 	r.m = d.pool
 	d.pool.run(ctx, &d.wg)
 	d.pool.loop.Do(d.pool.start)
 	d.ha.run(ctx, &d.wg)
+	d.bfd.run(ctx, &d.wg)
 	d.ha.do(d.ha.start)
 	var serving sync.WaitGroup
 	serving.Go(func() { d.serve(ctx, nil, nil) })
@@ -79,6 +83,7 @@ func runDaemonWith(t *testing.T, text string, prepare func(*fakeHost)) (d *daemo
 		d.settlePending()
 		cancel()
 		d.ha.close()
+		d.bfd.close()
 		d.wg.Wait()
 		serving.Wait()
 	}

@@ -69,6 +69,11 @@ func (t *tracking) set(now time.Time, f following) {
 	watched := t.now
 	t.now = f
 	t.trackers.Follow(now, f.followers)
+	for _, s := range t.trackers.Status() {
+		if s.Kind == vrrp.TrackBFD && !s.Known { // keepalived: a session is down until it is up
+			t.trackers.Observe(now, s.Thing, vrrp.Up(false))
+		}
+	}
 	t.scripts.Set(now, f.scripts)
 	t.processes.Set(f.processes)
 	for _, name := range slices.Sorted(maps.Keys(f.values)) {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"vipd/internal/bfd"
 	"vipd/internal/host"
 	"vipd/internal/vrrp"
 )
@@ -221,6 +223,49 @@ func TestAScriptThatCannotBeRunIsLeftOutAndSaid(t *testing.T) {
 		defer end()
 		time.Sleep(4 * time.Second)
 		if st := d.vi1(t); st.State != vrrp.Master || !r.log.has("Disabling track script chk since not found/accessible") {
+			t.Errorf("%+v\n%s", st, r.log)
+		}
+	})
+}
+
+func TestABFDSessionThatIsDownIsAFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := `
+bfd_instance b { neighbor_ip 10.0.8.3
+ min_rx 100
+ min_tx 100 }
+vrrp_instance VI_1 { interface eth0
+ virtual_router_id 51
+ virtual_ipaddress { 10.0.8.9 }
+ track_bfd { b } }
+`
+		d, r, h, end := runDaemonWith(t, text, func(h *fakeHost) { h.bfdIn, h.bfdOut = make(chan fakeBFDPacket), make(chan []byte, 1) })
+		defer end()
+		if st := d.vi1(t); st.State != vrrp.Fault || !slices.Equal(st.Faults, []string{"BFD b down"}) {
+			t.Fatalf("%+v", st)
+		}
+		hear := func(state bfd.State) {
+			t.Helper()
+			ours, err := bfd.Parse(<-h.bfdOut)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := bfd.Packet{State: state, DetectMult: 3, MyDiscr: 1, YourDiscr: ours.MyDiscr, MinTx: 200 * time.Millisecond, MinRx: 100 * time.Millisecond}
+			h.bfdIn <- fakeBFDPacket{host.BFDPacket{From: netip.MustParseAddr("10.0.8.3"), To: netip.MustParseAddr("10.0.8.25"), TTL: 255}, p.Append(nil)}
+			synctest.Wait()
+		}
+		hear(bfd.Init)
+		if st := d.vi1(t); st.State != vrrp.Backup || !r.log.has("VRRP_Instance(VI_1) Tracked BFD instance b is UP") {
+			t.Fatalf("%+v\n%s", st, r.log)
+		}
+		if out := d.Reload(t.Context()); out.Error != "" {
+			t.Fatal(out.Error)
+		}
+		if st := d.vi1(t); st.State != vrrp.Backup {
+			t.Fatalf("after a reload: %+v", st)
+		}
+		time.Sleep(650 * time.Millisecond)
+		if st := d.vi1(t); st.State != vrrp.Fault || !r.log.has("VRRP_Instance(VI_1) Tracked BFD instance b is DOWN") {
 			t.Errorf("%+v\n%s", st, r.log)
 		}
 	})
