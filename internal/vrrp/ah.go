@@ -52,8 +52,11 @@ func icv(packet []byte, key [authLen]byte, unicast bool) (out [12]byte) {
 	return out
 }
 
-// checkAH verifies the header of an advert that was read from packet. The sequence number is the instance's one counter,
-// as in keepalived: it follows the master's, so that a backup that takes over goes on from there.
+// checkAH verifies the header of an advert that was read from packet.
+//
+// keepalived: it has one counter for what it sends and what it accepts, so that two masters who count in step refuse each
+// other for ever. Here a number must be newer than the sender's last; our own follows the highest that was heard, so that
+// a keepalived goes on accepting us after a takeover.
 func (r *Router) checkAH(a *Advert, packet []byte) error {
 	total := int(binary.BigEndian.Uint16(packet[2:]))
 	want := icv(packet[:total], r.password, r.cfg.Unicast)
@@ -62,10 +65,17 @@ func (r *Router) checkAH(a *Advert, packet []byte) error {
 		return refuse(ReasonAHValue, "IPSEC-AH : invalid IPSEC HMAC-MD5 value. Due to fields mutation or bad password !").versus("AH value", "another key", "auth_pass")
 	case a.AH.SPI != a.Source.As4():
 		return refuse(ReasonAHValue, "IPSEC AH : invalid IPSEC SPI value. %d and expect %d", a.AH.SPI, a.Source.As4()).versus("AH SPI", a.AH.SPI, a.Source)
-	case a.AH.Sequence <= r.sequence:
-		return refuse(ReasonAHReplay, "IPSEC-AH : sequence number %d already processed. Packet dropped. Local(%d)", a.AH.Sequence, r.sequence).
-			versus("AH sequence", a.AH.Sequence, r.sequence)
 	}
-	r.sequence = a.AH.Sequence
+	i := slices.IndexFunc(r.ahSeen, func(s sender) bool { return s.addr == a.Source })
+	if i >= 0 {
+		if last := r.ahSeen[i].sequence; uint64(a.AH.Sequence) <= last {
+			return refuse(ReasonAHReplay, "IPSEC-AH : sequence number %d already processed. Packet dropped. Local(%d)", a.AH.Sequence, last).
+				versus("AH sequence", a.AH.Sequence, last)
+		}
+		r.ahSeen = slices.Delete(r.ahSeen, i, i+1)
+	}
+	r.ahSeen = slices.Insert(r.ahSeen, 0, sender{a.Source, uint64(a.AH.Sequence)})
+	r.ahSeen = r.ahSeen[:min(len(r.ahSeen), maxSenders)]
+	r.sequence = max(r.sequence, a.AH.Sequence)
 	return nil
 }

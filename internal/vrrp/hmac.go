@@ -48,8 +48,8 @@ type Trailer struct {
 const (
 	trailerLen  = 28
 	trailerType = 1
-	// hmacSources bounds the table of senders of a group; the one that was silent longest is forgotten.
-	hmacSources = 8
+	// maxSenders bounds the tables of senders; the one that was silent longest is forgotten.
+	maxSenders = 8
 )
 
 func (a *Advert) readTrailer(b []byte) {
@@ -137,12 +137,13 @@ func (s *signer) fresh(now time.Time, h *HMAC, addr netip.Addr, sequence uint64)
 		s.seen = slices.Delete(s.seen, i, i+1)
 	}
 	s.seen = slices.Insert(s.seen, 0, sender{addr, sequence})
-	s.seen = s.seen[:min(len(s.seen), hmacSources)]
+	s.seen = s.seen[:min(len(s.seen), maxSenders)]
 	return true
 }
 
 // sign gives an advert its trailer; seal fills in the tag when the message is complete.
 func (r *Router) sign(now time.Time, a *Advert) {
+	now = now.Add(r.ahead)
 	if h := &r.cfg.HMAC; h.On() && h.Mode != HMACReceiveOnly {
 		a.Trailer = &Trailer{Type: trailerType, Key: h.Active, Sequence: r.signer.next(now, h)}
 		a.Trailer.Tag = tag(h.Keys[h.Active], a.Source, a.appendMessage(nil), a.Trailer)
@@ -152,6 +153,7 @@ func (r *Router) sign(now time.Time, a *Advert) {
 // checkHMAC verifies the trailer of an advert whose message is given.
 func (r *Router) checkHMAC(now time.Time, a *Advert, message []byte) error {
 	h, t := &r.cfg.HMAC, a.Trailer
+	now = now.Add(r.ahead)
 	switch {
 	case t == nil && h.Mode != HMACEnforce:
 		return nil

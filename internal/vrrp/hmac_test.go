@@ -156,7 +156,7 @@ func TestTheTableOfSendersIsBounded(t *testing.T) {
 		}
 		s.fresh(epoch, h, a, stamp(epoch))
 	}
-	if len(s.seen) > hmacSources {
+	if len(s.seen) > maxSenders {
 		t.Errorf("%d senders", len(s.seen))
 	}
 }

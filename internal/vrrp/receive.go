@@ -183,7 +183,7 @@ func (r *Router) insist(now time.Time, a *Advert) {
 	if a.AH != nil {
 		// keepalived: the weaker one may have counted further than we, so that our adverts were refused there.
 		r.detail("IPSEC-AH : Syncing seq_num - Increment seq")
-		r.sequence = a.AH.Sequence + 1
+		r.sequence = max(r.sequence, a.AH.Sequence+1)
 	}
 	if !r.cfg.LowerPrioNoAdvert {
 		r.advertise(now, r.priority)

@@ -34,9 +34,11 @@ type Router struct {
 	rogue     owners
 	conceded  bool // an owner has given way to another: 254
 	refusedOf map[refusedKey]*Refused
-	learned   Sums   // checksums as the peers send them; zero: nothing to learn
-	sequence  uint32 // of AH
+	learned   Sums     // checksums as the peers send them; zero: nothing to learn
+	sequence  uint32   // of AH, sent last or heard
+	ahSeen    []sender // the latest first
 	signer    signer
+	ahead     time.Duration // by which the wall clock is ahead of the time that verbs take: zero but in simulations
 	sentAt    time.Time
 	heldUntil time.Time // startup delay
 	history   []Transition

@@ -90,7 +90,7 @@ func (s *script) play(text string) string {
 func (s *script) obey(words []string) {
 	one := map[string]func(*host){
 		"start": s.start, "stop": s.stop, "kill": s.kill, "resume": s.resume, "status": s.status,
-		"pause": func(h *host) { h.paused = true },
+		"pause": func(h *host) { h.paused, h.pausedAt = true, s.now },
 	}
 	switch verb, rest := words[0], words[1:]; {
 	case one[verb] != nil:

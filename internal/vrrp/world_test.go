@@ -3,6 +3,7 @@ package vrrp
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -35,10 +36,13 @@ type host struct {
 	cfg    Config
 	router *Router // nil: no process
 	paused bool
-	inbox  [][]byte // of a paused process
-	faulty bool
-	holds  bool // the VIPs are on the interface
-	part   int  // after the storm: hosts of one part hear each other
+	inbox  [][]byte      // of a paused process
+	clock  time.Duration // by which its wall clock is ahead
+
+	pausedAt time.Time
+	faulty   bool
+	holds    bool // the VIPs are on the interface
+	part     int  // after the storm: hosts of one part hear each other
 
 	becameMaster []time.Time
 	lastAdvert   time.Time
@@ -77,6 +81,7 @@ func (w *world) breaks(format string, args ...any) {
 func (w *world) start(h *host) {
 	h.router = NewRouter(h.cfg)
 	h.router.rules = w.rules
+	h.router.ahead = h.clock
 	if h.faulty {
 		h.router.Fault(w.now, "disk full", true)
 	}
@@ -105,15 +110,18 @@ func (w *world) fault(h *host, present bool) {
 	}
 }
 
-// resume does what a loop does after a stall: what is due first, then what came meanwhile.
+// resume does what a loop does after a stall: what came meanwhile first, then what is due.
 func (w *world) resume(h *host) {
 	h.paused = false
-	h.router.Tick(w.now)
-	w.drain(h)
 	inbox := h.inbox
 	h.inbox = nil
 	for _, packet := range inbox {
 		w.deliver(h, packet)
+	}
+	if h.router != nil {
+		h.router.Stalled(w.now, w.now.Sub(h.pausedAt))
+		h.router.Tick(w.now)
+		w.drain(h)
 	}
 }
 
@@ -186,7 +194,7 @@ func (w *world) judge(h *host, before State, ours, theirs claim) {
 	if w.blind {
 		return
 	}
-	doings := func() string { return strings.Join(doings(h.router.queue.effects), " ") }
+	doings := func() string { return strings.Join(slices.Compact(doings(h.router.queue.effects)), " ") } // unicast sends one to each peer
 	switch after := h.router.state; {
 	case before == Master && after != Master && !stronger:
 		w.breaks("%s yielded to %s with priority %d", h.name, theirs.addr, theirs.priority)
@@ -208,7 +216,7 @@ func (w *world) drain(h *host) {
 		switch e := e.(type) {
 		case Send:
 			h.lastAdvert = w.now
-			w.send(h, e.Packet)
+			w.send(h, e.Packet, e.To)
 		case AddAddresses:
 			h.holds = true
 			w.traced(h, "adds addresses")
@@ -246,13 +254,13 @@ func (w *world) traced(h *host, what string) {
 	}
 }
 
-func (w *world) send(h *host, packet []byte) {
+func (w *world) send(h *host, packet []byte, dest netip.Addr) {
 	if w.trace != nil {
 		advert, _ := Parse(packet)
 		w.note("%s sends priority %d", h.name, advert.Priority)
 	}
 	for _, to := range w.hosts {
-		if to == h || to.router == nil {
+		if to == h || to.router == nil || !dest.IsMulticast() && dest != to.cfg.Source {
 			continue
 		}
 		if delay, arrives := w.cable(h, to); arrives {
