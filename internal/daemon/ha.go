@@ -46,6 +46,9 @@ type ha struct {
 	lacking, again map[string]time.Time       // instances that lack something, and when it is tried again
 	restored       map[netip.Prefix]time.Time // when an address was put back last
 
+	stalls     uint64 // how often this program was not scheduled in time …
+	worstStall time.Duration
+
 	vips atomic.Pointer[[]netip.Addr]       // all of them, in order; set by note
 	on   atomic.Pointer[map[string][2]bool] // by interface: has IPv4, has IPv6
 
@@ -60,6 +63,7 @@ func newHA(h Host, ev events, instances []vrrp.Config) (*ha, error) {
 	a.events = later(ev, a.scribe)
 	a.track = newTracking(h, a.events, a.speaker)
 	a.loop = loop.New(loop.Machines{a, a.track.scripts, a.track.processes}, a.drain)
+	a.loop.OnLate(lateWake, a.late)
 	a.track.loop = a.loop
 	for _, cfg := range instances {
 		if err := a.add(cfg); err != nil {

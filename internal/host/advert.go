@@ -231,13 +231,18 @@ func (s *VRRPSocket) Recv(buf []byte) (n int, err error) {
 	return n, nil
 }
 
-// TryRecv is Recv that does not wait: it gives 0 when nothing is there, or when the socket is not well.
+// TryRecv is Recv that does not wait, also not for another goroutine that is in Recv: it gives 0 when nothing is there,
+// or when the socket is not well.
 func (s *VRRPSocket) TryRecv(buf []byte) (n int) {
-	_ = s.poll(syscall.RawConn.Read, func(fd int) (err error) {
-		if n, err = s.read(fd, buf); err != nil {
+	conn, err := s.file.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	// Control and not Read, whose lock a waiting Recv holds.
+	_ = conn.Control(func(fd uintptr) {
+		if n, err = s.read(int(fd), buf); err != nil {
 			n = 0
 		}
-		return nil
 	})
 	return n
 }

@@ -45,11 +45,22 @@ type Loop struct {
 	inbox   chan func(now time.Time)
 	done    chan struct{}
 	once    sync.Once
+
+	late  func(now time.Time, by time.Duration)
+	limit time.Duration
+	woken time.Duration // how late the loop woke this turn
 }
 
 // New makes a loop for machine. drain is called in the loop's goroutine after each turn; it may be nil.
 func New(machine Machine, drain func(now time.Time)) *Loop {
 	return &Loop{machine: machine, drain: drain, inbox: make(chan func(time.Time), 256), done: make(chan struct{})}
+}
+
+// OnLate has fn called, in the loop, when it woke by more than limit after the deadline that it slept for: before the
+// machine ticks, so that what the machine missed can be made known to it first. The loop's own work is not lateness. Say
+// it before Run.
+func (l *Loop) OnLate(limit time.Duration, fn func(now time.Time, by time.Duration)) {
+	l.limit, l.late = limit, fn
 }
 
 // Run serves the machine until ctx ends. Functions sent before are executed first.
@@ -59,13 +70,15 @@ func (l *Loop) Run(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		l.read()
+		l.tellLate()
 		now := time.Now()
 		if next := l.machine.Next(); !next.IsZero() && !next.After(now) {
 			l.machine.Tick(now)
 		}
 		l.flush(now)
 		wait := time.Hour
-		if next := l.machine.Next(); !next.IsZero() {
+		next := l.machine.Next()
+		if !next.IsZero() {
 			wait = max(time.Until(next), 0)
 		}
 		timer.Reset(wait)
@@ -74,10 +87,30 @@ func (l *Loop) Run(ctx context.Context) {
 			l.finish()
 			return
 		case fn := <-l.inbox:
+			l.wake(next, wait)
 			l.turn(fn)
 		case <-timer.C:
+			l.wake(next, wait)
 		}
 	}
+}
+
+// wake notes how late it is for a deadline that was slept for.
+func (l *Loop) wake(next time.Time, slept time.Duration) {
+	if l.woken = 0; slept > 0 && !next.IsZero() {
+		l.woken = time.Since(next)
+	}
+}
+
+func (l *Loop) tellLate() {
+	if l.late == nil || l.woken <= l.limit {
+		return
+	}
+	now := time.Now()
+	l.late(now, l.woken)
+	l.woken = 0
+	l.flush(now)
+	l.read()
 }
 
 // read executes what waits. It comes before the deadlines: after a stall of the machine, what has arrived meanwhile is

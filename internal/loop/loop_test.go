@@ -92,3 +92,28 @@ func TestAnEndedLoopRefusesInsteadOfHanging(t *testing.T) {
 		}
 	})
 }
+
+func TestALoopThatWakesLateSaysSoBeforeItTicks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &alarm{due: time.Now().Add(time.Second)}
+		l := New(a, nil)
+		var late []time.Duration
+		ticks := -1
+		l.OnLate(time.Millisecond, func(_ time.Time, by time.Duration) { late, ticks = append(late, by), len(a.ticks) })
+		// A turn of its own that takes long is no lateness of waking; a deadline missed while asleep is. The bubble's clock
+		// is never late by itself, so the lateness is made.
+		l.Send(func(time.Time) { time.Sleep(5 * time.Second) })
+		end := start(l)
+		time.Sleep(7 * time.Second)
+		if len(late) != 0 {
+			t.Errorf("its own work counts: %v", late)
+		}
+		l.Do(func(time.Time) {})
+		end()
+		l.wake(time.Now().Add(-3*time.Second), time.Second)
+		l.tellLate()
+		if len(late) != 1 || late[0] != 3*time.Second || ticks != len(a.ticks) {
+			t.Errorf("late %v at tick %d of %d", late, ticks, len(a.ticks))
+		}
+	})
+}

@@ -22,16 +22,24 @@ func (r *Router) Stalled(now time.Time, d time.Duration) {
 	switch {
 	case r.state == Backup && due(now, r.masterDown) && d >= r.interval:
 		r.masterDown = now.Add(r.interval + r.skew())
-		r.downWhy += fmt.Sprintf(", %s of which this machine was not scheduled", d.Round(time.Millisecond))
-		r.warn("not scheduled for %s: waiting one more advert interval for the master", d.Round(time.Millisecond))
+		r.downWhy += fmt.Sprintf(", %s of which this machine was not scheduled", Seconds(d))
+		r.warn("not scheduled for %s: waiting one more advert interval for the master", Seconds(d))
 	case r.state == Master && r.cfg.TimerExpired > 0:
 		if now.Sub(r.sentAt) < 3*r.cfg.AdvertInt+r.rules.skew(r.cfg.Version, uint8(r.cfg.TimerExpired), r.cfg.AdvertInt) {
 			return
 		}
-		why := fmt.Sprintf("not scheduled for %s, another may have taken over", d.Round(time.Millisecond))
-		r.say("VRRP thread timer expired %s ago", d.Round(time.Millisecond))
+		why := fmt.Sprintf("not scheduled for %s, another may have taken over", Seconds(d))
+		r.say("VRRP thread timer expired %s ago", Seconds(d))
 		r.say("Entering BACKUP STATE")
 		r.withdraw()
 		r.toBackup(now, why)
 	}
+}
+
+// Seconds writes a duration as a person reads it: 2.8 s.
+func Seconds(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
 }
