@@ -222,7 +222,11 @@ func show(v any) string {
 	case []health.Checker:
 		var all []string
 		for _, c := range v {
-			all = append(all, fmt.Sprintf("%s %s timeout %s every %s retry %d after %s", c.Kind, c.Target, c.ConnectTimeout, c.DelayLoop, c.Retry, c.DelayBeforeRetry))
+			text := fmt.Sprintf("%s %s timeout %s every %s retry %d after %s", c.Kind, c.Target, c.ConnectTimeout, c.DelayLoop, c.Retry, c.DelayBeforeRetry)
+			if more := c.Particulars(); more != "" {
+				text += " " + more
+			}
+			all = append(all, text)
 		}
 		if len(all) == 0 {
 			return "none"

@@ -188,7 +188,7 @@ func walkLeaves(v reflect.Value, path string, out *[]field) {
 // performed tells the checks of a real server that are compared with it.
 func performed(checks reflect.Value) bool {
 	for _, c := range checks.Interface().([]conf.HealthCheck) {
-		if c.Kind != health.TCPCheck {
+		if c.Kind == "BFD_CHECK" {
 			return false
 		}
 	}

@@ -115,7 +115,7 @@ func TestAPlanSaysWhatWouldChangeAndWhatItMeansForWhatRuns(t *testing.T) {
 		"a script of an instance":   {strings.NewReplacer("priority 100", "priority 100\n	notify /bin/true"), []string{"~ setting vrrp_instance VI_1: notify", "any args none → /bin/true"}},
 		"a script that is followed": {strings.NewReplacer("vrrp_instance", "vrrp_script chk {\n	script /bin/true\n}\nvrrp_instance"), []string{"+ setting vrrp_script chk"}},
 		"another kind of check": {strings.NewReplacer("10.0.8.13 80 { TCP_CHECK { connect_timeout 3 } }", "10.0.8.13 80 {\nDNS_CHECK {\nname x\n}\n}"),
-			[]string{"~ real 10.0.8.13:80", "checks TCP_CHECK", "→ none", "~ setting real_server 10.0.8.13:80 of [10.0.8.9]:tcp:80: checks 1"}},
+			[]string{"~ real 10.0.8.13:80", "checks TCP_CHECK", "→ DNS_CHECK 10.0.8.13:80", "SOA x"}},
 		"another name": {strings.NewReplacer("VI_1", "web"), []string{"name VI_1 → web", "only the name changes"}},
 	} {
 		t.Run(name, func(t *testing.T) {

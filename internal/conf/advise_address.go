@@ -183,7 +183,7 @@ func (a *adviser) servers(v *service, on map[netip.Addr]*router) {
 
 // weighed tells a real server whose checks change its weight.
 func weighed(r RealServer) bool {
-	return slices.ContainsFunc(r.Checks, func(c HealthCheck) bool { return c.Dynamic || c.File != "" })
+	return slices.ContainsFunc(r.Checks, func(c HealthCheck) bool { return c.Dynamic || c.TrackFile != "" })
 }
 
 // orphanServices names services at addresses that no instance holds, if there are instances. The address may be on the

@@ -43,7 +43,7 @@ func beginCheck(kind string, connects bool) setter {
 		case "UDP_CHECK":
 			l.ck.MaxReply = 255
 		}
-		if kind != string(health.TCPCheck) && l.pass == passAll {
+		if !performs(health.Kind(kind)) && l.pass == passAll {
 			d := l.own(s.words[0], "check-not-performed", kind+" is not performed by this version: the real server counts as up unless a TCP_CHECK fails")
 			d.Hint = "add a TCP_CHECK beside it"
 		}
@@ -188,15 +188,15 @@ func setMiscPath(l *loader, s *stmt) {
 		return
 	}
 	if args, ok := splitScript(s.shell[1]); ok && len(args) > 0 {
-		l.ck.Script = &Script{Args: args}
+		l.ck.Command = &Script{Args: args}
 	}
 }
 
 func (c *checker) commandText() string {
-	if c.Script == nil {
+	if c.Command == nil {
 		return ""
 	}
-	return strings.Join(quoteArgs(c.Script.Args), " ")
+	return strings.Join(quoteArgs(c.Command.Args), " ")
 }
 
 func setMiscUser(l *loader, s *stmt) {
@@ -214,8 +214,8 @@ func setMiscUser(l *loader, s *stmt) {
 		return
 	}
 	c.userSet = true
-	if c.Script != nil {
-		c.Script.User, c.Script.Group = s.text(1), s.text(2)
+	if c.Command != nil {
+		c.Command.User, c.Command.Group = s.text(1), s.text(2)
 	}
 }
 
@@ -223,7 +223,7 @@ func endMisc(l *loader) {
 	c := l.ck
 	switch {
 	case c.gone:
-	case c.Script == nil:
+	case c.Command == nil:
 		l.warn(l.at.arg(0), "no-script", "No script path has been specified for MISC_CHECKER - skipping").Expected = "misc_path COMMAND in the block"
 		c.gone = true
 	case !c.userSet && l.defaultUserFails():
@@ -338,7 +338,7 @@ func setCheckFile(l *loader, s *stmt) {
 		l.bad(s, 1, "track_file %s not found", s.text(1)).Hint = "define it above with track_file"
 		return
 	}
-	l.ck.File = s.text(1)
+	l.ck.TrackFile = s.text(1)
 }
 
 func setFileWeight(l *loader, s *stmt) {
@@ -362,10 +362,10 @@ func setFileWeight(l *loader, s *stmt) {
 
 func endFileCheck(l *loader) {
 	c := l.ck
-	if c.File == "" {
+	if c.TrackFile == "" {
 		l.warn(l.at.arg(0), "no-file", "FILE_CHECK has no track_file specified - ignoring").Expected = "track_file NAME in the block"
 		c.gone = true
-	} else if f, _ := findFile(l, c.File); !c.nameSet {
+	} else if f, _ := findFile(l, c.TrackFile); !c.nameSet {
 		c.Weight, c.Reverse = f.Weight, f.Reverse
 	}
 	l.keepCheck()

@@ -51,11 +51,9 @@ type RealServer struct {
 type HealthCheck struct {
 	health.Checker
 	Path      bool // it connects, so Target, Bind and ConnectTimeout mean something
-	HTTP      *HTTPCheck
 	DNSType   string
 	DNSName   string
-	Helo      string
-	Script    *Script // MISC_CHECK
+	Command   *Script // MISC_CHECK
 	Timeout   time.Duration
 	Dynamic   bool
 	Payload   []byte
@@ -65,42 +63,19 @@ type HealthCheck struct {
 	MinReply  int
 	MaxReply  int
 	BFD       string
-	File      string // FILE_CHECK
+	TrackFile string // FILE_CHECK
 	Weight    int
 	Reverse   bool
 }
 
-// HTTPCheck is what HTTP_GET and SSL_GET have of their own.
-type HTTPCheck struct {
-	TLS          bool
-	URLs         []URL
-	VirtualHost  string
-	Protocol     string // 1.0, 1.0C or 1.1
-	SNI          bool
-	SNIName      string
-	FastRecovery bool
-	TLSCompliant bool
-}
-
-// URL is one page of an HTTPCheck.
-type URL struct {
-	Path         string
-	Digest       string // 32 hex digits. If empty, not compared.
-	Codes        [][2]int
-	VirtualHost  string
-	Regex        string
-	RegexNot     bool
-	RegexOptions []string
-	RegexMin     int
-	RegexMax     int // If zero, no bound.
-	RegexStack   [2]int
-	TLSCompliant bool
-}
+// HTTPCheck is what HTTP_GET and SSL_GET have of their own, URL one page of it.
+type (
+	HTTPCheck = health.HTTP
+	URL       = health.URL
+)
 
 // TLS is the SSL block.
-type TLS struct {
-	Password, CA, Certificate, Key string
-}
+type TLS = health.TLS
 
 // ServiceGroup is a virtual_server_group.
 type ServiceGroup struct {

@@ -367,11 +367,12 @@ func (l *loader) finishCheck(v *service, r *realServer, c, of *checker, to netip
 	done := c.settle(v, r, to)
 	r.Checks = append(r.Checks, done)
 	switch {
-	case c.Kind != health.TCPCheck:
-	case done.Target.Port() == 0:
-		d := l.after(Warning, "check-no-port", c.place, "TCP_CHECK of "+v.endpointOf(r)+" has no port - ignoring the check")
+	case !performs(c.Kind):
+	case done.Path && done.Target.Port() == 0 && c.Kind != health.PingCheck:
+		d := l.after(Warning, "check-no-port", c.place, string(c.Kind)+" of "+v.endpointOf(r)+" has no port - ignoring the check")
 		d.class, d.Hint = classOurs, "add: connect_port N"
 	default:
+		l.particulars(v, r, &done)
 		r.Checkers = append(r.Checkers, done.Checker)
 	}
 }
@@ -410,8 +411,8 @@ func (l *loader) serviceScripts() []*Script {
 		for i := range v.Servers {
 			r := &v.Servers[i]
 			for i := range r.Checks {
-				if c := &r.Checks[i]; c.Script != nil {
-					out = append(out, c.Script)
+				if c := &r.Checks[i]; c.Command != nil {
+					out = append(out, c.Command)
 				}
 			}
 		}

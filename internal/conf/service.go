@@ -208,7 +208,7 @@ func endReal(l *loader) {
 				" don't match - skipping real server.")
 			d.Hint = "only lb_kind TUN joins IPv4 and IPv6"
 			for _, c := range r.checkers {
-				v.orphans = append(v.orphans, c.Script)
+				v.orphans = append(v.orphans, c.Command)
 			}
 			return
 		}

@@ -10,7 +10,7 @@ var root = &block{rows: []keyword{
 	works("virtual_server", "IP [PORT] | fwmark N | group NAME", "", "One service and its real servers.", beginService).only("an IPv4 address, or IPv6 by direct routing, and a port"+refusedService).with(serviceBlock, endService).by(passChecker),
 	planned("virtual_server_group", "NAME", "", "Addresses and ports that one virtual_server serves.").begin(beginServiceGroup).
 		lines(addGroupLine).ends(endServiceGroup).by(passChecker),
-	planned("SSL", "", "", "The client side of SSL_GET.").begin(beginTLS).with(sslBlock, nil).by(passChecker),
+	row(Works, "SSL", "", "", "The client side of SSL_GET.").begin(beginTLS).with(sslBlock, nil).by(passChecker),
 
 	acts("vrrp_script", "NAME", "", "A command whose success or failure changes priorities.").begin(beginScript).with(scriptBlock, endScript).by(passVRRP),
 	acts("track_file", "NAME", "", "A file whose number changes priorities.").begin(beginFile).with(trackFileBlock, endFile).by(passVRRP | passChecker),
@@ -65,9 +65,9 @@ func tlsWord(what string, at func(t *TLS) *string) setter {
 
 var sslBlock = &block{name: "SSL", rows: []keyword{
 	planned("password", "STRING", "", "Password of the key.").begin(tlsWord("password", func(t *TLS) *string { return &t.Password })),
-	planned("ca", "FILE", "", "Certificate authority.").begin(tlsWord("cafile", func(t *TLS) *string { return &t.CA })),
-	planned("certificate", "FILE", "", "Client certificate.").begin(tlsWord("certfile", func(t *TLS) *string { return &t.Certificate })),
-	planned("key", "FILE", "", "Client key.").begin(tlsWord("keyfile", func(t *TLS) *string { return &t.Key })),
+	inert("ca", "FILE", "", "Certificate authority.", "certificates of real servers are not verified, as with keepalived").begin(tlsWord("cafile", func(t *TLS) *string { return &t.CA })),
+	row(Works, "certificate", "FILE", "", "Client certificate.").begin(tlsWord("certfile", func(t *TLS) *string { return &t.Certificate })),
+	row(Works, "key", "FILE", "", "Client key.").begin(tlsWord("keyfile", func(t *TLS) *string { return &t.Key })),
 }}
 
 var trackGroupBlock = &block{name: "track_group", rows: []keyword{

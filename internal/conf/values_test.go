@@ -133,7 +133,11 @@ func TestServiceValues(t *testing.T) {
 		{"a sorry server takes the service's method and port", "lb_kind DR\nsorry_server 10.0.0.5", "", func(s health.Service) any { return *s.Sorry },
 			lb.Real{Addr: netip.MustParseAddrPort("10.0.0.5:80"), Forward: lb.Route, Weight: 1}},
 		{"thresholds", "", "uthreshold 10\nlthreshold 5", func(s health.Service) any { return [2]uint32{s.Reals[0].Upper, s.Reals[0].Lower} }, [2]uint32{10, 5}},
-		{"a check that is not performed is no check", "", "MISC_CHECK {\nmisc_path \"/bin/true {x}\"\n}", func(s health.Service) any { return len(s.Reals[0].Checkers) }, 0},
+		{"a check that is not performed is no check", "", "BFD_CHECK {\nname b\n}", func(s health.Service) any { return len(s.Reals[0].Checkers) }, 0},
+		{"a command is a check", "", "MISC_CHECK {\nmisc_path \"/bin/true {x}\"\nmisc_dynamic\n}", func(s health.Service) any { return *s.Reals[0].Checkers[0].Script }, health.Script{Args: []string{"/bin/true", "{x}"}, Dynamic: true}},
+		{"a page has its service's virtual host", "virtualhost a.example", "SSL_GET {\nurl {\npath /x\nstatus_code 204\n}\n}", func(s health.Service) any { return *s.Reals[0].Checkers[0].HTTP },
+			health.HTTP{TLS: true, Protocol: "1.0", VirtualHost: "a.example", URLs: []health.URL{{Path: "/x", Codes: [][2]int{{204, 204}}}}}},
+		{"a name server is asked for the root's SOA", "", "DNS_CHECK {\n}", func(s health.Service) any { return *s.Reals[0].Checkers[0].DNS }, health.DNS{Name: ".", Type: "SOA"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, d := serviceWith(t, c.lines, c.real)

@@ -50,6 +50,7 @@ type daemon struct {
 	cfg     *conf.Config
 	started time.Time
 	host    Host
+	checks  checkCommands
 	tell    *teller
 	cleared map[string]vrrp.Counters // of instances, when the statistics were cleared
 	ha      *ha
@@ -362,7 +363,8 @@ func jitter(limit time.Duration) time.Duration {
 
 // newProber makes the executor of checks.
 func (d *daemon) newProber() Prober {
-	r := probe.NewRunner()
+	d.checks.configure(d.events, d.cfg.Global.Scripts)
+	r := probe.NewRunner(d.checks.ready)
 	d.undo = append(d.undo, r.Close)
 	return r
 }

@@ -34,6 +34,7 @@ func (d *daemon) reload(cfg *conf.Config) error {
 		{"instances", func(c *conf.Config) error { return d.ha.reload(c, follower(d.host, c, d.events, true)) }},
 		{"routes and rules", func(c *conf.Config) error { d.ha.loop.Do(func(time.Time) { d.ha.equip(extrasOf(c)) }); return nil }},
 		{"BFD sessions", d.reloadBFD},
+		{"commands of checks", func(c *conf.Config) error { d.checks.configure(d.events, c.Global.Scripts); return nil }},
 		{"services", d.reloadPools},
 	}
 	old := d.cfg

@@ -79,7 +79,13 @@ func mailedQuorum(v *conf.VirtualServer, why string) string {
 
 // checkerMails are the bodies of mails about checkers: of a success and of a failure.
 var checkerMails = map[health.Kind][2]string{
-	health.TCPCheck: {"=> TCP CHECK succeed on service <=", "=> TCP CHECK failed on service <="},
+	health.TCPCheck:  {"=> TCP CHECK succeed on service <=", "=> TCP CHECK failed on service <="},
+	health.HTTPGet:   {"=> CHECK succeed on service <=", "=> CHECK failed on service : HTTP/SSL request failed <="},
+	health.SSLGet:    {"=> CHECK succeed on service <=", "=> CHECK failed on service : HTTP/SSL request failed <="},
+	health.UDPCheck:  {"=> UDP CHECK succeed on service <=", "=> UDP CHECK failed on service <="},
+	health.PingCheck: {"=> ICMP CHECK succeed on service <=", "=> ICMP CHECK failed on service <="},
+	health.DNSCheck:  {"=> DNS_CHECK: succeed on service <=", "=> DNS_CHECK: failed on service <="},
+	health.MiscCheck: {"=> MISC CHECK succeeded on service <=", "=> MISC CHECK failed on service <="},
 }
 
 // checkerMail is the body for a checker of any kind.

@@ -24,6 +24,9 @@ type check struct {
 	due      time.Time
 	slot     int
 	last     []Observed // oldest first, at most kept
+	url      int        // of HTTP: the page that is asked for next
+	badURL   int        // of HTTP: the page that failed, or noURL
+	weight   int        // that it adds to the real server's
 }
 
 // schedule sets when c is checked next.
@@ -55,6 +58,18 @@ func (p *Pools) judge(now time.Time, c *check, res Result) time.Duration {
 		p.sayReal(c, words.void+" (service %s: %s)", c.name(), res.Why)
 		return c.cfg.DelayLoop
 	}
+	switch c.cfg.Kind {
+	case HTTPGet, SSLGet:
+		return p.judgeHTTP(now, c, res)
+	case MiscCheck:
+		return p.judgeMisc(now, c, res)
+	case SMTPCheck:
+		return p.judgeSMTP(now, c, res)
+	case DNSCheck:
+		return p.judgeDNS(now, c, res)
+	case FileCheck:
+		return p.judgeFile(now, c, res)
+	}
 	delay := c.cfg.DelayLoop
 	switch {
 	case res.OK:
@@ -66,12 +81,13 @@ func (p *Pools) judge(now time.Time, c *check, res Result) time.Duration {
 	case c.up && c.attempt >= c.cfg.Retry, !c.ran && c.decisive:
 		c.attempt = 0
 		p.logFailure(c, res)
-		text, why := words.failed+".", c.label()+": "+res.Why
+		text, why, name := words.failed+".", c.label()+": "+res.Why, c.name()
 		if c.cfg.Retry > 0 && c.ran {
+			name = c.nameIn(words)
 			text = fmt.Sprintf("%s after %d retries.", words.failed, c.cfg.Retry)
 			why += fmt.Sprintf(", %d times in a row", c.cfg.Retry+1)
 		}
-		p.sayReal(c, text, c.name())
+		p.sayReal(c, text, name)
 		p.settle(now, c, false, why)
 	case c.up:
 		p.logFailure(c, res)
@@ -92,7 +108,15 @@ func (p *Pools) logFailure(c *check, res Result) {
 		p.sayReal(c, words.timeout, c.name())
 		return
 	}
-	p.sayReal(c, words.single, c.name())
+	p.sayReal(c, words.single, c.nameIn(words))
+}
+
+// nameIn is the name in those lines in which some kinds add their service.
+func (c *check) nameIn(w words) string {
+	if w.of {
+		return c.name() + " of " + c.service.name()
+	}
+	return c.name()
 }
 
 // settle sets a checker's verdict and with it, if it was the one that decided, the real server's.

@@ -54,14 +54,6 @@ type Real struct {
 	Checkers         []Checker // all must pass; none: always up
 }
 
-// Kind is the type of a checker, by its keyword.
-type Kind string
-
-// The checkers.
-const (
-	TCPCheck Kind = "TCP_CHECK"
-)
-
 // Checker is one check of one real server, with inheritance already resolved.
 type Checker struct {
 	Kind             Kind
@@ -76,6 +68,15 @@ type Checker struct {
 	Warmup           time.Duration  // the first run is 1 s + a random part of this after the start. Negative: DelayLoop.
 	Alpha            bool           // down until it succeeded
 	LogAllFailures   bool           // a line for each failed check while up, not only for the deciding one
+
+	// What the kinds have of their own; nil for the others.
+	HTTP   *HTTP
+	URL    int    // of HTTP: which page a Probe asks for
+	Helo   string // SMTP_CHECK. If empty, the host's name.
+	DNS    *DNS
+	UDP    *UDP
+	Script *Script
+	File   *File
 }
 
 // Result is what a check found.
@@ -85,6 +86,13 @@ type Result struct {
 	Took time.Duration // how long it took
 	// Timeout tells a failure by silence from one by an answer.
 	Timeout bool
+	// Said is what keepalived's log says of a failure, for the kinds that say it.
+	Said string
+	// Matched is what made a page good, in keepalived's words: HTTP status code, MD5 digest or Regex match.
+	Matched string
+	// Weight is what MISC_CHECK and FILE_CHECK set or add, if HasWeight.
+	Weight    int
+	HasWeight bool
 	// Inconclusive: the check could not be made for a reason on our side (no such interface, address not here). It counts
 	// neither as a success nor as a failure; the next one is due a delay_loop later.
 	Inconclusive bool

@@ -116,7 +116,9 @@ func (p *Pools) Tick(now time.Time) {
 	for len(p.waiting) > 0 && !p.waiting[0].due.After(now) {
 		c := p.waiting.take()
 		c.running = true
-		p.emit(Probe{ID: c.id, Checker: c.cfg})
+		asked := c.cfg
+		asked.URL = c.url
+		p.emit(Probe{ID: c.id, Checker: asked})
 	}
 }
 

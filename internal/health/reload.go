@@ -64,14 +64,6 @@ func (p *Pools) adopt(now time.Time, s, o *service) {
 // adoptReal gives r the state of was, but for the verdict that changed checkers may change.
 func (p *Pools) adoptReal(now time.Time, s *service, r, was *real) {
 	r.alive, r.since, r.why = was.alive, was.since, was.why
-	if r.weight != was.weight {
-		state := ""
-		if !r.alive {
-			state = "in"
-		}
-		p.say(s, r, "Changing weight from %d to %d for %sactive service %s of VS %s",
-			was.weight, r.weight, state, s.endpoint(r.cfg.Addr), s.name())
-	}
 	left := was.checks
 	for _, c := range r.checks {
 		left = p.adoptCheck(now, c, left)
@@ -81,6 +73,9 @@ func (p *Pools) adoptReal(now time.Time, s *service, r, was *real) {
 	}
 	for _, c := range left {
 		p.forget(c)
+	}
+	if r.weigh(); r.weight != was.weight {
+		p.sayWeight(s, r, was.weight)
 	}
 }
 
@@ -95,6 +90,7 @@ func (p *Pools) adoptCheck(now time.Time, c *check, old []*check) []*check {
 		// keepalived: takes an alpha checker that has not run for up, if another of the real server has run.
 		c.up = was.up || !was.ran && !c.cfg.Alpha
 		c.attempt = min(was.attempt, c.cfg.Retry)
+		c.url, c.badURL, c.weight = was.url, was.badURL, was.weight
 		p.forget(was)
 		p.checks[c.id] = c
 		if !c.running {

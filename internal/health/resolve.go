@@ -35,7 +35,7 @@ func resolve(cfg Service) *service {
 		seen[r.Addr] = true
 		rs := &real{cfg: r, weight: max(r.Weight, 0)}
 		for _, c := range r.Checkers {
-			rs.checks = append(rs.checks, &check{cfg: c.withDefaults(cfg, r), service: s, real: rs, up: true, slot: -1})
+			rs.checks = append(rs.checks, &check{cfg: c.withDefaults(cfg, r), service: s, real: rs, up: true, slot: -1, badURL: noURL})
 		}
 		s.reals = append(s.reals, rs)
 	}
@@ -76,7 +76,7 @@ func (c Checker) withDefaults(s Service, r Real) Checker {
 // keepalived compares the same.
 func (c Checker) sameCheck(o Checker) bool {
 	return c.Kind == o.Kind && c.Target == o.Target && c.Bind == o.Bind && c.BindIf == o.BindIf &&
-		c.ConnectTimeout == o.ConnectTimeout && c.Mark == o.Mark
+		c.ConnectTimeout == o.ConnectTimeout && c.Mark == o.Mark && c.same(o)
 }
 
 // cmpOr is the value, or the default where it is zero or negative: no negative interval may stop the clock.

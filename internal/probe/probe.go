@@ -18,13 +18,27 @@ import (
 
 // kinds has the checkers that can be run. A new one is a row here and a file.
 var kinds = map[health.Kind]func(context.Context, health.Checker) health.Result{
-	health.TCPCheck: tcp,
+	health.TCPCheck:  tcp,
+	health.HTTPGet:   web,
+	health.SSLGet:    web,
+	health.SMTPCheck: smtp,
+	health.DNSCheck:  dns,
+	health.UDPCheck:  udp,
+	health.PingCheck: ping,
+	health.FileCheck: file,
 }
 
 // Run makes one check and waits for its end. It never fails otherwise than in the result: where the check could not be
 // made at all, or ctx ended first, the result is inconclusive.
 func Run(ctx context.Context, c health.Checker) health.Result {
+	return run(ctx, c, nil)
+}
+
+func run(ctx context.Context, c health.Checker, ready Commands) health.Result {
 	check, ok := kinds[c.Kind]
+	if c.Kind == health.MiscCheck {
+		check, ok = func(ctx context.Context, c health.Checker) health.Result { return misc(ctx, c, ready) }, true
+	}
 	if !ok {
 		return health.Result{Inconclusive: true, Why: fmt.Sprintf("%s is not supported", c.Kind)}
 	}

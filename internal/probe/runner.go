@@ -16,6 +16,7 @@ type Runner struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	limit  int
+	ready  Commands
 	group  sync.WaitGroup
 
 	mu      sync.Mutex
@@ -29,9 +30,10 @@ type job struct {
 	done    func(health.Result)
 }
 
-// NewRunner makes a Runner that has at most 1024 checks under way.
-func NewRunner() *Runner {
-	r := &Runner{limit: defaultLimit}
+// NewRunner makes a Runner that has at most 1024 checks under way. ready makes the commands of MISC_CHECK; if nil, they are
+// not run.
+func NewRunner(ready Commands) *Runner {
+	r := &Runner{limit: defaultLimit, ready: ready}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
@@ -54,7 +56,7 @@ func (r *Runner) Start(c health.Checker, done func(health.Result)) {
 // work makes a check and then those that wait, until none is left.
 func (r *Runner) work(j job) {
 	for ok := true; ok; j, ok = r.next() {
-		res := Run(r.ctx, j.checker)
+		res := run(r.ctx, j.checker, r.ready)
 		if r.ctx.Err() == nil {
 			j.done(res)
 		}

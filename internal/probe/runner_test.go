@@ -11,7 +11,7 @@ import (
 )
 
 func newRunner(limit int) *Runner {
-	r := NewRunner()
+	r := NewRunner(nil)
 	r.limit = limit
 	return r
 }

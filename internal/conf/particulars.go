@@ -1,0 +1,36 @@
+package conf
+
+import (
+	"cmp"
+	"slices"
+
+	"vipd/internal/health"
+)
+
+// performs tells the checkers that this version makes.
+func performs(k health.Kind) bool { return k != "BFD_CHECK" }
+
+// particulars gives a check that is to be made what its kind has of its own.
+func (l *loader) particulars(v *service, r *realServer, c *HealthCheck) {
+	switch c.Kind {
+	case health.HTTPGet, health.SSLGet:
+		page := *c.HTTP
+		page.VirtualHost = cmp.Or(page.VirtualHost, r.VirtualHost, v.VirtualHost)
+		page.Client = l.cfg.TLS
+		c.Checker.HTTP = &page
+	case health.DNSCheck:
+		c.DNS = &health.DNS{Name: c.DNSName, Type: c.DNSType}
+	case health.UDPCheck:
+		c.UDP = &health.UDP{Payload: c.Payload, NeedReply: c.NeedReply, Reply: c.Reply, ReplyMask: c.ReplyMask, Min: c.MinReply, Max: c.MaxReply}
+	case health.MiscCheck:
+		c.Script = &health.Script{Timeout: c.Timeout, Dynamic: c.Dynamic}
+		if c.Command != nil {
+			c.Script.Args, c.Script.User, c.Script.Group = c.Command.Args, c.Command.User, c.Command.Group
+		}
+	case health.FileCheck:
+		c.File = &health.File{Weight: c.Weight, Reverse: c.Reverse}
+		if i := slices.IndexFunc(l.cfg.TrackFiles, func(f TrackFile) bool { return f.Name == c.TrackFile }); i >= 0 {
+			c.File.Path = l.cfg.TrackFiles[i].Path
+		}
+	}
+}

@@ -1,0 +1,271 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"vipd/internal/health"
+)
+
+// Bounds of an answer: what is longer is a failure, and no more of it is read.
+const (
+	maxHead = 64 << 10 // of a status line and headers
+	maxBody = 64 << 20
+	maxText = 1 << 20 // of a body that an expression looks at; what follows is not looked at
+)
+
+// web makes HTTP_GET and SSL_GET: one page.
+func web(ctx context.Context, c health.Checker) health.Result {
+	if c.HTTP == nil || c.URL >= len(c.HTTP.URLs) {
+		return health.Result{Inconclusive: true, Why: "there is no page to ask for"}
+	}
+	u := &c.HTTP.URLs[c.URL]
+	match, err := compile(u)
+	if err != nil {
+		return said(health.Result{Why: "regex: " + err.Error()}, "Regex match failed")
+	}
+	res := converse(ctx, c, func(conn net.Conn, timeout time.Duration) health.Result {
+		if c.HTTP.TLS {
+			secure, res := handshake(ctx, conn, c, u, timeout)
+			if secure == nil {
+				return res
+			}
+			conn = secure
+		}
+		return page(conn, c, u, match, timeout)
+	})
+	if res.Said == "" && !res.OK {
+		res.Said = "Connection failed"
+		if res.Timeout {
+			res.Said = "Timeout connecting"
+		}
+	}
+	return res
+}
+
+// page asks and judges the answer.
+func page(conn net.Conn, c health.Checker, u *health.URL, match *expression, timeout time.Duration) health.Result {
+	_ = conn.SetDeadline(time.Now().Add(timeout))
+	if _, err := conn.Write(request(c, u)); err != nil {
+		return said(unread(err, timeout), "Cannot send get request to")
+	}
+	a := &answer{sum: md5.New(), left: -1, keep: match != nil}
+	buf := make([]byte, 16<<10)
+	for !a.complete() {
+		_ = conn.SetReadDeadline(time.Now().Add(timeout))
+		n, err := conn.Read(buf)
+		if why := a.take(buf[:n]); why != "" {
+			return said(health.Result{Why: why}, "Read error with")
+		}
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF) && !c.HTTP.TLSCompliant && !u.TLSCompliant:
+			return a.judge(u, match)
+		}
+		res := unread(err, timeout)
+		return said(res, map[bool]string{true: "Timeout HTTP read", false: "Read error with"}[res.Timeout])
+	}
+	return a.judge(u, match)
+}
+
+// request is what keepalived asks, byte for byte.
+func request(c health.Checker, u *health.URL) []byte {
+	minor, closing := 0, ""
+	switch c.HTTP.Protocol {
+	case "1.1":
+		minor, closing = 1, "Connection: close\r\n"
+	case "1.0C":
+		closing = "Connection: close\r\n"
+	}
+	host := virtualHost(c, u)
+	if host == "" {
+		host = c.Target.String()
+	}
+	return fmt.Appendf(nil, "GET %s HTTP/1.%d\r\nUser-Agent: KeepAliveClient\r\n%sHost: %s\r\n\r\n", u.Path, minor, closing, host)
+}
+
+func virtualHost(c health.Checker, u *health.URL) string {
+	if u.VirtualHost != "" {
+		return u.VirtualHost
+	}
+	return c.HTTP.VirtualHost
+}
+
+// answer is a response while it is read.
+type answer struct {
+	head    []byte
+	body    bool // the headers are complete
+	sum     hash.Hash
+	size    int
+	left    int // bytes of Content-Length that are still to come; -1: not said
+	keep    bool
+	text    []byte // as much of the body as an expression looks at
+	status  int
+	nothing bool
+}
+
+// complete tells that all that Content-Length promises is there.
+//
+// keepalived: it waits for the end of the connection too.
+func (a *answer) complete() bool { return a.body && a.left == 0 }
+
+// take reads a part. It says what is too long.
+func (a *answer) take(b []byte) (why string) {
+	if !a.body {
+		a.head = append(a.head, b...)
+		end := bytes.Index(a.head, []byte("\r\n\r\n"))
+		if end < 0 {
+			if len(a.head) > maxHead {
+				return fmt.Sprintf("the headers are longer than %d KiB", maxHead>>10)
+			}
+			return ""
+		}
+		b = a.head[end+4:]
+		a.head, a.body = a.head[:end], true
+		a.status, a.left = statusOf(a.head), lengthOf(a.head)
+	}
+	if a.size += len(b); a.size > maxBody {
+		return fmt.Sprintf("the page is longer than %d MiB", maxBody>>20)
+	}
+	if a.left >= 0 {
+		// keepalived: what comes beyond Content-Length is not part of the digest.
+		counted := min(len(b), a.left)
+		a.left -= counted
+		a.sum.Write(b[:counted])
+	} else {
+		a.sum.Write(b)
+	}
+	if a.keep && len(a.text) < maxText {
+		a.text = append(a.text, b[:min(len(b), maxText-len(a.text))]...)
+	}
+	return ""
+}
+
+// statusOf reads "HTTP/1.1 200 OK". 0: there is none.
+func statusOf(head []byte) int {
+	line, _, _ := bytes.Cut(head, []byte("\r\n"))
+	_, rest, ok := strings.Cut(string(line), " ")
+	if !ok || !bytes.HasPrefix(line, []byte("HTTP/")) {
+		return 0
+	}
+	code, _, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
+	n, err := strconv.Atoi(code)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// lengthOf reads Content-Length (RFC 9110 8.6). -1: there is none.
+func lengthOf(head []byte) int {
+	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		if bytes.EqualFold(name, []byte("Content-Length")) {
+			if n, err := strconv.Atoi(strings.TrimSpace(string(value))); err == nil && n >= 0 {
+				return n
+			}
+		}
+	}
+	return -1
+}
+
+// judge compares an answer with what is asked of it, in keepalived's order.
+func (a *answer) judge(u *health.URL, match *expression) health.Result {
+	if !a.body {
+		return said(health.Result{Why: "no complete answer: " + some(a.head)}, "Read, no data received from ")
+	}
+	if !good(u.Codes, a.status) {
+		return said(health.Result{Why: fmt.Sprintf("status code %d", a.status)}, "HTTP status code error to")
+	}
+	matched := "HTTP status code"
+	if u.Digest != "" {
+		matched = "MD5 digest"
+		if sum := hex.EncodeToString(a.sum.Sum(nil)); !strings.EqualFold(sum, u.Digest) {
+			return said(health.Result{Why: "the page's digest is " + sum + ", not " + u.Digest}, "MD5 digest error to")
+		}
+	}
+	if match != nil {
+		matched = "Regex match"
+		found, err := match.in(a.text)
+		switch {
+		case err != nil:
+			return said(health.Result{Why: "regex: " + err.Error()}, "Regex match failed")
+		case found == u.RegexNot:
+			return said(health.Result{Why: map[bool]string{true: "the page matches the regex", false: "the page does not match the regex"}[found]}, "Regex match failed")
+		}
+	}
+	return health.Result{OK: true, Matched: matched}
+}
+
+func good(codes [][2]int, status int) bool {
+	for _, r := range codes {
+		if status >= r[0] && status <= r[1] {
+			return true
+		}
+	}
+	return len(codes) == 0 && status >= 200 && status <= 299
+}
+
+// some shows the beginning of what came, so that a person sees what kind of thing it is.
+func some(b []byte) string {
+	const shown = 40
+	if len(b) == 0 {
+		return "nothing came"
+	}
+	return strconv.Quote(string(b[:min(len(b), shown)]))
+}
+
+// handshake makes TLS of a connection. keepalived: certificates of real servers are not verified, and old versions and
+// ciphers are good enough for a check.
+func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.URL, timeout time.Duration) (net.Conn, health.Result) {
+	config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, CipherSuites: allCiphers()}
+	if c.HTTP.SNI || c.HTTP.SNIName != "" {
+		config.ServerName = c.HTTP.SNIName
+		if config.ServerName == "" {
+			config.ServerName = virtualHost(c, u)
+		}
+	}
+	if err := clientCertificate(config, c.HTTP.Client); err != nil {
+		return nil, health.Result{Inconclusive: true, Why: err.Error()}
+	}
+	_ = conn.SetDeadline(time.Now().Add(timeout))
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		res := unread(err, timeout)
+		res.Why = "TLS: " + res.Why
+		return nil, said(res, "SSL handshake/communication error connecting to")
+	}
+	return secure, health.Result{}
+}
+
+func allCiphers() (all []uint16) {
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		all = append(all, s.ID)
+	}
+	return all
+}
+
+// clientCertificate loads the files of the SSL block.
+func clientCertificate(config *tls.Config, files *health.TLS) error {
+	if files == nil || files.Certificate == "" || files.Key == "" {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
+	if err != nil {
+		return fmt.Errorf("SSL block: %w", err)
+	}
+	config.Certificates = []tls.Certificate{pair}
+	return nil
+}
