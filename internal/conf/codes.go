@@ -36,6 +36,7 @@ var codeText = map[string]string{
 	"include-unreadable":     "an included file cannot be read",
 	"instance-name":          "the name of an instance cannot be used",
 	"link-local":             "a link-local address cannot stand here",
+	"group-too-large":        "a group has more addresses than services are made of",
 	"mark-without-class":     "no class gives packets the mark of a service",
 	"mail-incomplete":        "mails are asked for that nobody gets",
 	"missing-argument":       "a keyword lacks an argument",

@@ -205,8 +205,14 @@ func (l *loader) classless() {
 		d.class, d.Hint = classOurs, fmt.Sprintf("add to global_defs: fwmark_class %d tcp ADDRESS PORT; with data_plane ipvs netfilter's marks count", mark)
 	}
 	for _, v := range l.vss {
-		if !v.named && len(v.Reals) > 0 {
+		switch {
+		case len(v.Reals) == 0:
+		case v.grouped == nil:
 			say(v, v.Mark, v.V6)
+		default:
+			for _, k := range v.grouped.keys(v) {
+				say(v, k.Mark, k.V6)
+			}
 		}
 	}
 }

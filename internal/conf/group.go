@@ -5,6 +5,8 @@ import (
 	"math"
 	"net/netip"
 	"strings"
+
+	"vipd/internal/lb"
 )
 
 func beginServiceGroup(l *loader, s *stmt) {
@@ -164,4 +166,56 @@ func (m GroupMember) String() string {
 		return fmt.Sprintf("%s-%s,%d", m.First, m.Last, m.Port)
 	}
 	return fmt.Sprintf("%s,%d", m.First, m.Port)
+}
+
+// maxGroup is how many services a group may make: with more, a prefix of IPv6 was meant as something else.
+const maxGroup = 65536
+
+// keys are the services that a group makes, in its order; of marks without a family those of v's.
+func (g *ServiceGroup) keys(v *service) (keys []lb.ServiceKey) {
+	for _, m := range g.Members {
+		if m.IsMark {
+			if m.Mark != 0 {
+				keys = append(keys, lb.ServiceKey{Mark: m.Mark, V6: m.Family == "inet6" || m.Family == "" && v.fam == 6})
+			}
+			continue
+		}
+		for a := m.First; a.IsValid() && !m.Last.Less(a); a = a.Next() {
+			if len(keys) >= maxGroup {
+				return keys
+			}
+			keys = append(keys, lb.ServiceKey{Protocol: v.Protocol, Addr: netip.AddrPortFrom(a, m.Port)})
+		}
+	}
+	return keys
+}
+
+// finishGroup keeps a service that is found by what its group lists. keepalived: of two services with the same address and
+// port the second fails in the kernel.
+func (l *loader) finishGroup(v *service, seen map[lb.ServiceKey]*service) {
+	if v.fam == 0 {
+		v.settleFamily()
+	}
+	keys := v.grouped.keys(v)
+	if len(keys) >= maxGroup {
+		d := l.after(Warning, "group-too-large", v.place, fmt.Sprintf("Virtual server %s: its group has %d addresses or more - ignoring", v.label(), maxGroup))
+		d.class, d.Hint = classOurs, "each address is a service of its own; a fwmark member with a fwmark_class is one for a whole network"
+		return
+	}
+	var own []lb.ServiceKey
+	for _, k := range keys {
+		if o := seen[k]; o != nil {
+			d := l.after(Warning, "duplicate-service", v.place, "Virtual server "+v.label()+": "+k.String()+" is defined twice - ignoring the second")
+			d.class, d.Hint = classOurs, fmt.Sprintf("the one at line %d of %s counts", o.tok.Line, o.file.Name)
+			continue
+		}
+		seen[k] = v
+		own = append(own, k)
+	}
+	if len(own) == 0 {
+		return
+	}
+	made := v.Service
+	made.ServiceKey, made.Members, made.Name = own[0], own, v.label()
+	l.cfg.Health.Services = append(l.cfg.Health.Services, made)
 }

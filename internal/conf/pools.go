@@ -387,7 +387,11 @@ func (l *loader) finishService(v *service, seen map[lb.ServiceKey]*service) {
 		v.Service.Sorry, v.VirtualServer.Sorry = &s.Real.Real, &s.RealServer
 	}
 	l.cfg.VirtualServers = append(l.cfg.VirtualServers, &v.VirtualServer)
-	if v.named || v.hasMarks() && v.Mark == 0 {
+	if v.grouped != nil {
+		l.finishGroup(v, seen)
+		return
+	}
+	if v.hasMarks() && v.Mark == 0 {
 		return
 	}
 	if o := seen[v.ServiceKey]; o != nil {
@@ -434,7 +438,7 @@ func (l *loader) refused(why func(lb.Service, []lb.Real) error) {
 		return
 	}
 	for _, v := range l.vss {
-		if v.named || len(v.Reals) == 0 {
+		if len(v.Reals) == 0 {
 			continue
 		}
 		reals := make([]lb.Real, len(v.Reals))

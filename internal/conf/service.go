@@ -102,8 +102,6 @@ func beginService(l *loader, s *stmt) {
 		l.skip = !ok || n == 0 && l.pass == passAll
 	case "group":
 		v.named, v.Group = true, s.text(2)
-		l.own(s.words[1], "not-yet", "virtual_server group is accepted without effect in this version").Hint = "write one virtual_server for each address of the group"
-		l.quiet++
 	default:
 		a, ok := l.endpoint(s, 1)
 		if !ok {
@@ -147,9 +145,6 @@ func (l *loader) badEndpoint(s *stmt, i int, text string) {
 func endService(l *loader) {
 	v := l.vs
 	l.vs = nil
-	if v.named {
-		l.quiet--
-	}
 	if v.sorry != nil && v.sorry.forward.method != lb.Tunnel {
 		if fam := familyOf(v.sorry.Addr.Addr()); v.fam == 0 {
 			v.fam = fam

@@ -39,7 +39,7 @@ func (d *daemon) makeXDP() (err error) {
 	p, err := xdp.Open(xdp.Options{
 		PinDir:    d.pinDir(),
 		TableSize: lines(d.opts.Connections),
-		Services:  atLeast(1024, 2*len(d.cfg.Health.Services)),
+		Services:  atLeast(1024, 2*d.services()),
 		Reals:     atLeast(16384, 2*d.reals()),
 		// People's scripts make namespaces with cables of which they know nothing but the name.
 		GenericVeth: d.opts.NoConfig,
@@ -212,9 +212,16 @@ func (d *daemon) interfaces() []string {
 	return slices.Compact(names)
 }
 
+func (d *daemon) services() (n int) {
+	for _, s := range d.cfg.Health.Services {
+		n += max(len(s.Members), 1)
+	}
+	return n
+}
+
 func (d *daemon) reals() (n int) {
 	for _, s := range d.cfg.Health.Services {
-		n += len(s.Reals) + 1
+		n += (len(s.Reals) + 1) * max(len(s.Members), 1)
 	}
 	return n
 }

@@ -33,9 +33,13 @@ type Config struct {
 // Service is one virtual_server. A second one with the same key is ignored.
 type Service struct {
 	lb.Service
-	Reals []Real
-	Alpha bool // what the file says for its real servers; Checker.Alpha is what counts
-	Omega bool // say "down" for everything at the stop
+	// Members are the services of a virtual_server_group, which share the real servers and their checks; ServiceKey is the
+	// first of them. If empty, there is that one alone.
+	Members []lb.ServiceKey
+	Name    string // of a group, in the log: [web]:0. If empty, the key's.
+	Reals   []Real
+	Alpha   bool // what the file says for its real servers; Checker.Alpha is what counts
+	Omega   bool // say "down" for everything at the stop
 	// Quorum is the weight that must be alive. If zero, 1.
 	Quorum     int
 	Hysteresis int      // gained at Quorum+Hysteresis, lost below Quorum-Hysteresis. If zero, none.

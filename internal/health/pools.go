@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -134,8 +135,11 @@ func (p *Pools) Take() []Effect {
 func (p *Pools) Want() []lb.Pool {
 	var all []lb.Pool
 	for _, s := range p.services {
-		if s.told {
-			all = append(all, lb.Pool{Service: s.want.Service, Reals: slices.Clone(s.want.Reals)})
+		if !s.told {
+			continue
+		}
+		for _, key := range s.members() {
+			all = append(all, s.memberPool(key, s.want))
 		}
 	}
 	return all
@@ -201,7 +205,7 @@ func (s *service) real(a netip.AddrPort) *real {
 	return nil
 }
 
-func (s *service) name() string { return s.cfg.ServiceKey.String() }
+func (s *service) name() string { return cmp.Or(s.cfg.Name, s.cfg.ServiceKey.String()) }
 
 // endpoint is how keepalived's log names a real server: with the protocol of the service.
 func (s *service) endpoint(a netip.AddrPort) string { return lb.EndpointName(s.cfg.Protocol, a) }

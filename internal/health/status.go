@@ -63,7 +63,9 @@ func (p *Pools) Status() []ServiceStatus {
 		for _, r := range s.reals {
 			st.Reals = append(st.Reals, s.statusOf(r))
 		}
-		all = append(all, st)
+		for _, key := range s.members() {
+			all = append(all, s.memberStatus(key, st))
+		}
 	}
 	return all
 }
