@@ -90,6 +90,49 @@ type Router struct {
 	Received     uint64            `json:"adverts_received"`
 	Refused      map[string]uint64 `json:"adverts_refused,omitempty"` // by reason
 	BecameMaster uint64            `json:"became_master"`
+	V6           bool              `json:"ipv6,omitempty"`
+	Version      uint8             `json:"version"`
+	Unicast      bool              `json:"unicast,omitempty"`
+	AdvertInt    time.Duration     `json:"advert_int_ns"`
+	MasterInt    time.Duration     `json:"master_advert_int_ns"` // as a backup of version 3 has learnt it
+	Auth         string            `json:"authentication"`       // none, PASS, AH or HMAC
+	Checksum     string            `json:"checksum"`             // as it is sent
+	Source       string            `json:"source,omitempty"`
+	Late         uint64            `json:"adverts_late"`    // by more than a fifth of the interval
+	WorstLate    time.Duration     `json:"worst_late_ns"`   // of all adverts
+	Peers        []Peer            `json:"peers,omitempty"` // the latest heard first
+	Transitions  []Transition      `json:"transitions,omitempty"`
+	Refusals     []Refusal         `json:"refusals,omitempty"` // the latest first
+}
+
+// Peer is another router of a VRRP instance.
+type Peer struct {
+	Address   string        `json:"address"`
+	Priority  uint8         `json:"priority"`
+	AdvertInt time.Duration `json:"advert_int_ns"`
+	Checksum  string        `json:"checksum"`
+	Last      time.Time     `json:"last"`
+	Adverts   uint64        `json:"adverts"`
+}
+
+// Transition is a change of state of a VRRP instance.
+type Transition struct {
+	At   time.Time `json:"at"`
+	From string    `json:"from"`
+	To   string    `json:"to"`
+	Why  string    `json:"why"`
+}
+
+// Refusal is what adverts of one peer were refused for.
+type Refusal struct {
+	Peer   string    `json:"peer,omitempty"`
+	Reason string    `json:"reason"`
+	Field  string    `json:"field"`
+	Theirs string    `json:"theirs"`
+	Ours   string    `json:"ours"`
+	Count  uint64    `json:"count"`
+	First  time.Time `json:"first"`
+	Last   time.Time `json:"last"`
 }
 
 // Weight is what one thing that a VRRP instance follows adds to its priority.

@@ -84,7 +84,30 @@ func routerStatus(r vrrp.Status) control.Router {
 	for reason, n := range r.Counters.Refused {
 		out.Refused[string(reason)] = n
 	}
+	onTheWire(&out, &r)
 	return out
+}
+
+// onTheWire adds how an instance speaks, to whom, and what it heard.
+func onTheWire(out *control.Router, r *vrrp.Status) {
+	out.V6, out.Version, out.Unicast, out.AdvertInt, out.MasterInt = r.V6, r.Version, r.Unicast, r.AdvertInt, r.MasterInt
+	out.Auth, out.Checksum, out.Late, out.WorstLate = r.Auth, r.Checksum.String(), r.Counters.Late, r.Counters.WorstLate
+	if r.Source.IsValid() {
+		out.Source = r.Source.String()
+	}
+	for _, p := range r.Peers {
+		out.Peers = append(out.Peers, control.Peer{Address: p.Addr.String(), Priority: p.Priority, AdvertInt: p.AdvertInt, Checksum: p.Sum.String(), Last: p.Last, Adverts: p.Adverts})
+	}
+	for _, t := range r.History {
+		out.Transitions = append(out.Transitions, control.Transition{At: t.At, From: t.From.String(), To: t.To.String(), Why: t.Why})
+	}
+	for _, f := range r.Refused {
+		one := control.Refusal{Reason: string(f.Reason), Field: f.Field, Theirs: f.Theirs, Ours: f.Ours, Count: f.Count, First: f.First, Last: f.Last}
+		if f.Peer.IsValid() {
+			one.Peer = f.Peer.String()
+		}
+		out.Refusals = append(out.Refusals, one)
+	}
 }
 
 // serviceStatuses joins what the machine wants with what the plane has counted.
