@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	BenchMapCaches        = "caches"
+	BenchMapCalls         = "calls"
 	BenchMapClasses       = "classes"
 	BenchMapFragments     = "fragments"
 	BenchMapLinks         = "links"
@@ -40,10 +41,11 @@ const (
 	BenchMapServiceIndex6 = "service_index6"
 	BenchMapServices      = "services"
 	BenchMapShTables      = "sh_tables"
+	BenchMapSipMessage    = "sip_message"
 	BenchMapSourceFilter  = "source_filter"
+	BenchMapStations      = "stations"
 	BenchMapSweepTimer    = "sweep_timer"
 	BenchMapTuning        = "tuning"
-	BenchMapVlans         = "vlans"
 	BenchProgBenchEmpty   = "bench_empty"
 	BenchProgBenchFloor   = "bench_floor"
 	BenchProgBenchPath    = "bench_path"
@@ -133,6 +135,7 @@ type BenchProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type BenchMapSpecs struct {
 	Caches        *ebpf.MapSpec `ebpf:"caches"`
+	Calls         *ebpf.MapSpec `ebpf:"calls"`
 	Classes       *ebpf.MapSpec `ebpf:"classes"`
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
@@ -156,10 +159,11 @@ type BenchMapSpecs struct {
 	ServiceIndex6 *ebpf.MapSpec `ebpf:"service_index6"`
 	Services      *ebpf.MapSpec `ebpf:"services"`
 	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
+	SipMessage    *ebpf.MapSpec `ebpf:"sip_message"`
 	SourceFilter  *ebpf.MapSpec `ebpf:"source_filter"`
+	Stations      *ebpf.MapSpec `ebpf:"stations"`
 	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
 	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
-	Vlans         *ebpf.MapSpec `ebpf:"vlans"`
 }
 
 // BenchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -199,6 +203,7 @@ func (o *BenchObjects) Close() error {
 // It can be passed to LoadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BenchMaps struct {
 	Caches        *ebpf.Map `ebpf:"caches"`
+	Calls         *ebpf.Map `ebpf:"calls"`
 	Classes       *ebpf.Map `ebpf:"classes"`
 	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Links         *ebpf.Map `ebpf:"links"`
@@ -222,15 +227,17 @@ type BenchMaps struct {
 	ServiceIndex6 *ebpf.Map `ebpf:"service_index6"`
 	Services      *ebpf.Map `ebpf:"services"`
 	ShTables      *ebpf.Map `ebpf:"sh_tables"`
+	SipMessage    *ebpf.Map `ebpf:"sip_message"`
 	SourceFilter  *ebpf.Map `ebpf:"source_filter"`
+	Stations      *ebpf.Map `ebpf:"stations"`
 	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
 	Tuning        *ebpf.Map `ebpf:"tuning"`
-	Vlans         *ebpf.Map `ebpf:"vlans"`
 }
 
 func (m *BenchMaps) Close() error {
 	return _BenchClose(
 		m.Caches,
+		m.Calls,
 		m.Classes,
 		m.Fragments,
 		m.Links,
@@ -254,10 +261,11 @@ func (m *BenchMaps) Close() error {
 		m.ServiceIndex6,
 		m.Services,
 		m.ShTables,
+		m.SipMessage,
 		m.SourceFilter,
+		m.Stations,
 		m.SweepTimer,
 		m.Tuning,
-		m.Vlans,
 	)
 }
 

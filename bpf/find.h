@@ -35,7 +35,7 @@ static __always_inline int class_fits(struct class *c, struct packet *p)
 		return 0;
 	if (port < c->first || port > c->last)
 		return 0;
-	if (c->ifindex && (c->ifindex != p->hop >> 48 || load32(c->tci) != p->tci))
+	if (c->ifindex && (c->ifindex != p->ingress || load32(c->tci) != p->tci))
 		return 0;
 	if (!packet_v6(p))
 		return !c->six && network_has(c->to, c->to_mask, p->addr + 1, 1) && network_has(c->from, c->from_mask, p->addr, 1);

@@ -332,25 +332,3 @@ func TestNoRoadIsTheHosts(t *testing.T) {
 	r.want(frame{flags: syn, to: vip6}, LbReasonPASS_NO_ROAD)
 	r.want(frame{flags: ack, tags: []uint32{0x8100_0000}}, LbReasonPASS_NO_ROAD)
 }
-
-func TestOtherDirector(t *testing.T) {
-	r := newRig(t, 4)
-	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
-	r.serve(vip6, tcpProto, LbSchedulerSCHED_RR).add(1)
-	four, six := mac{2, 0, 0, 0, 9, 4}, mac{2, 0, 0, 0, 9, 6}
-	r.put(r.Peers, LbPeerKey{Mac: four}, LbPeer{Addr: [4]uint32{addr4(netip.MustParseAddr("10.0.8.3"))}})
-	r.put(r.Peers, LbPeerKey{Mac: six}, LbPeer{Addr: addr6(netip.MustParseAddr("2001:db8:8::3"))})
-	r.want(frame{flags: syn, src: four}, LbReasonFORWARD_NEW) // nobody looks
-	r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
-	r.tune(func(t *LbTunables) { t.Have |= uint32(LbHaveHAVE_PEERS) })
-	r.want(frame{flags: syn, src: four}, LbReasonPASS_FROM_DIRECTOR)
-	r.want(frame{flags: ack, src: four}, LbReasonPASS_FROM_DIRECTOR)
-	r.want(frame{flags: syn, src: four, from: at("10.0.8.3:4000")}, LbReasonFORWARD_NEW)
-	r.want(frame{flags: syn, src: six, to: vip6}, LbReasonPASS_FROM_DIRECTOR)
-	r.want(frame{flags: syn, src: six, to: vip6, from: at("[2001:db8:8::3]:4000")}, LbReasonFORWARD_NEW)
-	for _, other := range []string{"[2002:db8:8::3]:4000", "[2001:db8:8:1::3]:4000", "[2001:db8:8::1:0:3]:4000", "[2001:db8:8::4]:4000"} {
-		r.want(frame{flags: syn, src: six, to: vip6, from: at(other)}, LbReasonPASS_FROM_DIRECTOR)
-	}
-	r.want(frame{flags: syn, to: vip6}, LbReasonFORWARD_NEW)
-	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
-}

@@ -49,7 +49,8 @@ struct {
 	enum real_flag real_flag;
 	enum forward forward;
 	struct peer_key peer_key;
-	struct vlan_key vlan_key;
+	struct station station;
+	enum vlan_tag vlan_tag;
 	struct fragment_key fragment_key;
 	enum tunnel tunnel;
 	enum tunnel_flag tunnel_flag;
@@ -66,7 +67,7 @@ struct {
 } words SEC(".words");
 
 /* The connection decides where the packet goes; NEXT: there is none that will do. */
-static __always_inline enum step follow(struct conn *c, __u64 life, struct packet *p, struct tunables *t, struct real **real)
+static __always_inline enum step follow(struct frame *f, struct conn *c, __u64 life, struct packet *p, struct tunables *t, struct real **real)
 {
 	struct real *r;
 
@@ -77,10 +78,16 @@ static __always_inline enum step follow(struct conn *c, __u64 life, struct packe
 	if (unlikely((READ_ONCE(c->life) ^ life) & LIFE_GENERATION))
 		return NEXT;
 	r = real_at(p->real);
-	if (unlikely(!r || r->flags & REAL_GONE)) {
-		if (packet_begins(p) || t->expire_nodest_conn)
+	if (unlikely(!r || r->flags & (REAL_GONE | REAL_PEER))) {
+		if (r && !(r->flags & REAL_GONE)) {
+			/* From the director that it would go to: peer.h says what that means. */
+			if (sent_by(f, r))
+				return NEXT;
+		} else if (packet_begins(p) || t->expire_nodest_conn) {
 			return NEXT;
-		return leave(p, DROP_REAL_GONE);
+		} else {
+			return leave(p, DROP_REAL_GONE);
+		}
 	}
 	if (unlikely(packet_begins(p)) && conn_renewed(c, r, packet_proto(p), life, t))
 		return NEXT;
@@ -102,15 +109,27 @@ static __always_inline void towards(struct packet *p, struct real **real)
 	}
 }
 
+/* The interface that it came in by, as the host would say it: a VLAN's. */
+static __always_inline __u32 came_by(struct xdp_md *ctx, struct frame *f)
+{
+	__u32 by = READ_ONCE(ctx->ingress_ifindex); /* else clang makes one load of either, by an address in ctx that it adds up */
+	__u32 *vlan = f->tci ? station_of(by, f->tci, f->tci >> 16, f->eth) : NULL;
+
+	return vlan ? *vlan : by;
+}
+
 /* No connection: may the packet have one? */
 static __always_inline void miss(struct xdp_md *ctx, struct frame *f, struct packet *p, struct tunables *t, struct real **real)
 {
+	p->tci = f->tci;
+	p->ingress = ctx->ingress_ifindex;
 	if (t->have & HAVE_PEERS && from_director(f, p)) {
 		p->why = PASS_FROM_DIRECTOR;
 		return;
 	}
-	p->hop = hop_make(f->eth->src, ctx->ingress_ifindex);
-	p->tci = f->tci;
+	if (t->have & HAVE_SIP && packet_proto(p) == PROTO_UDP)
+		sip_read(ctx, f->at + f->header + sizeof(struct udp), p->length - f->header - sizeof(struct udp));
+	p->hop = hop_make(f->eth->src, came_by(ctx, f));
 	p->why = admit(p);
 	towards(p, real);
 }
@@ -140,7 +159,7 @@ static __always_inline void decide(struct xdp_md *ctx, struct frame *f, struct p
 		return;
 	p->hash = key_hash(p->addr, p->ports);
 	c = v6 ? conn_find6(p, &life) : conn_find(p, &life);
-	if (follow(c, life, p, t, real) == NEXT)
+	if (follow(f, c, life, p, t, real) == NEXT)
 		miss(ctx, f, p, t, real);
 	if (*real && f->piece == FIRST_FRAGMENT)
 		fragment_keep(f, p);
@@ -279,16 +298,18 @@ int road_back(struct xdp_md *ctx)
 	__u64 tags = parse_tags(ctx);
 	__u32 zero = 0, at = tags & 0xff;
 	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
-	struct way w = { .why = PASS_NOT_SERVICE };
+	struct way w = { .why = PASS_NOT_SERVICE, .tci = tags >> 32 };
 
 	if (p)
 		w.why = p->why;
 	if (!reply(ctx, &w, at) && !related_to_server(ctx, &w, at, tags >> 32) && !related_to_client(ctx, &w, at))
 		related_to_tunnel(ctx, &w, at);
+	if (forwards(w.why) && w.tci != (__u32)(tags >> 32) && relink(ctx, at, w.tci) == DONE)
+		w.why = DROP_NO_ROOM;
 	return settle(ctx, w.why, w.ifindex);
 }
 
-/* What is not IPv4 at first sight. */
+/* What is not IPv4 at first sight, or not to this interface's own address. */
 static __always_inline int other(struct xdp_md *ctx)
 {
 	__u64 t = parse_tags(ctx);
@@ -317,10 +338,8 @@ static __always_inline int balance(struct xdp_md *ctx)
 	frame_at(ctx, &f, sizeof(struct eth));
 	if (unlikely((void *)f.ip > f.end || !t))
 		return settle(ctx, PASS_MALFORMED, 0);
-	if (unlikely(f.eth->type != be16(ETH_IPV4)))
+	if (unlikely(f.eth->type != be16(ETH_IPV4)) || unlikely(!link_is(link_at(ctx->ingress_ifindex), f.eth)))
 		return other(ctx);
-	if (unlikely(!link_is(link_at(ctx->ingress_ifindex), f.eth)))
-		return settle(ctx, PASS_NOT_OURS, 0);
 	p.tick = tick_now(t);
 	if (unlikely(parse_ipv4(&f, &p) == DONE))
 		return back(ctx, p.why, t);
@@ -330,7 +349,7 @@ static __always_inline int balance(struct xdp_md *ctx)
 		return back(ctx, p.why, t);
 	p.hash = conn_hash((__u32)p.ends, p.ports);
 	c = conn_find(&p, &life);
-	if (unlikely(follow(c, life, &p, t, &real) == NEXT))
+	if (unlikely(follow(&f, c, life, &p, t, &real) == NEXT))
 		return detour(ctx, ROAD_IPV4);
 	return finish(ctx, &f, &p, real, 0);
 }

@@ -33,6 +33,19 @@ type LbCacheKey struct {
 	Addr    [4]uint32
 }
 
+type LbCall struct {
+	_      structs.HostLayout
+	Length uint32
+	Text   [256]uint8
+}
+
+type LbCallKey struct {
+	_      structs.HostLayout
+	Line   uint64
+	Number uint32
+	Pad    uint32
+}
+
 type LbClass struct {
 	_        structs.HostLayout
 	To       [4]uint32
@@ -81,6 +94,7 @@ const (
 	LbConnKindKIND_TEMPLATE LbConnKind = 1
 	LbConnKindKIND_IPV6     LbConnKind = 2
 	LbConnKindKIND_MARK     LbConnKind = 4
+	LbConnKindKIND_SIP      LbConnKind = 16
 	LbConnKindKIND_RETURN   LbConnKind = 8
 )
 
@@ -124,12 +138,14 @@ type LbFragmentKey struct {
 type LbHave uint32
 
 const (
-	LbHaveHAVE_NAT    LbHave = 1
-	LbHaveHAVE_MARKS  LbHave = 2
-	LbHaveHAVE_FTP    LbHave = 4
-	LbHaveHAVE_PORT0  LbHave = 8
-	LbHaveHAVE_PEERS  LbHave = 16
-	LbHaveHAVE_TUNNEL LbHave = 32
+	LbHaveHAVE_NAT      LbHave = 1
+	LbHaveHAVE_MARKS    LbHave = 2
+	LbHaveHAVE_FTP      LbHave = 4
+	LbHaveHAVE_PORT0    LbHave = 8
+	LbHaveHAVE_PEERS    LbHave = 16
+	LbHaveHAVE_TUNNEL   LbHave = 32
+	LbHaveHAVE_STATIONS LbHave = 256
+	LbHaveHAVE_SIP      LbHave = 512
 )
 
 type LbInstant struct {
@@ -141,12 +157,12 @@ type LbInstant struct {
 }
 
 type LbKey struct {
-	_     structs.HostLayout
-	Ports uint64
-	Hash  uint64
-	Addr  [8]uint32
-	Tick  uint32
-	Pad   uint32
+	_      structs.HostLayout
+	Ports  uint64
+	Hash   uint64
+	Addr   [8]uint32
+	Tick   uint32
+	Number uint32
 }
 
 type LbLink struct {
@@ -154,6 +170,8 @@ type LbLink struct {
 	Mac      [6]uint8
 	Attached uint8
 	Pad      uint8
+	Lower    uint32
+	Tci      [2]uint16
 }
 
 type LbMember struct {
@@ -187,6 +205,7 @@ const (
 	LbNumberMH_LINE      LbNumber = 64
 	LbNumberMH_LINES     LbNumber = 64
 	LbNumberMAX_CLASSES  LbNumber = 256
+	LbNumberCALL_LENGTH  LbNumber = 255
 	LbNumberCACHE_SET    LbNumber = 8
 	LbNumberFILTER_WORDS LbNumber = 1024
 	LbNumberSTATES       LbNumber = 16
@@ -230,19 +249,16 @@ type LbPacket struct {
 	Event   uint32
 	Crowded uint32
 	Tci     uint32
+	Ingress uint32
 	Why     LbReason
-	_       [4]byte
-}
-
-type LbPeer struct {
-	_    structs.HostLayout
-	Addr [4]uint32
 }
 
 type LbPeerKey struct {
-	_   structs.HostLayout
-	Mac [6]uint8
-	Pad [2]uint8
+	_    structs.HostLayout
+	Addr [4]uint32
+	Mac  [6]uint8
+	V6   uint8
+	Pad  uint8
 }
 
 type LbPhase uint32
@@ -308,6 +324,7 @@ const (
 	LbRealFlagREAL_IPV6  LbRealFlag = 2
 	LbRealFlagREAL_LOWER LbRealFlag = 4
 	LbRealFlagREAL_LOCAL LbRealFlag = 8
+	LbRealFlagREAL_PEER  LbRealFlag = 16
 )
 
 type LbReason uint32
@@ -338,13 +355,14 @@ const (
 	LbReasonDROP_TOO_BIG       LbReason = 22
 	LbReasonDROP_LOCAL_NAT     LbReason = 23
 	LbReasonDROP_ICMP          LbReason = 24
-	LbReasonDROP_METHOD        LbReason = 25
-	LbReasonDROP_TABLE_FULL    LbReason = 26
-	LbReasonDROP_DEFENCE       LbReason = 27
-	LbReasonDROP_ANSWER        LbReason = 28
-	LbReasonDROP_BUSY          LbReason = 29
-	LbReasonDROP_NO_ROOM       LbReason = 30
-	LbReasonREASONS            LbReason = 31
+	LbReasonDROP_NO_CALL       LbReason = 25
+	LbReasonDROP_METHOD        LbReason = 26
+	LbReasonDROP_TABLE_FULL    LbReason = 27
+	LbReasonDROP_DEFENCE       LbReason = 28
+	LbReasonDROP_ANSWER        LbReason = 29
+	LbReasonDROP_BUSY          LbReason = 30
+	LbReasonDROP_NO_ROOM       LbReason = 31
+	LbReasonREASONS            LbReason = 32
 )
 
 type LbRegion struct {
@@ -408,6 +426,7 @@ const (
 	LbServiceFlagSERVICE_PORT       LbServiceFlag = 16
 	LbServiceFlagSERVICE_SCHED_3    LbServiceFlag = 32
 	LbServiceFlagSERVICE_SIP        LbServiceFlag = 64
+	LbServiceFlagSERVICE_DIRECTORS  LbServiceFlag = 128
 )
 
 type LbServiceKey struct {
@@ -440,6 +459,12 @@ type LbShTable struct {
 	Real [256]uint32
 }
 
+type LbSip struct {
+	_    structs.HostLayout
+	Call LbCall
+	Text [4096]uint8
+}
+
 type LbSpare uint32
 
 const (
@@ -448,6 +473,14 @@ const (
 	LbSpareSPARE_HOP_MTU  LbSpare = 5
 	LbSpareSPARE_REST     LbSpare = 6
 )
+
+type LbStation struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	Tci     [2]uint16
+	Mac     [6]uint8
+	Pad     [2]uint8
+}
 
 type LbSweeper struct {
 	_     structs.HostLayout
@@ -506,18 +539,19 @@ const (
 	LbTunnelFlagTUNNEL_REMCSUM LbTunnelFlag = 2
 )
 
-type LbVlanKey struct {
-	_       structs.HostLayout
-	Ifindex uint32
-	Outer   uint16
-	Inner   uint16
-}
+type LbVlanTag uint32
+
+const (
+	LbVlanTagVLAN_ID LbVlanTag = 4095
+	LbVlanTagVLAN_AD LbVlanTag = 4096
+)
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	LbMapCaches        = "caches"
+	LbMapCalls         = "calls"
 	LbMapClasses       = "classes"
 	LbMapFragments     = "fragments"
 	LbMapLinks         = "links"
@@ -541,10 +575,11 @@ const (
 	LbMapServiceIndex6 = "service_index6"
 	LbMapServices      = "services"
 	LbMapShTables      = "sh_tables"
+	LbMapSipMessage    = "sip_message"
 	LbMapSourceFilter  = "source_filter"
+	LbMapStations      = "stations"
 	LbMapSweepTimer    = "sweep_timer"
 	LbMapTuning        = "tuning"
-	LbMapVlans         = "vlans"
 	LbProgClockProbe   = "clock_probe"
 	LbProgDefend       = "defend"
 	LbProgForget       = "forget"
@@ -620,6 +655,7 @@ type LbProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type LbMapSpecs struct {
 	Caches        *ebpf.MapSpec `ebpf:"caches"`
+	Calls         *ebpf.MapSpec `ebpf:"calls"`
 	Classes       *ebpf.MapSpec `ebpf:"classes"`
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
@@ -643,10 +679,11 @@ type LbMapSpecs struct {
 	ServiceIndex6 *ebpf.MapSpec `ebpf:"service_index6"`
 	Services      *ebpf.MapSpec `ebpf:"services"`
 	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
+	SipMessage    *ebpf.MapSpec `ebpf:"sip_message"`
 	SourceFilter  *ebpf.MapSpec `ebpf:"source_filter"`
+	Stations      *ebpf.MapSpec `ebpf:"stations"`
 	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
 	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
-	Vlans         *ebpf.MapSpec `ebpf:"vlans"`
 }
 
 // LbVariableSpecs contains global variables before they are loaded into the kernel.
@@ -680,6 +717,7 @@ func (o *LbObjects) Close() error {
 // It can be passed to LoadLbObjects or ebpf.CollectionSpec.LoadAndAssign.
 type LbMaps struct {
 	Caches        *ebpf.Map `ebpf:"caches"`
+	Calls         *ebpf.Map `ebpf:"calls"`
 	Classes       *ebpf.Map `ebpf:"classes"`
 	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Links         *ebpf.Map `ebpf:"links"`
@@ -703,15 +741,17 @@ type LbMaps struct {
 	ServiceIndex6 *ebpf.Map `ebpf:"service_index6"`
 	Services      *ebpf.Map `ebpf:"services"`
 	ShTables      *ebpf.Map `ebpf:"sh_tables"`
+	SipMessage    *ebpf.Map `ebpf:"sip_message"`
 	SourceFilter  *ebpf.Map `ebpf:"source_filter"`
+	Stations      *ebpf.Map `ebpf:"stations"`
 	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
 	Tuning        *ebpf.Map `ebpf:"tuning"`
-	Vlans         *ebpf.Map `ebpf:"vlans"`
 }
 
 func (m *LbMaps) Close() error {
 	return _LbClose(
 		m.Caches,
+		m.Calls,
 		m.Classes,
 		m.Fragments,
 		m.Links,
@@ -735,10 +775,11 @@ func (m *LbMaps) Close() error {
 		m.ServiceIndex6,
 		m.Services,
 		m.ShTables,
+		m.SipMessage,
 		m.SourceFilter,
+		m.Stations,
 		m.SweepTimer,
 		m.Tuning,
-		m.Vlans,
 	)
 }
 

@@ -9,22 +9,30 @@ import (
 // tagOf is a tag of 802.1Q (0x8100) or 802.1ad (0x88a8).
 func tagOf(kind, tci uint32) uint32 { return kind<<16 | tci }
 
+// ad says that a tag is 802.1ad's.
+const ad = uint16(LbVlanTagVLAN_AD)
+
 // tciOf is real.tci: VLAN identifiers, outer first.
 func tciOf(outer, inner uint16) (tci [2]uint16) { return [2]uint16{port2(outer), port2(inner)} }
+
+// station puts an address of ours into a VLAN, or beside the loopback interface's own.
+func (r *rig) station(tci [2]uint16, m mac) {
+	r.Helper()
+	r.put(r.Stations, LbStation{Ifindex: loopback, Tci: tci, Mac: m}, uint32(elsewhere))
+	r.tune(func(t *LbTunables) { t.Have |= uint32(LbHaveHAVE_STATIONS) })
+}
 
 // TestFramesInVLANs: which are ours, and with which tags they leave.
 func TestFramesInVLANs(t *testing.T) {
 	r := newRig(t, 4)
-	for key, m := range map[LbVlanKey]mac{
-		{Ifindex: loopback, Outer: port2(7)}:                    ourMAC,
-		{Ifindex: loopback, Outer: port2(100), Inner: port2(7)}: ourMAC,
-		{Ifindex: loopback, Outer: port2(8)}:                    {2, 0, 0, 0, 7, 7},
+	for tci, m := range map[[2]uint16]mac{
+		tciOf(7, 0): ourMAC, tciOf(ad|100, 7): ourMAC, tciOf(5, 6): ourMAC, tciOf(ad|4, 0): ourMAC, tciOf(8, 0): {2, 0, 0, 0, 7, 7},
 	} {
-		r.put(r.Vlans, key, LbLink{Mac: m, Attached: 1})
+		r.station(tci, m)
 	}
 	real4 := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
 	real6 := r.serve(vip6, tcpProto, LbSchedulerSCHED_RR).add(1)
-	q, ad := uint32(0x8100), uint32(0x88a8)
+	q, qinq := uint32(0x8100), uint32(0x88a8)
 	for _, row := range []struct {
 		name string
 		tags []uint32
@@ -36,20 +44,26 @@ func TestFramesInVLANs(t *testing.T) {
 		{"ours", []uint32{tagOf(q, 7)}, tciOf(7, 0), []uint32{tagOf(q, 7)}, true},
 		{"its priority is kept", []uint32{tagOf(q, 0xa007)}, tciOf(7, 0), []uint32{tagOf(q, 0xa007)}, true},
 		{"a priority and no VLAN", []uint32{tagOf(q, 0xa000)}, tciOf(0, 0), []uint32{tagOf(q, 0xa000)}, true},
-		{"two tags", []uint32{tagOf(ad, 100), tagOf(q, 7)}, tciOf(100, 7), []uint32{tagOf(ad, 100), tagOf(q, 7)}, true},
+		{"two tags", []uint32{tagOf(qinq, 100), tagOf(q, 7)}, tciOf(ad|100, 7), []uint32{tagOf(qinq, 100), tagOf(q, 7)}, true},
 		{"a priority, and then a VLAN", []uint32{tagOf(q, 0xa000), tagOf(q, 7)}, tciOf(7, 0), []uint32{tagOf(q, 0xa000), tagOf(q, 7)}, true},
 		{"another VLAN", []uint32{tagOf(q, 9)}, tciOf(0, 0), nil, false},
 		{"a priority, and then another VLAN", []uint32{tagOf(q, 0), tagOf(q, 9)}, tciOf(0, 0), nil, false},
 		{"another interface's MAC in it", []uint32{tagOf(q, 8)}, tciOf(0, 0), nil, false},
-		{"another inner one", []uint32{tagOf(ad, 100), tagOf(q, 8)}, tciOf(0, 0), nil, false},
-		{"the outer one alone", []uint32{tagOf(ad, 100)}, tciOf(0, 0), nil, false},
+		{"another inner one", []uint32{tagOf(qinq, 100), tagOf(q, 8)}, tciOf(0, 0), nil, false},
+		{"the outer one alone", []uint32{tagOf(qinq, 100)}, tciOf(0, 0), nil, false},
 		{"from a VLAN to none", []uint32{tagOf(q, 7)}, tciOf(0, 0), nil, true},
 		{"from none to a VLAN", nil, tciOf(9, 0), []uint32{tagOf(q, 9)}, true},
 		{"from one to another", []uint32{tagOf(q, 7)}, tciOf(9, 0), []uint32{tagOf(q, 9)}, true},
-		{"from one to two", []uint32{tagOf(q, 7)}, tciOf(100, 9), []uint32{tagOf(ad, 100), tagOf(q, 9)}, true},
-		{"from none to two", nil, tciOf(100, 9), []uint32{tagOf(ad, 100), tagOf(q, 9)}, true},
-		{"from two to none", []uint32{tagOf(ad, 100), tagOf(q, 7)}, tciOf(0, 0), nil, true},
-		{"from two to one", []uint32{tagOf(ad, 100), tagOf(q, 7)}, tciOf(7, 0), []uint32{tagOf(q, 7)}, true},
+		{"from one to two", []uint32{tagOf(q, 7)}, tciOf(ad|100, 9), []uint32{tagOf(qinq, 100), tagOf(q, 9)}, true},
+		{"from none to two", nil, tciOf(ad|100, 9), []uint32{tagOf(qinq, 100), tagOf(q, 9)}, true},
+		{"from two to none", []uint32{tagOf(qinq, 100), tagOf(q, 7)}, tciOf(0, 0), nil, true},
+		{"from two to one", []uint32{tagOf(qinq, 100), tagOf(q, 7)}, tciOf(7, 0), []uint32{tagOf(q, 7)}, true},
+		{"two tags of 802.1Q", []uint32{tagOf(q, 5), tagOf(q, 6)}, tciOf(5, 6), []uint32{tagOf(q, 5), tagOf(q, 6)}, true},
+		{"one of 802.1ad", []uint32{tagOf(qinq, 4)}, tciOf(ad|4, 0), []uint32{tagOf(qinq, 4)}, true},
+		{"from 802.1ad to 802.1Q", []uint32{tagOf(qinq, 4)}, tciOf(4, 0), []uint32{tagOf(q, 4)}, true},
+		{"from two of 802.1Q to a pair", []uint32{tagOf(q, 5), tagOf(q, 6)}, tciOf(ad|5, ad|6), []uint32{tagOf(qinq, 5), tagOf(qinq, 6)}, true},
+		{"the other kind of tag", []uint32{tagOf(q, 4)}, tciOf(0, 0), nil, false},
+		{"the other kind of outer tag", []uint32{tagOf(q, 100), tagOf(q, 7)}, tciOf(0, 0), nil, false},
 		{"from a priority to a VLAN", []uint32{tagOf(q, 0xa000)}, tciOf(9, 0), []uint32{tagOf(q, 9)}, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -75,9 +89,75 @@ func TestFramesInVLANs(t *testing.T) {
 	}
 }
 
+// TestAnotherAddressOfOurs: a virtual one at the same interface, and what is nobody's.
+func TestAnotherAddressOfOurs(t *testing.T) {
+	r := newRig(t, 4)
+	virtual := mac{0, 0, 0x5e, 0, 1, 51}
+	real4 := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	real6 := r.serve(vip6, tcpProto, LbSchedulerSCHED_RR).add(1)
+	for real, in := range map[uint32]frame{real4: {flags: syn}, real6: {flags: syn, to: vip6}} {
+		in.dst = virtual
+		r.want(in, LbReasonPASS_NOT_OURS)
+		r.station(tciOf(0, 0), virtual)
+		for _, why := range []LbReason{LbReasonFORWARD_NEW, LbReasonFORWARD_HIT} {
+			want := in
+			want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, 63
+			if out := r.want(in, why); !bytes.Equal(out, want.bytes()) {
+				t.Errorf("got  % x\nwant % x", out, want.bytes())
+			}
+			in.flags = ack
+		}
+		for _, other := range []mac{{0, 0, 0x5e, 0, 1, 52}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}} {
+			in.dst = other
+			r.want(in, LbReasonPASS_NOT_OURS)
+		}
+		if err := r.Stations.Delete(LbStation{Ifindex: loopback, Mac: virtual}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestRepliesInVLANs: a client behind a VLAN gets its answers with the tags that are there, wherever they come from.
+func TestRepliesInVLANs(t *testing.T) {
+	r, _, real := masqueraded(t, udpProto)
+	r.tune(func(t *LbTunables) { t.Have |= uint32(LbHaveHAVE_TUNNEL) })
+	for _, tci := range [][2]uint16{tciOf(7, 0), tciOf(9, 0), tciOf(ad|9, 7)} {
+		r.station(tci, ourMAC)
+	}
+	r.put(r.Links, elsewhere, LbLink{Mac: ourMAC, Lower: loopback, Tci: tciOf(7, 0)})
+	query := frame{proto: udpProto, summed: true, payload: []byte("query")}
+	inVLAN := []uint32{tagOf(0x8100, 7)}
+	for _, there := range [][]uint32{nil, inVLAN} {
+		for _, here := range [][]uint32{nil, inVLAN, {tagOf(0x8100, 9)}, {tagOf(0x88a8, 9), tagOf(0x8100, 7)}} {
+			r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+			query.tags = there
+			r.run(query.bytes())
+			in := replyOf(real, 0)
+			in.proto, in.tags = udpProto, here
+			want := in
+			want.from, want.src, want.dst, want.ttl, want.tags = vip, ourMAC, routerMAC, 63, there
+			if out := r.want(in, LbReasonFORWARD_REPLY); !bytes.Equal(out, want.bytes()) {
+				t.Errorf("got  % x\nwant % x", out, want.bytes())
+			}
+		}
+	}
+	// Told about a packet in a tunnel, the client hears of its own.
+	r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+	r.change(real, func(e *LbReal) { e.Forward, e.Source[0] = tunnel, addr4(source) })
+	_, out, why := r.run(query.bytes())
+	if why != LbReasonFORWARD_NEW {
+		t.Fatal(why.name())
+	}
+	told := errorAbout(stranger, source, 3, 1, 0, out[14:])
+	_, out, why = r.run(told.bytes())
+	if why != LbReasonFORWARD_ICMP || binary.BigEndian.Uint32(out[12:]) != inVLAN[0] {
+		t.Errorf("%s: % x", why.name(), out)
+	}
+}
+
 func TestTaggedRuntsPass(t *testing.T) {
 	r := newRig(t, 4)
-	r.put(r.Vlans, LbVlanKey{Ifindex: loopback, Outer: port2(7)}, LbLink{Mac: ourMAC, Attached: 1})
+	r.station(tciOf(7, 0), ourMAC)
 	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
 	for _, f := range []frame{{flags: syn}, {flags: syn, to: vip6}} {
 		for _, tags := range [][]uint32{{tagOf(0x8100, 7)}, {tagOf(0x88a8, 7), tagOf(0x8100, 7)}} {
@@ -94,7 +174,7 @@ func TestTaggedRuntsPass(t *testing.T) {
 
 func TestMethodsInVLANs(t *testing.T) {
 	r := newRig(t, 4)
-	r.put(r.Vlans, LbVlanKey{Ifindex: loopback, Outer: port2(7)}, LbLink{Mac: ourMAC, Attached: 1})
+	r.station(tciOf(7, 0), ourMAC)
 	real := r.serve(vip, udpProto, LbSchedulerSCHED_RR).add(1)
 	in := frame{proto: udpProto, summed: true, payload: []byte("query"), tags: []uint32{tagOf(0x8100, 7)}}
 	for _, tags := range [][]uint32{nil, {tagOf(0x8100, 7)}, {tagOf(0x8100, 9)}} {

@@ -10,6 +10,7 @@
 #include "lock.h"
 #include "pace.h"
 #include "schedule.h"
+#include "sip.h"
 
 /* What a search under the lock found: the line that has the key, and the first that could take it. */
 struct place {
@@ -20,7 +21,8 @@ struct place {
 struct key {
 	__u64 ports, hash;
 	__be32 addr[8];
-	__u32 tick, pad;
+	__u32 tick;
+	__u32 number;            /* of KIND_SIP: what packets is to be */
 };
 
 /* Not on the stack, which has 512 bytes for a whole chain of calls. */
@@ -41,6 +43,7 @@ static __always_inline struct key *key_of(struct packet *p)
 	k->ports = p->ports;
 	k->hash = p->hash;
 	k->tick = p->tick;
+	k->number = 0;
 	__builtin_memcpy(k->addr, p->addr, sizeof(k->addr));
 	return k;
 }
@@ -59,7 +62,7 @@ __noinline __u32 region_search(struct region *r, struct key *k)
 		struct conn *c = &r->line[at];
 		__u32 phase = life_phase(c->life);
 
-		if (phase == PHASE_LIVE && line_is(c, k->addr, k->ports)) {
+		if (phase == PHASE_LIVE && line_is(c, k->addr, k->ports) && (!(k->ports >> 40 & KIND_SIP) || c->packets == k->number)) {
 			found = at;
 			break;
 		}
@@ -122,6 +125,8 @@ __noinline int conn_retire(struct conn *c, struct region_head *head)
 		conn_count(c->real, life_flags(life), -1);
 		real_judge(c->real);
 		template_release(controlled_by(c));
+		if (c->kind & KIND_SIP)
+			sip_forget(line_hash(c), c->packets);
 		head->live--;
 		return 1;
 	}
@@ -154,7 +159,7 @@ static __always_inline void conn_take(struct conn *c, struct region_head *head, 
 	*(__u64 *)(void *)&c->cport = k->ports;
 	c->expires = expires;
 	c->real = p->real;
-	c->packets = !(flags & CONN_TEMPLATE);
+	c->packets = flags & CONN_TEMPLATE ? k->number : 1;
 	c->control = flags & CONN_TEMPLATE ? 1 : p->parent;
 	conn_count(p->real, flags, 1);
 	real_judge(p->real);
@@ -203,6 +208,12 @@ static __always_inline struct key *template_key(struct packet *p, struct service
 	for (int i = 0; i < 4; i++)
 		if (!i || packet_v6(p))
 			k->addr[i] &= s->netmask[i];
+	if (s->flags & SERVICE_SIP) {
+		__u64 call = sip_hash();
+
+		k->ports |= (__u64)KIND_SIP << 40 | call >> 32;
+		k->number = call;
+	}
 	k->hash = key_hash(k->addr, k->ports);
 	return k;
 }
@@ -218,7 +229,11 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 		c = &r->line[at.found & (REGION_LINES - 1)];
 		if (template_is_useless(c)) {
 			/* It stays until its time, with a port that it can no longer match by. */
+			if (c->kind & KIND_SIP) /* its text goes by the line's key; the packet is of the same call */
+				sip_forget(line_hash(c), c->packets);
 			c->vport = DEAD_VPORT;
+			if (c->kind & KIND_SIP)
+				sip_keep(line_hash(c), c->packets);
 			at = region_place(r, k);
 		} else if (conn_expired(c, p->tick)) {
 			at.free = at.found;
@@ -239,6 +254,8 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 	if (why != FORWARD_NEW)
 		return why;
 	conn_take(c, head, p, k, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, TCP_NONE, p->tick + s->persist);
+	if (s->flags & SERVICE_SIP)
+		sip_keep(k->hash, k->number);
 	p->parent = (__u32)(hash_region(k->hash) * REGION_LINES + at.free + 1);
 	return FORWARD_NEW;
 }
@@ -258,6 +275,9 @@ __noinline enum reason template_hold(struct packet *p)
 	s = service_at(p->service);
 	if (!s)
 		return REPLY_NO_SERVER;
+	/* ipvs: a message that the engine cannot read is dropped; what is not UDP too. */
+	if (s->flags & SERVICE_SIP && (packet_proto(p) != PROTO_UDP || !sip_hash()))
+		return DROP_NO_CALL;
 	k = template_key(p, s);
 	if (!k)
 		return DROP_BUSY;

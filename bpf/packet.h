@@ -32,7 +32,7 @@ struct frame {
 	__u32 header;            /* length of the network header, options and extensions included */
 	void *end;               /* of what can be read; a frame larger than a page goes on behind it */
 	__u32 at;                /* ip - eth */
-	__u32 tci;               /* VLAN identifiers, both be16: as real.tci */
+	__u32 tci;               /* tags, as real.tci */
 	enum piece piece;
 	__be32 id;               /* of a fragment */
 };
@@ -51,6 +51,7 @@ struct packet {
 	__u32 event;
 	__u32 crowded;           /* its region has no free line */
 	__u32 tci;               /* of the frame: on the slow road */
+	__u32 ingress;           /* of a packet without a connection: the interface that it came in by */
 	enum reason why;
 };
 
@@ -100,10 +101,10 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct vlan_key);
-	__type(value, struct link);
-} vlans SEC(".maps");
+	__uint(max_entries, 8192);
+	__type(key, struct station);
+	__type(value, __u32);
+} stations SEC(".maps");
 
 static __always_inline struct link *link_at(__u32 ifindex)
 {

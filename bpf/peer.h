@@ -1,34 +1,46 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * peer.h: two directors that are each other's real servers. What the other one has balanced to us is for our own host: we
- * must not balance it again, to and fro until its TTL ends.
+ * peer.h: several directors that are real servers of their services too. What another one has balanced to us is for our own
+ * host: we must not balance it again, to and fro until its TTL ends.
  */
 #ifndef VIPD_PEER_H
 #define VIPD_PEER_H
 
-#include "packet.h"
+#include "find.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 256);
+	__uint(max_entries, 1024);
 	__type(key, struct peer_key);
-	__type(value, struct peer);
+	__type(value, __u32);
 } peers SEC(".maps");
 
-/* Did another director choose us? What it sends from its own address is its own traffic, as any client's. */
-static __always_inline int from_director(struct frame *f, struct packet *p)
+/*
+ * Did another director choose us? What it sends from its own address is its own traffic, as any client's. And what it sends
+ * for a service that no director is a real server of, it has merely routed. By this no packet goes in circles: a director
+ * gives another only what nobody has given it, as that other is a real server of the service.
+ */
+static __noinline int from_director(struct frame *f, struct packet *p)
 {
-	struct peer_key key = {};
-	struct peer *peer;
+	struct peer_key key = { .v6 = !!packet_v6(p) };
+	struct service *s;
 
 	__builtin_memcpy(key.mac, f->eth->src, 6);
-	peer = bpf_map_lookup_elem(&peers, &key);
-	if (!peer)
+	if (!bpf_map_lookup_elem(&peers, &key) || !service_find(p))
+		return 0;
+	s = service_at(p->service);
+	if (!s || !(s->flags & SERVICE_DIRECTORS))
 		return 0;
 	for (int i = 0; i < 4; i++)
-		if ((!i || packet_v6(p)) && peer->addr[i] != p->addr[i])
-			return 1;
-	return 0;
+		if (!i || packet_v6(p))
+			key.addr[i] = p->addr[i];
+	return !bpf_map_lookup_elem(&peers, &key);
+}
+
+/* Does it come from the station that it would go to? */
+static __always_inline int sent_by(struct frame *f, struct real *r)
+{
+	return load32(f->eth->src) == load32(r->dst) && load16(f->eth->src + 4) == load16(r->dst + 4);
 }
 
 #endif

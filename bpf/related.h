@@ -119,7 +119,7 @@ __noinline int related_to_server(struct xdp_md *ctx, struct way *w, __u32 at, __
 			outer_rewrite(e.ip, &e.ip->dst, r->addr[0]);
 			error_rewrite(&e, &e.in->src, r->addr[0], r->port ? (*e.ports & 0xffff0000) | r->port : *e.ports);
 			eth_write(e.eth, r);
-			if (unlikely(tci != load32(r->tci)) && relink(ctx, at, r) == DONE)
+			if (unlikely(tci != load32(r->tci)) && relink(ctx, at, load32(r->tci)) == DONE)
 				p.why = DROP_NO_ROOM;
 		}
 	} else {
@@ -180,7 +180,7 @@ static __always_inline int tunnel_skip(struct ipv4 *in, __u32 first)
 __noinline int related_to_tunnel(struct xdp_md *ctx, struct way *w, __u32 at)
 {
 	struct tunables *t = settings();
-	__u32 *ports, type, code, rest, cut;
+	__u32 *ports, type, code, rest, cut, tci;
 	struct packet p = {};
 	struct ipv4 *inside;
 	struct error e;
@@ -241,8 +241,9 @@ __noinline int related_to_tunnel(struct xdp_md *ctx, struct way *w, __u32 at)
 	*(__u16 *)(eth->src + 4) = hop >> 32;
 	__builtin_memcpy(eth->dst, link->mac, 6);
 	eth->type = be16(ETH_IPV4);
-	w->ifindex = hop_ifindex(hop);
-	if (tell(ctx, sizeof(*eth), type, code, rest) == NEXT)
+	way_by(w, link, hop);
+	tci = load32(link->tci);
+	if (tell(ctx, sizeof(*eth), type, code, rest) == NEXT && (!tci || relink(ctx, sizeof(*eth), tci) == NEXT))
 		w->why = FORWARD_ICMP;
 	return 1;
 }

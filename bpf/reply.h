@@ -100,6 +100,7 @@ static __always_inline struct conn *reply_find(struct packet *p, __be32 client, 
 struct way {
 	enum reason why;
 	__u32 ifindex;
+	__u32 tci;               /* the tags that it is to have, as real.tci */
 };
 
 /* May it belong to a connection the other way? Only what the host would get. */
@@ -120,7 +121,13 @@ static __always_inline __u64 hop_to_client(struct xdp_md *ctx, struct conn *c, _
 	return READ_ONCE(*hop_of(c));
 }
 
-/* Writes the link header for that way. */
+/* By the interface of that way, or the one that it stands on. */
+static __always_inline void way_by(struct way *w, struct link *link, __u64 hop)
+{
+	w->ifindex = link->lower ? link->lower : hop_ifindex(hop);
+}
+
+/* Writes the link header's addresses for that way. */
 static __always_inline enum step eth_to_client(struct eth *eth, __u64 hop, struct way *w)
 {
 	struct link *link = link_at(hop_ifindex(hop));
@@ -131,7 +138,8 @@ static __always_inline enum step eth_to_client(struct eth *eth, __u64 hop, struc
 	*(__u32 *)eth->dst = hop;
 	*(__u16 *)(eth->dst + 4) = hop >> 32;
 	__builtin_memcpy(eth->src, link->mac, 6);
-	w->ifindex = hop_ifindex(hop);
+	way_by(w, link, hop);
+	w->tci = load32(link->tci);
 	return NEXT;
 }
 

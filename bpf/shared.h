@@ -20,6 +20,7 @@ enum number {
 	MH_LINE      = 64,       /* slots in one entry of mh_lines */
 	MH_LINES     = 64,       /* entries that a table takes, in a row */
 	MAX_CLASSES  = 256,      /* in each of the two halves of classes */
+	CALL_LENGTH  = 255,      /* of a Call-ID */
 	CACHE_SET    = 8,       /* real servers that lblcr remembers of one destination */
 	FILTER_WORDS = 1024,
 	STATES       = 16,
@@ -55,6 +56,7 @@ enum conn_kind {
 	KIND_TEMPLATE = 1,       /* a packet from port 0 must not find it */
 	KIND_IPV6     = 2,
 	KIND_MARK     = 4,       /* template of a firewall-mark service: virt is the mark, protocol and ports are 0 */
+	KIND_SIP      = 16,      /* template of one call: cport and packets are the hash of its Call-ID */
 	KIND_RETURN   = 8,       /* where replies to a local address of FULLNAT are found: client is that address */
 };
 
@@ -72,7 +74,7 @@ struct conn {
 	__u8 pad[2];             /* key: 0 */
 	__u32 expires;           /* tick at which it may go, compared by signed difference */
 	__u32 real;              /* index into reals, which know the service */
-	__u32 packets;           /* from the client; not exact under concurrency */
+	__u32 packets;           /* from the client; not exact under concurrency. Template: of KIND_SIP key */
 	__u32 control;           /* connection: number + 1 of the template line that controls it, or 0. Template: how many it controls */
 	__be32 addr[8];          /* key. IPv4: client, virt, and 6 words that are not key. IPv6: client[4], virt[4] */
 };
@@ -119,6 +121,7 @@ enum service_flag {
 	SERVICE_PORT       = 0x10, /* scheduler flag 2, of sh and mh */
 	SERVICE_SCHED_3    = 0x20,
 	SERVICE_SIP        = 0x40, /* persistence engine */
+	SERVICE_DIRECTORS  = 0x80, /* this host or another director is among its real servers */
 };
 
 enum service_kind {
@@ -179,6 +182,17 @@ struct mh_line {
 	__u32 real[MH_LINE];     /* NO_REAL: empty, in all slots or none, and behind MH_SLOTS */
 };
 
+struct call_key {             /* a template of KIND_SIP: hash of its line's key, and its packets */
+	__u64 line;
+	__u32 number;
+	__u32 pad;
+};
+
+struct call {
+	__u32 length;
+	__u8 text[CALL_LENGTH + 1]; /* the Call-ID, and zeros */
+};
+
 struct cache_key {
 	__u32 service;           /* its serial */
 	__be32 addr[4];          /* destination. IPv4 in the first word */
@@ -209,6 +223,7 @@ enum real_flag {
 	REAL_IPV6     = 2,
 	REAL_LOWER    = 4,       /* for a later process: lower was given, and not made of upper */
 	REAL_LOCAL    = 8,       /* its address is this host's: no next hop, the host takes its packets */
+	REAL_PEER     = 16,      /* another director of these services */
 };
 
 enum tunnel {
@@ -235,7 +250,7 @@ struct real {
 	__u8 pad;
 	__s32 weight;
 	__u32 service;           /* index into services */
-	__be16 tci[2];           /* VLAN identifiers that frames leave with, outer first; 0: none */
+	__be16 tci[2];           /* tags that frames leave with (enum vlan_tag), outer first; 0: none */
 	__be16 tunnel_port;      /* GUE */
 	__u16 tunnel_flags;
 	__u32 upper, lower;      /* connections; upper 0: no thresholds. User space fills lower in */
@@ -255,15 +270,17 @@ struct real_count {
 	__u32 overloaded;        /* 1 from upper connections until there are fewer than lower */
 };
 
-struct link {                 /* by ifindex: an interface that the program is attached to. vlans: by struct vlan_key */
+struct link {                 /* by ifindex: an interface that frames come in or leave by */
 	__u8 mac[6];
-	__u8 attached;
+	__u8 attached;           /* frames to that address, without a tag, are ours where the program is */
 	__u8 pad;
+	__u32 lower;             /* of a VLAN's: the interface that its frames leave by in truth. 0: itself */
+	__be16 tci[2];           /* and the tags that they have there, as real.tci */
 } __attribute__((aligned(8)));
 
-struct vlan_key {             /* a VLAN on such an interface; inner 0: one tag */
-	__u32 ifindex;
-	__be16 outer, inner;     /* VLAN identifiers, without priority */
+enum vlan_tag {               /* of a tag as we keep it: without priority, and 0 for none */
+	VLAN_ID = 0x0fff,
+	VLAN_AD = 0x1000,        /* the tag is 802.1ad's, 0x88a8; else 802.1Q's, 0x8100 */
 };
 
 /*
@@ -283,13 +300,22 @@ struct class {
 	char name[16];           /* for a later process: the interface */
 };
 
-struct peer_key {             /* another director that is a real server of ours, by its MAC address */
+/* What more is ours at an interface that the program is attached to, than its own address without a tag: what a VLAN's
+ * interface on it has, or a virtual one (macvlan). The value is that one's ifindex. */
+struct station {
+	__u32 ifindex;
+	__be16 tci[2];           /* outer first; 0: none */
 	__u8 mac[6];
 	__u8 pad[2];
 };
 
-struct peer {
-	__be32 addr[4];          /* its own address: what it sends from there is its own client traffic */
+/* Another director that may choose this host as a real server: by its MAC address alone, and once more with each of its own
+ * addresses, from which it sends as any client does. */
+struct peer_key {
+	__be32 addr[4];          /* IPv4 in the first word. 0: by its MAC address */
+	__u8 mac[6];
+	__u8 v6;                 /* of which family */
+	__u8 pad;
 };
 
 struct fragment_key {         /* RFC 791 3.2, RFC 8200 4.5 */
@@ -324,13 +350,45 @@ enum road {                   /* programs that lb goes on to: index into roads *
 	ROADS,
 };
 
+/* ---- connections that this host itself opens to a service (socket.h) ------------------------------------------------- */
+enum socket_outcome {         /* each attempt is counted under one of these */
+	SOCKET_SENT = 0,         /* to a real server */
+	SOCKET_HERE,             /* the real server is this host: to the address that was asked for */
+	SOCKET_REFUSED,          /* there is no real server */
+	SOCKET_FAMILY,           /* the real server is of another family: to the address that was asked for */
+	SOCKET_OUTCOMES,
+};
+
+struct socket_key {           /* a socket, and an address that it has spoken to. Cookie 0: all sockets, of a persistent service */
+	__u64 cookie;
+	__be32 addr[4];          /* IPv4 in the first word */
+	__be16 port;
+	__u8 proto;
+	__u8 v6;
+	__u32 pad;
+};
+
+struct socket_choice {        /* the real server that was chosen for a datagram, or for all of a persistent service */
+	__u32 real, serial;
+	__u32 tick;              /* when it was last used */
+	__u32 pad;
+};
+
+struct socket_name {          /* what a socket asked for, by the real server's address that it got */
+	__be32 addr[4];
+	__be16 port;
+	__be16 pad;
+};
+
 enum have {                   /* what packets need to look for */
 	HAVE_NAT   = 1,          /* a real server whose replies pass us: source_filter */
 	HAVE_MARKS = 2,
 	HAVE_FTP   = 4,          /* a TCP service of port 21 */
 	HAVE_PORT0 = 8,
-	HAVE_PEERS = 16,         /* directors among the real servers */
+	HAVE_PEERS = 16,         /* other directors of these services */
 	HAVE_TUNNEL = 32,        /* a real server behind a tunnel: ICMP errors about it come to us */
+	HAVE_STATIONS = 0x100,
+	HAVE_SIP = 0x200,        /* a service with this persistence engine */
 };
 
 struct tunables {
@@ -407,6 +465,7 @@ enum reason {
 	DROP_TOO_BIG,            /* for the way to the real server; it may be fragmented, which is not done here */
 	DROP_LOCAL_NAT,          /* NAT to this host itself with another port: replies would not pass here */
 	DROP_ICMP,               /* an error that cannot go on; nobody is told of errors about errors (RFC 1122 3.2.2) */
+	DROP_NO_CALL,            /* the service's persistence engine found no Call-ID */
 	DROP_METHOD,             /* this method does not carry this family */
 	DROP_TABLE_FULL,
 	DROP_DEFENCE,            /* drop_packet */

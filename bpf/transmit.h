@@ -20,10 +20,9 @@ static __always_inline void transmit(struct xdp_md *ctx, struct frame *f, struct
 	if (likely(r->forward == FORWARD_ROUTE)) {
 		if (unlikely((v6 ? depart6(f->ip6, r, p, 0) : depart(f->ip, r, p, 0)) == DONE))
 			return;
-		if (likely(tci == load32(r->tci))) {
-			eth_write(f->eth, r);
+		eth_write(f->eth, r);
+		if (likely(tci == load32(r->tci)))
 			return;
-		}
 	} else if (r->forward == FORWARD_LOCAL) {
 		p->why = PASS_LOCAL;
 	} else if (v6) {
@@ -35,7 +34,7 @@ static __always_inline void transmit(struct xdp_md *ctx, struct frame *f, struct
 		at = sizeof(struct eth);
 		tci = 0;
 	}
-	if (unlikely(tci != load32(r->tci)) && forwards(p->why) && relink(ctx, at, r) == DONE)
+	if (unlikely(tci != load32(r->tci)) && forwards(p->why) && relink(ctx, at, load32(r->tci)) == DONE)
 		p->why = DROP_NO_ROOM;
 }
 

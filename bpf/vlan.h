@@ -1,31 +1,54 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * vlan.h: tags in front of the network header (IEEE 802.1Q, 802.1ad), as a card hands them over that does not take them off
- * by itself. A frame in a VLAN is ours if user space says that an interface of ours is there.
+ * by itself, and which frames are ours.
  */
 #ifndef VIPD_VLAN_H
 #define VIPD_VLAN_H
 
 #include "packet.h"
 
-enum { VID = 0x0fff };
-
 static __always_inline int tag(__be16 type)
 {
 	return type == be16(ETH_VLAN) || type == be16(ETH_QINQ);
 }
 
-/* Identifier 0 carries a priority and no VLAN. */
-static __always_inline struct link *tagged_link(__u32 ifindex, __be16 outer, __be16 inner)
+/* A tag as we keep it. Identifier 0 carries a priority and no VLAN. */
+static __always_inline __be16 tag_kept(__be16 type, __be16 tci)
 {
-	struct vlan_key key = { .ifindex = ifindex, .outer = outer, .inner = inner };
+	__be16 id = tci & be16(VLAN_ID);
 
-	return outer ? bpf_map_lookup_elem(&vlans, &key) : link_at(ifindex);
+	return id && type == be16(ETH_QINQ) ? id | be16(VLAN_AD) : id;
+}
+
+static __always_inline __be16 tag_type(__be16 kept)
+{
+	return kept & be16(VLAN_AD) ? be16(ETH_QINQ) : be16(ETH_VLAN);
+}
+
+/* The interface whose frame it is, other than the one that it came in by; NULL: nobody's. */
+static __noinline __u32 *station_of(__u32 ifindex, __be16 outer, __be16 inner, struct eth *eth)
+{
+	struct station key = { .ifindex = ifindex, .tci = { outer, inner } };
+
+	__builtin_memcpy(key.mac, eth->dst, 6);
+	return bpf_map_lookup_elem(&stations, &key);
+}
+
+/* Frames to another station (promiscuous mode), to all and to groups are the host's: IPVS takes PACKET_HOST only. */
+static __always_inline int ours(__u32 ifindex, __be16 outer, __be16 inner, struct eth *eth)
+{
+	struct tunables *t;
+
+	if (!outer && link_is(link_at(ifindex), eth))
+		return 1;
+	t = settings();
+	return t && t->have & HAVE_STATIONS && station_of(ifindex, outer, inner, eth);
 }
 
 /*
  * What stands in front of the network header, from the lowest bits: where that begins (8), whether the frame is ours (8), its
- * type (be16), the identifiers as in real.tci (32).
+ * type (be16), the tags as in real.tci (32).
  */
 __noinline __u64 parse_tags(struct xdp_md *ctx)
 {
@@ -33,17 +56,17 @@ __noinline __u64 parse_tags(struct xdp_md *ctx)
 	void *end = (void *)(long)ctx->data_end;
 	__be16 type, outer = 0, inner = 0;
 	struct vlan *v = (void *)(eth + 1);
-	__u64 at = sizeof(*eth), ours;
+	__u64 at = sizeof(*eth), mine;
 
 	if ((void *)v > end)
 		return 0;
 	type = eth->type;
 	if (tag(type) && (void *)(v + 1) <= end) {
-		outer = v->tci & be16(VID);
+		outer = tag_kept(type, v->tci);
 		type = v->type;
 		at += sizeof(*v);
 		if (tag(type) && (void *)(v + 2) <= end) {
-			inner = v[1].tci & be16(VID);
+			inner = tag_kept(type, v[1].tci);
 			type = v[1].type;
 			at += sizeof(*v);
 		}
@@ -52,51 +75,53 @@ __noinline __u64 parse_tags(struct xdp_md *ctx)
 			inner = 0;
 		}
 	}
-	ours = link_is(tagged_link(ctx->ingress_ifindex, outer, inner), eth);
-	return at | ours << 8 | (__u64)type << 16 | (__u64)outer << 32 | (__u64)inner << 48;
+	mine = ours(ctx->ingress_ifindex, outer, inner, eth);
+	return at | mine << 8 | (__u64)type << 16 | (__u64)outer << 32 | (__u64)inner << 48;
 }
 
-/* How many tags identifiers stand for. */
+/* How many tags these are. */
 static __always_inline int tags_of(__u32 tci)
 {
 	return !!(tci & 0xffff) + !!(tci >> 16);
 }
 
 /*
- * Writes the real server's link header in place of the one that `at` bytes took. Everything behind it is done: pointers into
- * the frame are void after this.
+ * Puts these tags in place of those that the link header has, which takes `at` bytes; its addresses stay. Everything else is
+ * done: pointers into the frame are void after this.
  */
-static __noinline enum step relink(struct xdp_md *ctx, __u32 at, struct real *r)
+static __noinline enum step relink(struct xdp_md *ctx, __u32 at, __u32 tci)
 {
-	__u32 tci = load32(r->tci), want = sizeof(struct eth) + tags_of(tci) * sizeof(struct vlan), type_at = at - 2;
-	__be16 *type, last;
+	__u32 want = sizeof(struct eth) + tags_of(tci) * sizeof(struct vlan), type_at = at - 2, macs[3];
+	__be16 *type, last, outer = tci, inner = tci >> 16;
 	struct eth *eth;
 	struct vlan *v;
 
 	if (at < sizeof(struct eth) || at > MAX_LINK)
 		return DONE;
 	forget_bounds(type_at);
-	type = (void *)(long)ctx->data + (type_at & 31);
-	if ((void *)(type + 1) > (void *)(long)ctx->data_end)
+	eth = (void *)(long)ctx->data;
+	type = (void *)eth + (type_at & 31);
+	forget_bounds(eth); /* clang would see that one of these holds the other, which the verifier does not */
+	if ((void *)(type + 1) > (void *)(long)ctx->data_end || (void *)(eth + 1) > (void *)(long)ctx->data_end)
 		return DONE;
 	last = *type;
+	__builtin_memcpy(macs, eth, sizeof(macs));
 	if (bpf_xdp_adjust_head(ctx, (int)at - (int)want))
 		return DONE;
 	eth = (void *)(long)ctx->data;
 	v = (void *)(eth + 1);
 	if ((void *)(v + 2) > (void *)(long)ctx->data_end)
 		return DONE;
-	__builtin_memcpy(eth->dst, r->dst, 6);
-	__builtin_memcpy(eth->src, r->src, 6);
+	__builtin_memcpy(eth, macs, sizeof(macs));
 	eth->type = last;
-	if (!(tci & 0xffff))
+	if (!outer)
 		return NEXT;
-	eth->type = tci >> 16 ? be16(ETH_QINQ) : be16(ETH_VLAN);
-	v[0] = (struct vlan){ .tci = tci, .type = last };
-	if (!(tci >> 16))
+	eth->type = tag_type(outer);
+	v[0] = (struct vlan){ .tci = outer & be16(VLAN_ID), .type = last };
+	if (!inner)
 		return NEXT;
-	v[0].type = be16(ETH_VLAN);
-	v[1] = (struct vlan){ .tci = tci >> 16, .type = last };
+	v[0].type = tag_type(inner);
+	v[1] = (struct vlan){ .tci = inner & be16(VLAN_ID), .type = last };
 	return NEXT;
 }
 

@@ -60,13 +60,28 @@ enum {
 	BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_PROG_ARRAY = 3, BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 };
-enum { BPF_F_MMAPABLE = 1 << 10 };
+enum { BPF_F_NO_PREALLOC = 1, BPF_F_MMAPABLE = 1 << 10 };
 
 enum xdp_action { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT };
 
 struct xdp_md {
 	__u32 data, data_end, data_meta;
 	__u32 ingress_ifindex, rx_queue_index, egress_ifindex;
+};
+
+struct bpf_sock {
+	__u32 bound_dev_if, family, type, protocol, mark, priority;
+	__be32 src_ip4, src_ip6[4];
+	__u32 src_port;          /* in host order */
+};
+
+struct bpf_sock_addr {
+	__u32 user_family;       /* of the address that was given; behind it, that address */
+	__be32 user_ip4, user_ip6[4];
+	__u32 user_port;         /* be16 */
+	__u32 family, type, protocol; /* of the socket */
+	__be32 msg_src_ip4, msg_src_ip6[4];
+	struct bpf_sock *sk;
 };
 
 struct bpf_fib_lookup {
@@ -93,12 +108,17 @@ static __s64 (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)23;
 static __s64 (*const bpf_xdp_adjust_head)(struct xdp_md *ctx, int delta) = (void *)44;
 static __s64 (*const bpf_xdp_adjust_tail)(struct xdp_md *ctx, int delta) = (void *)65;
 static __s64 (*const bpf_fib_lookup)(struct xdp_md *ctx, void *params, int size, __u32 flags) = (void *)69;
+static __u64 (*const bpf_get_socket_cookie)(void *ctx) = (void *)46;
 static __u64 (*const bpf_jiffies64)(void) = (void *)118;
 static __s64 (*const bpf_timer_init)(struct bpf_timer *timer, void *map, __u64 flags) = (void *)169;
 static __s64 (*const bpf_timer_set_callback)(struct bpf_timer *timer, void *callback) = (void *)170;
 static __s64 (*const bpf_timer_start)(struct bpf_timer *timer, __u64 ns, __u64 flags) = (void *)171;
 static __u64 (*const bpf_xdp_get_buff_len)(struct xdp_md *ctx) = (void *)188; /* 5.18 */
 static __s64 (*const bpf_xdp_load_bytes)(struct xdp_md *ctx, __u32 at, void *to, __u32 length) = (void *)189; /* 5.18 */
+static __s64 (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static __s64 (*const bpf_probe_read_kernel)(void *to, __u32 size, const void *from) = (void *)113;
+static __u64 (*const bpf_get_netns_cookie)(void *ctx) = (void *)122;
+static __s64 (*const bpf_set_retval)(int retval) = (void *)187; /* here since 6.1 */
 static __s64 (*const bpf_loop)(__u32 times, void *callback, void *ctx, __u64 flags) = (void *)181; /* 5.17 */
 
 #endif

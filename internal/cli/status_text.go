@@ -30,6 +30,7 @@ func printStatus(w io.Writer, s *control.Status, now time.Time) error {
 	out.links(s.Links)
 	if s.DataPlane.Name != "ipvs" { // which does not count why
 		out.verdicts(s.Verdicts)
+		out.own(s.Own)
 	}
 	_, err := w.Write(out.Bytes())
 	return err
@@ -219,6 +220,21 @@ func (o *screen) verdicts(all []control.Reason) {
 	if len(shown) == 0 {
 		rows = [][]string{{"none yet"}}
 	}
+	o.table(rows)
+}
+
+// own shows connections of the director itself, if there were any.
+func (o *screen) own(all []control.Own) {
+	rows := [][]string{}
+	for _, one := range all {
+		if one.Count != 0 {
+			rows = append(rows, []string{one.Name, strconv.FormatUint(one.Count, 10)})
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	o.linef("\nOwn connections to these services")
 	o.table(rows)
 }
 

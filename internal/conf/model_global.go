@@ -36,6 +36,8 @@ type Global struct {
 	DataPlane string            // xdp, ipvs or auto. If empty, xdp.
 	Classes   []lb.Class        // fwmark_class, in their order
 	Sysctls   map[string]uint32 // lvs_sysctl, by name
+	// NoLocalClients leaves connections alone that the director itself opens to a virtual address, with data_plane xdp.
+	NoLocalClients bool
 
 	// Timeouts are lvs_timeouts. A zero one is left as it is.
 	Timeouts   lb.Timeouts

@@ -12,6 +12,8 @@ var globalLVS = join([]keyword{
 	works("data_plane", "xdp|ipvs|auto", "xdp", "What forwards: this program's XDP program, the kernel's IPVS, or the first of the two that works here. An extension of vipd.", setDataPlane).extension(),
 	works("fwmark_class", lb.ClassGrammar, "", "Which packets have a firewall mark with data_plane xdp; the first class that fits says it. An extension of vipd.", addClass).extension(),
 	works("lvs_sysctl", "NAME VALUE", "", "One of IPVS's settings, by the name that it has under net.ipv4.vs. An extension of vipd.", setSysctl).extension(),
+	works("lvs_local_clients", "[BOOL]", "on", "With data_plane xdp: connections that the director itself opens to a virtual address go to its real servers. An extension of vipd.",
+		boolean("Invalid lvs_local_clients parameter {value}", func(l *loader, v bool) { l.cfg.Global.NoLocalClients = !v })).extension(),
 }, planned("lvs_flush_on_stop", "[VS]", "off", "Clear the table at the stop.").begin(setFlushStop).also("lvs_flush_onstop"), []keyword{
 	works("lvs_timeouts", "[tcp N] [tcpfin N] [udp N]", "900 120 300", "Connection timeouts.", setTimeouts),
 })

@@ -36,19 +36,22 @@ type Source interface {
 
 // Status is the whole of a daemon at one moment; "vipd status -o json" prints it as it stands here.
 type Status struct {
-	Instance  string      `json:"instance"`
-	Version   string      `json:"version"`
-	PID       int         `json:"pid"`
-	Started   time.Time   `json:"started"`
-	Config    string      `json:"config"` // path of the file in force
-	Links     []Link      `json:"links"`
-	VRRP      []Router    `json:"vrrp"`
-	Groups    []SyncGroup `json:"sync_groups,omitempty"`
-	Trackers  []Tracker   `json:"trackers,omitempty"`
-	Services  []Service   `json:"services"`
-	Verdicts  []Reason    `json:"verdicts"`   // packets by what became of them, every reason once
-	TableSize uint32      `json:"table_size"` // lines of the connection table; of the kernel's IPVS rows, each of any length
-	DataPlane Path        `json:"data_plane"`
+	Instance string      `json:"instance"`
+	Version  string      `json:"version"`
+	PID      int         `json:"pid"`
+	Started  time.Time   `json:"started"`
+	Config   string      `json:"config"` // path of the file in force
+	Links    []Link      `json:"links"`
+	VRRP     []Router    `json:"vrrp"`
+	Groups   []SyncGroup `json:"sync_groups,omitempty"`
+	Trackers []Tracker   `json:"trackers,omitempty"`
+	Services []Service   `json:"services"`
+	Verdicts []Reason    `json:"verdicts"` // packets by what became of them, every reason once
+	// Own are connections that the director itself opened to services, by what became of them: sent to a real server, here (the
+	// director is the real server), refused, family (of which the real server is not). Of data_plane xdp alone.
+	Own       []Own  `json:"own_connections,omitempty"`
+	TableSize uint32 `json:"table_size"` // lines of the connection table; of the kernel's IPVS rows, each of any length
+	DataPlane Path   `json:"data_plane"`
 }
 
 // Path is what forwards.
@@ -68,6 +71,12 @@ type Reason struct {
 	Name    string `json:"name"`
 	Verdict string `json:"verdict"` // forward, pass or drop
 	Packets uint64 `json:"packets"`
+}
+
+// Own is how many connections of the director itself came to one end.
+type Own struct {
+	Name  string `json:"name"`
+	Count uint64 `json:"count"`
 }
 
 // Router is one VRRP instance.

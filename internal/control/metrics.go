@@ -28,6 +28,7 @@ var (
 	mStarted   = newMetric("start_time_seconds", "When the daemon was started, in Unix time.", gauge)
 	mLink      = newMetric("interface_info", "An interface that the packet path is attached to: always 1.", gauge, "if", "mode")
 	mVerdict   = newMetric("packets_total", "Packets by what became of them and why.", counter, "verdict", "reason")
+	mOwn       = newMetric("own_connections_total", "Connections that the director itself opened to a service, by what became of them.", counter, "outcome")
 	mMaster    = newMetric("vrrp_master", "1 if the VRRP instance is master.", gauge, "vi", "if")
 	mFault     = newMetric("vrrp_fault", "1 if the VRRP instance is in FAULT.", gauge, "vi", "if")
 	mPriority  = newMetric("vrrp_priority", "Effective priority of the VRRP instance.", gauge, "vi", "if")
@@ -94,6 +95,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, v := range s.Verdicts {
 		if c.first("verdict", v.Verdict, v.Name) {
 			put(mVerdict, float64(v.Packets), v.Verdict, v.Name)
+		}
+	}
+	for _, o := range s.Own {
+		if c.first("own", o.Name) {
+			put(mOwn, float64(o.Count), o.Name)
 		}
 	}
 	for i := range s.VRRP {

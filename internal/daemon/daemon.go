@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"slices"
@@ -41,6 +42,7 @@ type Options struct {
 	HTTP        string    // ADDRESS:PORT for /status and /metrics. If empty, none.
 	Connections uint32    // that the table is made for. If zero, 1,000,000.
 	DataPlane   string    // xdp, ipvs or auto. If empty, what the file says.
+	Discard     bool      // a packet path that a process before has left and that this one cannot take over is removed
 }
 
 // daemon is one running instance.
@@ -275,6 +277,11 @@ func (d *daemon) startLoops(context.Context) error {
 	if d.pool != nil {
 		d.pool.run(ctx, &d.wg)
 		d.pool.loop.Do(d.pool.start)
+	}
+	d.ha.other = func(director netip.Addr) {
+		if m := d.servicePool(); m != nil {
+			m.director(director)
+		}
 	}
 	d.ha.run(ctx, &d.wg)
 	d.bfd.run(ctx, &d.wg)

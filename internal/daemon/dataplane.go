@@ -112,11 +112,15 @@ func (d *daemon) makeIPVS() error {
 // nothing; why a packet went which way it does not count.
 type kernelPlane struct{ *ipvs.Plane }
 
-func (kernelPlane) Attach(string) (xdp.Mode, error)  { return "", errors.ErrUnsupported }
-func (kernelPlane) Hops() []netip.Addr               { return nil }
-func (kernelPlane) SetHop(netip.Addr, xdp.Hop) error { return nil }
-func (kernelPlane) NoteLink(int, [6]byte) error      { return nil }
-func (kernelPlane) ClearHop(netip.Addr) error        { return nil }
-func (kernelPlane) Sample(time.Time) error           { return nil }
-func (kernelPlane) Reasons() ([]xdp.Reason, error)   { return nil, nil }
-func (kernelPlane) Remove() error                    { return nil }
+func (kernelPlane) Attach(string) (xdp.Mode, error)                      { return "", errors.ErrUnsupported }
+func (kernelPlane) Hops() []netip.Addr                                   { return nil }
+func (kernelPlane) SetHop(netip.Addr, xdp.Hop) error                     { return nil }
+func (kernelPlane) NoteLink(int, [6]byte) error                          { return nil }
+func (kernelPlane) SetPorts(map[int]xdp.Port, map[xdp.Station]int) error { return nil }
+func (kernelPlane) SetDirectors(map[netip.Addr][6]byte) error            { return nil }
+func (kernelPlane) ClearHop(netip.Addr) error                            { return nil }
+func (kernelPlane) Sample(time.Time) error                               { return nil }
+func (kernelPlane) BalanceOwn(bool) error                                { return nil }
+func (kernelPlane) OwnConnections() ([]xdp.Outcome, error)               { return nil, nil }
+func (kernelPlane) Reasons() ([]xdp.Reason, error)                       { return nil, nil }
+func (kernelPlane) Remove() error                                        { return nil }

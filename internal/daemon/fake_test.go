@@ -182,8 +182,12 @@ func (w *fakeWire) sent(t *testing.T) (all []vrrp.Advert) {
 // fakePlane is the memory plane with next hops.
 type fakePlane struct {
 	*plane.Memory
-	hops    map[netip.Addr]xdp.Hop
-	removed bool
+	hops      map[netip.Addr]xdp.Hop
+	ports     map[int]xdp.Port
+	stations  map[xdp.Station]int
+	directors map[netip.Addr][6]byte
+	removed   bool
+	own       bool
 }
 
 func newFakePlane() *fakePlane {
@@ -202,11 +206,22 @@ func (p *fakePlane) Hops() []netip.Addr {
 }
 func (p *fakePlane) NoteLink(int, [6]byte) error { return nil }
 
+func (p *fakePlane) SetPorts(ports map[int]xdp.Port, stations map[xdp.Station]int) error {
+	p.ports, p.stations = ports, stations
+	return nil
+}
+
+func (p *fakePlane) SetDirectors(d map[netip.Addr][6]byte) error { p.directors = d; return nil }
+
 func (p *fakePlane) SetHop(a netip.Addr, h xdp.Hop) error { p.hops[a] = h; return nil }
 func (p *fakePlane) ClearHop(a netip.Addr) error          { delete(p.hops, a); return nil }
 func (p *fakePlane) Sample(time.Time) error               { return nil }
 func (p *fakePlane) Reasons() ([]xdp.Reason, error) {
 	return []xdp.Reason{{Name: "forward_hit", Verdict: "forward", Packets: 7}}, nil
+}
+func (p *fakePlane) BalanceOwn(on bool) error { p.own = on; return nil }
+func (p *fakePlane) OwnConnections() ([]xdp.Outcome, error) {
+	return []xdp.Outcome{{Name: "sent", Count: 3}}, nil
 }
 func (p *fakePlane) Attach(string) (xdp.Mode, error) { return xdp.Native, nil }
 func (p *fakePlane) TableSize() int                  { return 64 }

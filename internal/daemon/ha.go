@@ -34,9 +34,10 @@ type ha struct {
 	scribe    *worker // the log
 	announcer *vrrp.Announcer
 
-	heard   chan struct{}   // gets a token when another director's advert arrived; used while stopping
-	failing map[string]bool // sends that fail, said once
-	tell    *teller         // nil: nobody is told
+	heard   chan struct{}    // gets a token when another director's advert arrived; used while stopping
+	other   func(netip.Addr) // if set: told of the address that each came from
+	failing map[string]bool  // sends that fail, said once
+	tell    *teller          // nil: nobody is told
 
 	extras         map[string]extra // by instance
 	statics        statics
@@ -337,6 +338,9 @@ func (a *ha) notice(ifname string, packet []byte) {
 		return
 	}
 	if slices.ContainsFunc(a.speaker.On(ifname), func(r *vrrp.Router) bool { return r.Config().VRID == advert.VRID }) {
+		if a.other != nil {
+			a.other(advert.Source)
+		}
 		select {
 		case a.heard <- struct{}{}:
 		default:

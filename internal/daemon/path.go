@@ -36,14 +36,21 @@ func (d *daemon) makeXDP() (err error) {
 	if err := mountBPFFS(); err != nil {
 		return fail(ExitFatal, "mount -t bpf bpf "+bpffs, "%w", err)
 	}
-	p, err := xdp.Open(xdp.Options{
+	opts := xdp.Options{
 		PinDir:    d.pinDir(),
 		TableSize: lines(d.opts.Connections),
 		Services:  atLeast(1024, 2*d.services()),
 		Reals:     atLeast(16384, 2*d.reals()),
 		// People's scripts make namespaces with cables of which they know nothing but the name.
 		GenericVeth: d.opts.NoConfig,
-	})
+	}
+	p, err := xdp.Open(opts)
+	if errors.Is(err, xdp.ErrLayout) && d.opts.Discard {
+		d.events.Warn("as --discard says, the packet path of the process before is removed and its connections are lost: " + err.Error())
+		if err = xdp.Remove(d.pinDir()); err == nil {
+			p, err = xdp.Open(opts)
+		}
+	}
 	if err != nil {
 		return pathFailure(err)
 	}
@@ -66,6 +73,7 @@ func (d *daemon) makeXDP() (err error) {
 		return fail(ExitFatal, "", "%w", err)
 	}
 	d.undo = append(d.undo, func() { d.closePlane(p, adopted) })
+	d.balanceOwn(p)
 	d.openPool(p)
 	return nil
 }
@@ -77,7 +85,7 @@ func (d *daemon) attach(p Plane) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, name := range d.interfaces() {
+	for _, name := range d.carriers() {
 		if slices.ContainsFunc(d.links, func(l attached) bool { return l.name == name }) {
 			continue
 		}
@@ -93,6 +101,14 @@ func (d *daemon) attach(p Plane) error {
 		d.events.Info(fmt.Sprintf("packet path attached to %s in %s mode", name, mode), "if", name)
 	}
 	return nil
+}
+
+// balanceOwn sends the director's own connections to real servers too, or leaves them alone. Where that does not go, all else
+// does.
+func (d *daemon) balanceOwn(p Plane) {
+	if err := p.BalanceOwn(!d.cfg.Global.NoLocalClients); err != nil {
+		d.events.Warn(err.Error() + "; connections that this host itself opens to a virtual address stay here (lvs_local_clients off leaves it at that)")
+	}
 }
 
 // everyInterface reports whether the packet path is wherever it can be, and not where somebody said it must be.
@@ -149,6 +165,7 @@ func (d *daemon) openPool(p Plane) {
 	var m *pool
 	resolver := host.NewResolver(func(h host.Hop) { m.hop(h) })
 	resolver.Link = func(l host.Link) { m.link(l) }
+	resolver.Ports = func(p map[int]host.Carrier, s map[host.Station]int) { m.ports(p, s) }
 	m = newPool(d.events, d.cfg.Health, p, d.newProber(), resolver.Set, jitter)
 	m.byHand, m.tell = d.opts.NoConfig, d.tell
 	_, m.shared = p.(kernelPlane)
@@ -180,7 +197,8 @@ func pathFailure(err error) error {
 	case errors.Is(err, xdp.ErrForeign):
 		hint = "two XDP programs cannot share an interface: remove the other, or choose interfaces with --interface"
 	case errors.Is(err, xdp.ErrLayout):
-		hint = "stop the vipd that made them with SIGTERM, which removes them, or remove them by hand; connections are lost then"
+		hint = "it was left by a process that was killed. To keep its connections, run the vipd that made it, with the same options; " +
+			"with --discard this one removes it, with its connections, and begins anew"
 	case errors.Is(err, xdp.ErrKernel):
 		hint = "a kernel of 6.1 or newer with BPF is needed"
 	}
@@ -217,6 +235,17 @@ func (d *daemon) services() (n int) {
 		n += max(len(s.Members), 1)
 	}
 	return n
+}
+
+// carriers are the interfaces that the packet path is attached to for those: where frames of a VLAN or a virtual interface
+// come in, as its driver hands them over with their tags.
+func (d *daemon) carriers() []string {
+	names := d.interfaces()
+	for i, name := range names {
+		names[i] = host.CarrierOf(name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func (d *daemon) reals() (n int) {

@@ -27,8 +27,12 @@ type Plane interface {
 	SetHop(addr netip.Addr, hop xdp.Hop) error
 	ClearHop(addr netip.Addr) error
 	NoteLink(ifindex int, mac [6]byte) error
+	SetPorts(ports map[int]xdp.Port, stations map[xdp.Station]int) error
+	SetDirectors(directors map[netip.Addr][6]byte) error
 	Sample(now time.Time) error
 	Reasons() ([]xdp.Reason, error)
+	BalanceOwn(on bool) error
+	OwnConnections() ([]xdp.Outcome, error)
 	TableSize() int
 	Remove() error
 }
@@ -60,6 +64,9 @@ type pool struct {
 	refused  map[lb.ServiceKey]string
 	again    bool // something failed that may do better next time
 	hopState map[netip.Addr]host.Hop
+
+	directors     map[netip.Addr]bool    // the other ones, by the addresses that they speak VRRP from
+	toldDirectors map[netip.Addr][6]byte // as the plane knows them
 }
 
 // rateInterval is how often rates are estimated, as the kernel does (ip_vs_est.c).
@@ -67,7 +74,7 @@ const rateInterval = 2 * time.Second
 
 func newPool(ev events, cfg health.Config, p Plane, prober Prober, hops func([]netip.Addr), random func(time.Duration) time.Duration) *pool {
 	m := &pool{events: ev, pools: health.New(cfg, random), plane: p, prober: prober, hops: hops,
-		whole: true, refused: map[lb.ServiceKey]string{}, hopState: map[netip.Addr]host.Hop{}}
+		whole: true, refused: map[lb.ServiceKey]string{}, hopState: map[netip.Addr]host.Hop{}, directors: map[netip.Addr]bool{}}
 	m.loop = loop.New(m.pools, m.drain)
 	return m
 }
@@ -183,17 +190,6 @@ func (m *pool) accept(failed map[lb.ServiceKey]bool) {
 	}
 }
 
-// needs tells the resolver whose next hops are needed, and forgets those of the others.
-func (m *pool) needs() {
-	need := m.plane.Hops()
-	for addr := range m.hopState {
-		if _, found := slices.BinarySearchFunc(need, addr, netip.Addr.Compare); !found {
-			delete(m.hopState, addr)
-		}
-	}
-	m.hops(need)
-}
-
 // ours leaves out of what the plane holds the services that are neither wanted nor were, unless everything is to be
 // compared. Of the kernel's IPVS that is so with lvs_flush only, as with keepalived.
 func (m *pool) ours(have, want []lb.Pool) []lb.Pool {
@@ -213,43 +209,6 @@ func (m *pool) refuse(key lb.ServiceKey, err error) {
 		m.events.Error(fmt.Sprintf("virtual server %s: %v", key, err), "vs", key.String())
 	}
 	m.refused[key] = err.Error()
-}
-
-// hop takes what the host found about the way to a real server.
-func (m *pool) hop(h host.Hop) {
-	m.loop.Send(func(time.Time) {
-		if m.closed {
-			return
-		}
-		old, seen := m.hopState[h.Addr]
-		m.hopState[h.Addr] = h
-		var err error
-		if h.OK || h.Local {
-			err = m.plane.SetHop(h.Addr, xdp.Hop{Ifindex: h.Ifindex, Src: h.Src, Dst: h.Dst, MTU: h.MTU, Source: h.Source, Local: h.Local})
-		} else {
-			err = m.plane.ClearHop(h.Addr)
-		}
-		switch {
-		case err != nil:
-			m.events.Error(fmt.Sprintf("next hop of %s: %v", h.Addr, err), "rs", h.Addr.String())
-		case h.OK && (!old.OK || old.Dst != h.Dst || old.Ifindex != h.Ifindex):
-			m.events.Info(fmt.Sprintf("next hop of %s is %s on %s", h.Addr, h.Dst, h.IfName), "rs", h.Addr.String(), "if", h.IfName)
-		case !h.OK && seen && old.OK:
-			m.events.Warn(fmt.Sprintf("next hop of %s is lost: %s", h.Addr, h.Why), "rs", h.Addr.String())
-		}
-	})
-}
-
-// link takes the MAC address of an interface.
-func (m *pool) link(l host.Link) {
-	m.loop.Send(func(time.Time) {
-		if m.closed {
-			return
-		}
-		if err := m.plane.NoteLink(l.Index, l.MAC); err != nil {
-			m.events.Error(fmt.Sprintf("note the address of interface %s: %v", l.Name, err), "if", l.Name)
-		}
-	})
 }
 
 func (m *pool) sample(now time.Time) {
@@ -340,6 +299,7 @@ type poolStatus struct {
 	plane    []plane.Pool
 	hops     map[netip.Addr]host.Hop
 	reasons  []xdp.Reason
+	own      []xdp.Outcome
 	size     uint32
 }
 
@@ -349,7 +309,10 @@ func (m *pool) status() (st poolStatus, err error) {
 		if st.plane, err = m.plane.Read(); err != nil {
 			return err
 		}
-		st.reasons, err = m.plane.Reasons()
+		if st.reasons, err = m.plane.Reasons(); err != nil {
+			return err
+		}
+		st.own, err = m.plane.OwnConnections()
 		return err
 	})
 	return st, err

@@ -149,7 +149,7 @@ func TestNextHopsAreAskedForAndWrittenAndTakenBack(t *testing.T) {
 		if len(r.asked) == 0 || len(r.asked[0]) != 2 {
 			t.Fatalf("asked for %v", r.asked)
 		}
-		hop := host.Hop{Addr: real12.Addr(), OK: true, Ifindex: 2, IfName: "eth0", Dst: host.MAC{2, 0, 0, 0, 0, 1}}
+		hop := host.Hop{Addr: real12.Addr(), OK: true, Carrier: host.Carrier{Ifindex: 2}, IfName: "eth0", Dst: host.MAC{2, 0, 0, 0, 0, 1}}
 		r.m.hop(hop)
 		synctest.Wait()
 		if r.plane.hops[real12.Addr()].Dst != [6]byte(hop.Dst) {

@@ -72,6 +72,7 @@ func (d *daemon) reloadPlane(cfg *conf.Config) error {
 		if err := d.attach(d.pool.plane); err != nil {
 			return err
 		}
+		d.balanceOwn(d.pool.plane)
 		return d.tune(d.pool.plane)
 	})
 }

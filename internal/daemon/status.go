@@ -40,6 +40,9 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 	for _, r := range st.reasons {
 		s.Verdicts = append(s.Verdicts, control.Reason{Name: r.Name, Verdict: r.Verdict, Packets: r.Packets})
 	}
+	for _, o := range st.own {
+		s.Own = append(s.Own, control.Own(o))
+	}
 	return s, nil
 }
 

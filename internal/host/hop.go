@@ -12,8 +12,8 @@ type Hop struct {
 	Local   bool       // Addr is this host's own; OK is false, as there is no frame to send
 	Why     string     // if not OK: the reason, in one clause for a person
 	Via     netip.Addr // whose MAC Dst is: the gateway, or Addr itself
-	Ifindex int
-	IfName  string
+	Carrier            // that frames leave by: a VLAN's is the one below it
+	IfName  string     // of the route
 	Src     MAC        // the egress interface's
 	Dst     MAC        // that of Via
 	MTU     int        // of the way: the route's, else the interface's
@@ -29,7 +29,7 @@ func (r Route) next(addr netip.Addr) netip.Addr {
 }
 
 // hopTo puts together what is known of the way to addr. neigh is the zero Neighbour if the kernel has none.
-func hopTo(addr netip.Addr, route Route, noRoute error, link Link, neigh Neighbour) Hop {
+func hopTo(addr netip.Addr, route Route, noRoute error, links map[int]Link, neigh Neighbour) Hop {
 	h := Hop{Addr: addr}
 	if noRoute != nil {
 		h.Why = noRoute.Error()
@@ -39,8 +39,14 @@ func hopTo(addr netip.Addr, route Route, noRoute error, link Link, neigh Neighbo
 		h.Local, h.Why = true, "is this host's own address"
 		return h
 	}
-	h.Via, h.Ifindex, h.IfName = route.next(addr), route.Ifindex, link.Name
+	link := links[route.Ifindex]
+	port, ok := carrierOf(link, links)
+	h.Via, h.Carrier, h.IfName = route.next(addr), port, link.Name
 	if h.Why = unfit(route, link); h.Why != "" {
+		return h
+	}
+	if !ok {
+		h.Why = "interface " + link.Name + " has more than two VLAN tags"
 		return h
 	}
 	if !neigh.Usable() {

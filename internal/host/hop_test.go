@@ -23,7 +23,7 @@ func TestHopsCarryWhatTunnelsNeed(t *testing.T) {
 		if !ok {
 			t.Fatal("not a route")
 		}
-		h := hopTo(addr, route, nil, link, neigh)
+		h := hopTo(addr, route, nil, map[int]Link{2: link}, neigh)
 		if !h.OK || h.MTU != want || h.Source != netip.MustParseAddr("10.0.8.2") {
 			t.Errorf("%+v, want MTU %d", h, want)
 		}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,7 +21,10 @@ type Link struct {
 	Loopback bool
 	NoARP    bool
 	Ethernet bool
-	Master   int // index of the bridge or bond that it belongs to, or 0
+	Master   int    // index of the bridge or bond that it belongs to, or 0
+	Kind     string // vlan, macvlan, bridge, veth, …; empty for hardware
+	Lower    int    // index of the interface that it stands on, or 0: it stands on none of this namespace
+	Tag      uint16 // of a VLAN: its identifier, with TagAD or not
 }
 
 // Ready tells that packets can travel: switched on and with carrier. keepalived: the same test for the FAULT state.
@@ -89,6 +93,7 @@ func parseLink(b []byte) (Link, bool) {
 		NoARP:    flags&unix.IFF_NOARP != 0,
 		Ethernet: native.Uint16(b[2:]) == unix.ARPHRD_ETHER,
 	}
+	abroad := false
 	eachAttr(b[ifinfomsgLen:], func(typ uint16, val []byte) {
 		switch typ {
 		case unix.IFLA_IFNAME:
@@ -101,8 +106,17 @@ func parseLink(b []byte) (Link, bool) {
 			l.MTU = int(number(val))
 		case unix.IFLA_MASTER:
 			l.Master = int(number(val))
+		case unix.IFLA_LINK:
+			l.Lower = int(number(val))
+		case unix.IFLA_LINK_NETNSID:
+			abroad = true
+		case unix.IFLA_LINKINFO:
+			l.Kind, l.Tag = parseLinkInfo(val)
 		}
 	})
+	if abroad || l.Lower == l.Index {
+		l.Lower = 0
+	}
 	return l, l.Index > 0 && l.Name != ""
 }
 
@@ -138,4 +152,33 @@ func vrfTable(name string) (uint32, error) {
 		return 0, fmt.Errorf("%s is no VRF", name)
 	}
 	return table, nil
+}
+
+// ethQinQ is 802.1ad's type of frame.
+const ethQinQ = 0x88a8
+
+// parseLinkInfo reads IFLA_LINKINFO: the kind of a link and, if that is vlan, its tag.
+func parseLinkInfo(b []byte) (kind string, tag uint16) {
+	var data []byte
+	eachAttr(b, func(typ uint16, val []byte) {
+		switch typ {
+		case unix.IFLA_INFO_KIND:
+			kind = text(val)
+		case unix.IFLA_INFO_DATA:
+			data = val
+		}
+	})
+	if kind != "vlan" {
+		return kind, 0
+	}
+	eachAttr(data, func(typ uint16, val []byte) {
+		switch {
+		case len(val) < 2:
+		case typ == unix.IFLA_VLAN_ID:
+			tag |= native.Uint16(val) & 0xfff
+		case typ == unix.IFLA_VLAN_PROTOCOL && binary.BigEndian.Uint16(val) == ethQinQ:
+			tag |= TagAD
+		}
+	})
+	return kind, tag
 }

@@ -20,13 +20,18 @@ type Resolver struct {
 	told func(Hop)
 	// Link, if set before Run, is called from its goroutine with every Ethernet interface, and again when one has changed.
 	Link func(Link)
-	mu   sync.Mutex
-	want map[netip.Addr]bool // replaced, never changed
-	wake chan struct{}
+	// Ports, if set before Run, is called from its goroutine with the port of every VLAN and macvlan and with their stations,
+	// at first and when they have become others.
+	Ports func(map[int]Carrier, map[Station]int)
+	mu    sync.Mutex
+	want  map[netip.Addr]bool // replaced, never changed
+	wake  chan struct{}
 
 	// Owned by Run.
 	targets map[netip.Addr]*target
 	links   map[int]Link
+	ports   map[int]Carrier // as told
+	places  map[Station]int
 	neighs  map[neighKey]Neighbour
 	mine    map[neighKey]bool // asked for by us, or by one of our kind that was killed
 	dirty   bool              // routes may have changed
@@ -123,6 +128,7 @@ func (r *Resolver) serve(ctx context.Context, events <-chan Event, ended <-chan 
 			r.adopt()
 		case e := <-events:
 			r.observe(e)
+			r.tellPorts()
 			wake = r.wake
 		case <-kick.C:
 			r.solicitAll()
@@ -196,6 +202,24 @@ func (r *Resolver) link(l Link) {
 	}
 }
 
+// tellPorts tells where VLANs and macvlans stand, if that has changed.
+func (r *Resolver) tellPorts() {
+	if r.Ports == nil {
+		return
+	}
+	ports, places := map[int]Carrier{}, stations(r.links)
+	for _, l := range r.links {
+		if p, ok := carrierOf(l, r.links); ok && p.Ifindex != l.Index {
+			ports[l.Index] = p
+		}
+	}
+	if r.ports != nil && maps.Equal(ports, r.ports) && maps.Equal(places, r.places) {
+		return
+	}
+	r.ports, r.places = ports, places
+	r.Ports(maps.Clone(ports), maps.Clone(places))
+}
+
 // neighbour takes in one change of the neighbour table. An entry of ours that was deleted is asked for again with the
 // next look.
 func (r *Resolver) neighbour(e NeighbourEvent) {
@@ -256,7 +280,7 @@ func (r *Resolver) solicit(addr netip.Addr, t *target) {
 func (r *Resolver) tell() {
 	for addr, t := range r.targets {
 		key := neighKey{t.route.Ifindex, t.route.next(addr)}
-		hop := hopTo(addr, t.route, t.err, r.links[t.route.Ifindex], r.neighs[key])
+		hop := hopTo(addr, t.route, t.err, r.links, r.neighs[key])
 		if t.told && hop == t.last {
 			continue
 		}

@@ -108,7 +108,7 @@ func TestNextHopOnTheLinkIsResolvedAndManaged(t *testing.T) {
 	hop := h.waitMAC("10.9.0.2", "02:00:00:00:00:02")
 	near, err := LinkByName(c.near)
 	check(t, err)
-	want := Hop{Addr: addr("10.9.0.2"), OK: true, Via: addr("10.9.0.2"), Ifindex: near.Index, IfName: c.near, Src: near.MAC, Dst: hop.Dst,
+	want := Hop{Addr: addr("10.9.0.2"), OK: true, Via: addr("10.9.0.2"), Carrier: Carrier{Ifindex: near.Index}, IfName: c.near, Src: near.MAC, Dst: hop.Dst,
 		MTU: 1500, Source: addr("10.9.0.1")}
 	if hop != want {
 		t.Fatalf("got  %+v\nwant %+v", hop, want)
@@ -336,7 +336,7 @@ func TestHopIsNeverOKWithoutAllItNeeds(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := hopTo(a, tt.route, tt.err, tt.link, tt.neigh)
+			h := hopTo(a, tt.route, tt.err, map[int]Link{tt.link.Index: tt.link}, tt.neigh)
 			if h.OK != (tt.why == "") || h.Why != tt.why {
 				t.Fatalf("got %+v", h)
 			}

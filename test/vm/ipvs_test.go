@@ -38,13 +38,23 @@ func TestAutoTakesXDPWhereItAttachesElseTheKernel(t *testing.T) { runDaemonScrip
 func runDaemonScript(t *testing.T, script string) {
 	t.Parallel()
 	binary := filepath.Join(t.TempDir(), "vipd")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "vipd")
+	buildProgram(t, binary)
+	checkScript(t, vm.Config{Script: script, Tools: []string{"ip", "ipvsadm"}, Files: map[string]string{"/vm/vipd": binary}, Output: t.Output()})
+}
+
+func buildProgram(t *testing.T, path string) {
+	t.Helper()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "vipd")
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	result, err := vm.Run(t.Context(), vm.Config{Script: script, Tools: []string{"ip", "ipvsadm"},
-		Files: map[string]string{"/vm/vipd": binary}, Output: t.Output()})
+}
+
+// checkScript runs a script that ends in "done" if all is well.
+func checkScript(t *testing.T, c vm.Config) {
+	t.Helper()
+	result, err := vm.Run(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

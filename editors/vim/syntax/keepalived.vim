@@ -171,6 +171,7 @@ syn keyword keepalivedKeyword lthreshold
 syn keyword keepalivedKeyword lvs_flush
 syn keyword keepalivedKeyword lvs_flush_on_stop
 syn keyword keepalivedKeyword lvs_flush_onstop
+syn keyword keepalivedKeyword lvs_local_clients
 syn keyword keepalivedKeyword lvs_method
 syn keyword keepalivedKeyword lvs_netlink_cmd_rcv_bufs
 syn keyword keepalivedKeyword lvs_netlink_cmd_rcv_bufs_force

@@ -136,6 +136,7 @@ func TestAnotherLayoutIsRefusedAndLeftAlone(t *testing.T) {
 	opts.PinDir = pinDir(t)
 	first := opened(t, opts)
 	do(t, first, add(planetest.Web, planetest.Server(12, 1))...)
+	roads := roadOf(t, first)
 	spoil := func(m meta) {
 		if err := first.maps.put(metaMap, 0, m); err != nil {
 			t.Fatal(err)
@@ -151,6 +152,9 @@ func TestAnotherLayoutIsRefusedAndLeftAlone(t *testing.T) {
 		}
 		if after := pinned(opts.PinDir); !slices.Equal(before, after) {
 			t.Errorf("pins %v, were %v", after, before)
+		}
+		if road := roadOf(t, first); road != roads {
+			t.Errorf("road %d is another program than %d: something was touched", road, roads)
 		}
 	}
 	good := first.meta
@@ -177,6 +181,20 @@ func TestAnotherLayoutIsRefusedAndLeftAlone(t *testing.T) {
 	more := opts
 	more.Reals *= 2
 	refused(more, "map members: MaxEntries: ")
+	var whole bpf.LbPool
+	index := first.services[planetest.Web.ServiceKey].pool
+	if err := first.maps.get(bpf.LbMapPools, index, &whole); err != nil {
+		t.Fatal(err)
+	}
+	first.maps.put(bpf.LbMapPools, index, bpf.LbPool{First: 7, Count: 1})
+	refused(opts, "at member 7; nothing was touched; it is on no interface")
+	first.maps.put(bpf.LbMapPools, index, whole)
+	stray := filepath.Join(opts.PinDir, linkPrefix+"9999")
+	if other, err := first.maps[metaMap].Clone(); err != nil || other.Pin(stray) != nil {
+		t.Fatal("a map under a link's name: ", err)
+	}
+	refused(opts, "pin link_9999: ")
+	os.Remove(stray)
 	os.Remove(filepath.Join(opts.PinDir, bpf.LbMapMembers))
 	refused(opts, "map members: ")
 	os.Remove(filepath.Join(opts.PinDir, metaMap))
@@ -189,6 +207,15 @@ func TestAnotherLayoutIsRefusedAndLeftAlone(t *testing.T) {
 	if err := Remove(opts.PinDir); err != nil {
 		t.Errorf("nothing to remove: %v", err)
 	}
+}
+
+// roadOf is the id of the program that IPv4's road is.
+func roadOf(t *testing.T, p *Plane) (id uint32) {
+	t.Helper()
+	if err := p.maps.get(bpf.LbMapRoads, uint32(bpf.LbRoadROAD_IPV4), &id); err != nil {
+		t.Fatal(err)
+	}
+	return id
 }
 
 func TestMapsThatDoNotFitTogetherAreRefused(t *testing.T) {

@@ -3,6 +3,7 @@ package xdp
 import (
 	"errors"
 	"fmt"
+	stdmaps "maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -124,34 +125,40 @@ func xdpOf(ifindex int) (*netlink.LinkXdp, error) {
 	return l.Attrs().Xdp, nil
 }
 
-// adoptLinks gives this binary's program to every interface in the place of the older one, which served until then.
-func (p *Plane) adoptLinks(names []string) error {
+// readLinks finds the interfaces that an older program serves.
+func (p *Plane) readLinks(names []string) error {
 	for _, name := range names {
 		number, ok := strings.CutPrefix(name, linkPrefix)
 		if !ok {
 			continue
 		}
-		path := filepath.Join(p.dir, name)
 		ifindex, err := strconv.Atoi(number)
 		if err != nil {
 			return damaged(fmt.Errorf("pin %s", name))
 		}
-		l, err := link.LoadPinnedLink(path, nil)
+		l, err := link.LoadPinnedLink(filepath.Join(p.dir, name), nil)
 		if err != nil {
 			return damaged(fmt.Errorf("pin %s: %w", name, err))
 		}
+		p.links[ifindex] = &attachment{l, modeOf(ifindex)}
+	}
+	return nil
+}
+
+// adoptLinks gives this binary's program to every interface in the place of the older one, which served until then.
+func (p *Plane) adoptLinks() error {
+	for ifindex, a := range p.links {
 		// An interface that is gone took its link's other end along (ENOLINK), and its number may be another's one day.
-		err = l.Update(p.progs[bpf.LbProgLb])
+		err := a.link.Update(p.progs[bpf.LbProgLb])
 		if errors.Is(err, unix.ENOLINK) {
-			l.Close()
-			os.Remove(path)
+			a.link.Close()
+			delete(p.links, ifindex)
+			os.Remove(filepath.Join(p.dir, linkPrefix+strconv.Itoa(ifindex)))
 			continue
 		}
 		if err != nil {
-			l.Close()
-			return explain("replace the program on interface "+number, err)
+			return explain("replace the program on interface "+strconv.Itoa(ifindex), err)
 		}
-		p.links[ifindex] = &attachment{l, modeOf(ifindex)}
 	}
 	return nil
 }
@@ -232,10 +239,90 @@ func (p *Plane) NoteLink(ifindex int, mac [6]byte) error {
 	return p.SetLink(ifindex, mac, attached)
 }
 
+// Port is where an interface's frames are on the wire: the interface that carries them, and their tags there, as in Hop.
+type Port struct {
+	Ifindex int
+	Tags    [2]uint16
+}
+
+// Station is a MAC address at a port.
+type Station struct {
+	Port
+	MAC [6]byte
+}
+
+// SetPorts tells where the frames of VLANs and virtual interfaces are: ports by their index, for what leaves by them; and
+// stations with that index, frames to which are the packet path's where it is attached. It holds until the next call.
+func (p *Plane) SetPorts(ports map[int]Port, stations map[Station]int) error {
+	if p.ports == nil {
+		if err := p.readPorts(); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for ifindex := range p.ports {
+		if _, ok := ports[ifindex]; !ok {
+			errs = append(errs, p.setPort(ifindex, Port{}))
+		}
+	}
+	for ifindex, port := range ports {
+		if p.ports[ifindex] != port {
+			errs = append(errs, p.setPort(ifindex, port))
+		}
+	}
+	entries := map[bpf.LbStation]uint32{}
+	for s, ifindex := range stations {
+		entries[bpf.LbStation{Ifindex: uint32(s.Ifindex), Tci: tci(s.Tags), Mac: s.MAC}] = uint32(ifindex)
+	}
+	errs = append(errs, setEntries(p.maps[bpf.LbMapStations], entries))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("write VLANs: %w", err)
+	}
+	p.ports = stdmaps.Clone(ports)
+	return p.setHave(bpf.LbHaveHAVE_STATIONS, len(entries) > 0)
+}
+
+// readPorts finds what an earlier process was told.
+func (p *Plane) readPorts() error {
+	p.ports = map[int]Port{}
+	m := p.maps[bpf.LbMapLinks]
+	all := make([]bpf.LbLink, m.MaxEntries())
+	var cursor ebpf.MapBatchCursor
+	n, err := m.BatchLookup(&cursor, make([]uint32, len(all)), all, nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("read links: %w", err)
+	}
+	for i, l := range all[:n] {
+		if l.Lower != 0 {
+			p.ports[i] = Port{int(l.Lower), [2]uint16{port16(l.Tci[0]), port16(l.Tci[1])}}
+		}
+	}
+	return nil
+}
+
+// setPort tells by what an interface's frames leave. The zero Port: by itself.
+func (p *Plane) setPort(ifindex int, port Port) error {
+	if uint32(ifindex) >= p.maps[bpf.LbMapLinks].MaxEntries() {
+		return nil
+	}
+	var l bpf.LbLink
+	if err := p.maps.get(bpf.LbMapLinks, uint32(ifindex), &l); err != nil {
+		return err
+	}
+	l.Lower, l.Tci = uint32(port.Ifindex), tci(port.Tags)
+	return p.maps.put(bpf.LbMapLinks, uint32(ifindex), l)
+}
+
+func tci(tags [2]uint16) [2]uint16 { return [2]uint16{be16(tags[0]), be16(tags[1])} }
+
 // SetLink writes the MAC address to which an interface's frames are the packet path's. Attach does so; whoever hears that
 // the address has changed, or uses virtual ones, does it again.
 func (p *Plane) SetLink(ifindex int, mac [6]byte, attached bool) error {
-	l := bpf.LbLink{Mac: mac}
+	var l bpf.LbLink
+	if err := p.maps.get(bpf.LbMapLinks, uint32(ifindex), &l); err != nil {
+		return err
+	}
+	l.Mac, l.Attached = mac, 0
 	if attached {
 		l.Attached = 1
 	}

@@ -111,7 +111,11 @@ func ingress(name string) (ifindex uint32, tci [2]uint16) {
 		if !ok {
 			return uint32(l.Attrs().Index), tci
 		}
-		tci = [2]uint16{be16(uint16(v.VlanId)), tci[0]}
+		tag := uint16(v.VlanId)
+		if v.VlanProtocol == netlink.VLAN_PROTOCOL_8021AD {
+			tag |= uint16(bpf.LbVlanTagVLAN_AD)
+		}
+		tci = [2]uint16{be16(tag), tci[0]}
 		below, err := netlink.LinkByIndex(v.ParentIndex)
 		if err != nil {
 			return noReal, tci

@@ -137,7 +137,7 @@ func (p *Plane) connOf(c *conn, r owned, left int32) lb.Conn {
 		virt = [4]uint32(c.Addr[4:])
 	}
 	template := flags&bpf.LbConnFlagCONN_TEMPLATE != 0
-	return lb.Conn{
+	one := lb.Conn{
 		Protocol: lb.Protocol(c.Proto),
 		Client:   netip.AddrPortFrom(addrOf([4]uint32(c.Addr[:4]), v6), port16(c.Cport)),
 		Virtual:  netip.AddrPortFrom(addrOf(virt, v6), vport),
@@ -149,4 +149,37 @@ func (p *Plane) connOf(c *conn, r owned, left int32) lb.Conn {
 		Packets:  c.Packets,
 		Expires:  p.clock.duration(left),
 	}
+	if c.Kind&isSIP != 0 {
+		// ipvs: shows no port here; ours is part of what the template is found by.
+		one.Client, one.Packets = netip.AddrPortFrom(one.Client.Addr(), 0), 0
+		one.Engine, one.EngineData = "sip", p.callID(c)
+	}
+	return one
+}
+
+// callID is what a template of the SIP engine recognizes its call by; empty if the template has ended meanwhile.
+func (p *Plane) callID(c *conn) string {
+	key := bpf.LbCallKey{Line: p.lineHash(c), Number: c.Packets}
+	var call bpf.LbCall
+	if err := p.maps[bpf.LbMapCalls].Lookup(key, &call); err != nil {
+		return ""
+	}
+	return string(call.Text[:min(int(call.Length), len(call.Text))])
+}
+
+// hashMix is hash_mix of conn.h.
+func hashMix(h, value uint64) uint64 {
+	h = (h ^ value) * 0x9e3779b97f4a7c15
+	return h ^ h>>32
+}
+
+// lineHash is key_hash of conn.h, of a template.
+func (p *Plane) lineHash(c *conn) uint64 {
+	word := func(at int) uint64 { return uint64(c.Addr[2*at]) | uint64(c.Addr[2*at+1])<<32 }
+	h := hashMix(p.meta.Seed, word(0))
+	if c.Kind&connIPv6 != 0 {
+		h = hashMix(hashMix(hashMix(h, word(1)), word(2)), word(3))
+	}
+	ports := uint64(c.Cport) | uint64(c.Vport)<<16 | uint64(c.Proto)<<32 | uint64(c.Kind)<<40
+	return hashMix(h, ports) * 0xd6e8feb86659fd93
 }

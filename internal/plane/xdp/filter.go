@@ -82,7 +82,7 @@ func (p *Plane) writeHave() error {
 		ftp = ftp || key.Mark == 0 && key.Protocol == lb.TCP && key.Addr.Port() == portFTP
 		port0 = port0 || key.Mark == 0 && key.Addr.Port() == 0
 	}
-	return errors.Join(p.setHave(bpf.LbHaveHAVE_MARKS, marks), p.setHave(bpf.LbHaveHAVE_FTP, ftp), p.setHave(bpf.LbHaveHAVE_PORT0, port0))
+	return errors.Join(p.setHave(bpf.LbHaveHAVE_SIP, p.hasEngine()), p.setHave(bpf.LbHaveHAVE_MARKS, marks), p.setHave(bpf.LbHaveHAVE_FTP, ftp), p.setHave(bpf.LbHaveHAVE_PORT0, port0))
 }
 
 // writeSources tells packets where replies come from: the real servers that masquerade, also those that were removed, and
@@ -108,6 +108,16 @@ func (p *Plane) writeSources() error {
 		p.sources = next
 	}
 	return errors.Join(p.setHave(bpf.LbHaveHAVE_NAT, nat), p.setHave(bpf.LbHaveHAVE_TUNNEL, tunnel))
+}
+
+// hasEngine tells whether a service looks into what its packets say.
+func (p *Plane) hasEngine() bool {
+	for _, s := range p.services {
+		if s.alive && s.spec.Engine != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // setHave tells packets what there is to look for.

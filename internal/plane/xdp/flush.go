@@ -56,7 +56,7 @@ func (p *Plane) write(t *pending) error {
 	if t.restart {
 		t.serial = rand.Uint32()
 	}
-	if err := p.maps.put(bpf.LbMapServices, t.index, t.entry(p.clock)); err != nil {
+	if err := p.writeService(t.service); err != nil {
 		return err
 	}
 	if !t.indexed {

@@ -1,6 +1,7 @@
 package xdp
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -9,7 +10,8 @@ import (
 
 // Hop is how packets reach an address.
 type Hop struct {
-	Ifindex  int        // the interface that frames leave by
+	Ifindex  int        // the interface that frames leave by: of a VLAN the one below it
+	Tags     [2]uint16  // and their VLAN tags, outer first: identifiers, with 0x1000 if the tag is 802.1ad's. 0: none
 	Src, Dst [6]byte    // its MAC address, and the neighbour's
 	MTU      int        // of the way: larger packets are answered with an ICMP error. If zero, none are
 	Source   netip.Addr // what the outer packets of a tunnel have as their source. If zero, tunnels do not work
@@ -46,7 +48,7 @@ func (p *Plane) SetHop(addr netip.Addr, hop Hop) error {
 		return nil
 	}
 	p.hops[addr] = hop
-	return p.writeHops(addr)
+	return errors.Join(p.writeHops(addr), p.writeDirectors())
 }
 
 // ClearHop ends that: packets to the address are dropped as drop_no_neighbour. Not told is no error.

@@ -30,7 +30,9 @@ const (
 	isIPv6      = uint8(bpf.LbRealFlagREAL_IPV6)
 	connIPv6    = uint8(bpf.LbConnKindKIND_IPV6)
 	keyIPv6     = uint8(bpf.LbServiceKindSERVICE_IPV6)
+	isPeer      = uint8(bpf.LbRealFlagREAL_PEER)
 	isLocal     = uint8(bpf.LbRealFlagREAL_LOCAL)
+	isSIP       = uint8(bpf.LbConnKindKIND_SIP)
 	isTemplate  = uint8(bpf.LbConnKindKIND_TEMPLATE)
 )
 

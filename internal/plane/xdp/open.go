@@ -49,6 +49,8 @@ type Plane struct {
 	meta    meta
 	clock   clock
 	links   map[int]*attachment
+	ports   map[int]Port // as told to this process
+	owning  bool         // BalanceOwn is on, by this process
 	adopted bool
 	veth    bool   // Options.GenericVeth
 	table   []byte // the regions, mapped for reading
@@ -78,6 +80,9 @@ func Open(opts Options) (*Plane, error) {
 		return nil, err
 	}
 	p, err := open(opts)
+	if errors.Is(err, ErrLayout) {
+		return nil, fmt.Errorf("open %s: %w; %s", opts.PinDir, err, standing(opts.PinDir))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", opts.PinDir, err)
 	}
@@ -128,7 +133,14 @@ func (p *Plane) begin(opts Options) (err error) {
 	if p.state, err = readState(p.maps, p.clock); err != nil {
 		return err
 	}
-	if err := p.adoptLinks(pinned(p.dir)); err != nil {
+	if err := p.readLinks(pinned(p.dir)); err != nil {
+		return err
+	}
+	// All has been read, and can be used. From here on it is written.
+	if err := p.pave(); err != nil {
+		return err
+	}
+	if err := p.adoptLinks(); err != nil {
 		return err
 	}
 	if err := p.tidy(); err != nil {
@@ -257,7 +269,7 @@ func (p *Plane) start(spec *ebpf.CollectionSpec, have maps) error {
 		}
 		p.maps[name] = m
 	}
-	return p.pave()
+	return nil
 }
 
 // pave gives the first program the others that it goes on to. They are replaced one by one while packets come: all of one

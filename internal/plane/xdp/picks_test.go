@@ -405,16 +405,10 @@ func full(t *testing.T, p *Plane) {
 }
 
 func unsupportedNamed(t *testing.T, p *Plane) {
-	service := func(change func(*lb.Service)) plane.Op {
-		s := planetest.Web
-		change(&s)
-		return plane.Op{Verb: plane.AddService, Service: s}
-	}
 	do(t, p, add(planetest.DNS)...)
 	bypass := planetest.Server(11, 1)
 	bypass.Forward = lb.Bypass
 	for text, op := range map[string]plane.Op{
-		"persistence engine sip: ":                                       service(func(s *lb.Service) { s.Engine = "sip" }),
 		"forwarding method Bypass (Masq, Tunnel, Route and Local are): ": {Verb: plane.AddReal, Service: planetest.DNS, Real: bypass},
 	} {
 		if err := p.Apply([]plane.Op{op}); err == nil || !strings.Contains(err.Error(), text) || !strings.HasSuffix(err.Error(), plane.ErrUnsupported.Error()) {

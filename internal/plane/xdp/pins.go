@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	stdmaps "maps"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,11 +57,8 @@ func removeStale(temp string) error {
 	defer lock.Close()
 	for _, name := range pinned(temp) {
 		path := filepath.Join(temp, name)
-		if strings.HasPrefix(name, linkPrefix) {
-			if l, err := link.LoadPinnedLink(path, nil); err == nil {
-				l.Detach()
-				l.Close()
-			}
+		if strings.HasPrefix(name, linkPrefix) || strings.HasPrefix(name, socketPrefix) {
+			detachPin(path)
 		}
 		if err := os.Remove(path); err != nil {
 			return fmt.Errorf("clean up: %w", err)
@@ -144,7 +142,29 @@ func (p *Plane) adopt(opts Options) error {
 }
 
 func damaged(err error) error {
-	return fmt.Errorf("%w: %w (end the old program with the version that started it, or remove the pins)", ErrLayout, err)
+	return fmt.Errorf("%w: %w", ErrLayout, err)
+}
+
+// standing says what is where pins are left as they are.
+func standing(dir string) string {
+	var names []string
+	for _, pin := range pinned(dir) {
+		number, ok := strings.CutPrefix(pin, linkPrefix)
+		if !ok {
+			continue
+		}
+		name := "interface " + number
+		if index, err := strconv.Atoi(number); err == nil {
+			if ifi, err := net.InterfaceByIndex(index); err == nil {
+				name = ifi.Name
+			}
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return "nothing was touched; it is on no interface"
+	}
+	return "nothing was touched; it goes on forwarding on " + strings.Join(names, ", ") + ", by the services that it has"
 }
 
 func (p *Plane) readMeta(names []string, opts Options) error {

@@ -19,6 +19,8 @@ import (
 type state struct {
 	services map[lb.ServiceKey]*service
 	hops     map[netip.Addr]Hop // as told
+	// The other directors, as told: their addresses and MAC addresses.
+	directors map[netip.Addr][6]byte
 	// Free indices of the arrays. Members are handed out in blocks.
 	serviceSlots, realSlots, blockSlots *slots
 	tableSlots                          *slots // of Maglev tables
@@ -44,9 +46,11 @@ type service struct {
 	index   uint32
 	serial  uint32 // another one each time that the scheduler begins anew
 	spec    lb.Service
-	alive   bool   // wanted
-	indexed bool   // in service_index
-	pool    uint32 // index into pools, as packets see it
+	alive   bool // wanted
+	indexed bool // in service_index
+	// directors: as written, whether this host or another director is among its real servers
+	directors bool
+	pool      uint32 // index into pools, as packets see it
 	extent
 	maglev int     // its table, or -1
 	reals  []*real // in order of addition
@@ -176,6 +180,7 @@ func (s *service) read(m maps, c clock, key lb.ServiceKey) error {
 	}
 	s.serial = entry.Serial
 	s.pool, s.extent = entry.Pool, extent{pool.First, pool.Count}
+	s.directors = entry.Flags&uint32(bpf.LbServiceFlagSERVICE_DIRECTORS) != 0
 	s.spec, s.maglev = serviceOf(key, entry, c), -1
 	if s.spec.Scheduler == "mh" {
 		s.maglev = int(pool.Table / mhLines)
@@ -234,7 +239,7 @@ func (s *state) adoptHop(r *real, e bpf.LbReal) {
 	if e.Ifindex == 0 && e.Flags&isLocal == 0 {
 		return
 	}
-	hop := Hop{Ifindex: int(e.Ifindex), Src: e.Src, Dst: e.Dst, MTU: int(e.Mtu), Local: e.Flags&isLocal != 0}
+	hop := Hop{Ifindex: int(e.Ifindex), Tags: [2]uint16{port16(e.Tci[0]), port16(e.Tci[1])}, Src: e.Src, Dst: e.Dst, MTU: int(e.Mtu), Local: e.Flags&isLocal != 0}
 	if e.Source != [4]uint32{} {
 		hop.Source = addrOf(e.Source, e.Flags&isIPv6 != 0)
 	}

@@ -69,13 +69,7 @@ func checkService(s lb.Service) error {
 	if err := plane.CheckService(s); err != nil {
 		return err
 	}
-	if err := checkKey(s.ServiceKey); err != nil {
-		return err
-	}
-	if s.Engine != "" {
-		return unsupported("persistence engine %s", s.Engine)
-	}
-	return nil
+	return checkKey(s.ServiceKey)
 }
 
 func checkKey(k lb.ServiceKey) error {
@@ -212,6 +206,9 @@ func flagsOf(s lb.Service) uint32 {
 	if s.OnePacket {
 		flags |= uint32(bpf.LbServiceFlagSERVICE_ONE_PACKET)
 	}
+	if s.Engine != "" { // CheckService knows one
+		flags |= uint32(bpf.LbServiceFlagSERVICE_SIP)
+	}
 	return flags
 }
 
@@ -220,6 +217,9 @@ func serviceOf(k lb.ServiceKey, e bpf.LbService, c clock) lb.Service {
 	s := lb.Service{ServiceKey: k, Flags: lb.SchedFlags(e.Flags >> 3 & 7),
 		OnePacket: e.Flags&uint32(bpf.LbServiceFlagSERVICE_ONE_PACKET) != 0, Persistence: c.seconds(e.Persist),
 		Wild: wild(e.Netmask, k.Is6())}
+	if e.Flags&uint32(bpf.LbServiceFlagSERVICE_SIP) != 0 {
+		s.Engine = "sip"
+	}
 	for name, number := range schedulers {
 		if uint32(number) == e.Scheduler {
 			s.Scheduler = name
@@ -233,7 +233,7 @@ func serviceOf(k lb.ServiceKey, e bpf.LbService, c clock) lb.Service {
 func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
 	hop := p.hops[r.spec.Addr.Addr()]
 	e := bpf.LbReal{Port: be16(portOf(s.spec, r.spec)), Given: be16(r.spec.Addr.Port()), Forward: uint8(r.spec.Forward), Flags: flags,
-		Ifindex: uint32(hop.Ifindex), Src: hop.Src, Dst: hop.Dst,
+		Ifindex: uint32(hop.Ifindex), Src: hop.Src, Dst: hop.Dst, Tci: tci(hop.Tags),
 		Weight: r.spec.Weight, Service: s.index, Serial: r.serial, LastWeight: r.lastWeight, Upper: r.spec.Upper, Lower: r.spec.Lower,
 		Owner: key6Of(s.spec.ServiceKey), Addr: words6(r.spec.Addr.Addr())}
 	if r.spec.Addr.Addr().Is6() {
@@ -247,6 +247,9 @@ func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
 	e.Mtu = uint16(min(hop.MTU, math.MaxUint16))
 	if hop.Local {
 		e.Flags |= isLocal
+	}
+	if _, ok := p.directors[r.spec.Addr.Addr()]; ok {
+		e.Flags |= isPeer
 	}
 	if hop.Source.IsValid() && hop.Source.Is4() == r.spec.Addr.Addr().Is4() {
 		e.Source = words6(hop.Source)

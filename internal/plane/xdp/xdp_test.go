@@ -170,6 +170,7 @@ func (r runner) pass(t *testing.T, k lb.ServiceKey, client netip.AddrPort, flags
 	return verdict, [6]byte(out[:6])
 }
 
+// frame is a packet with these flags of TCP, chunk of SCTP or text of UDP.
 func frame(t *testing.T, k lb.ServiceKey, client netip.AddrPort, flags string) []byte {
 	t.Helper()
 	var ip gopacket.NetworkLayer
@@ -188,7 +189,7 @@ func frame(t *testing.T, k lb.ServiceKey, client netip.AddrPort, flags string) [
 	} else if k.Protocol == lb.UDP {
 		udp := &layers.UDP{SrcPort: layers.UDPPort(client.Port()), DstPort: layers.UDPPort(k.Addr.Port())}
 		udp.SetNetworkLayerForChecksum(ip)
-		all = append(all, udp)
+		all = append(all, udp, gopacket.Payload(flags))
 	} else {
 		tcp := &layers.TCP{SrcPort: layers.TCPPort(client.Port()), DstPort: layers.TCPPort(k.Addr.Port()), Window: 1000}
 		for _, f := range flags {
