@@ -93,7 +93,7 @@ func each(maps *LbMaps) (all []*ebpf.Map) {
 // zero writes all elements of an array, many with one call.
 func zero(m *ebpf.Map, cpus int) error {
 	value := reflect.ArrayOf(int(m.ValueSize()), reflect.TypeFor[byte]())
-	if m.MaxEntries() == 1 && cpus == 1 {
+	if m.MaxEntries() == 1 && m.Type() == ebpf.Array { // with one CPU too the elements of the other kind are lists
 		return m.Put(uint32(0), reflect.Zero(value).Interface())
 	}
 	keys := make([]uint32, m.MaxEntries())
