@@ -98,7 +98,38 @@ vrrp_instance VI_1 {
     notify_master_rx_lower_pri %s
     smtp_alert
 }
-%s`, dir, peerVIP, script("master"), script("backup"), script("fault"), script("stop"), script("any"), script("lower"), more)
+%s%s`, dir, peerVIP, script("master"), script("backup"), script("fault"), script("stop"), script("any"), script("lower"), groupConfig(script), more)
+}
+
+// groupConfig is a group of two with everything that tells.
+func groupConfig(script func(string) string) string {
+	text := fmt.Sprintf(`vrrp_sync_group G {
+    group {
+        VI_4
+        VI_5
+    }
+    notify_master %s
+    notify_backup %s
+    notify_fault %s
+    notify_stop %s
+    notify %s
+    smtp_alert
+}
+`, script("gmaster"), script("gbackup"), script("gfault"), script("gstop"), script("any"))
+	for i := 4; i <= 5; i++ {
+		text += fmt.Sprintf(`vrrp_instance VI_%[1]d {
+    interface eth0
+    virtual_router_id 5%[1]d
+    priority 20
+    notify %[2]s
+    smtp_alert
+    virtual_ipaddress {
+        10.9.0.5%[1]d
+    }
+}
+`, i, script("any"))
+	}
+	return text
 }
 
 // TestOthersAreToldWhatKeepalivedTellsThem plays one story with each program against a keepalived as its peer, and
@@ -122,10 +153,13 @@ func TestOthersAreToldWhatKeepalivedTellsThem(t *testing.T) {
 	}
 	// Whether a hears b's advert before b hears a's is chance when the cable is plugged in.
 	lower := func(s string) bool { return s == "lower" || strings.Contains(s, "MASTER_RX_LOWER_PRI") }
+	// The order between instances is that of their timers; each one's own is compared.
+	name := func(line string) string { return strings.SplitN(line, "\"", 3)[1] }
 	// keepalived ends before the relay has its last mails; whether one gets through is chance.
 	last := func(s string) bool { return s == "" || strings.Contains(s, " - Stopping\r\n") }
 	for _, x := range by {
 		x.states, x.fifo = slices.DeleteFunc(x.states, lower), slices.DeleteFunc(x.fifo, lower)
+		slices.SortStableFunc(x.fifo, func(a, b string) int { return strings.Compare(name(a), name(b)) })
 		if x == got && !slices.ContainsFunc(x.mails, last) {
 			t.Error("vipd did not mail that it stops")
 		}
@@ -211,7 +245,7 @@ func tell(t *testing.T, k kind) *told {
 }
 
 // logged matches the lines that operators grep for; a time and, with vipd, a level stand before them, attributes behind.
-var logged = regexp.MustCompile(`(?m)(?:\d{4}: |Z |[+-]\d\d:\d\d )(\(VI_\d\) .*?|Netlink reports .*?|Sending gratuitous ARP .*?|Startup complete|Stopping|Reload.*?|Printing VRRP \w+ for process.*?)(?: (?:vi|if)=\S+)*$`)
+var logged = regexp.MustCompile(`(?m)(?:\d{4}: |Z |[+-]\d\d:\d\d )(\(VI_\d\) .*?|Netlink reports .*?|Sending gratuitous ARP .*?|Startup complete|Stopping|Reload.*?|Printing VRRP .*? for process.*?)(?: (?:vi|if)=\S+)*$`)
 
 func linesOfLog(text string) (lines []string) {
 	for _, m := range logged.FindAllStringSubmatch(text, -1) {
@@ -260,7 +294,9 @@ func (x *told) notes(t *testing.T) (all, env []string) {
 		f := strings.Fields(note)
 		switch {
 		case len(f) > 2:
-			return f[2] // any INSTANCE NAME STATE PRIORITY
+			return f[2] // any INSTANCE NAME STATE PRIORITY, any GROUP NAME STATE 0
+		case strings.HasPrefix(note, "g"):
+			return "G"
 		case note == "deleted":
 			return "VI_3"
 		}
@@ -268,7 +304,7 @@ func (x *told) notes(t *testing.T) (all, env []string) {
 	}
 	slices.SortStableFunc(all, func(a, b string) int { return strings.Compare(owner(a), owner(b)) })
 	for i := 0; i+1 < len(all); i++ {
-		if f := strings.Fields(all[i]); len(f) > 3 && strings.EqualFold(f[3], all[i+1]) {
+		if f := strings.Fields(all[i]); len(f) > 3 && strings.EqualFold(f[3], strings.TrimPrefix(all[i+1], "g")) {
 			all[i], all[i+1] = all[i+1], all[i]
 		}
 	}
@@ -322,6 +358,8 @@ func (x *told) common(text string) string {
 	for _, r := range [][2]string{
 		{`"last_transition":\d+\.\d{6},`, `"last_transition":T,`}, {`"(advert_rcvd|advert_sent)":\d+`, `"$1":N`},
 		{`(?m)^    (Received|Sent): [1-9]\d*$`, "    $1: N"},
+		// Of a group whose link goes, keepalived counts a last advert of one member; none leaves from either.
+		{`(  Priority Zero:\n    Received: .*\n    Sent: ).*`, "${1}N"}, {`"pri_zero_sent":\d+`, `"pri_zero_sent":N`},
 		{`\d+\.\d{6} \(\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d\.\d{6} \d{4}\)`, "TIME"},
 	} {
 		text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])

@@ -93,7 +93,7 @@ func (d *daemon) answerDump(sig os.Signal) {
 	case sigData:
 		path, text = d.dumpPath("keepalived.data", m.StateFile), (*dump).data
 	case sigJSON:
-		what, path, text = "JSON", d.dumpPath("keepalived.json", m.JSONFile), (*dump).json
+		what, path, text = "as json", d.dumpPath("keepalived.json", m.JSONFile), (*dump).json
 	case sigStats, sigStatsClear:
 		what, path = "stats", d.dumpPath("keepalived.stats", m.StatsFile)
 		text = func(x *dump, w io.Writer) { x.stats(w, d.cleared) }

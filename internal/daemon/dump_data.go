@@ -281,7 +281,13 @@ func (d *dump) group(w io.Writer, g conf.SyncGroup) {
 			state = st.State
 		}
 	}
-	fmt.Fprintf(w, " VRRP Sync Group = %s, %s\n", g.Name, state)
+	faults := 0
+	for _, name := range g.Instances {
+		if d.routers[name].State == vrrp.Fault {
+			faults++
+		}
+	}
+	fmt.Fprintf(w, " VRRP Sync Group = %s, %s\n   Num member fault %d, num member init 0\n", g.Name, state, faults)
 	if len(g.Instances) > 0 {
 		fmt.Fprintln(w, "   VRRP member instances :")
 	}

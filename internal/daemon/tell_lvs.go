@@ -80,8 +80,8 @@ func mailedQuorum(v *conf.VirtualServer, why string) string {
 // checkerMails are the bodies of mails about checkers: of a success and of a failure.
 var checkerMails = map[health.Kind][2]string{
 	health.TCPCheck:  {"=> TCP CHECK succeed on service <=", "=> TCP CHECK failed on service <="},
-	health.HTTPGet:   {"=> CHECK succeed on service <=", "=> CHECK failed on service : HTTP/SSL request failed <="},
-	health.SSLGet:    {"=> CHECK succeed on service <=", "=> CHECK failed on service : HTTP/SSL request failed <="},
+	health.HTTPGet:   {"=> CHECK succeed on service <=", "=> CHECK failed on service : HTTP request failed <="},
+	health.SSLGet:    {"=> CHECK succeed on service <=", "=> CHECK failed on service : HTTP request failed <="},
 	health.UDPCheck:  {"=> UDP CHECK succeed on service <=", "=> UDP CHECK failed on service <="},
 	health.PingCheck: {"=> ICMP CHECK succeed on service <=", "=> ICMP CHECK failed on service <="},
 	health.DNSCheck:  {"=> DNS_CHECK: succeed on service <=", "=> DNS_CHECK: failed on service <="},
@@ -89,12 +89,18 @@ var checkerMails = map[health.Kind][2]string{
 }
 
 // checkerMail is the body for a checker of any kind.
-func checkerMail(k health.Kind, up bool) string {
-	texts, ok := checkerMails[k]
+func checkerMail(c health.CheckerTurned) string {
+	switch {
+	case c.Kind == health.MiscCheck && !c.Up && c.Last.Timeout:
+		return "=> MISC CHECK timed out on service <="
+	case c.Kind == health.SMTPCheck && !c.Up && c.Last.Said != "":
+		return "=> CHECK failed on service : " + c.Last.Said + " <="
+	}
+	texts, ok := checkerMails[c.Kind]
 	if !ok {
 		texts = [2]string{"=> CHECK succeed on service <=", "=> CHECK failed on service <="}
 	}
-	if up {
+	if c.Up {
 		return texts[0]
 	}
 	return texts[1]
@@ -108,8 +114,11 @@ func (t *teller) checkerChanged(c health.CheckerTurned) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if c.Kind == health.FileCheck {
+		return // keepalived: sends none for it
+	}
 	if r := t.real(c.Service, c.Real); r != nil && r.SMTPAlert && (c.RealTurned || !t.global.NoCheckerEmails) {
-		t.mailReal(c.Service, c.Real, c.RealUp, checkerMail(c.Kind, c.Up))
+		t.mailReal(c.Service, c.Real, c.RealUp, checkerMail(c))
 	}
 }
 

@@ -402,6 +402,10 @@ func TestMailsHaveKeepalivedsSubjectsAndBodies(t *testing.T) {
 		tell.checkerChanged(health.CheckerTurned{Service: webKey, Real: real12, Kind: health.TCPCheck, RealTurned: true})
 		tell.checkerChanged(health.CheckerTurned{Service: webKey, Real: real13, Kind: health.TCPCheck})
 		tell.checkerChanged(health.CheckerTurned{Service: webKey, Real: real12, Kind: health.TCPCheck, Up: true, RealUp: true})
+		tell.checkerChanged(health.CheckerTurned{Service: webKey, Real: real12, Kind: health.SSLGet})
+		tell.checkerChanged(health.CheckerTurned{Service: webKey, Real: real12, Kind: health.MiscCheck, Last: health.Result{Timeout: true}})
+		tell.checkerChanged(health.CheckerTurned{Service: webKey, Real: real12, Kind: health.SMTPCheck, Last: health.Result{Said: "Bad greeting banner from server [10.0.8.12]:tcp:80"}})
+		tell.checkerChanged(health.CheckerTurned{Service: webKey, Real: real12, Kind: health.FileCheck})
 		tell.quorumChanged(webKey, true, "Gained quorum 1+0=1 <= 2")
 		tell.quorumChanged(webKey, false, "Lost quorum 1-0=1 > 0")
 		tell.quorumChanged(webKey, false, "Shutting down")
@@ -414,6 +418,9 @@ func TestMailsHaveKeepalivedsSubjectsAndBodies(t *testing.T) {
 			"[NODE_a] VRRP Group G - Entering MASTER state|=> All VRRP group instances are now in MASTER state <=",
 			"[NODE_a] Realserver [10.0.8.12]:tcp:80 of virtual server [10.0.8.9]:tcp:80 - DOWN|=> TCP CHECK failed on service <=",
 			"[NODE_a] Realserver [10.0.8.12]:tcp:80 of virtual server [10.0.8.9]:tcp:80 - UP|=> TCP CHECK succeed on service <=",
+			"[NODE_a] Realserver [10.0.8.12]:tcp:80 of virtual server [10.0.8.9]:tcp:80 - DOWN|=> CHECK failed on service : HTTP request failed <=",
+			"[NODE_a] Realserver [10.0.8.12]:tcp:80 of virtual server [10.0.8.9]:tcp:80 - DOWN|=> MISC CHECK timed out on service <=",
+			"[NODE_a] Realserver [10.0.8.12]:tcp:80 of virtual server [10.0.8.9]:tcp:80 - DOWN|=> CHECK failed on service : Bad greeting banner from server [10.0.8.12]:tcp:80 <=",
 			"[NODE_a] Virtualserver [10.0.8.9]:tcp:80 - UP|=> Gained quorum 1+0=1 <= 2 <=",
 			"[NODE_a] Virtualserver [10.0.8.9]:tcp:80 - DOWN|=> Lost quorum 1+0=1 <= 0 <=",
 			"[NODE_a] Virtualserver [10.0.8.9]:tcp:80 - DOWN|=> Shutting down <=",

@@ -143,7 +143,11 @@ func (p *Pools) settle(now time.Time, c *check, up bool, why string) {
 	case !r.alive && !up:
 		r.why = why // one more reason to be down; the newest is shown
 	}
-	p.emit(CheckerTurned{Service: s.cfg.ServiceKey, Real: r.cfg.Addr, Kind: c.cfg.Kind, Up: up, RealUp: r.alive, RealTurned: turned, Why: why})
+	var last Result
+	if n := len(c.last); n > 0 {
+		last = c.last[n-1].Result
+	}
+	p.emit(CheckerTurned{Last: last, Service: s.cfg.ServiceKey, Real: r.cfg.Addr, Kind: c.cfg.Kind, Up: up, RealUp: r.alive, RealTurned: turned, Why: why})
 }
 
 // turn takes a real server out of its pool or back in.

@@ -46,6 +46,7 @@ type CheckerTurned struct {
 	RealUp     bool // the real server's, which other checkers may decide
 	RealTurned bool // this verdict changed it
 	Why        string
+	Last       Result // what decided
 }
 
 // QuorumUp and QuorumDown tell that a service gained or lost its quorum: quorum_up, quorum_down, the FIFO's VS lines,
