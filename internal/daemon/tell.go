@@ -91,7 +91,7 @@ func (t *teller) adopt(cfg *conf.Config, names mailNames, user host.Identity, re
 	t.global, t.names, t.user, t.ready = cfg.Global, names, user, ready
 	t.routers = merge(t.routers, cfg.Routers, func(i *conf.Instance) string { return i.Name })
 	t.groups = merge(t.groups, pointers(cfg.SyncGroups), func(g *conf.SyncGroup) string { return g.Name })
-	t.services = merge(t.services, cfg.VirtualServers, func(v *conf.VirtualServer) lb.ServiceKey { return v.ServiceKey })
+	t.services = merge(t.services, toldServices(cfg), func(v *conf.VirtualServer) lb.ServiceKey { return v.ServiceKey })
 	maps.Copy(t.ready, withoutKeys(old, ready))
 	t.scripts.setPatience(cfg.Global.Scripts.NotifyTimeout)
 }
@@ -150,7 +150,7 @@ func (t *teller) settled(cfg *conf.Config) {
 	defer t.mu.Unlock()
 	t.routers = merge(nil, cfg.Routers, func(i *conf.Instance) string { return i.Name })
 	t.groups = merge(nil, pointers(cfg.SyncGroups), func(g *conf.SyncGroup) string { return g.Name })
-	t.services = merge(nil, cfg.VirtualServers, func(v *conf.VirtualServer) lb.ServiceKey { return v.ServiceKey })
+	t.services = merge(nil, toldServices(cfg), func(v *conf.VirtualServer) lb.ServiceKey { return v.ServiceKey })
 	used := map[*conf.Script]bool{}
 	for _, s := range scriptsOf(cfg) {
 		used[s] = true

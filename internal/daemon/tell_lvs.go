@@ -36,7 +36,7 @@ func (t *teller) realChanged(key lb.ServiceKey, addr netip.AddrPort, up bool, bo
 	if up {
 		script = r.NotifyUp
 	}
-	rs, vs := lb.EndpointName(key.Protocol, addr), key.String()
+	rs, vs := lb.EndpointName(key.Protocol, addr), t.serviceName(key)
 	t.tell(notice{about: "RS " + rs + " " + vs, what: upDown(up), scripts: []*conf.Script{script},
 		line: fmt.Sprintf("RS %s %s %s\n", rs, vs, upDown(up)), fifo: fifoLVS})
 	if body != "" && r.SMTPAlert {
@@ -59,10 +59,11 @@ func (t *teller) quorumChanged(key lb.ServiceKey, up bool, why string) {
 	if up {
 		script = v.QuorumUp
 	}
-	t.tell(notice{about: "VS " + key.String(), what: upDown(up), scripts: []*conf.Script{script},
-		line: fmt.Sprintf("VS %s %s\n", key, upDown(up)), fifo: fifoLVS})
+	vs := t.serviceName(key)
+	t.tell(notice{about: "VS " + vs, what: upDown(up), scripts: []*conf.Script{script},
+		line: fmt.Sprintf("VS %s %s\n", vs, upDown(up)), fifo: fifoLVS})
 	if v.SMTPAlert {
-		t.mailAbout(fmt.Sprintf("Virtualserver %s - %s", key, upDown(up)), "=> "+mailedQuorum(v, why)+" <=")
+		t.mailAbout(fmt.Sprintf("Virtualserver %s - %s", vs, upDown(up)), "=> "+mailedQuorum(v, why)+" <=")
 	}
 }
 
@@ -123,7 +124,39 @@ func (t *teller) checkerChanged(c health.CheckerTurned) {
 }
 
 func (t *teller) mailReal(key lb.ServiceKey, addr netip.AddrPort, up bool, body string) {
-	t.mailAbout(fmt.Sprintf("Realserver %s of virtual server %s - %s", lb.EndpointName(key.Protocol, addr), key, upDown(up)), body)
+	t.mailAbout(fmt.Sprintf("Realserver %s of virtual server %s - %s", lb.EndpointName(key.Protocol, addr), t.serviceName(key), upDown(up)), body)
+}
+
+// toldServices are the services of a configuration by the key and the name that verdicts about them have: of a group, those
+// of its first member and of the group.
+func toldServices(cfg *conf.Config) (all []*conf.VirtualServer) {
+	grouped := map[string]lb.ServiceKey{}
+	for _, s := range cfg.Health.Services {
+		if s.Name != "" {
+			grouped[s.Name] = s.ServiceKey
+		}
+	}
+	for _, v := range cfg.VirtualServers {
+		if v.Group == "" {
+			all = append(all, v)
+			continue
+		}
+		name := fmt.Sprintf("[%s]:%d", v.Group, v.Member)
+		if key, ok := grouped[name]; ok {
+			named := *v
+			named.ServiceKey, named.Name = key, name
+			all = append(all, &named)
+		}
+	}
+	return all
+}
+
+// serviceName is how keepalived names a service: by its group, if it has one.
+func (t *teller) serviceName(key lb.ServiceKey) string {
+	if v := t.services[key]; v != nil && v.Name != "" {
+		return v.Name
+	}
+	return key.String()
 }
 
 func (t *teller) real(key lb.ServiceKey, addr netip.AddrPort) *conf.RealServer {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"testing/synctest"
 	"time"
 
@@ -468,5 +469,43 @@ func TestACheckThatFailsIsTold(t *testing.T) {
 		}
 		end()
 		r.m.tell.end()
+	})
+}
+
+func TestAGroupOfServicesIsToldByItsName(t *testing.T) {
+	text := `virtual_server_group web {
+ 10.0.8.9 80
+ 10.0.8.10 80
+}
+virtual_server group web {
+ lb_algo rr
+ lb_kind DR
+ protocol TCP
+ quorum_up "/usr/bin/true qup"
+ real_server 10.0.8.12 80 {
+  weight 1
+  notify_up "/usr/bin/true up"
+ }
+}
+`
+	cfg, _, _ := conf.Load(fstest.MapFS{"f.conf": {Data: []byte(text)}}, "f.conf", conf.Options{})
+	if len(cfg.Health.Services) != 1 {
+		t.Fatalf("%d services", len(cfg.Health.Services))
+	}
+	key := cfg.Health.Services[0].ServiceKey
+	synctest.Test(t, func(t *testing.T) {
+		a := new(actors)
+		tell := toldBy(t, new(journal), a, cfg)
+		p := withPipe(t, tell, fifoLVS)
+		tell.realChanged(key, real12, true, "")
+		tell.quorumChanged(key, true, "Gained quorum 1+0=1 <= 1")
+		synctest.Wait()
+		if got := p.take(); !slices.Equal(got, []string{"RS [10.0.8.12]:tcp:80 [web]:0 UP\n", "VS [web]:0 UP\n"}) {
+			t.Errorf("got %q", got)
+		}
+		if got := a.said(); !slices.Contains(got, "0 + up") || !slices.Contains(got, "0 + qup") {
+			t.Errorf("scripts: %q", got)
+		}
+		tell.end()
 	})
 }
