@@ -57,7 +57,7 @@ func (e Env) dial(instance string) (control.Source, error) {
 // reading is how the commands that look at a configuration read it: for a director's name, against what the packet path
 // can have.
 func (e Env) reading(id string) conf.Options {
-	return conf.Options{ID: id, Env: e.Getenv, Refuses: e.refuses()}
+	return conf.Options{ID: id, Env: e.Getenv, Refuses: e.refuses(), RefusesSetting: xdp.CheckSetting}
 }
 
 func (e Env) refuses() func(lb.Service, []lb.Real) error {

@@ -45,7 +45,7 @@ func compare(old, next *conf.Config, status *control.Status, refuses func(lb.Ser
 	}
 	p.instances(before, after)
 	p.changes = append(p.changes, left...)
-	p.services(old.Health.Services, next.Health.Services)
+	p.services(eachService(old.Health.Services), eachService(next.Health.Services))
 	p.rest(old, next)
 	return p.changes
 }
@@ -426,4 +426,12 @@ func (c change) line() string {
 		text += ": " + strings.Join(parts, ", ")
 	}
 	return text
+}
+
+// eachService has a service for each member of a group.
+func eachService(list []health.Service) (all []health.Service) {
+	for _, s := range list {
+		all = append(all, s.Each()...)
+	}
+	return all
 }

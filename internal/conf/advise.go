@@ -27,6 +27,7 @@ func Check(fsys fs.FS, name string, opts Options) *Checked {
 	l := readAll(fsys, name, opts, o.take)
 	o.finish()
 	l.refused(opts.Refuses)
+	l.refusedSettings(opts.RefusesSetting)
 	l.classless()
 	c.Config, c.Tree, c.Diagnostics = l.cfg, l.in.tree, l.diags.all()
 	if len(c.Tree.Files) == 1 && len(c.Tree.Files[0].text) == 0 && len(c.Diagnostics) > 0 {

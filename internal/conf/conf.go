@@ -26,6 +26,8 @@ type Options struct {
 	// Refuses says why the packet path cannot have a service or one of its real servers. If nil, it can have all. Only
 	// Check asks: a daemon hears it from its plane.
 	Refuses func(lb.Service, []lb.Real) error
+	// RefusesSetting is the same for the value of an lvs_sysctl.
+	RefusesSetting func(name string, value uint32) error
 }
 
 // Config is what a configuration says, with defaults and inheritance resolved as far as the file can resolve them.

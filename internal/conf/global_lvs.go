@@ -2,6 +2,7 @@ package conf
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -180,6 +181,10 @@ func setSysctl(l *loader, s *stmt) {
 		g.Sysctls = map[string]uint32{}
 	}
 	g.Sysctls[name] = uint32(n)
+	if l.sysctls == nil {
+		l.sysctls = map[string]place{}
+	}
+	l.sysctls[name] = place{s.file, s.words[1]}
 }
 
 func settingNames() (names []string) {
@@ -187,6 +192,19 @@ func settingNames() (names []string) {
 		names = append(names, s.Name)
 	}
 	return names
+}
+
+// refusedSettings says which settings are not carried by this version.
+func (l *loader) refusedSettings(why func(string, uint32) error) {
+	if why == nil || l.cfg.Global.DataPlane == "ipvs" {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.sysctls)) {
+		if err := why(name, l.cfg.Global.Sysctls[name]); err != nil {
+			d := l.after(Warning, "not-yet", l.sysctls[name], "lvs_sysctl has no effect in this version: "+err.Error())
+			d.class, d.Hint = classOurs, "use data_plane ipvs (the kernel's), or leave it out"
+		}
+	}
 }
 
 // classless says which marks no packet can have, as XDP does not see netfilter's.

@@ -21,16 +21,17 @@ const (
 
 // loader runs statements through the keyword table.
 type loader struct {
-	in    *reader
-	diags *diagnostics
-	cfg   *Config
-	pass  pass
-	host  *TestOptions // what Test knows of the machine; nil: nothing is asked
-	at    *stmt        // the statement being looked at
-	kw    *keyword     // its row
-	skip  bool         // set by a setter: the block that follows is not wanted
-	end   bool         // set by a setter: the rest of this block is not wanted
-	quiet int          // depth of blocks that have no effect in this version
+	in      *reader
+	diags   *diagnostics
+	cfg     *Config
+	pass    pass
+	host    *TestOptions     // what Test knows of the machine; nil: nothing is asked
+	at      *stmt            // the statement being looked at
+	kw      *keyword         // its row
+	skip    bool             // set by a setter: the block that follows is not wanted
+	end     bool             // set by a setter: the rest of this block is not wanted
+	sysctls map[string]place // where each lvs_sysctl stands
+	quiet   int              // depth of blocks that have no effect in this version
 
 	vi         *instance
 	vis        []*instance

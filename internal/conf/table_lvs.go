@@ -22,7 +22,7 @@ var serviceMain = []keyword{
 	works("persistence_granularity", "NETMASK", "255.255.255.255", "Clients of one network stay together.", setGranularity),
 	works("persistence_engine", "sip", "", "What a client is recognised by, besides its address: sip, by the Call-ID of SIP over UDP.",
 		word(func(l *loader, v string) { l.vs.Engine = v })),
-	planned("ip_family", "inet|inet6", "that of the real servers", "Family of a mark's service.").begin(setFamily),
+	works("ip_family", "inet|inet6", "that of the real servers", "Family of a mark's service.", setFamily),
 	planned("virtualhost", "STRING", "", "Host for HTTP checks.").begin(word(func(l *loader, v string) { l.vs.VirtualHost = v })),
 	planned("snmp_name", "STRING", "", "Name in SNMP.").begin(snmpName("virtual", func(l *loader) *string { return &l.vs.SNMPName })),
 	row(Works, "real_server", "IP [PORT]", "", "One machine that serves.").begin(beginReal).with(realBlock, endReal),

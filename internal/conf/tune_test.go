@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -59,6 +60,37 @@ func TestAMarkWithoutAClassIsSaid(t *testing.T) {
 		diags := Check(fsys, "f.conf", Options{}).Diagnostics
 		if got := slices.ContainsFunc(diags, func(d Diagnostic) bool { return d.Code == "mark-without-class" }); got != want {
 			t.Errorf("%q: said %v, want %v: %v", line, got, want, diags)
+		}
+	}
+}
+
+// TestASettingThatIsNotCarriedIsSaid, but where the kernel has it.
+func TestASettingThatIsNotCarriedIsSaid(t *testing.T) {
+	refuse := func(name string, value uint32) error {
+		if name == "cache_bypass" && value != 0 {
+			return errors.New("cache_bypass 1: not supported")
+		}
+		return nil
+	}
+	for lines, want := range map[string]bool{"lvs_sysctl cache_bypass 1": true, "lvs_sysctl cache_bypass 0": false, "lvs_sysctl sloppy_tcp 1": false,
+		"lvs_sysctl cache_bypass 1\n\tdata_plane ipvs": false} {
+		fsys := fstest.MapFS{"f.conf": {Data: []byte("global_defs {\n\t" + lines + "\n}\n" + onePool)}}
+		diags := Check(fsys, "f.conf", Options{RefusesSetting: refuse}).Diagnostics
+		at := slices.IndexFunc(diags, func(d Diagnostic) bool { return d.Code == "not-yet" })
+		if (at >= 0) != want || want && (diags[at].Line != 2 || diags[at].Hint == "") {
+			t.Errorf("%q: %v", lines, diags)
+		}
+	}
+}
+
+// TestTheFamilyOfAMark is that of ip_family, else of the real servers.
+func TestTheFamilyOfAMark(t *testing.T) {
+	for line, want := range map[string]bool{"": false, "ip_family inet\n": false, "ip_family inet6\n": true} {
+		server := map[bool]string{false: "10.0.8.12", true: "2001:db8::12"}[want]
+		fsys := fstest.MapFS{"f.conf": {Data: []byte("virtual_server fwmark 7 {\n" + line + "lb_algo rr\nlb_kind DR\nreal_server " + server + " {\nTCP_CHECK {\nconnect_port 80\n}\n}\n}\n")}}
+		cfg, _, diags := Load(fsys, "f.conf", Options{})
+		if len(cfg.Health.Services) != 1 || cfg.Health.Services[0].V6 != want || len(diags) != 0 {
+			t.Errorf("%q: %+v, said %v", line, cfg.Health.Services, diags)
 		}
 	}
 }

@@ -64,3 +64,18 @@ func TestAGroupSharesItsChecks(t *testing.T) {
 	p = again
 	want("[10.0.8.9]:tcp:80 10.0.8.13:8080 10.0.8.14:80", "[10.0.8.10]:tcp:443 10.0.8.13:8080 10.0.8.14:443", "FWM 7 10.0.8.13:8080 10.0.8.14:0")
 }
+
+func TestEachMemberAlone(t *testing.T) {
+	web := lb.ServiceKey{Protocol: lb.TCP, Addr: netip.MustParseAddrPort("10.0.8.9:80")}
+	tls := lb.ServiceKey{Protocol: lb.TCP, Addr: netip.MustParseAddrPort("10.0.8.9:443")}
+	r := lb.Real{Addr: netip.MustParseAddrPort("10.0.8.12:0"), Forward: lb.Route, Weight: 1}
+	s := Service{Service: lb.Service{ServiceKey: web}, Members: []lb.ServiceKey{web, tls}, Name: "[web]:0", Reals: []Real{{Real: r}}, Sorry: &r}
+	all := s.Each()
+	if len(all) != 2 || all[1].ServiceKey != tls || all[1].Reals[0].Addr.Port() != 443 || all[1].Sorry.Addr.Port() != 443 || all[1].Members != nil || s.Reals[0].Addr.Port() != 0 {
+		t.Errorf("%+v", all)
+	}
+	s.Members = nil
+	if all = s.Each(); len(all) != 1 || all[0].Reals[0].Addr.Port() != 0 {
+		t.Errorf("no group: %+v", all)
+	}
+}
