@@ -2,7 +2,6 @@ package conf
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 )
@@ -38,7 +37,9 @@ func Effective(c *Config) []Entry {
 		e.instance(v)
 	}
 	for _, v := range c.VirtualServers {
-		e.service(v)
+		if v.Member == 0 || v.Group == "" { // all of a group have the same values
+			e.service(v)
+		}
 	}
 	return e.list
 }
@@ -200,42 +201,3 @@ func (e *entries) instance(v *Instance) {
 	e.add("Notify deleted", pick(v.Notify.OnDelete, "Deleted", "Fault"))
 	e.add("Notify priority changes", *v.Notify.PriorityChanges)
 }
-
-func (e *entries) service(v *VirtualServer) {
-	name := v.key()
-	if v.Group != "" {
-		name = fmt.Sprintf("[%s]:%d", v.Group, v.Member)
-	}
-	e.in("virtual_server " + name)
-	e.add("delay_loop", v.DelayLoop.Seconds())
-	e.add("lvs_sched", v.Scheduler)
-	e.add("persistence_timeout", fullSeconds(v.Persistence))
-	e.add("protocol", v.Protocol)
-	e.add("alpha", pick(v.Alpha, "ON", "OFF"))
-	e.add("omega", pick(v.Omega, "ON", "OFF"))
-	e.add("quorum", v.Quorum)
-	e.add("hysteresis", v.Hysteresis)
-	e.add("inhibit on failure", v.InhibitOnFailure)
-	for i := range v.Servers {
-		r := &v.Servers[i]
-		e.in("real_server " + endpoint(r.Addr) + " of " + name)
-		e.add("weight", r.Weight)
-		e.add("forwarding method", r.Forward)
-		e.add("Alpha", pick(r.Alpha, "ON", "OFF"))
-		e.add("Inhibit on failure", r.InhibitOnFailure)
-		for k, c := range r.Checks {
-			e.in(fmt.Sprintf("%s %d of %s of %s", c.Kind, k+1, endpoint(r.Addr), name))
-			if c.Path {
-				e.add("Connection dest", endpoint(c.Target))
-				e.add("Connection timeout", c.ConnectTimeout.Seconds())
-			}
-			e.add("Delay loop", c.DelayLoop.Seconds())
-			e.add("Retry count", c.Retry)
-			e.add("Retry delay", c.DelayBeforeRetry.Seconds())
-			e.add("Warmup", c.Warmup.Seconds())
-			e.add("Alpha", pick(c.Alpha, "ON", "OFF"))
-		}
-	}
-}
-
-func endpoint(a netip.AddrPort) string { return fmt.Sprintf("[%s]:%d", a.Addr(), a.Port()) }
