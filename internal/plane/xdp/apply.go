@@ -170,6 +170,7 @@ func (p *Plane) realFor(s *service, spec lb.Real) (*real, error) {
 	return r, p.zeroReal(r)
 }
 
+// ipvs: a connection keeps the method that its real server had when it was made; here another one holds for all at once.
 func (p *Plane) editReal(s *service, r *real, spec lb.Real) error {
 	if err := errors.Join(checkReal(s.spec.ServiceKey, spec), checkPort(s.spec, spec)); err != nil {
 		return err
