@@ -157,14 +157,18 @@ func micros(d time.Duration) string { return fmt.Sprintf("%d us", d.Microseconds
 func (e *entries) own(c *HealthCheck) {
 	switch c.Kind {
 	case "HTTP_GET", "SSL_GET":
-		e.http(c.HTTP)
+		if c.HTTP != nil {
+			e.http(c.HTTP)
+		}
 	case "SMTP_CHECK":
 		e.add("helo", c.Helo)
 	case "DNS_CHECK":
 		e.add("Type", c.DNSType)
 		e.add("Name", c.DNSName)
 	case "MISC_CHECK":
-		e.add("script", strings.Join(quoteArgs(c.Script.Args), " "))
+		if c.Script != nil { // a file with errors may have left it out
+			e.add("script", strings.Join(quoteArgs(c.Script.Args), " "))
+		}
 		e.add("timeout", fullSeconds(c.Timeout))
 		e.add("dynamic", pick(c.Dynamic, "YES", "NO"))
 	case "UDP_CHECK":
