@@ -1,7 +1,7 @@
 GO ?= go
 BIN := bin/vipd
 .DEFAULT_GOAL := build
-.PHONY: help build lab test check vm-test bench fuzz mutate bpf bpf-check setup-lab setup-test clean
+.PHONY: help build lab test check vm-test matrix bench fuzz mutate bpf bpf-check setup-lab setup-test clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -23,6 +23,9 @@ check: ## the tests alone
 
 vm-test: setup-test ## set up everything and run what needs a VM: Debian's kernel, its IPVS, the real ipvsadm
 	$(GO) test -timeout 20m -v -count=1 ./internal/vm/ ./test/vm/
+
+matrix: setup-test ## every way of speaking VRRP beside keepalived and FRR: times and changes of the holder in a table (root)
+	VIPD_MATRIX=whole $(GO) test -timeout 20m -v -count=1 -run 'EveryWayOfSpeaking|FRR' ./test/
 
 bench: build ## ns per packet beside its floor, a million lines beside keepalived -t, a reload of 10,000 services (root)
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./bpf/

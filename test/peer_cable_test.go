@@ -26,6 +26,9 @@ type pair struct {
 	lab   *lab.Lab
 	nodes [2]*node
 	watch *watch
+	took  []time.Duration // of each act
+	// grumble says that keepalived may complain of what it hears.
+	grumble bool
 }
 
 func newPair(t *testing.T, name string) *pair {
