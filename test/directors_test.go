@@ -38,9 +38,7 @@ done
 // twin runs one of them.
 func twin(t *testing.T, host string, priority int) *exec.Cmd {
 	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "vipd.conf")
-	text := fmt.Sprintf(`vrrp_instance VI_1 {
+	return directorOn(t, host, fmt.Sprintf(`vrrp_instance VI_1 {
 	interface eth0
 	virtual_router_id 51
 	priority %d
@@ -58,11 +56,18 @@ virtual_server 10.0.8.9 80 {
 	real_server 10.0.8.2 80 {
 	}
 }
-`, priority)
+`, priority))
+}
+
+// directorOn runs a director on a host, by that file. The instance has the host's name.
+func directorOn(t *testing.T, host, text string, args ...string) *exec.Cmd {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "vipd.conf")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program(), "run", "--instance", host, "-f", file)
+	cmd := exec.Command(program(), append([]string{"run", "--instance", host, "-f", file}, args...)...)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +173,7 @@ func evenly(t *testing.T, when string) {
 // TestDirectorsThatAreEachOthersRealServers: each connection is scheduled once, by whoever is master, and goes in no circle,
 // also after the roles have changed.
 func TestDirectorsThatAreEachOthersRealServers(t *testing.T) {
-	if !alone(t, 2*time.Minute, "ip", "ethtool", "sysctl") {
+	if !alone(t, 4*time.Minute, "ip", "ethtool", "sysctl") {
 		return
 	}
 	shell(t, twins)
@@ -180,8 +185,8 @@ func TestDirectorsThatAreEachOthersRealServers(t *testing.T) {
 		return func() bool { return strings.Contains(vipd(t, "status", "--instance", host).stdout, "MASTER") } // none runs yet
 	}
 	both := func() bool { got := spread(t, "client", 2); return got["d1"] == 1 && got["d2"] == 1 }
-	eventually(t, 20*time.Second, "d1 is master", isMaster("d1"))
-	eventually(t, 20*time.Second, "both answer", both)
+	eventually(t, 60*time.Second, "d1 is master", isMaster("d1"))
+	eventually(t, 60*time.Second, "both answer", both)
 	before := reasonOf(t, "d2", "pass_from_director")
 	evenly(t, "d1 is master")
 	if n := reasonOf(t, "d2", "pass_from_director") - before; n < 5 {
@@ -191,11 +196,11 @@ func TestDirectorsThatAreEachOthersRealServers(t *testing.T) {
 		t.Errorf("d2 has scheduled %d connections that d1 had given it", n)
 	}
 	end(t, first)
-	eventually(t, 20*time.Second, "d2 is master", isMaster("d2"))
-	eventually(t, 20*time.Second, "both answer", both)
+	eventually(t, 60*time.Second, "d2 is master", isMaster("d2"))
+	eventually(t, 60*time.Second, "both answer", both)
 	evenly(t, "d1 is a real server alone")
 	twin(t, "d1", 50)
-	eventually(t, 20*time.Second, "d1 is back, and knows the other one", func() bool {
+	eventually(t, 60*time.Second, "d1 is back, and knows the other one", func() bool {
 		return isMaster("d2")() && spread(t, "client", 2)["d1"] == 1 && reasonOf(t, "d1", "pass_from_director") > 0
 	})
 	scheduled := reasonOf(t, "d1", "forward_new")

@@ -13,7 +13,7 @@ import (
 // TestAnotherLayoutIsSaidAndLeft: a packet path of another version is left as it is, and the start says which it is, that it
 // forwards still, and what to do; --discard begins anew.
 func TestAnotherLayoutIsSaidAndLeft(t *testing.T) {
-	if !alone(t, time.Minute) {
+	if !alone(t, 2*time.Minute) {
 		return
 	}
 	addCables(t)
@@ -21,7 +21,7 @@ func TestAnotherLayoutIsSaidAndLeft(t *testing.T) {
 	text := strings.Replace(siteFile(t, "eth0"), "priority 100", "priority 255", 1)
 	file := write(t, t.TempDir(), "owner.conf", text)
 	run := startRun(t, "-f", file)
-	eventually(t, 10*time.Second, "the address is there", func() bool { return strings.Contains(strings.Join(links(t), "\n"), "10.0.8.9/32") })
+	eventually(t, 40*time.Second, "the address is there", func() bool { return strings.Contains(strings.Join(links(t), "\n"), "10.0.8.9/32") })
 	run.end(t, syscall.SIGKILL)
 	meta, err := ebpf.LoadPinnedMap("/sys/fs/bpf/vipd/default/meta", nil)
 	if err != nil {
@@ -47,7 +47,7 @@ func TestAnotherLayoutIsSaidAndLeft(t *testing.T) {
 		t.Errorf("stood before:\n%q\nand after:\n%q", stands, now)
 	}
 	run = startRun(t, "-f", file, "--discard")
-	eventually(t, 10*time.Second, "the next one is master", func() bool { return strings.Contains(vipd(t, "status").stdout, "MASTER") })
+	eventually(t, 40*time.Second, "the next one is master", func() bool { return strings.Contains(vipd(t, "status").stdout, "MASTER") })
 	if code := run.end(t, syscall.SIGTERM); code != 0 || !strings.Contains(run.log.String(), "is removed and its connections are lost: ") {
 		t.Errorf("the next one ended with exit code %d and said:\n%s", code, run.log)
 	}
