@@ -1,0 +1,523 @@
+package vm
+
+import (
+	_ "embed"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+
+	"vipd/internal/lb"
+	"vipd/internal/need"
+	"vipd/internal/plane"
+	"vipd/internal/plane/ipvs"
+	"vipd/internal/plane/xdp"
+	"vipd/internal/vm"
+)
+
+//go:embed testdata/history.sh
+var historyScript string
+
+const (
+	historySeed  = 2024
+	historySteps = 1000
+	historyVar   = "VIPD_HISTORY" // another number of steps: 10000 take half an hour on two busy processors
+)
+
+// TestTwoPlanesHaveOneHistory does the same, 1,000 times (or as VIPD_HISTORY says), to the kernel's IPVS and to the packet path beside it: packets of
+// many clients, replies, changes of services and real servers, and time that passes. Every packet must get the same bytes to
+// the same place or the same refusal, and now and then both must list the same connections, templates and counts.
+//
+// The machine's clock counts instructions, so that all of it takes seconds but for the hours that are slept.
+func TestTwoPlanesHaveOneHistory(t *testing.T) {
+	t.Parallel()
+	if !vm.Inside(t, vm.Config{Tools: []string{"ip"}, Script: "export " + historyVar + "=" + os.Getenv(historyVar) + "\n" + historyScript, CountInstructions: true, Limit: 2 * time.Hour}) {
+		return
+	}
+	need.BPF(t)
+	h, steps := newHistory(t), historySteps
+	if n, err := strconv.Atoi(os.Getenv(historyVar)); err == nil {
+		steps = n
+	}
+	for h.step = 1; h.step <= steps && h.wrong < 20; h.step++ {
+		h.act()
+		if h.step%200 == 0 {
+			h.compare(false)
+		}
+		if h.step%1000 == 0 {
+			t.Logf("%d steps, %v", h.step, time.Since(h.began).Round(time.Second))
+		}
+		if h.apart {
+			h.again()
+		}
+	}
+	h.compare(false)
+	t.Logf("%d steps, %v: %v", h.step-1, time.Since(h.began).Round(time.Second), h.done)
+}
+
+type history struct {
+	testing.TB
+	*rand.Rand
+	kernel *ipvs.Plane
+	xdp    *xdp.Plane
+	lb     *ebpf.Program
+	wire   *wire
+	pools  map[lb.ServiceKey]*lb.Pool
+	last   []string // what was done, for who must find out why
+	done   map[string]int
+	gone   map[string]bool // services and real servers, as counts names them, of which totals differ: remember
+	step   int
+	began  time.Time
+	apart  bool // since a disagreement
+	wrong  int
+}
+
+func newHistory(t testing.TB) *history {
+	t.Helper()
+	h := &history{TB: t, Rand: rand.New(rand.NewPCG(historySeed, 1)), wire: openWire(t), pools: map[lb.ServiceKey]*lb.Pool{}, done: map[string]int{}, gone: map[string]bool{}, began: time.Now()}
+	var err error
+	if h.kernel, err = ipvs.Open(); err != nil {
+		t.Fatal(err)
+	}
+	if h.xdp, err = xdp.Open(xdp.Options{PinDir: "/sys/fs/bpf/vipd/history", TableSize: 1 << 11}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.xdp.Attach("shelf0"); err != nil {
+		t.Fatal(err)
+	}
+	link, err := netlink.LinkByName("shelf0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.lb, err = ebpf.NewProgramFromID(ebpf.ProgramID(link.Attrs().Xdp.ProgId)); err != nil {
+		t.Fatal(err)
+	}
+	// BPF_PROG_TEST_RUN lets frames come in by lo.
+	if err := h.xdp.SetLink(1, directorMAC, true); err != nil {
+		t.Fatal(err)
+	}
+	// Replies leave by the interface that the routing table says.
+	out, err := netlink.LinkByName("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.xdp.NoteLink(out.Attrs().Index, directorMAC); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		h.lb.Close()
+		if err := h.xdp.Remove(); err != nil {
+			t.Error(err)
+		}
+		h.kernel.Close()
+	})
+	return h
+}
+
+func (h *history) note(kind, format string, args ...any) {
+	h.done[kind]++
+	h.last = append(h.last, fmt.Sprintf("%d: ", h.step)+fmt.Sprintf(format, args...))
+	if len(h.last) > 60 {
+		h.last = h.last[1:]
+	}
+}
+
+func (h *history) disagree(format string, args ...any) {
+	h.Helper()
+	if h.apart {
+		return // one follows from another
+	}
+	h.apart = true
+	h.wrong++
+	h.Errorf("%s\nafter\n%s\nof\n%s", fmt.Sprintf(format, args...), strings.Join(h.last, "\n"), strings.Join(h.counts(h.kernel, false), "\n"))
+	for _, p := range h.pools {
+		h.Logf("%+v", *p)
+	}
+}
+
+// again begins anew after a disagreement, so that one run shows all there are: no services, and no connections after so long.
+func (h *history) again() {
+	for _, p := range h.pools {
+		h.apply("delete a service", plane.Op{Verb: plane.DelService, Service: p.Service})
+	}
+	time.Sleep(20 * time.Minute) // established ones last 15, and kernel timers are late by an eighth
+	h.apart, h.last = false, nil
+	h.compare(true)
+	if h.apart {
+		h.Fatal("both are not empty after 20 minutes")
+	}
+}
+
+func (h *history) act() {
+	switch n := h.IntN(1000); {
+	case len(h.pools) == 0 || n < 8 && len(h.pools) < 5:
+		h.addService()
+	case n < 11:
+		h.apply("delete a service", plane.Op{Verb: plane.DelService, Service: h.anyPool().Service})
+	case n < 26:
+		s := h.anyPool().Service
+		h.shape(&s)
+		h.apply("edit a service", plane.Op{Verb: plane.EditService, Service: s})
+	case n < 60:
+		h.apply("add a real server", plane.Op{Verb: plane.AddReal, Service: h.anyPool().Service, Real: h.anyReal(true)})
+	case n < 80:
+		h.apply("delete a real server", plane.Op{Verb: plane.DelReal, Service: h.anyPool().Service, Real: h.anyReal(true)})
+	case n < 120:
+		h.apply("edit a real server", plane.Op{Verb: plane.EditReal, Service: h.anyPool().Service, Real: h.anyReal(false)})
+	case n < 125: // the timer of the packet path goes a hundred times a second
+		h.sleep()
+	case n < 220:
+		h.reply()
+	default:
+		h.packet()
+	}
+}
+
+// ---- services and real servers ---------------------------------------------------------------------------------------
+
+var historyVIP = netip.MustParseAddr("10.0.8.9")
+
+// schedulersOfHistory are all but twos, which leaves it to chance.
+var schedulersOfHistory = []string{"rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh", "lblc", "lblcr", "fo", "ovf"}
+
+var servicesOfHistory = []lb.ServiceKey{
+	{Protocol: lb.TCP, Addr: netip.AddrPortFrom(historyVIP, 80)},
+	{Protocol: lb.TCP, Addr: netip.AddrPortFrom(historyVIP, 443)},
+	{Protocol: lb.UDP, Addr: netip.AddrPortFrom(historyVIP, 53)},
+	{Protocol: lb.UDP, Addr: netip.AddrPortFrom(historyVIP, 80)},
+	{Protocol: lb.SCTP, Addr: netip.AddrPortFrom(historyVIP, 80)},
+}
+
+func (h *history) anyPool() *lb.Pool {
+	keys := slices.SortedFunc(maps.Keys(h.pools), func(a, b lb.ServiceKey) int { return strings.Compare(a.String(), b.String()) })
+	return h.pools[keys[h.IntN(len(keys))]]
+}
+
+// shape chooses the attributes of a service.
+func (h *history) shape(s *lb.Service) {
+	s.Scheduler, s.Flags = schedulersOfHistory[h.IntN(len(schedulersOfHistory))], 0
+	if s.Scheduler == "sh" || s.Scheduler == "mh" {
+		s.Flags = lb.SchedFlags(h.IntN(4))
+	}
+	s.Persistence, s.Wild = 0, 0
+	if h.IntN(3) == 0 {
+		s.Persistence, s.Wild = time.Duration(40+h.IntN(40))*time.Second, []uint32{0, 0xff}[h.IntN(2)]
+	}
+	s.OnePacket = s.Protocol == lb.UDP && h.IntN(6) == 0
+}
+
+func (h *history) addService() {
+	s := lb.Service{ServiceKey: servicesOfHistory[h.IntN(len(servicesOfHistory))]}
+	h.shape(&s)
+	h.apply("add a service", plane.Op{Verb: plane.AddService, Service: s})
+	for range 3 {
+		if h.pools[s.ServiceKey] != nil {
+			h.apply("add a real server", plane.Op{Verb: plane.AddReal, Service: s, Real: h.anyReal(true)})
+		}
+	}
+}
+
+func (h *history) anyReal(added bool) lb.Real {
+	r := lb.Real{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 8, byte(11 + h.IntN(5))}), 0), Weight: int32(h.IntN(5))}
+	if h.IntN(5) == 0 {
+		r.Upper = uint32(2 + h.IntN(8))
+		r.Lower = uint32(h.IntN(int(r.Upper)))
+	}
+	return r
+}
+
+// methodOf is the same for a real server as long as there are connections of it. ipvs: one keeps the method that its real
+// server had when it was made; here an edited method counts for all of them (docs/ipvsadm.md).
+func methodOf(s lb.Service, r *lb.Real) {
+	host, port := r.Addr.Addr().As4()[3], s.Addr.Port()
+	r.Forward = map[byte]lb.Forward{13: lb.Masq, 14: lb.Tunnel, 15: lb.Masq}[host]
+	switch {
+	case s.Protocol == lb.SCTP || host < 13:
+		r.Forward = lb.Route
+	case host == 15:
+		port = 8080
+	}
+	r.Addr = netip.AddrPortFrom(r.Addr.Addr(), port)
+}
+
+// apply does one step on both planes, which must say the same about it.
+func (h *history) apply(kind string, op plane.Op) {
+	if op.Verb >= plane.AddReal {
+		methodOf(op.Service, &op.Real)
+	}
+	h.note(kind, "%v %+v %+v", op, op.Service, op.Real)
+	kernel, ours := h.kernel.Apply([]plane.Op{op}), h.xdp.Apply([]plane.Op{op})
+	if (kernel == nil) != (ours == nil) {
+		h.disagree("%v: the kernel says %v, the packet path %v", op, kernel, ours)
+	}
+	for _, a := range h.xdp.Hops() {
+		if err := h.xdp.SetHop(a, xdp.Hop{Ifindex: 1, Src: directorMAC, Dst: serverMAC(a), MTU: 1500, Source: directorAddr}); err != nil {
+			h.Fatal(err)
+		}
+	}
+	if kernel == nil {
+		h.remember(op)
+	}
+}
+
+func (h *history) remember(op plane.Op) {
+	p := h.pools[op.Service.ServiceKey]
+	switch op.Verb {
+	case plane.AddService:
+		h.pools[op.Service.ServiceKey] = &lb.Pool{Service: op.Service}
+	case plane.EditService:
+		p.Service = op.Service
+	case plane.DelService:
+		for _, r := range p.Reals {
+			h.remove(op.Service.ServiceKey, r.Addr)
+		}
+		delete(h.pools, op.Service.ServiceKey)
+	case plane.AddReal:
+		p.Reals = append(p.Reals, op.Real)
+	case plane.EditReal:
+		p.Reals[slices.IndexFunc(p.Reals, func(r lb.Real) bool { return r.Addr == op.Real.Addr })] = op.Real
+	case plane.DelReal:
+		h.remove(op.Service.ServiceKey, op.Real.Addr)
+		p.Reals = slices.DeleteFunc(p.Reals, func(r lb.Real) bool { return r.Addr == op.Real.Addr })
+	}
+}
+
+// remove notes whose totals will differ. ipvs: forgets what a removed real server counted two minutes after its last
+// connection, and does not count what it still answers (docs/ipvsadm.md).
+func (h *history) remove(k lb.ServiceKey, a netip.AddrPort) {
+	h.gone[k.String()] = true
+	h.gone[realName(k, a)] = true
+}
+
+func realName(k lb.ServiceKey, a netip.AddrPort) string { return fmt.Sprintf("%v %v", k, a) }
+
+// has tells whether the connection's real server is one of its service's.
+func (h *history) has(c lb.Conn) bool {
+	p := h.pools[lb.ServiceKey{Protocol: c.Protocol, Addr: c.Virtual}]
+	return p != nil && slices.ContainsFunc(p.Reals, func(r lb.Real) bool { return r.Addr == c.Real })
+}
+
+// ---- packets -----------------------------------------------------------------------------------------------------------
+
+var (
+	tcpEvents  = []byte{syn, syn, syn, ack, ack, ack, fin | ack, rst, syn | ack, 0}
+	sctpEvents = []byte{1, 1, 10, 10, 0, 3, 7, 8, 14, 6, 2, 11, 9} // RFC 9260 3.2: INIT, COOKIE ECHO, DATA, …
+)
+
+// packet is one of a client: of a new one, or of one that was there before.
+func (h *history) packet() {
+	key := servicesOfHistory[h.IntN(len(servicesOfHistory))]
+	s := segment{proto: key.Protocol, to: key.Addr,
+		from: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 4 + byte(h.IntN(2)), byte(1 + h.IntN(8))}), uint16(3000+h.IntN(4)))}
+	switch s.proto {
+	case lb.TCP:
+		s.event = tcpEvents[h.IntN(len(tcpEvents))]
+	case lb.SCTP:
+		s.event = sctpEvents[h.IntN(len(sctpEvents))]
+	}
+	// ipvs: a SYN whose connection has a removed real server opens a new one here (bpf/conn.h, conn_renewed); IPVS drops it.
+	begins := s.proto == lb.TCP && s.event&(syn|rst) == syn || s.proto == lb.SCTP && s.event == 1
+	for _, c := range h.listed(h.xdp) {
+		if begins && !c.Template && c.Protocol == s.proto && c.Client == s.from && c.Virtual == s.to && !h.has(c) {
+			return
+		}
+	}
+	h.pass("packet", s, routerMAC)
+}
+
+// reply is what a NAT real server answers on a connection.
+func (h *history) reply() {
+	var masked []lb.Conn
+	for _, c := range h.listed(h.xdp) {
+		if c.Forward == lb.Masq && !c.Template {
+			masked = append(masked, c)
+		}
+	}
+	if len(masked) == 0 {
+		return
+	}
+	slices.SortFunc(masked, func(a, b lb.Conn) int { return strings.Compare(nameOf(a), nameOf(b)) })
+	c := masked[h.IntN(len(masked))]
+	s := segment{proto: c.Protocol, from: c.Real, to: c.Client}
+	if s.proto == lb.TCP {
+		s.event = []byte{syn | ack, syn | ack, ack, ack, fin | ack, rst}[h.IntN(6)]
+	}
+	h.pass("reply", s, serverMAC(c.Real.Addr()))
+}
+
+// pass gives one packet to both planes.
+func (h *history) pass(kind string, s segment, src mac) {
+	h.note(kind, "%s %v > %v %#x", s.proto, s.from, s.to, s.event)
+	in := s.frame(src)
+	var kernel []string
+	for _, frame := range h.wire.exchange(h, in) {
+		kernel = append(kernel, told(frame))
+	}
+	o := ebpf.RunOptions{Data: in, DataOut: make([]byte, len(in)+64)}
+	verdict, err := h.lb.Run(&o)
+	if err != nil {
+		h.Fatal(err)
+	}
+	const drop, pass, tx, redirect = 1, 2, 3, 4
+	var ours []string
+	switch verdict {
+	case tx, redirect:
+		ours = []string{told(o.DataOut)}
+	case pass:
+		ours = h.hosts(s, kernel)
+	case drop:
+	default:
+		h.disagree("verdict %d", verdict)
+	}
+	if !slices.Equal(kernel, ours) {
+		h.disagree("the kernel: %q\nthe packet path: %q", kernel, ours)
+	}
+}
+
+// hosts is what the director itself does with a packet that the packet path leaves to it: the network stack answers what
+// nobody listens to, and routes what is not for it. That it is this and nothing else that the kernel did is checked here.
+func (h *history) hosts(s segment, kernel []string) []string {
+	want := ""
+	switch {
+	case s.to.Addr() != historyVIP:
+		want = fmt.Sprintf("to %x: ", routerMAC)
+	case s.proto == lb.UDP:
+		want = "ICMP 3/3 from 10.0.8.9"
+	case s.proto == lb.SCTP:
+		want = "ICMP 3/2 from 10.0.8.9"
+	case s.event&rst == 0:
+		want = fmt.Sprintf("to %x: 45 00 00 28 ", routerMAC) // a reset
+	default:
+		return nil
+	}
+	if len(kernel) == 1 && strings.HasPrefix(kernel[0], want) {
+		return kernel
+	}
+	return []string{"the host: " + want}
+}
+
+// ---- time ----------------------------------------------------------------------------------------------------------------
+
+// lateness is how much later than it says a kernel timer of so long may go off (kernel/time/timer.c: an eighth at most).
+func lateness(full time.Duration) time.Duration { return full/8 + 2*time.Second }
+
+// sleep lets time pass, to a moment at which on both sides everything has either ended or does not end yet.
+func (h *history) sleep() {
+	for range 100 {
+		d := time.Duration(1+h.IntN(100)) * time.Second
+		if h.clear(d, h.listed(h.kernel)) && h.clear(d, h.listed(h.xdp)) {
+			h.note("sleep", "sleep %v", d)
+			time.Sleep(d)
+			h.compare(d > 4*time.Second) // the kernel's estimator has come round since
+			return
+		}
+	}
+}
+
+func (h *history) clear(d time.Duration, all []lb.Conn) bool {
+	const margin = 5 * time.Second // what the steps until the next sleep take, and more
+	for _, c := range all {
+		late := lateness(max(c.Expires, 60*time.Second))
+		if c.Expires > 2*time.Minute {
+			late = lateness(15 * time.Minute)
+		}
+		for end, n := c.Expires, 0; n < 4; end, n = end+time.Minute, n+1 {
+			if d > end-margin && d < end+late+time.Duration(n)*lateness(time.Minute) {
+				return false
+			}
+			if !c.Template {
+				break // a template lives on by steps of a minute while it controls connections
+			}
+		}
+	}
+	return true
+}
+
+// ---- what both have --------------------------------------------------------------------------------------------------------
+
+func (h *history) listed(p plane.Plane) (all []lb.Conn) {
+	h.Helper()
+	if err := p.Conns(func(c lb.Conn) bool { all = append(all, c); return true }); err != nil {
+		h.Fatal(err)
+	}
+	return all
+}
+
+func nameOf(c lb.Conn) string {
+	return fmt.Sprintf("%s %v > %v > %v %s", c.Protocol, c.Client, c.Virtual, c.Real, c.StateName())
+}
+
+// compare holds the tables and counts of both against each other. totals: also what was counted since the beginning, which the
+// kernel shows with a lag of two seconds.
+func (h *history) compare(totals bool) {
+	h.Helper()
+	kernel, ours := h.table(h.kernel), h.table(h.xdp)
+	if k, o := slices.Sorted(maps.Keys(kernel)), slices.Sorted(maps.Keys(ours)); !slices.Equal(k, o) {
+		h.disagree("connections\nonly the kernel: %q\nonly the packet path: %q", without(k, ours), without(o, kernel))
+	}
+	for name, left := range kernel {
+		if off := (left - ours[name]).Abs(); off > 2*time.Second && !strings.HasSuffix(name, "template") {
+			h.disagree("%s: the kernel says %v are left, the packet path %v", name, left, ours[name])
+		}
+	}
+	k, o := h.counts(h.kernel, totals), h.counts(h.xdp, totals)
+	if !slices.Equal(k, o) {
+		h.disagree("counts\nthe kernel:\n%s\nthe packet path:\n%s", strings.Join(k, "\n"), strings.Join(o, "\n"))
+	}
+	h.done["connections compared"] += len(kernel)
+}
+
+func without(names []string, table map[string]time.Duration) (rest []string) {
+	for _, n := range names {
+		if _, found := table[n]; !found {
+			rest = append(rest, n)
+		}
+	}
+	return rest
+}
+
+func (h *history) table(p plane.Plane) map[string]time.Duration {
+	all := map[string]time.Duration{}
+	for _, c := range h.listed(p) {
+		name := nameOf(c)
+		if c.Template {
+			name += " template"
+		}
+		for n := 2; all[name] != 0; n++ { // dead templates look alike
+			name += fmt.Sprint(" ", n)
+		}
+		all[name] = max(c.Expires, 1)
+	}
+	return all
+}
+
+func (h *history) counts(p plane.Plane, totals bool) (lines []string) {
+	h.Helper()
+	pools, err := p.Read()
+	if err != nil {
+		h.Fatal(err)
+	}
+	for _, pool := range pools {
+		if totals && !h.gone[pool.Service.ServiceKey.String()] {
+			lines = append(lines, fmt.Sprintf("%v: %+v", pool.Service.ServiceKey, pool.Total))
+		}
+		for _, r := range pool.Reals {
+			if !totals || h.gone[realName(pool.Service.ServiceKey, r.Addr)] {
+				r.Total = lb.Counters{}
+			}
+			lines = append(lines, fmt.Sprintf("%v %v: weight %d, active %d, inactive %d, persist %d, counted %+v", pool.Service.ServiceKey, r.Addr,
+				r.Weight, r.Active, r.Inactive, r.Persist, r.Total))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}

@@ -1,0 +1,166 @@
+package vm
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"vipd/internal/lb"
+)
+
+type mac [6]byte
+
+var (
+	directorMAC = mac{2, 0, 0, 0, 0, 1}
+	routerMAC   = mac{2, 0, 0, 0, 0, 2}
+	fenceMAC    = mac{2, 0, 0, 0, 0, 3}
+
+	directorAddr = netip.MustParseAddr("10.0.8.2")
+	fenceAddr    = netip.MustParseAddr("10.0.8.3")
+)
+
+// serverMAC is the neighbour of 10.0.8.N; hexadecimal digits that read like N.
+func serverMAC(a netip.Addr) mac {
+	n := a.As4()[3]
+	return mac{2, 0, 0, 0, 1, n/10<<4 | n%10}
+}
+
+// TCP flags.
+const (
+	fin = 0x01
+	syn = 0x02
+	rst = 0x04
+	ack = 0x10
+)
+
+// segment is a packet as a client or a real server sends it.
+type segment struct {
+	proto    lb.Protocol
+	from, to netip.AddrPort
+	event    byte // TCP's flags, or the type of SCTP's first chunk
+}
+
+// frame is the segment on the cable to the director.
+func (s segment) frame(src mac) []byte {
+	b := append(append(directorMAC[:len(directorMAC):6], src[:]...), 8, 0)
+	return append(b, packetOf(s.from.Addr(), s.to.Addr(), byte(s.proto), s.transport())...)
+}
+
+func (s segment) transport() []byte {
+	b := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, s.from.Port()), s.to.Port())
+	check := 6
+	switch s.proto {
+	case lb.TCP:
+		b, check = append(b, 0, 0, 0, 1, 0, 0, 0, 2, 5<<4, s.event, 0xff, 0xff, 0, 0, 0, 0), 16
+	case lb.UDP:
+		b = append(b, 0, 12, 0, 0, 'p', 'i', 'n', 'g')
+	default: // SCTP, whose checksum nobody reads here
+		return append(b, 0, 0, 0, 1, 0, 0, 0, 0, s.event, 0, 0, 4)
+	}
+	from, to := s.from.Addr().As4(), s.to.Addr().As4()
+	pseudo := append(append(append([]byte{}, from[:]...), to[:]...), 0, byte(s.proto), 0, byte(len(b)))
+	binary.BigEndian.PutUint16(b[check:], ^sum16(append(pseudo, b...)))
+	return b
+}
+
+func packetOf(from, to netip.Addr, proto byte, body []byte) []byte {
+	b := []byte{0x45, 0, 0, byte(20 + len(body)), 0x12, 0x34, 0, 0, 64, proto, 0, 0}
+	b = append(append(b, from.AsSlice()...), to.AsSlice()...)
+	binary.BigEndian.PutUint16(b[10:], ^sum16(b))
+	return append(b, body...)
+}
+
+// sum16 is RFC 1071's.
+func sum16(b []byte) uint16 {
+	var s uint32
+	for i := 0; i+1 < len(b); i += 2 {
+		s += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	if len(b)%2 == 1 {
+		s += uint32(b[len(b)-1]) << 8
+	}
+	for s > 0xffff {
+		s = s&0xffff + s>>16
+	}
+	return uint16(s)
+}
+
+// wire is the far end of the director's cable.
+type wire struct {
+	fd  int
+	seq uint16
+	buf [2048]byte
+}
+
+func openWire(t testing.TB) *wire {
+	t.Helper()
+	w := &wire{}
+	err := in("out", func() (err error) {
+		ifi, err := net.InterfaceByName("wire")
+		if err != nil {
+			return err
+		}
+		all := int(binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL}))
+		if w.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all); err != nil {
+			return err
+		}
+		return errors.Join(unix.Bind(w.fd, &unix.SockaddrLinklayer{Protocol: uint16(all), Ifindex: ifi.Index}),
+			unix.SetsockoptTimeval(w.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10}),
+			unix.SetsockoptInt(w.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1))
+	})
+	if err != nil {
+		t.Fatalf("open the wire: %v", err)
+	}
+	t.Cleanup(func() { unix.Close(w.fd) })
+	return w
+}
+
+// exchange sends a frame, and then a ping of the director itself: what it has to say to the frame comes before the pong.
+func (w *wire) exchange(t testing.TB, frame []byte) (answers [][]byte) {
+	t.Helper()
+	w.seq++
+	echo := []byte{8, 0, 0, 0, 0, 7, byte(w.seq >> 8), byte(w.seq)}
+	binary.BigEndian.PutUint16(echo[2:], ^sum16(echo))
+	ping := append(append(append(directorMAC[:len(directorMAC):6], fenceMAC[:]...), 8, 0), packetOf(fenceAddr, directorAddr, unix.IPPROTO_ICMP, echo)...)
+	for _, b := range [][]byte{frame, ping} {
+		if _, err := unix.Write(w.fd, b); err != nil {
+			t.Fatalf("write a frame: %v", err)
+		}
+	}
+	for {
+		n, err := unix.Read(w.fd, w.buf[:])
+		if err != nil {
+			t.Fatalf("the director is silent: %v", err)
+		}
+		b := append([]byte{}, w.buf[:n]...)
+		if n < 34 || b[12] != 8 || b[13] != 0 {
+			continue // its ARP and MLD
+		}
+		if mac(b[:6]) != fenceMAC {
+			answers = append(answers, b)
+		} else if binary.BigEndian.Uint16(b[40:]) == w.seq {
+			return answers
+		}
+	}
+}
+
+// told is what came of a packet, in words: who gets which bytes, or the error that the sender gets. The host is what the
+// packet path leaves to the network stack.
+func told(frame []byte) string {
+	ip := frame[14:]
+	if ip[9] == unix.IPPROTO_ICMP && mac(frame[:6]) == routerMAC {
+		return fmt.Sprintf("ICMP %d/%d from %v about % x", ip[20], ip[21], netip.AddrFrom4([4]byte(ip[12:16])), ip[28:min(len(ip), 28+28)])
+	}
+	length := binary.BigEndian.Uint16(ip[2:])
+	if ip[9] == unix.IPPROTO_IPIP { // identification and what hangs on it are the director's own
+		ip = append([]byte{}, ip...)
+		clear(ip[4:6])
+		clear(ip[10:12])
+	}
+	return fmt.Sprintf("to %x: % x", frame[:6], ip[:length])
+}
