@@ -26,6 +26,9 @@ func Main(args []string) int {
 	if filepath.Base(args[0]) == "keepalived" {
 		return Keepalived(args[0], env.Args, env)
 	}
+	if filepath.Base(args[0]) == "genhash" {
+		return Genhash(env.Args, env)
+	}
 	return run(env)
 }
 
@@ -53,7 +56,7 @@ func newRootCommand(env Env) *cobra.Command {
 	root.SetVersionTemplate("vipd {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRunCommand(env), newStatusCommand(env), newVRRPCommand(env), newReloadCommand(env), newApplyCommand(env), newConfirmCommand(env), newPlanCommand(env), newIpvsadmHelp(), newLabCommand(env))
-	root.AddCommand(newCheckCommand(env), newFmtCommand(env), newKeywordsCommand(env), newMigrateCommand(env), newLSPCommand(env), newClassCommand(env), newSysctlCommand(env))
+	root.AddCommand(newCheckCommand(env), newFmtCommand(env), newKeywordsCommand(env), newMigrateCommand(env), newLSPCommand(env), newGenhashCommand(env), newClassCommand(env), newSysctlCommand(env))
 	return root
 }
 

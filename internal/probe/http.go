@@ -56,11 +56,19 @@ func web(ctx context.Context, c health.Checker) health.Result {
 
 // page asks and judges the answer.
 func page(conn net.Conn, c health.Checker, u *health.URL, match *expression, timeout time.Duration) health.Result {
+	a := &answer{sum: md5.New(), left: -1, keep: match != nil}
+	if res := a.fetch(conn, c, u, timeout); res.Why != "" {
+		return res
+	}
+	return a.judge(u, match)
+}
+
+// fetch asks and reads all of the answer. What it returns is a failure, or nothing.
+func (a *answer) fetch(conn net.Conn, c health.Checker, u *health.URL, timeout time.Duration) health.Result {
 	_ = conn.SetDeadline(time.Now().Add(timeout))
 	if _, err := conn.Write(request(c, u)); err != nil {
 		return said(unread(err, timeout), "Cannot send get request to")
 	}
-	a := &answer{sum: md5.New(), left: -1, keep: match != nil}
 	buf := make([]byte, 16<<10)
 	for !a.complete() {
 		_ = conn.SetReadDeadline(time.Now().Add(timeout))
@@ -72,12 +80,43 @@ func page(conn net.Conn, c health.Checker, u *health.URL, match *expression, tim
 		case err == nil:
 			continue
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF) && !c.HTTP.TLSCompliant && !u.TLSCompliant:
-			return a.judge(u, match)
+			return health.Result{}
 		}
 		res := unread(err, timeout)
 		return said(res, map[bool]string{true: "Timeout HTTP read", false: "Read error with"}[res.Timeout])
 	}
-	return a.judge(u, match)
+	return health.Result{}
+}
+
+// Page is an answer as it came, for those who want to know what a check sees.
+type Page struct {
+	Head, Body []byte // Body: the first MiB
+	Digest     [md5.Size]byte
+}
+
+// Fetch asks for the first page of a checker. If there is none, Why of the result says it, and Said in keepalived's words.
+func Fetch(ctx context.Context, c health.Checker) (p Page, failed health.Result) {
+	u := &c.HTTP.URLs[0]
+	failed = converse(ctx, c, func(conn net.Conn, timeout time.Duration) health.Result {
+		if c.HTTP.TLS {
+			secure, res := handshake(ctx, conn, c, u, timeout)
+			if secure == nil {
+				return res
+			}
+			conn = secure
+		}
+		a := &answer{sum: md5.New(), left: -1, keep: true}
+		if res := a.fetch(conn, c, u, timeout); res.Why != "" {
+			return res
+		}
+		if !a.body {
+			return said(health.Result{Why: "no complete answer: " + some(a.head)}, "no data received from remote webserver")
+		}
+		p.Head, p.Body = a.head, a.text
+		a.sum.Sum(p.Digest[:0])
+		return health.Result{}
+	})
+	return p, failed
 }
 
 // request is what keepalived asks, byte for byte.
