@@ -19,6 +19,7 @@ const (
 	BenchMapCaches        = "caches"
 	BenchMapCalls         = "calls"
 	BenchMapClasses       = "classes"
+	BenchMapClients6      = "clients6"
 	BenchMapFragments     = "fragments"
 	BenchMapLinks         = "links"
 	BenchMapMembers       = "members"
@@ -58,6 +59,8 @@ const (
 	BenchProgRoad4        = "road4"
 	BenchProgRoad6        = "road6"
 	BenchProgRoadBack     = "road_back"
+	BenchProgRoadBack6    = "road_back6"
+	BenchProgRoadFull     = "road_full"
 	BenchProgStartSweep   = "start_sweep"
 	BenchProgSweep        = "sweep"
 	BenchVarBase          = "base"
@@ -126,6 +129,8 @@ type BenchProgramSpecs struct {
 	Road4      *ebpf.ProgramSpec `ebpf:"road4"`
 	Road6      *ebpf.ProgramSpec `ebpf:"road6"`
 	RoadBack   *ebpf.ProgramSpec `ebpf:"road_back"`
+	RoadBack6  *ebpf.ProgramSpec `ebpf:"road_back6"`
+	RoadFull   *ebpf.ProgramSpec `ebpf:"road_full"`
 	StartSweep *ebpf.ProgramSpec `ebpf:"start_sweep"`
 	Sweep      *ebpf.ProgramSpec `ebpf:"sweep"`
 }
@@ -137,6 +142,7 @@ type BenchMapSpecs struct {
 	Caches        *ebpf.MapSpec `ebpf:"caches"`
 	Calls         *ebpf.MapSpec `ebpf:"calls"`
 	Classes       *ebpf.MapSpec `ebpf:"classes"`
+	Clients6      *ebpf.MapSpec `ebpf:"clients6"`
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
@@ -205,6 +211,7 @@ type BenchMaps struct {
 	Caches        *ebpf.Map `ebpf:"caches"`
 	Calls         *ebpf.Map `ebpf:"calls"`
 	Classes       *ebpf.Map `ebpf:"classes"`
+	Clients6      *ebpf.Map `ebpf:"clients6"`
 	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Links         *ebpf.Map `ebpf:"links"`
 	Members       *ebpf.Map `ebpf:"members"`
@@ -239,6 +246,7 @@ func (m *BenchMaps) Close() error {
 		m.Caches,
 		m.Calls,
 		m.Classes,
+		m.Clients6,
 		m.Fragments,
 		m.Links,
 		m.Members,
@@ -301,6 +309,8 @@ type BenchPrograms struct {
 	Road4      *ebpf.Program `ebpf:"road4"`
 	Road6      *ebpf.Program `ebpf:"road6"`
 	RoadBack   *ebpf.Program `ebpf:"road_back"`
+	RoadBack6  *ebpf.Program `ebpf:"road_back6"`
+	RoadFull   *ebpf.Program `ebpf:"road_full"`
 	StartSweep *ebpf.Program `ebpf:"start_sweep"`
 	Sweep      *ebpf.Program `ebpf:"sweep"`
 }
@@ -319,6 +329,8 @@ func (p *BenchPrograms) Close() error {
 		p.Road4,
 		p.Road6,
 		p.RoadBack,
+		p.RoadBack6,
+		p.RoadFull,
 		p.StartSweep,
 		p.Sweep,
 	)

@@ -96,6 +96,8 @@ func loadBench(t testing.TB, lines int) *bench {
 	n.put(o.Roads, int(LbRoadROAD_IPV4), o.Road4)
 	n.put(o.Roads, int(LbRoadROAD_IPV6), o.Road6)
 	n.put(o.Roads, int(LbRoadROAD_BACK), o.RoadBack)
+	n.put(o.Roads, int(LbRoadROAD_BACK6), o.RoadBack6)
+	n.put(o.Roads, int(LbRoadROAD_FULL), o.RoadFull)
 	n.put(n.Links, loopback, LbLink{Mac: ourMAC, Attached: 1})
 	n.put(n.Tuning, 0, ipvsTimeouts())
 	return n

@@ -68,6 +68,11 @@ static __always_inline __u64 word(const __be32 *addr, __u32 at)
 	return load64(addr + 2 * at);
 }
 
+static __always_inline int same6(const __be32 *a, const __be32 *b)
+{
+	return word(a, 0) == word(b, 0) && word(a, 1) == word(b, 1);
+}
+
 static __always_inline __u64 conn_ports(struct conn *c)
 {
 	return load64(&c->cport);
@@ -163,18 +168,37 @@ static __always_inline __u32 controlled_by(struct conn *c)
 	return c->kind & KIND_TEMPLATE ? 0 : READ_ONCE(c->control);
 }
 
-/* May this line be taken? A template that controls connections never. */
-static __always_inline int conn_expired(struct conn *c, __u32 tick)
-{
-	return due(tick, READ_ONCE(c->expires)) && !controls(c);
-}
-
 static __always_inline struct conn *conn_at(__u32 line)
 {
 	__u32 index = line / REGION_LINES;
 	struct region *r = bpf_map_lookup_elem(&regions, &index);
 
 	return r ? &r->line[line & (REGION_LINES - 1)] : NULL;
+}
+
+/* The connection that a line of KIND_RETURN leads to; NULL: it has ended. */
+static __always_inline struct conn *return_conn(struct conn *back, __u64 *life)
+{
+	struct conn *c = conn_at(READ_ONCE(back->addr[RETURN_LINE]));
+
+	if (!c)
+		return NULL;
+	*life = READ_ONCE(c->life);
+	return life_phase(*life) == PHASE_LIVE && *life >> 32 == READ_ONCE(back->addr[RETURN_GENERATION]) ? c : NULL;
+}
+
+/* Does something else need this line, whatever its own time? A template that controls connections, a way back. */
+static __always_inline int needed(struct conn *c)
+{
+	__u64 life;
+
+	return c->kind & KIND_RETURN ? return_conn(c, &life) != NULL : controls(c);
+}
+
+/* May this line be taken? */
+static __always_inline int conn_expired(struct conn *c, __u32 tick)
+{
+	return due(tick, READ_ONCE(c->expires)) && !needed(c);
 }
 
 /* ---- counts ------------------------------------------------------------------------------------------------------ */
@@ -246,6 +270,47 @@ static __always_inline struct conn *conn_find(struct packet *p, __u64 *life)
 	}
 	p->crowded = 1;
 	return NULL;
+}
+
+/* ---- the same on roads where a call more is no matter ------------------------------------------------------------------ */
+
+/* The live line that has this key, plus 1; 0: there is none. Global: its rounds are verified once. */
+__noinline __u32 line_find(struct packet *p)
+{
+	struct region *r;
+	__u32 index, first;
+
+	if (!p)
+		return 0;
+	index = hash_region(p->hash);
+	first = hash_line(p->hash);
+	r = bpf_map_lookup_elem(&regions, &index);
+	if (!r)
+		return 0;
+	for (__u32 i = 0; i < REGION_LINES; i++) {
+		struct conn *c = &r->line[(first + i) & (REGION_LINES - 1)];
+		__u64 seen = READ_ONCE(c->life);
+
+		if (life_phase(seen) == PHASE_EMPTY)
+			return 0;
+		if (life_phase(seen) == PHASE_LIVE && line_is(c, p->addr, p->ports))
+			return index * REGION_LINES + ((first + i) & (REGION_LINES - 1)) + 1;
+	}
+	return 0;
+}
+
+/* conn_find for either family, by p->addr. */
+static __always_inline struct conn *conn_look(struct packet *p, __u64 *life)
+{
+	__u32 line = line_find(p);
+	struct conn *c = line ? conn_at(line - 1) : NULL;
+
+	if (!c)
+		return NULL;
+	*life = READ_ONCE(c->life);
+	if (life_phase(*life) != PHASE_LIVE || !line_is(c, p->addr, p->ports) || due(p->tick, READ_ONCE(c->expires)))
+		return NULL; /* it has changed hands just now */
+	return c;
 }
 
 /*

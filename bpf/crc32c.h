@@ -29,8 +29,11 @@ static __always_inline __u32 crc_times(__u32 a, __u32 b)
 	return product;
 }
 
-/* What the checksum of `size` bytes takes in (by exclusive or, as it lies in the frame) when their first word does. */
-static __noinline __u32 crc32c_behind(__u32 change, __u32 size)
+/*
+ * What the checksum of `size` bytes takes in (by exclusive or, as it lies in the frame) when their first word does. Global:
+ * verified once.
+ */
+__noinline __u32 crc32c_behind(__u32 change, __u32 size)
 {
 	__u32 crc = change;
 

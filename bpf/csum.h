@@ -38,6 +38,12 @@ static __always_inline __u64 csum_change(__u32 from, __u32 to)
 	return (__u64)(__u32)~from + to;
 }
 
+/* When an IPv6 address becomes another. */
+static __always_inline __u64 csum_change6(const __be32 *from, const __be32 *to)
+{
+	return csum_change(from[0], to[0]) + csum_change(from[1], to[1]) + csum_change(from[2], to[2]) + csum_change(from[3], to[3]);
+}
+
 /* RFC 1624, equation 3. */
 static __always_inline __u16 csum_mend(__u16 check, __u64 change)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * fragment.h: where the rest of a datagram goes. Ports are in its first fragment alone, so that one's real server is
- * remembered for the others. IPVS puts datagrams together and forwards what comes out; here the real server does.
+ * remembered for the others; of a NAT real server's reply what its first fragment became. IPVS puts datagrams together and
+ * forwards what comes out; here the receiver does.
  */
 #ifndef VIPD_FRAGMENT_H
 #define VIPD_FRAGMENT_H
@@ -48,6 +49,29 @@ static __noinline enum reason fragment_find(struct frame *f, struct packet *p)
 		return PASS_FRAGMENT;
 	p->real = first->real;
 	return FORWARD_FRAGMENT;
+}
+
+/* Of a reply: who sent it, the virtual address that it comes from now, and the way to the client. */
+struct whence {
+	__u32 real, tick;
+	__u64 hop;
+	__be32 virt[4];
+};
+
+static __noinline void fragment_keep_reply(struct fragment_key *k, struct whence *w)
+{
+	struct fragment value = { .real = w->real, .tick = w->tick, .hop = w->hop };
+
+	__builtin_memcpy(value.virt, w->virt, sizeof(value.virt));
+	bpf_map_update_elem(&fragments, k, &value, 0);
+}
+
+/* NULL: its first fragment was not seen, or was no reply. */
+static __always_inline struct fragment *fragment_of_reply(struct fragment_key *k, __u32 tick)
+{
+	struct fragment *first = bpf_map_lookup_elem(&fragments, k);
+
+	return first && first->hop && tick - first->tick <= FRAGMENT_TICKS ? first : NULL;
 }
 
 #endif

@@ -33,12 +33,13 @@ type frame struct {
 	proto    uint8          // TCP
 	from, to netip.AddrPort // client, vip
 	flags    uint8          // of TCP
+	offset   uint8          // of TCP: 5
 	ttl      uint8          // 64
 	options  []byte         // of IP, in fours. IPv6: extension headers, the last of which names proto
 	next     uint8          // IPv6: the first of them
 	frag     uint16         // flags and offset, as in the header
 	payload  []byte
-	body     []byte // of ICMP: all of it. A ping if there is none
+	body     []byte // of ICMP and ICMPv6: all of it. Of ICMP a ping if there is none
 	trailer  []byte // behind the packet: Ethernet's padding
 	version  uint8  // 4
 	ihl      uint8  // what there is
@@ -125,7 +126,7 @@ func (f frame) transport() []byte {
 	ports := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, from.Port()), to.Port())
 	switch or(f.proto, tcpProto) {
 	case tcpProto:
-		b = append(ports, 0, 0, 0, 1, 0, 0, 0, 2, 5<<4, f.flags, 0xff, 0xff, 0, 0, 0, 0)
+		b = append(ports, 0, 0, 0, 1, 0, 0, 0, 2, or(f.offset, 5)<<4, f.flags, 0xff, 0xff, 0, 0, 0, 0)
 	case udpProto:
 		b = append(binary.BigEndian.AppendUint16(ports, uint16(8+len(f.payload))), 0, 0)
 	case icmpProto:
@@ -133,7 +134,9 @@ func (f frame) transport() []byte {
 			b = []byte{8, 0, 0xf7, 0xff, 0, 0, 0, 0}
 		}
 	default:
-		b = append(ports, make([]byte, 8)...)
+		if b = f.body; b == nil {
+			b = append(ports, make([]byte, 8)...)
+		}
 	}
 	return append(b, f.payload...)
 }

@@ -25,10 +25,21 @@ static __always_inline int answers(enum reason why)
 	return why >= REPLY_NO_SERVER && why <= REPLY_TOO_BIG;
 }
 
+/*
+ * RFC 1812 4.3.2.7: "An ICMP error message MUST NOT be sent as the result of receiving: ... A packet fragment other than the
+ * first fragment". RFC 4443 2.4 has no such rule; of IPv6 IPVS too says "too big" to first fragments only.
+ */
+static __always_inline enum reason untold(enum reason why, int v6)
+{
+	if (why == REPLY_TOO_BIG)
+		return DROP_TOO_BIG;
+	return why == REPLY_TTL && !v6 ? DROP_TTL : why;
+}
+
 /* The largest packet that a client may send to this real server. */
 static __always_inline __u32 told_mtu(struct real *r)
 {
-	return real_room(r, r->forward == FORWARD_TUNNEL ? sizeof(struct ipv4) + tunnel_front(r) : 0);
+	return real_room(r, r->forward == FORWARD_TUNNEL ? outer_header(r) + tunnel_front(r) : 0);
 }
 
 /* Cuts the frame to what is quoted, and makes room in front. The link header, tags and all, moves there. */
@@ -121,43 +132,54 @@ static __always_inline enum reason answer(struct xdp_md *ctx, enum reason why, _
 	return s == NEXT ? why : DROP_NO_ROOM;
 }
 
-/* The same for IPv6 (RFC 4443 3). */
-static __noinline enum reason answer6(struct xdp_md *ctx, enum reason why, __u32 at, __u32 mtu)
+/* The same for IPv6 (RFC 4443 3). `rest` is the second word. */
+static __noinline enum step tell6(struct xdp_md *ctx, __u32 at, __u32 type, __u32 code, __u32 rest)
 {
+	__u32 most, have = bpf_xdp_get_buff_len(ctx) - at;
 	struct ipv6 *ip, *quoted;
 	struct icmp *icmp;
 	struct eth *eth;
-	__u32 most;
 	void *end;
 
 	ip = (void *)(long)ctx->data + at;
 	if (at > MAX_LINK || (void *)(ip + 1) > (void *)(long)ctx->data_end)
-		return DROP_NO_ROOM;
+		return DONE;
 	most = be16(ip->length) + sizeof(*ip);
 	if (most > ICMP6_QUOTE)
 		most = ICMP6_QUOTE;
+	if (most > have) /* of what was quoted already */
+		most = have;
 	if (answer_room(ctx, at, most, ICMP6_FRONT) == DONE)
-		return DROP_NO_ROOM;
+		return DONE;
 	eth = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
 	ip = (void *)eth + at;
 	icmp = (void *)(ip + 1);
 	quoted = (void *)(icmp + 1);
 	if (at > MAX_LINK || (void *)(eth + 1) > end || (void *)(quoted + 1) > end)
-		return DROP_NO_ROOM;
+		return DONE;
 	eth_turn(eth);
 	*ip = (struct ipv6){ .version_class_flow = 0x60, .length = be16(most + sizeof(*icmp)), .next = PROTO_ICMPV6, .hop_limit = 64 };
 	__builtin_memcpy(ip->src, quoted->dst, sizeof(ip->src));
 	__builtin_memcpy(ip->dst, quoted->src, sizeof(ip->dst));
-	*icmp = (struct icmp){ .type = ICMP6_UNREACHABLE, .code = ICMP6_PORT };
-	if (why == REPLY_TTL)
-		*icmp = (struct icmp){ .type = ICMP6_TIME_EXCEEDED };
-	else if (why == REPLY_TOO_BIG)
-		*icmp = (struct icmp){ .type = ICMP6_TOO_BIG, .rest = be32(mtu) };
+	*icmp = (struct icmp){ .type = type, .code = code, .rest = be32(rest) };
 	/* RFC 4443 2.3: a pseudo header is summed too. */
 	icmp->check = ~csum_fold(csum_add6(ip->src) + csum_add6(ip->dst) + ip->length + be16(PROTO_ICMPV6) +
 				 csum_bytes(ctx, at + sizeof(*ip), most + sizeof(*icmp)));
-	return why;
+	return NEXT;
+}
+
+static __always_inline enum reason answer6(struct xdp_md *ctx, enum reason why, __u32 at, __u32 mtu)
+{
+	enum step s;
+
+	if (why == REPLY_TTL)
+		s = tell6(ctx, at, ICMP6_TIME_EXCEEDED, 0, 0);
+	else if (why == REPLY_TOO_BIG)
+		s = tell6(ctx, at, ICMP6_TOO_BIG, 0, mtu);
+	else
+		s = tell6(ctx, at, ICMP6_UNREACHABLE, ICMP6_PORT, 0);
+	return s == NEXT ? why : DROP_NO_ROOM;
 }
 
 #endif

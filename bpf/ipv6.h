@@ -13,11 +13,13 @@ static __always_inline int extension(__u8 next)
 }
 
 /*
+ * Behind the IPv6 header that begins `from` bytes into the frame.
+ *
  * Every one of them begins with the next header and its own length, but for the fragment header, whose length is fixed. From
  * the lowest bits: length of all headers (16; 0: malformed), the transport's number (8), enum piece (8), its id (32). Global:
  * verified once, and not with each of what follows.
  */
-__noinline __u64 skip_extensions(struct xdp_md *ctx, __u32 link)
+__noinline __u64 skip_extensions(struct xdp_md *ctx, __u32 from)
 {
 	void *end = (void *)(long)ctx->data_end;
 	__u32 at = sizeof(struct ipv6);
@@ -25,8 +27,8 @@ __noinline __u64 skip_extensions(struct xdp_md *ctx, __u32 link)
 	struct ipv6 *ip;
 	__u8 next;
 
-	forget_bounds(link);
-	ip = (void *)(long)ctx->data + (link & 31);
+	forget_bounds(from);
+	ip = (void *)(long)ctx->data + (from & 1023);
 	if ((void *)(ip + 1) > end)
 		return 0;
 	next = ip->next;
@@ -53,16 +55,13 @@ __noinline __u64 skip_extensions(struct xdp_md *ctx, __u32 link)
 	return at | (__u64)next << 16 | piece << 24 | id << 32;
 }
 
-static __always_inline enum step parse_ipv6(struct xdp_md *ctx, struct frame *f, struct packet *p)
+/* The addresses, and where the transport header begins, behind whatever extension headers there are. */
+static __always_inline enum step parse_ipv6_all(struct xdp_md *ctx, struct frame *f, struct packet *p)
 {
 	struct ipv6 *ip = f->ip6;
 	__u64 skipped;
 	__u8 next;
 
-	if (unlikely((void *)(ip + 1) > f->end || (ip->version_class_flow & 0xf0) != 0x60))
-		return leave(p, PASS_MALFORMED);
-	if (unlikely(!filter_has(fold6(ip->dst))))
-		return leave(p, PASS_NOT_SERVICE);
 	p->length = be16(ip->length) + sizeof(*ip);
 	__builtin_memcpy(p->addr, ip->src, sizeof(p->addr));
 	f->header = sizeof(*ip);
@@ -78,6 +77,17 @@ static __always_inline enum step parse_ipv6(struct xdp_md *ctx, struct frame *f,
 	}
 	p->ports = (__u64)KIND_IPV6 << 40 | (__u64)next << 32;
 	return NEXT;
+}
+
+static __always_inline enum step parse_ipv6(struct xdp_md *ctx, struct frame *f, struct packet *p)
+{
+	struct ipv6 *ip = f->ip6;
+
+	if (unlikely((void *)(ip + 1) > f->end || (ip->version_class_flow & 0xf0) != 0x60))
+		return leave(p, PASS_MALFORMED);
+	if (unlikely(!filter_has(fold6(ip->dst))))
+		return leave(p, PASS_NOT_SERVICE);
+	return parse_ipv6_all(ctx, f, p);
 }
 
 /* conn_find for the longer key. */

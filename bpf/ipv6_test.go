@@ -276,8 +276,6 @@ func TestMethodsOfIPv6(t *testing.T) {
 		how func(*LbReal)
 		why LbReason
 	}{
-		{func(e *LbReal) { e.Forward = masq }, LbReasonDROP_METHOD},
-		{func(e *LbReal) { e.Forward = tunnel }, LbReasonDROP_METHOD},
 		{func(e *LbReal) { e.Forward = local }, LbReasonPASS_LOCAL},
 		{func(e *LbReal) { e.Forward, e.Ifindex = route, 0 }, LbReasonDROP_NO_NEIGHBOUR},
 		{func(e *LbReal) { e.Flags |= uint8(LbRealFlagREAL_LOCAL) }, LbReasonPASS_LOCAL},

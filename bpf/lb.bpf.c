@@ -22,8 +22,11 @@
 #include "peer.h"
 #include "transmit.h"
 #include "icmp.h"
+#include "mss.h"
 #include "reply.h"
+#include "reply6.h"
 #include "related.h"
+#include "related6.h"
 #include "sweep.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -39,6 +42,7 @@ struct {
 struct {
 	enum number number;
 	enum spare spare;
+	enum returning returning;
 	enum phase phase;
 	enum conn_flag conn_flag;
 	enum conn_kind conn_kind;
@@ -52,6 +56,7 @@ struct {
 	struct station station;
 	enum vlan_tag vlan_tag;
 	struct fragment_key fragment_key;
+	struct client_key client_key;
 	enum tunnel tunnel;
 	enum tunnel_flag tunnel_flag;
 	enum have have;
@@ -67,7 +72,8 @@ struct {
 } words SEC(".words");
 
 /* The connection decides where the packet goes; NEXT: there is none that will do. */
-static __always_inline enum step follow(struct frame *f, struct conn *c, __u64 life, struct packet *p, struct tunables *t, struct real **real)
+static __always_inline enum step follow(struct frame *f, struct conn *c, __u64 life, struct packet *p, struct tunables *t,
+					struct real **real, int fast)
 {
 	struct real *r;
 
@@ -89,7 +95,7 @@ static __always_inline enum step follow(struct frame *f, struct conn *c, __u64 l
 			return leave(p, DROP_REAL_GONE);
 		}
 	}
-	if (unlikely(packet_begins(p)) && conn_renewed(c, r, packet_proto(p), life, t))
+	if (unlikely(packet_begins(p)) && ((fast && t->have & HAVE_MSS) || conn_renewed(c, r, packet_proto(p), life, t)))
 		return NEXT;
 	if (unlikely(!conn_move(c, p, life, t, 0)))
 		return NEXT;
@@ -159,7 +165,7 @@ static __always_inline void decide(struct xdp_md *ctx, struct frame *f, struct p
 		return;
 	p->hash = key_hash(p->addr, p->ports);
 	c = v6 ? conn_find6(p, &life) : conn_find(p, &life);
-	if (follow(f, c, life, p, t, real) == NEXT)
+	if (follow(f, c, life, p, t, real, 0) == NEXT)
 		miss(ctx, f, p, t, real);
 	if (*real && f->piece == FIRST_FRAGMENT)
 		fragment_keep(f, p);
@@ -180,14 +186,6 @@ static __always_inline int settle(struct xdp_md *ctx, enum reason why, __u32 to)
 	return answers(why) ? XDP_TX : XDP_DROP;
 }
 
-/* Not on the stack, of which all callers and callees together have 512 bytes. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct packet);
-} packets SEC(".maps");
-
 /*
  * The other roads are programs of their own, for the stack (512 bytes for all calls from a program) and the verifier's sake,
  * and because a tail call costs a sixteenth of a call. User space fills the array; who finds none is the host's.
@@ -206,15 +204,29 @@ static __always_inline int detour(struct xdp_md *ctx, enum road road)
 }
 
 /* What would be the host's, but may belong to a connection the other way. */
-static __always_inline int back(struct xdp_md *ctx, enum reason why, struct tunables *t)
+static __always_inline int back(struct xdp_md *ctx, enum reason why, struct tunables *t, int v6)
 {
 	__u32 zero = 0;
 	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
 
-	if (!p || !looks_back(why, t))
+	if (!p || !looks_back(why, t, v6))
 		return settle(ctx, why, 0);
 	p->why = why;
-	return detour(ctx, ROAD_BACK);
+	return detour(ctx, v6 ? ROAD_BACK6 : ROAD_BACK);
+}
+
+/* What FULLNAT does with a decided packet takes more than the fast road has room for. */
+static __always_inline int full(struct xdp_md *ctx, struct packet *p)
+{
+	__u32 zero = 0;
+	struct packet *on = bpf_map_lookup_elem(&packets, &zero);
+
+	if (!on)
+		return settle(ctx, DROP_NO_ROOM, 0);
+	on->why = p->why;
+	on->real = p->real;
+	on->tick = p->tick;
+	return detour(ctx, ROAD_FULL);
 }
 
 /* What follows a decision: count, write, or answer. */
@@ -226,10 +238,13 @@ static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct pa
 	if (likely(real)) {
 		count_in(p);
 		ifindex = real->ifindex;
-		transmit(ctx, f, real, p, v6);
+		if (transmit(ctx, f, real, p, v6) == DONE)
+			return full(ctx, p);
 	}
-	if (!v6 && !real && t && looks_back(p->why, t))
-		return back(ctx, p->why, t);
+	if (!real && t && looks_back(p->why, t, v6))
+		return back(ctx, p->why, t, v6);
+	if (unlikely(f->piece == LATER_FRAGMENT))
+		p->why = untold(p->why, v6);
 	if (unlikely(answers(p->why)) && p->why != REPLY_TOO_BIG && t && !pace_answer(t, p->tick))
 		p->why = DROP_ANSWER;
 	if (unlikely(answers(p->why))) {
@@ -250,17 +265,9 @@ static __always_inline int forward(struct xdp_md *ctx, struct frame *f, int v6)
 		return XDP_ABORTED;
 	*p = (struct packet){ .tick = tick_now(t) };
 	decide(ctx, f, p, t, &real, v6);
+	if (unlikely(real && real->mss && packet_begins(p) && packet_proto(p) == PROTO_TCP))
+		mss_clamp(ctx, f->at + f->header, real->mss);
 	return finish(ctx, f, p, real, v6);
-}
-
-/* The verifier needs to see that `at` is small before it is added. */
-static __always_inline int frame_behind(struct xdp_md *ctx, struct frame *f, __u32 at)
-{
-	if (at > MAX_LINK)
-		return 1;
-	forget_bounds(at);
-	frame_at(ctx, f, at & 31);
-	return (void *)(f->eth + 1) > f->end;
 }
 
 /* A packet at whose link header parse_tags has looked. */
@@ -291,6 +298,30 @@ int road6(struct xdp_md *ctx)
 	return forward_tagged(ctx, tags, 1);
 }
 
+/* The frame is ours, IPv4, decided and counted: that stands in packets. */
+SEC("xdp.frags")
+int road_full(struct xdp_md *ctx)
+{
+	__u64 tags = parse_tags(ctx);
+	__u32 zero = 0;
+	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
+	struct tunables *t = settings();
+	struct way w = {};
+	struct real *r;
+	enum reason why;
+
+	if (!p || !t)
+		return settle(ctx, DROP_NO_ROOM, 0);
+	why = full_request(ctx, p, &w, tags);
+	if (answers(why) && why != REPLY_TOO_BIG && !pace_answer(t, p->tick))
+		why = DROP_ANSWER;
+	if (answers(why)) {
+		r = real_at(p->real);
+		why = answer(ctx, why, tags & 0xff, r ? told_mtu(r) : 0);
+	}
+	return settle(ctx, why, w.ifindex);
+}
+
 /* The frame is ours and IPv4: another road has seen that, and left in packets why it would be the host's. */
 SEC("xdp.frags")
 int road_back(struct xdp_md *ctx)
@@ -298,12 +329,35 @@ int road_back(struct xdp_md *ctx)
 	__u64 tags = parse_tags(ctx);
 	__u32 zero = 0, at = tags & 0xff;
 	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
+	struct tunables *t = settings();
 	struct way w = { .why = PASS_NOT_SERVICE, .tci = tags >> 32 };
 
-	if (p)
-		w.why = p->why;
-	if (!reply(ctx, &w, at) && !related_to_server(ctx, &w, at, tags >> 32) && !related_to_client(ctx, &w, at))
+	if (!p || !t)
+		return settle(ctx, w.why, 0);
+	w.why = p->why;
+	if (!(t->have & HAVE_FULL && (full_reply(ctx, &w, p, at) || related_to_local(ctx, &w, p, at))) && !reply(ctx, &w, p, at) && !related_to_server(ctx, &w, p, at, tags >> 32) && !related_to_client(ctx, &w, p, at))
 		related_to_tunnel(ctx, &w, at);
+	if (forwards(w.why) && w.tci != (__u32)(tags >> 32) && relink(ctx, at, w.tci) == DONE)
+		w.why = DROP_NO_ROOM;
+	return settle(ctx, w.why, w.ifindex);
+}
+
+/* The same of IPv6. */
+SEC("xdp.frags")
+int road_back6(struct xdp_md *ctx)
+{
+	__u64 tags = parse_tags(ctx);
+	__u32 zero = 0, at = tags & 0xff;
+	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
+	struct way w = { .why = PASS_NOT_SERVICE, .tci = tags >> 32 };
+	struct error6 e = {};
+
+	if (!p)
+		return settle(ctx, w.why, 0);
+	w.why = p->why;
+	if (!reply6(ctx, &w, p, at) && error_parse6(ctx, &e, at) && !related_to_server6(ctx, &w, p, &e, tags) &&
+	    !related_to_client6(ctx, &w, p, &e, tags))
+		related_to_tunnel6(ctx, &w, &e, tags);
 	if (forwards(w.why) && w.tci != (__u32)(tags >> 32) && relink(ctx, at, w.tci) == DONE)
 		w.why = DROP_NO_ROOM;
 	return settle(ctx, w.why, w.ifindex);
@@ -342,14 +396,14 @@ static __always_inline int balance(struct xdp_md *ctx)
 		return other(ctx);
 	p.tick = tick_now(t);
 	if (unlikely(parse_ipv4(&f, &p) == DONE))
-		return back(ctx, p.why, t);
+		return back(ctx, p.why, t, 0);
 	if (unlikely(f.piece != WHOLE))
 		return detour(ctx, ROAD_IPV4);
 	if (unlikely(parse_transport(ctx, &f, &p) == DONE))
-		return back(ctx, p.why, t);
+		return back(ctx, p.why, t, 0);
 	p.hash = conn_hash((__u32)p.ends, p.ports);
 	c = conn_find(&p, &life);
-	if (unlikely(follow(&f, c, life, &p, t, &real) == NEXT))
+	if (unlikely(follow(&f, c, life, &p, t, &real, 1) == NEXT))
 		return detour(ctx, ROAD_IPV4);
 	return finish(ctx, &f, &p, real, 0);
 }

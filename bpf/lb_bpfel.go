@@ -63,6 +63,18 @@ type LbClass struct {
 	Name     [16]int8
 }
 
+type LbClient struct {
+	_    structs.HostLayout
+	Hop  uint64
+	Tick uint32
+	Mtu  uint32
+}
+
+type LbClientKey struct {
+	_    structs.HostLayout
+	Addr [4]uint32
+}
+
 type LbConn struct {
 	_       structs.HostLayout
 	Life    uint64
@@ -125,6 +137,8 @@ type LbFragment struct {
 	_    structs.HostLayout
 	Real uint32
 	Tick uint32
+	Hop  uint64
+	Virt [4]uint32
 }
 
 type LbFragmentKey struct {
@@ -146,6 +160,10 @@ const (
 	LbHaveHAVE_TUNNEL   LbHave = 32
 	LbHaveHAVE_STATIONS LbHave = 256
 	LbHaveHAVE_SIP      LbHave = 512
+	LbHaveHAVE_NAT6     LbHave = 64
+	LbHaveHAVE_TUNNEL6  LbHave = 128
+	LbHaveHAVE_FULL     LbHave = 1024
+	LbHaveHAVE_MSS      LbHave = 2048
 )
 
 type LbInstant struct {
@@ -292,7 +310,7 @@ type LbReal struct {
 	Src         [6]uint8
 	Mtu         uint16
 	Tunnel      uint8
-	Pad         uint8
+	Locals      uint8
 	Weight      int32
 	Service     uint32
 	Tci         [2]uint16
@@ -305,7 +323,7 @@ type LbReal struct {
 	Serial      uint32
 	LastWeight  int32
 	Given       uint16
-	Pad2        uint16
+	Mss         uint16
 	Spare       [4]uint32
 }
 
@@ -353,16 +371,17 @@ const (
 	LbReasonDROP_REAL_GONE     LbReason = 20
 	LbReasonDROP_NO_NEIGHBOUR  LbReason = 21
 	LbReasonDROP_TOO_BIG       LbReason = 22
-	LbReasonDROP_LOCAL_NAT     LbReason = 23
-	LbReasonDROP_ICMP          LbReason = 24
-	LbReasonDROP_NO_CALL       LbReason = 25
-	LbReasonDROP_METHOD        LbReason = 26
-	LbReasonDROP_TABLE_FULL    LbReason = 27
-	LbReasonDROP_DEFENCE       LbReason = 28
-	LbReasonDROP_ANSWER        LbReason = 29
-	LbReasonDROP_BUSY          LbReason = 30
-	LbReasonDROP_NO_ROOM       LbReason = 31
-	LbReasonREASONS            LbReason = 32
+	LbReasonDROP_TTL           LbReason = 23
+	LbReasonDROP_LOCAL_NAT     LbReason = 24
+	LbReasonDROP_ICMP          LbReason = 25
+	LbReasonDROP_NO_CALL       LbReason = 26
+	LbReasonDROP_NO_LOCAL      LbReason = 27
+	LbReasonDROP_TABLE_FULL    LbReason = 28
+	LbReasonDROP_DEFENCE       LbReason = 29
+	LbReasonDROP_ANSWER        LbReason = 30
+	LbReasonDROP_BUSY          LbReason = 31
+	LbReasonDROP_NO_ROOM       LbReason = 32
+	LbReasonREASONS            LbReason = 33
 )
 
 type LbRegion struct {
@@ -376,13 +395,22 @@ type LbRegionHead struct {
 	Live uint32
 }
 
+type LbReturning uint32
+
+const (
+	LbReturningRETURN_LINE       LbReturning = 2
+	LbReturningRETURN_GENERATION LbReturning = 3
+)
+
 type LbRoad uint32
 
 const (
-	LbRoadROAD_IPV4 LbRoad = 0
-	LbRoadROAD_IPV6 LbRoad = 1
-	LbRoadROAD_BACK LbRoad = 2
-	LbRoadROADS     LbRoad = 3
+	LbRoadROAD_IPV4  LbRoad = 0
+	LbRoadROAD_IPV6  LbRoad = 1
+	LbRoadROAD_BACK  LbRoad = 2
+	LbRoadROAD_BACK6 LbRoad = 3
+	LbRoadROAD_FULL  LbRoad = 4
+	LbRoadROADS      LbRoad = 5
 )
 
 type LbScheduler uint32
@@ -416,6 +444,9 @@ type LbService struct {
 	Kind      uint16
 	Port      uint16
 	Serial    uint32
+	Local     [4]uint32
+	Locals    uint16
+	Segment   uint16
 }
 
 type LbServiceFlag uint32
@@ -471,7 +502,7 @@ const (
 	LbSpareSPARE_HOP      LbSpare = 2
 	LbSpareSPARE_HOP_TICK LbSpare = 4
 	LbSpareSPARE_HOP_MTU  LbSpare = 5
-	LbSpareSPARE_REST     LbSpare = 6
+	LbSpareSPARE_LOCAL    LbSpare = 6
 )
 
 type LbStation struct {
@@ -553,6 +584,7 @@ const (
 	LbMapCaches        = "caches"
 	LbMapCalls         = "calls"
 	LbMapClasses       = "classes"
+	LbMapClients6      = "clients6"
 	LbMapFragments     = "fragments"
 	LbMapLinks         = "links"
 	LbMapMembers       = "members"
@@ -588,6 +620,8 @@ const (
 	LbProgRoad4        = "road4"
 	LbProgRoad6        = "road6"
 	LbProgRoadBack     = "road_back"
+	LbProgRoadBack6    = "road_back6"
+	LbProgRoadFull     = "road_full"
 	LbProgStartSweep   = "start_sweep"
 	LbProgSweep        = "sweep"
 	LbVarHashSeed      = "hash_seed"
@@ -646,6 +680,8 @@ type LbProgramSpecs struct {
 	Road4      *ebpf.ProgramSpec `ebpf:"road4"`
 	Road6      *ebpf.ProgramSpec `ebpf:"road6"`
 	RoadBack   *ebpf.ProgramSpec `ebpf:"road_back"`
+	RoadBack6  *ebpf.ProgramSpec `ebpf:"road_back6"`
+	RoadFull   *ebpf.ProgramSpec `ebpf:"road_full"`
 	StartSweep *ebpf.ProgramSpec `ebpf:"start_sweep"`
 	Sweep      *ebpf.ProgramSpec `ebpf:"sweep"`
 }
@@ -657,6 +693,7 @@ type LbMapSpecs struct {
 	Caches        *ebpf.MapSpec `ebpf:"caches"`
 	Calls         *ebpf.MapSpec `ebpf:"calls"`
 	Classes       *ebpf.MapSpec `ebpf:"classes"`
+	Clients6      *ebpf.MapSpec `ebpf:"clients6"`
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
@@ -719,6 +756,7 @@ type LbMaps struct {
 	Caches        *ebpf.Map `ebpf:"caches"`
 	Calls         *ebpf.Map `ebpf:"calls"`
 	Classes       *ebpf.Map `ebpf:"classes"`
+	Clients6      *ebpf.Map `ebpf:"clients6"`
 	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Links         *ebpf.Map `ebpf:"links"`
 	Members       *ebpf.Map `ebpf:"members"`
@@ -753,6 +791,7 @@ func (m *LbMaps) Close() error {
 		m.Caches,
 		m.Calls,
 		m.Classes,
+		m.Clients6,
 		m.Fragments,
 		m.Links,
 		m.Members,
@@ -805,6 +844,8 @@ type LbPrograms struct {
 	Road4      *ebpf.Program `ebpf:"road4"`
 	Road6      *ebpf.Program `ebpf:"road6"`
 	RoadBack   *ebpf.Program `ebpf:"road_back"`
+	RoadBack6  *ebpf.Program `ebpf:"road_back6"`
+	RoadFull   *ebpf.Program `ebpf:"road_full"`
 	StartSweep *ebpf.Program `ebpf:"start_sweep"`
 	Sweep      *ebpf.Program `ebpf:"sweep"`
 }
@@ -819,6 +860,8 @@ func (p *LbPrograms) Close() error {
 		p.Road4,
 		p.Road6,
 		p.RoadBack,
+		p.RoadBack6,
+		p.RoadFull,
 		p.StartSweep,
 		p.Sweep,
 	)

@@ -9,6 +9,23 @@
 #include "direct.h"
 #include "crc32c.h"
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct client_key);
+	__type(value, struct client);
+} clients6 SEC(".maps");
+
+/* By whom the first packet of a connection came: the way back where the routes know no better. */
+static __always_inline void client_learn(struct packet *p)
+{
+	struct client_key k;
+	struct client value = { .hop = p->hop };
+
+	__builtin_memcpy(k.addr, p->addr, sizeof(k.addr));
+	bpf_map_update_elem(&clients6, &k, &value, 0);
+}
+
 /* A datagram without a checksum goes on without one; of the two zeros the one that is a checksum is all ones (RFC 768). */
 static __always_inline void check_mend(__u16 *check, __u8 proto, __u64 change)
 {
@@ -86,6 +103,45 @@ static __noinline enum reason nat_request(struct xdp_md *ctx, struct real *r, __
 	}
 	eth_write(data, r);
 	return why;
+}
+
+/* Where nat_request6 finds things, in one argument: the network header, the transport header behind it, and whether there is
+ * one. */
+static __always_inline __u32 nat6_where(struct frame *f)
+{
+	return f->at | f->header << 8 | (f->piece == LATER_FRAGMENT) << 31;
+}
+
+/* The same for IPv6. Global: verified once. Its addresses are those of p, which is a client's packet. */
+__noinline int nat_request6(struct xdp_md *ctx, struct real *r, struct packet *p, __u32 where)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *l4;
+	__u32 header = where >> 8 & 1023;
+	__u64 change;
+	struct ipv6 *ip;
+	__u32 *ports;
+
+	if (!r || !p || data + sizeof(struct eth) > end)
+		return DROP_NO_ROOM;
+	forget_bounds(where);
+	ip = data + (where & 31);
+	if ((void *)(ip + 1) > end)
+		return DROP_NO_ROOM;
+	if (depart6(ip, r, p, 0) == DONE)
+		return p->why == PASS_LOCAL && r->port && r->port != packet_vport(p) ? DROP_LOCAL_NAT : p->why;
+	change = csum_change6(ip->dst, r->addr);
+	__builtin_memcpy(ip->dst, r->addr, sizeof(ip->dst));
+	l4 = (void *)ip + header;
+	ports = l4;
+	if (!(where >> 31)) {
+		if ((void *)(ports + 1) > end)
+			return DROP_NO_ROOM;
+		if (!ports_write(l4, end, packet_proto(p), r->port ? (*ports & 0xffff) | (__u32)r->port << 16 : *ports, change,
+				 p->length - header))
+			return DROP_NO_ROOM;
+	}
+	eth_write(data, r);
+	return p->why;
 }
 
 #endif

@@ -122,8 +122,10 @@ __noinline int conn_retire(struct conn *c, struct region_head *head)
 			return 0;
 		if (__sync_val_compare_and_swap(&c->life, life, (life & LIFE_GENERATION) | PHASE_DEAD) != life)
 			continue;
-		conn_count(c->real, life_flags(life), -1);
-		real_judge(c->real);
+		if (!(c->kind & KIND_RETURN)) {
+			conn_count(c->real, life_flags(life), -1);
+			real_judge(c->real);
+		}
 		template_release(controlled_by(c));
 		if (c->kind & KIND_SIP)
 			sip_forget(line_hash(c), c->packets);
@@ -235,7 +237,7 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 			if (c->kind & KIND_SIP)
 				sip_keep(line_hash(c), c->packets);
 			at = region_place(r, k);
-		} else if (conn_expired(c, p->tick)) {
+		} else if (due(p->tick, READ_ONCE(c->expires)) && !controls(c)) {
 			at.free = at.found;
 		} else {
 			c->expires = p->tick + s->persist;
@@ -298,7 +300,7 @@ static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64
 {
 	struct real *r = real_at(c->real);
 
-	if (conn_expired(c, p->tick))
+	if (due(p->tick, READ_ONCE(c->expires))) /* nothing needs a connection but itself */
 		return 1;
 	if (!r || r->flags & REAL_GONE)
 		return packet_begins(p) || t->expire_nodest_conn;

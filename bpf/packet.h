@@ -55,6 +55,14 @@ struct packet {
 	enum reason why;
 };
 
+/* Not on the stack, of which all callers and callees together have 512 bytes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet);
+} packets SEC(".maps");
+
 static __always_inline __u8 packet_proto(const struct packet *p)
 {
 	return p->ports >> 32;

@@ -12,11 +12,11 @@
 #ifndef VIPD_RELATED_H
 #define VIPD_RELATED_H
 
+#include "fullnat.h"
 #include "icmp.h"
 #include "reply.h"
+#include "told.h"
 #include "transmit.h"
-
-enum { ICMP_QUENCH = 4, ICMP_QUOTED = 8 }; /* bytes that are quoted of a transport header at least (RFC 792) */
 
 /* An error, taken apart. Pointers into the frame, checked as far as these headers go. */
 struct error {
@@ -26,16 +26,6 @@ struct error {
 	struct ipv4 *in;         /* the packet that it is about */
 	__u32 *ports;            /* of that packet */
 };
-
-static __always_inline int proto_has_ports(__u8 proto)
-{
-	return proto == PROTO_TCP || proto == PROTO_UDP || proto == PROTO_SCTP;
-}
-
-static __always_inline __u32 header_of(struct ipv4 *ip)
-{
-	return (ip->version_ihl & 15) * 4;
-}
 
 /* Says whether it is an error whose quote can be read. */
 static __always_inline int error_parse(struct xdp_md *ctx, __u32 at, struct error *e)
@@ -82,80 +72,87 @@ static __always_inline void outer_rewrite(struct ipv4 *ip, __be32 *addr, __be32 
 }
 
 /* On to a real server, by its method. */
-__noinline int related_to_server(struct xdp_md *ctx, struct way *w, __u32 at, __u32 tci)
+__noinline int related_to_server(struct xdp_md *ctx, struct way *w, struct packet *p, __u32 at, __u32 tci)
 {
 	struct tunables *t = settings();
-	struct packet p = {};
 	struct frame f = {};
 	struct error e;
 	struct real *r;
 	__u64 life;
 	struct conn *c;
 
-	if (!w || !t || at > MAX_LINK)
+	if (!w || !t || !p || at > MAX_LINK)
 		return 0;
 	forget_bounds(at);
 	if (!error_parse(ctx, at, &e) || !proto_has_ports(e.in->proto))
 		return 0;
-	p.tick = tick_now(t);
-	p.ends = e.in->dst | (__u64)e.in->src << 32;
-	p.ports = *e.ports >> 16 | (*e.ports & 0xffff) << 16 | (__u64)e.in->proto << 32;
-	p.hash = conn_hash(e.in->dst, p.ports);
-	p.length = be16(e.ip->length);
-	c = conn_find(&p, &life);
+	p->tick = tick_now(t);
+	p->addr[0] = e.in->dst;
+	p->addr[1] = e.in->src;
+	p->hop = 0;
+	p->ports = *e.ports >> 16 | (*e.ports & 0xffff) << 16 | (__u64)e.in->proto << 32;
+	p->hash = conn_hash(e.in->dst, p->ports);
+	p->length = be16(e.ip->length);
+	c = conn_look(p, &life);
 	if (!c)
 		return 0;
-	p.real = READ_ONCE(c->real);
-	r = real_at(p.real);
-	p.why = FORWARD_ICMP;
+	p->real = READ_ONCE(c->real);
+	r = real_at(p->real);
+	p->why = FORWARD_ICMP;
 	if (!r || r->flags & REAL_GONE) {
 		w->why = DROP_REAL_GONE;
 		return 1;
 	}
-	count_in(&p);
+	count_in(p);
 	w->ifindex = r->ifindex;
 	if (r->forward == FORWARD_MASQ) {
-		if (depart(e.ip, r, &p, 0) == NEXT) {
+		if (depart(e.ip, r, p, 0) == NEXT) {
+			if (r->locals) {
+				__u64 local = local_read(c);
+
+				error_rewrite(&e, &e.in->dst, local, (*e.ports & 0xffff) | (local >> 32 & 0xffff) << 16);
+			}
 			outer_rewrite(e.ip, &e.ip->dst, r->addr[0]);
 			error_rewrite(&e, &e.in->src, r->addr[0], r->port ? (*e.ports & 0xffff0000) | r->port : *e.ports);
 			eth_write(e.eth, r);
 			if (unlikely(tci != load32(r->tci)) && relink(ctx, at, load32(r->tci)) == DONE)
-				p.why = DROP_NO_ROOM;
+				p->why = DROP_NO_ROOM;
 		}
 	} else {
 		f = (struct frame){ .at = at, .tci = tci, .eth = e.eth, .ip = e.ip, .end = (void *)(long)ctx->data_end };
-		transmit(ctx, &f, r, &p, 0);
+		transmit(ctx, &f, r, p, 0);
 	}
-	w->why = answers(p.why) ? DROP_ICMP : p.why;
+	w->why = answers(p->why) ? DROP_ICMP : p->why;
 	return 1;
 }
 
 /* About a request, from a NAT real server or somebody on the way there: on to the client, from the virtual address. */
-__noinline int related_to_client(struct xdp_md *ctx, struct way *w, __u32 at)
+__noinline int related_to_client(struct xdp_md *ctx, struct way *w, struct packet *p, __u32 at)
 {
 	struct tunables *t = settings();
-	struct packet p = {};
 	struct error e;
 	struct conn *c;
 	__be32 virt;
 	__be16 vport;
 	__u64 life;
 
-	if (!w || !t || at > MAX_LINK)
+	if (!w || !t || !p || at > MAX_LINK)
 		return 0;
 	forget_bounds(at);
 	if (!error_parse(ctx, at, &e) || !proto_has_ports(e.in->proto) || e.ip->ttl <= 1)
 		return 0;
-	p.tick = tick_now(t);
-	p.ports = (*e.ports & 0xffff) | (__u64)e.in->proto << 32;
-	p.hash = conn_hash(e.in->src, p.ports);
-	c = reply_find(&p, e.in->src, e.in->dst, *e.ports >> 16, &life);
+	p->tick = tick_now(t);
+	p->ports = (*e.ports & 0xffff) | (__u64)e.in->proto << 32;
+	p->hash = conn_hash(e.in->src, p->ports);
+	p->addr[0] = e.in->src;
+	p->addr[1] = e.in->dst;
+	c = reply_find(p, *e.ports >> 16, &life);
 	if (!c)
 		return 0;
 	virt = c->addr[1];
 	vport = c->vport;
-	count_out(p.real, be16(e.ip->length));
-	if (eth_to_client(e.eth, hop_to_client(ctx, c, p.tick), w) == DONE)
+	count_out(p->real, be16(e.ip->length));
+	if (eth_to_client(e.eth, hop_to_client(ctx, c, p->tick), w) == DONE)
 		return 1;
 	ttl_less_one(e.ip);
 	outer_rewrite(e.ip, &e.ip->src, virt);
@@ -164,88 +161,64 @@ __noinline int related_to_client(struct xdp_md *ctx, struct way *w, __u32 at)
 	return 1;
 }
 
-/* What stands between the quoted outer header and the packet inside; -1: no tunnel of ours. */
-static __always_inline int tunnel_skip(struct ipv4 *in, __u32 first)
-{
-	if (in->proto == PROTO_IPIP)
-		return 0;
-	if (in->proto == PROTO_UDP)
-		return GUE_FRONT;
-	if (in->proto != PROTO_GRE)
-		return -1;
-	return first & be16(GRE_CHECKSUM) ? sizeof(struct gre) + sizeof(struct gre_check) : sizeof(struct gre);
-}
-
-/* About a packet of a tunnel: the client is told, of the packet that it sent, and a size that leaves room for our headers. */
-__noinline int related_to_tunnel(struct xdp_md *ctx, struct way *w, __u32 at)
+/* About a request to a real server of FULLNAT, to its sender's local address: on to the client, about the client's own packet. */
+__noinline int related_to_local(struct xdp_md *ctx, struct way *w, struct packet *p, __u32 at)
 {
 	struct tunables *t = settings();
-	__u32 *ports, type, code, rest, cut, tci;
-	struct packet p = {};
-	struct ipv4 *inside;
 	struct error e;
-	struct link *link;
-	struct real *r;
-	struct eth *eth;
 	struct conn *c;
-	__u64 life, hop;
-	void *end;
-	int skip;
+	__be32 client, virt;
+	__u64 life;
 
-	if (!w || !t || at > MAX_LINK)
+	if (!w || !t || !p || at > MAX_LINK)
 		return 0;
 	forget_bounds(at);
-	end = (void *)(long)ctx->data_end;
+	if (!error_parse(ctx, at, &e) || !proto_has_ports(e.in->proto) || e.ip->ttl <= 1)
+		return 0;
+	p->tick = tick_now(t);
+	p->addr[0] = e.in->src;
+	p->addr[1] = e.in->dst;
+	p->ports = *e.ports | (__u64)e.in->proto << 32 | (__u64)KIND_RETURN << 40;
+	p->hash = conn_hash(e.in->src, p->ports);
+	c = full_find(p, &life);
+	if (!c)
+		return 0;
+	client = c->addr[0];
+	virt = c->addr[1];
+	count_out(p->real, be16(e.ip->length));
+	if (eth_to_client(e.eth, hop_to_client(ctx, c, p->tick), w) == DONE)
+		return 1;
+	ttl_less_one(e.ip);
+	outer_rewrite(e.ip, &e.ip->src, virt);
+	outer_rewrite(e.ip, &e.ip->dst, client);
+	error_rewrite(&e, &e.in->src, client, (*e.ports & 0xffff0000) | c->cport);
+	error_rewrite(&e, &e.in->dst, virt, (*e.ports & 0xffff) | (__u32)c->vport << 16);
+	w->why = FORWARD_ICMP;
+	return 1;
+}
+
+/* About a packet of a tunnel with IPv4 outside. */
+__noinline int related_to_tunnel(struct xdp_md *ctx, struct way *w, __u32 at)
+{
+	struct told told = {};
+	struct error e;
+	int front;
+
+	if (!w || at > MAX_LINK)
+		return 0;
+	forget_bounds(at);
 	if (!error_parse(ctx, at, &e))
 		return 0;
-	skip = tunnel_skip(e.in, *e.ports);
-	if (skip < 0 || skip > GUE_FRONT)
+	front = tunnel_front_of(e.in->proto, *e.ports);
+	if (front < 0)
 		return 0;
-	inside = (void *)e.ports + skip;
-	if ((void *)(inside + 1) > end || inside->version_ihl >> 4 != 4 || inside->frag & be16(IP_OFFSET))
-		return 0;
-	ports = (void *)inside + header_of(inside);
-	if ((void *)ports + ICMP_QUOTED > end || !proto_has_ports(inside->proto))
-		return 0;
-	p.tick = tick_now(t);
-	p.ends = inside->src | (__u64)inside->dst << 32;
-	p.ports = *ports | (__u64)inside->proto << 32;
-	p.hash = conn_hash(inside->src, p.ports);
-	c = conn_find(&p, &life);
-	r = c ? real_at(READ_ONCE(c->real)) : NULL;
-	if (!r || r->forward != FORWARD_TUNNEL || r->addr[0] != e.in->dst || r->source[0] != e.in->src)
-		return 0;
-	type = e.icmp->type;
-	code = e.icmp->code;
-	rest = 0;
-	if (type == ICMP_UNREACHABLE && code == ICMP_FRAG_NEEDED) {
-		rest = be32(e.icmp->rest) & 0xffff;
-		if (rest <= sizeof(struct ipv4) + skip) /* RFC 1191 5: from an old router */
-			rest = r->mtu;
-		rest -= sizeof(struct ipv4) + skip;
-	}
-	cut = at + header_of(e.ip) + sizeof(*e.icmp) + header_of(e.in) + skip - sizeof(*eth);
-	hop = hop_to_client(ctx, c, p.tick);
-	w->why = DROP_NO_NEIGHBOUR;
-	link = link_at(hop_ifindex(hop));
-	if (!hop || !link || !load32(link->mac + 2))
-		return 1;
-	w->why = DROP_NO_ROOM;
-	if (bpf_xdp_adjust_head(ctx, cut))
-		return 1;
-	eth = (void *)(long)ctx->data;
-	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
-		return 1;
-	/* As if it came from there: tell turns it round. */
-	*(__u32 *)eth->src = hop;
-	*(__u16 *)(eth->src + 4) = hop >> 32;
-	__builtin_memcpy(eth->dst, link->mac, 6);
-	eth->type = be16(ETH_IPV4);
-	way_by(w, link, hop);
-	tci = load32(link->tci);
-	if (tell(ctx, sizeof(*eth), type, code, rest) == NEXT && (!tci || relink(ctx, sizeof(*eth), tci) == NEXT))
-		w->why = FORWARD_ICMP;
-	return 1;
+	told.inside = (at & 31) + header_of(e.ip) + sizeof(*e.icmp) + header_of(e.in) + front;
+	told.type = e.icmp->type;
+	told.code = e.icmp->code;
+	told.mtu = be32(e.icmp->rest) & 0xffff;
+	told.dst[0] = e.in->dst;
+	told.src[0] = e.in->src;
+	return tunnel_tell(ctx, w, &told);
 }
 
 #endif

@@ -11,6 +11,8 @@
 #define VIPD_REPLY_H
 
 #include "conn.h"
+#include "fragment.h"
+#include "mss.h"
 #include "nat.h"
 
 enum { AF_INET = 2, HOP_TICKS = 8 };
@@ -69,31 +71,60 @@ static __noinline __u64 hop_ask(struct xdp_md *ctx, struct conn *c, __u32 tick)
 	return hop;
 }
 
-/* The connection that a packet from `server` (its address), `ports` as they lie in the packet, is a reply of. */
-static __always_inline struct conn *reply_find(struct packet *p, __be32 client, __be32 server, __be16 sport, __u64 *life)
+/* Are these the ends of a connection that masquerades to its real server? p has the client's address, then the server's. */
+static __always_inline int reply_is(struct conn *c, struct packet *p, __be16 sport)
 {
-	__u32 index = hash_region(p->hash), first = hash_line(p->hash);
-	struct region *region = bpf_map_lookup_elem(&regions, &index);
+	int v6 = packet_v6(p);
+	struct real *r;
 
+	if ((conn_ports(c) & ~0xffff0000ull) != (p->ports & ~0xffff0000ull) || c->addr[0] != p->addr[0])
+		return 0;
+	if (v6 && !(same6(c->addr, p->addr)))
+		return 0;
+	r = real_at(READ_ONCE(c->real));
+	if (!r || r->forward != FORWARD_MASQ || r->locals || (r->port ? r->port : c->vport) != sport)
+		return 0;
+	return v6 ? same6(r->addr, p->addr + 4) : r->addr[0] == p->addr[1];
+}
+
+/* Number of the line that a packet from a real server's port belongs to, plus 1; 0: none. Global: verified once. */
+__noinline __u32 reply_line(struct packet *p, __u32 sport)
+{
+	struct region *region;
+	__u32 index, first;
+
+	if (!p)
+		return 0;
+	index = hash_region(p->hash);
+	first = hash_line(p->hash);
+	region = bpf_map_lookup_elem(&regions, &index);
 	if (!region)
-		return NULL;
+		return 0;
 	for (__u32 i = 0; i < REGION_LINES; i++) {
 		struct conn *c = &region->line[(first + i) & (REGION_LINES - 1)];
 		__u64 seen = READ_ONCE(c->life);
-		struct real *r;
 
 		if (life_phase(seen) == PHASE_EMPTY)
-			return NULL;
-		if (c->addr[0] != client || (conn_ports(c) & ~0xffff0000ull) != p->ports || life_phase(seen) != PHASE_LIVE)
-			continue;
-		p->real = READ_ONCE(c->real);
-		r = real_at(p->real);
-		if (!r || r->forward != FORWARD_MASQ || r->addr[0] != server || (r->port ? r->port : c->vport) != sport)
-			continue;
-		*life = seen;
-		return due(p->tick, READ_ONCE(c->expires)) ? NULL : c;
+			return 0;
+		if (life_phase(seen) == PHASE_LIVE && reply_is(c, p, sport))
+			return index * REGION_LINES + ((first + i) & (REGION_LINES - 1)) + 1;
 	}
-	return NULL;
+	return 0;
+}
+
+/* The connection of a packet from the real server's port `sport`; its real server in p->real. p has the key but for vport. */
+static __always_inline struct conn *reply_find(struct packet *p, __be16 sport, __u64 *life)
+{
+	__u32 line = reply_line(p, sport);
+	struct conn *c = line ? conn_at(line - 1) : NULL;
+
+	if (!c)
+		return NULL;
+	*life = READ_ONCE(c->life);
+	p->real = READ_ONCE(c->real);
+	if (life_phase(*life) != PHASE_LIVE || due(p->tick, READ_ONCE(c->expires)))
+		return NULL;
+	return c;
 }
 
 /* What became of it: why, and the interface that it leaves by. */
@@ -104,11 +135,11 @@ struct way {
 };
 
 /* May it belong to a connection the other way? Only what the host would get. */
-static __always_inline int looks_back(enum reason why, struct tunables *t)
+static __always_inline int looks_back(enum reason why, struct tunables *t, int v6)
 {
 	if (why == PASS_ICMP)
 		return 1;
-	return t->have & (HAVE_NAT | HAVE_TUNNEL) && (why == PASS_NOT_SERVICE || why == PASS_NO_CONNECTION);
+	return t->have & (v6 ? HAVE_NAT6 | HAVE_TUNNEL6 : HAVE_NAT | HAVE_TUNNEL) && (why == PASS_NOT_SERVICE || why == PASS_NO_CONNECTION);
 }
 
 /* The way to the client of a connection; 0: there is none. */
@@ -153,31 +184,90 @@ static __always_inline void count_out(__u32 real, __u32 length)
 	n->outbytes += length;
 }
 
+static __always_inline struct fragment_key reply_key(struct ipv4 *ip)
+{
+	struct fragment_key k = { .id = ip->id, .proto = ip->proto };
+
+	k.addr[0] = ip->src;
+	k.addr[4] = ip->dst;
+	return k;
+}
+
+/* A real server answers a SYN. */
+static __always_inline void reply_mss(struct xdp_md *ctx, __u32 at, __u32 real)
+{
+	struct real *r = real_at(real);
+
+	if (r && r->mss)
+		mss_clamp(ctx, at, r->mss);
+}
+
+/* The others will go there too. ends: the virtual address, and the client's if that is not what the packet says. */
+static __noinline void reply_first(struct ipv4 *ip, __u32 real, __u32 tick, __u64 hop, __u64 ends)
+{
+	struct fragment_key k = reply_key(ip);
+	struct whence from = { .real = real, .tick = tick, .hop = hop, .virt = { ends, ends >> 32 } };
+
+	fragment_keep_reply(&k, &from);
+}
+
+/* A following fragment goes where the first one went. The transport checksum, which is in that one, has been mended. */
+static __noinline int reply_rest(struct xdp_md *ctx, struct way *w, __u32 at, __u32 tick)
+{
+	struct eth *eth = (void *)(long)ctx->data;
+	struct ipv4 *ip = (void *)eth + at;
+	struct fragment_key k;
+	struct fragment *first;
+	void *end = (void *)(long)ctx->data_end;
+
+	if (at > MAX_LINK || (void *)(eth + 1) > end || (void *)(ip + 1) > end)
+		return 0;
+	k = reply_key(ip);
+	first = fragment_of_reply(&k, tick);
+	if (!first || ip->ttl <= 1)
+		return 0;
+	count_out(first->real, be16(ip->length));
+	if (eth_to_client(eth, first->hop, w) == DONE)
+		return 1;
+	ttl_less_one(ip);
+	ip->check = csum_mend(ip->check, csum_change(ip->src, first->virt[0]));
+	ip->src = first->virt[0];
+	if (first->virt[1]) {
+		ip->check = csum_mend(ip->check, csum_change(ip->dst, first->virt[1]));
+		ip->dst = first->virt[1];
+	}
+	w->why = FORWARD_REPLY;
+	return 1;
+}
+
 /*
  * Leaves w alone if the packet is no reply, or if the host had better tell the real server what is wrong with it: a TTL that
  * is over, or a size that the way to the client does not carry.
  */
-__noinline int reply(struct xdp_md *ctx, struct way *w, __u32 at)
+__noinline int reply(struct xdp_md *ctx, struct way *w, struct packet *p, __u32 at)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, *l4;
 	struct eth *eth = data;
 	struct ipv4 *ip;
 	struct tunables *t = settings();
-	struct packet p = {};
 	struct conn *c;
 	__u64 life, hop, change;
 	__u32 *ports, mtu, header;
 	__be32 virt;
 	__be16 vport;
 
-	if (at > MAX_LINK || !w || !t)
+	if (at > MAX_LINK || !w || !t || !p)
 		return 0;
 	forget_bounds(at);
 	ip = data + (at & 31);
-	if ((void *)(eth + 1) > end || (void *)(ip + 1) > end || !source_has(ip->src) || ip->frag & be16(IP_OFFSET))
+	if ((void *)(eth + 1) > end || (void *)(ip + 1) > end || !source_has(ip->src))
 		return 0;
+	p->tick = tick_now(t);
+	p->event = EVENT_NONE;
+	if (unlikely(ip->frag & be16(IP_OFFSET)))
+		return reply_rest(ctx, w, at & 31, p->tick);
 	header = (ip->version_ihl & 15) * 4;
-	p.length = be16(ip->length);
+	p->length = be16(ip->length);
 	l4 = (void *)ip + header;
 	ports = l4;
 	if (ip->proto == PROTO_TCP) {
@@ -185,34 +275,37 @@ __noinline int reply(struct xdp_md *ctx, struct way *w, __u32 at)
 
 		if ((void *)(tcp + 1) > end)
 			return 0;
-		p.event = tcp_event(tcp->flags);
+		p->event = tcp_event(tcp->flags);
 	} else if (ip->proto == PROTO_SCTP) {
 		if (l4 + sizeof(struct sctp_packet) > end)
 			return 0;
-		p.event = sctp_event(ctx, l4 - data);
+		p->event = sctp_event(ctx, l4 - data);
 	} else if (ip->proto != PROTO_UDP || l4 + sizeof(struct udp) > end) {
 		return 0;
 	}
-	p.ports = *ports >> 16 | (__u64)ip->proto << 32;
-	p.tick = tick_now(t);
-	p.hash = conn_hash(ip->dst, p.ports);
-	c = reply_find(&p, ip->dst, ip->src, *ports, &life);
+	p->ports = *ports >> 16 | (__u64)ip->proto << 32;
+	p->hash = conn_hash(ip->dst, p->ports);
+	p->addr[0] = ip->dst;
+	p->addr[1] = ip->src;
+	c = reply_find(p, *ports, &life);
 	if (!c || ip->ttl <= 1)
 		return 0;
 	virt = c->addr[1];
 	vport = c->vport;
-	hop = hop_to_client(ctx, c, p.tick);
+	hop = hop_to_client(ctx, c, p->tick);
 	mtu = READ_ONCE(c->addr[SPARE_HOP_MTU]);
-	if (unlikely(mtu && p.length > mtu)) {
+	if (unlikely(mtu && p->length > mtu)) {
 		if (!(ip->frag & be16(IP_DF)))
 			w->why = DROP_TOO_BIG;
 		return 0;
 	}
-	if (!conn_move(c, &p, life, t, 1))
+	if (!conn_move(c, p, life, t, 1))
 		return 0;
 	if (ip->proto != PROTO_TCP)
 		template_assure(c->control);
-	count_out(p.real, p.length);
+	count_out(p->real, p->length);
+	if (unlikely(ip->frag & be16(IP_MF)))
+		reply_first(ip, p->real, p->tick, hop, virt);
 	if (eth_to_client(eth, hop, w) == DONE)
 		return 0;
 	ttl_less_one(ip);
@@ -220,9 +313,11 @@ __noinline int reply(struct xdp_md *ctx, struct way *w, __u32 at)
 	ip->check = csum_mend(ip->check, change);
 	ip->src = virt;
 	w->why = DROP_NO_ROOM;
-	if (!ports_write(l4, end, ip->proto, (*ports & 0xffff0000) | vport, change, p.length - header))
+	if (!ports_write(l4, end, ip->proto, (*ports & 0xffff0000) | vport, change, p->length - header))
 		return 0;
 	w->why = FORWARD_REPLY;
+	if (unlikely(p->event == EVENT_SYN && ip->proto == PROTO_TCP))
+		reply_mss(ctx, l4 - data, p->real);
 	return 1;
 }
 

@@ -84,7 +84,13 @@ enum spare {
 	SPARE_HOP      = 2,      /* where replies go: the client's neighbour's MAC and, in bits 48.., the interface; 0: not known */
 	SPARE_HOP_TICK = 4,      /* when the routing table said so */
 	SPARE_HOP_MTU  = 5,      /* of that way; 0: not known */
-	SPARE_REST     = 6,
+	SPARE_LOCAL    = 6,      /* FULLNAT: two words, the local address and, above, port and the low half of life's generation */
+};
+
+/* And of a line of KIND_RETURN, whose client is the local end and whose virt is the real server's. */
+enum returning {
+	RETURN_LINE       = 2,   /* number of the line that the connection is */
+	RETURN_GENERATION = 3,   /* of that line's life */
 };
 
 struct region {
@@ -157,6 +163,9 @@ struct service {
 	__u16 kind;              /* enum service_kind */
 	__be16 port;             /* 0: every port */
 	__u32 serial;            /* another one each time that its scheduler begins anew */
+	/* for a later process: FULLNAT's first local address and how many there are, and the largest segment; see real */
+	__be32 local[4];
+	__u16 locals, segment;
 };
 
 struct pool {
@@ -247,7 +256,7 @@ struct real {
 	__u8 dst[6], src[6];     /* and their MAC addresses */
 	__u16 mtu;               /* of the way there; 0: not known, no limit */
 	__u8 tunnel;             /* enum tunnel */
-	__u8 pad;
+	__u8 locals;             /* FULLNAT: of so many addresses, from source on, one is the sender of what goes there; 0: no FULLNAT */
 	__s32 weight;
 	__u32 service;           /* index into services */
 	__be16 tci[2];           /* tags that frames leave with (enum vlan_tag), outer first; 0: none */
@@ -255,12 +264,12 @@ struct real {
 	__u16 tunnel_flags;
 	__u32 upper, lower;      /* connections; upper 0: no thresholds. User space fills lower in */
 	/* the second line */
-	__be32 source[4];        /* outer source address of tunnels */
+	__be32 source[4];        /* outer source address of tunnels; first local address of FULLNAT */
 	struct service_key6 owner; /* for a later process: its service, which service_index may no longer have */
 	__u32 serial;            /* another one for each that had this index */
 	__s32 last_weight;       /* for a later process: the last that was not 0, which mh counts with */
 	__be16 given;            /* for a later process: the port that was asked for, of which port may be 0 */
-	__be16 pad2;
+	__u16 mss;               /* TCP's largest segment is made this at most; 0: as it is */
 	__u32 spare[4];
 };
 
@@ -328,6 +337,19 @@ struct fragment_key {         /* RFC 791 3.2, RFC 8200 4.5 */
 struct fragment {
 	__u32 real;
 	__u32 tick;              /* of the first fragment */
+	__u64 hop;               /* of a reply: as SPARE_HOP; 0: it is a request */
+	__be32 virt[4];          /* of a reply: where it comes from now */
+};
+
+/* IPv6's lines have no words to spare: how replies of NAT reach a client stands by its address. */
+struct client_key {
+	__be32 addr[4];
+};
+
+struct client {
+	__u64 hop;               /* as SPARE_HOP */
+	__u32 tick;              /* as SPARE_HOP_TICK */
+	__u32 mtu;
 };
 
 /* An IPv6 address is folded to four bytes first, by exclusive or of its four words.
@@ -347,6 +369,8 @@ enum road {                   /* programs that lb goes on to: index into roads *
 	ROAD_IPV4,
 	ROAD_IPV6,
 	ROAD_BACK,               /* replies of NAT real servers, and ICMP errors */
+	ROAD_BACK6,
+	ROAD_FULL,               /* to real servers of FULLNAT */
 	ROADS,
 };
 
@@ -389,6 +413,10 @@ enum have {                   /* what packets need to look for */
 	HAVE_TUNNEL = 32,        /* a real server behind a tunnel: ICMP errors about it come to us */
 	HAVE_STATIONS = 0x100,
 	HAVE_SIP = 0x200,        /* a service with this persistence engine */
+	HAVE_NAT6  = 64,         /* the same of real servers of IPv6 */
+	HAVE_TUNNEL6 = 128,
+	HAVE_FULL  = 0x400,      /* a real server of FULLNAT */
+	HAVE_MSS   = 0x800,      /* a real server with real.mss */
 };
 
 struct tunables {
@@ -463,10 +491,11 @@ enum reason {
 	DROP_REAL_GONE,          /* the connection's real server was removed */
 	DROP_NO_NEIGHBOUR,       /* a MAC address is not known (yet), or there is no route */
 	DROP_TOO_BIG,            /* for the way to the real server; it may be fragmented, which is not done here */
+	DROP_TTL,                /* it ends here, and nobody may be told: a following fragment */
 	DROP_LOCAL_NAT,          /* NAT to this host itself with another port: replies would not pass here */
 	DROP_ICMP,               /* an error that cannot go on; nobody is told of errors about errors (RFC 1122 3.2.2) */
 	DROP_NO_CALL,            /* the service's persistence engine found no Call-ID */
-	DROP_METHOD,             /* this method does not carry this family */
+	DROP_NO_LOCAL,           /* FULLNAT: no local address and port is free, or a fragment's is not known */
 	DROP_TABLE_FULL,
 	DROP_DEFENCE,            /* drop_packet */
 	DROP_ANSWER,             /* an answer above the rate of answers */

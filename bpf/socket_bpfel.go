@@ -32,6 +32,7 @@ const (
 	SocketMapMembers        = "members"
 	SocketMapMhLines        = "mh_lines"
 	SocketMapNewCache       = "new_cache"
+	SocketMapPackets        = "packets"
 	SocketMapPools          = "pools"
 	SocketMapRealCounters   = "real_counters"
 	SocketMapRealCounts     = "real_counts"
@@ -126,6 +127,7 @@ type SocketMapSpecs struct {
 	Members        *ebpf.MapSpec `ebpf:"members"`
 	MhLines        *ebpf.MapSpec `ebpf:"mh_lines"`
 	NewCache       *ebpf.MapSpec `ebpf:"new_cache"`
+	Packets        *ebpf.MapSpec `ebpf:"packets"`
 	Pools          *ebpf.MapSpec `ebpf:"pools"`
 	RealCounters   *ebpf.MapSpec `ebpf:"real_counters"`
 	RealCounts     *ebpf.MapSpec `ebpf:"real_counts"`
@@ -182,6 +184,7 @@ type SocketMaps struct {
 	Members        *ebpf.Map `ebpf:"members"`
 	MhLines        *ebpf.Map `ebpf:"mh_lines"`
 	NewCache       *ebpf.Map `ebpf:"new_cache"`
+	Packets        *ebpf.Map `ebpf:"packets"`
 	Pools          *ebpf.Map `ebpf:"pools"`
 	RealCounters   *ebpf.Map `ebpf:"real_counters"`
 	RealCounts     *ebpf.Map `ebpf:"real_counts"`
@@ -209,6 +212,7 @@ func (m *SocketMaps) Close() error {
 		m.Members,
 		m.MhLines,
 		m.NewCache,
+		m.Packets,
 		m.Pools,
 		m.RealCounters,
 		m.RealCounts,

@@ -53,12 +53,12 @@ static __always_inline int conn_ends_now(struct conn *c, struct walk *w)
 	return !template == (w->ending == END_CONNS_OF_REAL) && !controls(c);
 }
 
-/* A template whose time has come while it controls connections lives on by steps of 60 s, as IPVS has it. */
-static __always_inline int template_extend(struct conn *c, __u32 tick)
+/* A template whose time has come while it controls connections lives on by steps of 60 s, as IPVS has it. A way back too. */
+static __always_inline int conn_extend(struct conn *c, __u32 tick)
 {
 	struct tunables *t = settings();
 
-	if (!controls(c))
+	if (!needed(c))
 		return 0;
 	if (t)
 		c->expires = tick + t->extend;
@@ -112,7 +112,7 @@ __noinline __u32 region_end(struct region *r, struct region_head *head, struct w
 	for (__u32 i = 0; i < REGION_LINES; i++) {
 		struct conn *c = &r->line[i];
 
-		if (!conn_ends_now(c, w) || template_extend(c, w->tick))
+		if (!conn_ends_now(c, w) || (w->ending == END_EXPIRED && conn_extend(c, w->tick)))
 			continue;
 		if (w->ending == END_DISPENSABLE && !conn_turn(c))
 			continue;

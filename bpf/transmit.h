@@ -12,30 +12,43 @@ static __always_inline int forwards(enum reason why)
 	return why >= FORWARD_HIT && why < REPLY_NO_SERVER;
 }
 
-/* Sends the packet on, or changes p->why. Pointers into the frame are void after this. */
-static __always_inline void transmit(struct xdp_md *ctx, struct frame *f, struct real *r, struct packet *p, int v6)
+/*
+ * Sends the packet on, or changes p->why. Pointers into the frame are void after this. DONE: it is untouched, and ROAD_FULL's to
+ * send.
+ */
+static __always_inline enum step transmit(struct xdp_md *ctx, struct frame *f, struct real *r, struct packet *p, int v6)
 {
 	__u32 at = f->at, tci = f->tci;
 
 	if (likely(r->forward == FORWARD_ROUTE)) {
 		if (unlikely((v6 ? depart6(f->ip6, r, p, 0) : depart(f->ip, r, p, 0)) == DONE))
-			return;
+			return NEXT;
 		eth_write(f->eth, r);
 		if (likely(tci == load32(r->tci)))
-			return;
+			return NEXT;
 	} else if (r->forward == FORWARD_LOCAL) {
 		p->why = PASS_LOCAL;
-	} else if (v6) {
-		p->why = DROP_METHOD;
 	} else if (r->forward == FORWARD_MASQ) {
-		p->why = nat_request(ctx, r, at, packet_vport(p), p->why);
+		if (!v6 && unlikely(r->locals))
+			return DONE;
+		if (v6 && p->hop)
+			client_learn(p);
+		p->why = v6 ? nat_request6(ctx, r, p, nat6_where(f)) : nat_request(ctx, r, at, packet_vport(p), p->why);
 	} else {
-		p->why = tunnel_request(ctx, r, at, p->hash >> 32, p->why);
+		if (v6 && p->hop) /* for errors about the tunnel */
+			client_learn(p);
+		if (unlikely(r->flags & REAL_IPV6))
+			p->why = tunnel_over6(ctx, r, at, p->hash >> 32, p->why);
+		else if (v6)
+			p->why = tunnel_6in4(ctx, r, at, p->hash >> 32, p->why);
+		else
+			p->why = tunnel_request(ctx, r, at, p->hash >> 32, p->why);
 		at = sizeof(struct eth);
 		tci = 0;
 	}
 	if (unlikely(tci != load32(r->tci)) && forwards(p->why) && relink(ctx, at, load32(r->tci)) == DONE)
 		p->why = DROP_NO_ROOM;
+	return NEXT;
 }
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * tunnel.h: the packet goes to its real server as it is, inside another: IP in IP (RFC 2003), GUE (the version of
- * draft-ietf-intarea-gue-09 that Linux speaks) or GRE (RFC 2784).
+ * tunnel.h: the packet goes to its real server as it is, inside another: IP in IP (RFC 2003, 2473, 4213), GUE (the version of
+ * draft-ietf-intarea-gue-09 that Linux speaks) or GRE (RFC 2784, 7676). Either family inside, either outside: the outer one is
+ * the real server's.
  */
 #ifndef VIPD_TUNNEL_H
 #define VIPD_TUNNEL_H
@@ -23,6 +24,12 @@ struct gre_check {
 
 enum { GRE_CHECKSUM = 0x8000, GUE_FRONT = sizeof(struct udp) + sizeof(struct gue) };
 enum { ECN_MASK = 3, ECN_ECT0 = 2, ECN_CE = 3 };
+
+/* The IP header in front. */
+static __always_inline __u32 outer_header(struct real *r)
+{
+	return r->flags & REAL_IPV6 ? sizeof(struct ipv6) : sizeof(struct ipv4);
+}
 
 /* What stands between the outer IP header and the packet. */
 static __always_inline __u32 tunnel_front(struct real *r)
@@ -53,6 +60,17 @@ static __always_inline __u32 sum_of_inner(struct xdp_md *ctx, struct ipv4 *ip, v
 	if (whole && (ip->proto == PROTO_TCP || (ip->proto == PROTO_UDP && (void *)(udp + 1) <= end && udp->check)))
 		return (__u16)~csum_fold(csum_pseudo(ip->src, ip->dst, ip->proto, length - header));
 	return csum_bytes(ctx, at, length);
+}
+
+/* The same of an IPv6 packet, whose own header has no checksum: its addresses and the pseudo header's are nothing together. */
+static __always_inline __u32 sum_of_inner6(struct xdp_md *ctx, struct ipv6 *ip, void *end, __u32 at)
+{
+	struct udp *udp = (void *)(ip + 1);
+
+	if (ip->next == PROTO_TCP || (ip->next == PROTO_UDP && (void *)(udp + 1) <= end && udp->check))
+		return csum_fold((__u64)ip->version_class_flow + load32(&ip->length) +
+				 (__u16)~csum_fold((__u64)ip->length + be16(ip->next)));
+	return csum_bytes(ctx, at, be16(ip->length) + sizeof(*ip));
 }
 
 /* What an outer header is made of; the packet itself may have moved. */
@@ -133,32 +151,136 @@ static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r
 	return NEXT;
 }
 
+/* The same with an IPv6 header. Its flow label is 0, as IPVS has it. */
+static __always_inline enum step encapsulate6(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o)
+{
+	__u32 front = tunnel_front(r);
+	struct eth *eth;
+	struct ipv6 *ip;
+	void *end;
+
+	if (bpf_xdp_adjust_head(ctx, (int)at - (int)(sizeof(*eth) + sizeof(*ip) + front)))
+		return DONE;
+	eth = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	ip = (void *)(eth + 1);
+	if ((void *)(ip + 1) + GUE_FRONT > end)
+		return DONE;
+	eth_write(eth, r);
+	eth->type = be16(ETH_IPV6);
+	*ip = (struct ipv6){
+		.version_class_flow = be32(6 << 28 | (__u32)o->tos << 20),
+		.length = be16(o->length + front),
+		.next = outer_proto(r, o),
+		.hop_limit = o->ttl,
+	};
+	__builtin_memcpy(ip->src, r->source, sizeof(ip->src));
+	__builtin_memcpy(ip->dst, r->addr, sizeof(ip->dst));
+	front_write(ip + 1, r, o, csum_add6(ip->src) + csum_add6(ip->dst));
+	return NEXT;
+}
+
 /*
- * An IPv4 packet. TTL, type of service and "don't fragment" are the packet's own. Without the latter the identification is
- * the packet's, stirred: it is no more unique than that (RFC 6864 4.3).
+ * What goes around an IPv4 packet, `more` bytes of it; NEXT, or DONE and p->why. TTL, type of service and "don't fragment" are
+ * the packet's own. Without the latter the identification is the packet's, stirred: it is no more unique than that (RFC 6864
+ * 4.3).
  */
+static __always_inline enum step outer_of4(struct xdp_md *ctx, struct ipv4 *ip, void *end, struct real *r, __u32 at, __u32 more,
+					   __u32 flow, struct packet *p, struct outer *o)
+{
+	struct tunables *t = settings();
+
+	p->length = be16(ip->length);
+	if (!t)
+		return leave(p, DROP_NO_ROOM);
+	if (depart(ip, r, p, more) == DONE)
+		return DONE;
+	*o = (struct outer){ .flow = flow, .length = p->length, .tos = outer_tos(ip->tos), .ttl = ip->ttl, .proto = PROTO_IPIP,
+			     .type = be16(ETH_IPV4) };
+	if (t->pmtu_disc)
+		o->frag = ip->frag & be16(IP_DF);
+	if (!o->frag)
+		o->id = ip->id ^ flow;
+	if (unlikely(r->tunnel_flags))
+		o->inner = sum_of_inner(ctx, ip, end, at);
+	return NEXT;
+}
+
+/* Around an IPv6 packet: hop limit and traffic class are its own. It has no identification to lend, and IPVS no "don't
+ * fragment" for it. */
+static __always_inline enum step outer_of6(struct xdp_md *ctx, struct ipv6 *ip, void *end, struct real *r, __u32 at, __u32 more,
+					   __u32 flow, struct packet *p, struct outer *o)
+{
+	p->length = be16(ip->length) + sizeof(*ip);
+	if (depart6(ip, r, p, more) == DONE)
+		return DONE;
+	*o = (struct outer){ .flow = flow, .length = p->length, .tos = outer_tos(be32(ip->version_class_flow) >> 20),
+			     .ttl = ip->hop_limit, .proto = PROTO_IPV6, .type = be16(ETH_IPV6), .id = bpf_get_prandom_u32() };
+	if (unlikely(r->tunnel_flags))
+		o->inner = sum_of_inner6(ctx, ip, end, at);
+	return NEXT;
+}
+
+/* IPv4 in IPv4. */
 static __noinline enum reason tunnel_request(struct xdp_md *ctx, struct real *r, __u32 at, __u32 flow, enum reason why)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct tunables *t = settings();
 	struct ipv4 *ip = data + at;
 	struct packet p = {};
 	struct outer o;
 
-	if (at > MAX_LINK || (void *)(ip + 1) > end || !t)
+	if (at > MAX_LINK || (void *)(ip + 1) > end)
 		return DROP_NO_ROOM;
-	p.length = be16(ip->length);
-	if (depart(ip, r, &p, sizeof(*ip) + tunnel_front(r)) == DONE)
+	if (outer_of4(ctx, ip, end, r, at, sizeof(*ip) + tunnel_front(r), flow, &p, &o) == DONE)
 		return p.why;
-	o = (struct outer){ .flow = flow, .length = p.length, .tos = outer_tos(ip->tos), .ttl = ip->ttl, .proto = PROTO_IPIP,
-			    .type = be16(ETH_IPV4) };
-	if (t->pmtu_disc)
-		o.frag = ip->frag & be16(IP_DF);
-	if (!o.frag)
-		o.id = ip->id ^ flow;
-	if (unlikely(r->tunnel_flags))
-		o.inner = sum_of_inner(ctx, ip, end, at);
 	return encapsulate4(ctx, r, at, &o) == NEXT ? why : DROP_NO_ROOM;
+}
+
+/* IPv6 in IPv4. A global function, as the next one: verified once. */
+__noinline int tunnel_6in4(struct xdp_md *ctx, struct real *r, __u32 at, __u32 flow, int why)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct packet p = {};
+	struct ipv6 *ip;
+	struct outer o;
+
+	if (!r || at > MAX_LINK)
+		return DROP_NO_ROOM;
+	forget_bounds(at);
+	ip = data + (at & 31);
+	if ((void *)(ip + 1) > end)
+		return DROP_NO_ROOM;
+	if (outer_of6(ctx, ip, end, r, at, sizeof(struct ipv4) + tunnel_front(r), flow, &p, &o) == DONE)
+		return p.why;
+	return encapsulate4(ctx, r, at & 31, &o) == NEXT ? why : DROP_NO_ROOM;
+}
+
+/* Either in IPv6. */
+__noinline int tunnel_over6(struct xdp_md *ctx, struct real *r, __u32 at, __u32 flow, int why)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct packet p = {};
+	struct ipv4 *ip;
+	struct ipv6 *ip6;
+	struct outer o;
+	enum step s;
+
+	if (!r || at > MAX_LINK)
+		return DROP_NO_ROOM;
+	forget_bounds(at);
+	ip = data + (at & 31);
+	ip6 = (void *)ip;
+	if ((void *)(ip + 1) > end)
+		return DROP_NO_ROOM;
+	if (ip->version_ihl >> 4 == 4)
+		s = outer_of4(ctx, ip, end, r, at, sizeof(*ip6) + tunnel_front(r), flow, &p, &o);
+	else if ((void *)(ip6 + 1) > end)
+		return DROP_NO_ROOM;
+	else
+		s = outer_of6(ctx, ip6, end, r, at, sizeof(*ip6) + tunnel_front(r), flow, &p, &o);
+	if (s == DONE)
+		return p.why;
+	return encapsulate6(ctx, r, at & 31, &o) == NEXT ? why : DROP_NO_ROOM;
 }
 
 #endif

@@ -79,6 +79,16 @@ __noinline __u64 parse_tags(struct xdp_md *ctx)
 	return at | mine << 8 | (__u64)type << 16 | (__u64)outer << 32 | (__u64)inner << 48;
 }
 
+/* The verifier needs to see that `at` is small before it is added. */
+static __always_inline int frame_behind(struct xdp_md *ctx, struct frame *f, __u32 at)
+{
+	if (at > MAX_LINK)
+		return 1;
+	forget_bounds(at);
+	frame_at(ctx, f, at & 31);
+	return (void *)(f->eth + 1) > f->end;
+}
+
 /* How many tags these are. */
 static __always_inline int tags_of(__u32 tci)
 {

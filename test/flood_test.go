@@ -33,7 +33,7 @@ func TestSYNFloodLosesNoEstablishedConnection(t *testing.T) {
 	shell(t, routed)
 	shell(t, "ip -n fwd-real addr add 10.0.8.9/32 dev lo")
 	repeatLines(t)
-	direct(t, "lb_kind DR\n real_server 10.0.8.12 80 {\n }", "--connections", fmt.Sprint(floodTable))
+	direct(t, virtual, "lb_kind DR\n real_server 10.0.8.12 80 {\n }", "--connections", fmt.Sprint(floodTable))
 	clients := make([]net.Conn, population)
 	for i := range clients {
 		clients[i] = patient(t)

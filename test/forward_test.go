@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +60,7 @@ func in(t *testing.T, host string, fn func() error) error {
 func shout(t *testing.T, host, addr string) {
 	t.Helper()
 	err := in(t, host, func() error {
-		l, err := net.Listen("tcp4", addr)
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			return err
 		}
@@ -84,11 +85,11 @@ func shout(t *testing.T, host, addr string) {
 	}
 }
 
-// converse sends text over a connection of its own and returns the answer, for which it waits so long.
-func converse(t *testing.T, text []byte, wait time.Duration) (answer []byte, err error) {
+// converse sends text over a connection of its own to a service and returns the answer, for which it waits so long.
+func converse(t *testing.T, service string, text []byte, wait time.Duration) (answer []byte, err error) {
 	t.Helper()
 	err = in(t, "client", func() error {
-		c, err := net.DialTimeout("tcp4", virtual, 2*time.Second)
+		c, err := net.DialTimeout("tcp", service, 2*time.Second)
 		if err != nil {
 			return err
 		}
@@ -104,12 +105,13 @@ func converse(t *testing.T, text []byte, wait time.Duration) (answer []byte, err
 	return answer, err
 }
 
-// direct starts the director with one real server of a method.
-func direct(t *testing.T, real string, more ...string) {
+// direct starts the director, with more options, and a service that has one real server of a method.
+func direct(t *testing.T, service, real string, more ...string) {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "vipd.conf")
-	text := fmt.Sprintf("virtual_server 10.0.8.9 80 {\n lb_algo rr\n protocol TCP\n %s\n}\n", real)
+	at := netip.MustParseAddrPort(service)
+	text := fmt.Sprintf("virtual_server %v %d {\n lb_algo rr\n protocol TCP\n %s\n}\n", at.Addr(), at.Port(), real)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -132,12 +134,12 @@ func direct(t *testing.T, real string, more ...string) {
 }
 
 // talks waits until the service answers, and then says a large thing both ways.
-func talks(t *testing.T) {
+func talks(t *testing.T, service string) {
 	t.Helper()
 	var err error
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		var answer []byte
-		if answer, err = converse(t, []byte("hello"), 5*time.Second); err == nil && string(answer) == "HELLO" {
+		if answer, err = converse(t, service, []byte("hello"), 5*time.Second); err == nil && string(answer) == "HELLO" {
 			break
 		}
 		err = errors.Join(err, fmt.Errorf("answered %q", answer))
@@ -146,7 +148,7 @@ func talks(t *testing.T) {
 		t.Fatal(err)
 	}
 	large := bytes.Repeat([]byte("abcdefgh"), 1<<15)
-	answer, err := converse(t, large, 30*time.Second)
+	answer, err := converse(t, service, large, 30*time.Second)
 	if err != nil || !bytes.Equal(answer, bytes.ToUpper(large)) {
 		t.Errorf("of %d bytes %d came back: %v", len(large), len(answer), err)
 	}
@@ -159,8 +161,8 @@ func TestTCPThroughNAT(t *testing.T) {
 	}
 	shell(t, routed)
 	shout(t, "real", "10.0.8.12:8080")
-	direct(t, "lb_kind NAT\n real_server 10.0.8.12 8080 {\n }")
-	talks(t)
+	direct(t, virtual, "lb_kind NAT\n real_server 10.0.8.12 8080 {\n }")
+	talks(t, virtual)
 	list := works(t, "ipvsadm", "--instance", "forward", "-ln", "--stats")
 	if !strings.Contains(list, "10.0.8.12:8080") {
 		t.Errorf("no real server in\n%s", list)
@@ -170,6 +172,40 @@ func TestTCPThroughNAT(t *testing.T) {
 	}
 	if list := works(t, "ipvsadm", "--instance", "forward", "-ln"); !strings.Contains(strings.Join(strings.Fields(list), " "), "-> 10.0.8.12:8080 Masq 1 ") {
 		t.Errorf("not by masquerading:\n%s", list)
+	}
+}
+
+// TestTCPThroughFullNAT: a real server that has no way back to the clients, and another port. The handshake says what fits.
+func TestTCPThroughFullNAT(t *testing.T) {
+	if !alone(t, 2*time.Minute, "ip", "ethtool", "sysctl") {
+		return
+	}
+	shell(t, routed)
+	shell(t, "ip -n fwd-real route del default")
+	shout(t, "real", "10.0.8.12:8080")
+	direct(t, virtual, "lb_kind NAT\n fullnat 10.0.8.25\n mss_clamp 1000\n real_server 10.0.8.12 8080 {\n }")
+	talks(t, virtual)
+	if list := works(t, "ipvsadm", "--instance", "forward", "-lcn"); !strings.Contains(list, "TIME_WAIT   10.0.4.102:") || strings.Contains(list, "10.0.8.25:") {
+		t.Errorf("not the one connection that both sides have closed in\n%s", list)
+	}
+	err := in(t, "client", func() error {
+		c, err := net.DialTimeout("tcp", virtual, 5*time.Second)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			return err
+		}
+		return raw.Control(func(fd uintptr) {
+			if n, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG); err != nil || n < 900 || n > 1000 {
+				t.Errorf("the largest segment is %d, error %v; want 1000, time stamps taken off", n, err)
+			}
+		})
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -194,8 +230,8 @@ func TestTCPThroughTunnels(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			unwrap(t, m.protocol, m.skip)
-			direct(t, "lb_kind "+m.kind+"\n real_server 10.0.8.12 80 {\n }")
-			talks(t)
+			direct(t, virtual, "lb_kind "+m.kind+"\n real_server 10.0.8.12 80 {\n }")
+			talks(t, virtual)
 		})
 	}
 }

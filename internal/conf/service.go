@@ -438,3 +438,25 @@ func netmask(s string) (uint32, bool) {
 	}
 	return uint32(m), true
 }
+
+// setSegment reads mss_clamp [N].
+func setSegment(l *loader, s *stmt) {
+	if len(s.words) < 2 {
+		l.vs.Segment = lb.FitSegment
+		return
+	}
+	// Linux counts with no less than 88 (TCP_MIN_MSS); an IPv4 packet of 65,535 bytes has two headers.
+	if v, ok := l.integer(s, 1, 88, 65495, "mss_clamp {value} is not from 88 to 65495 - ignoring"); ok {
+		l.vs.Segment = uint16(v)
+	}
+}
+
+// setFullNAT reads fullnat ADDR[-ADDR].
+func setFullNAT(l *loader, s *stmt) {
+	r, err := lb.ParseAddrRange(s.text(1))
+	if err != nil {
+		l.bad(s, 1, "fullnat %s is no address or range of addresses - ignoring", s.text(1)).Hint = "as in: fullnat 10.0.8.25-28"
+		return
+	}
+	l.vs.Locals = r
+}

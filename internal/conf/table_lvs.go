@@ -7,12 +7,20 @@ import (
 	"vipd/internal/lb"
 )
 
-const refusedService = "; a service with another is not forwarded, and the daemon says so"
-
 var serviceBlock = &block{name: "virtual_server", rows: join(
 	works("lb_algo", "SCHEDULER", "wlc", "Which real server gets a new connection: rr wrr lc wlc sh dh mh and others.", setScheduler).also("lvs_sched"),
 	works("lb_kind", "NAT|DR|TUN", "NAT", "How packets get to the real server.", func(l *loader, s *stmt) { l.kind(s, "virtual server", &l.vs.forward) }).also("lvs_method"),
-	serviceMain, serviceFlags, serviceQuorum, serviceDefaults)}
+	serviceMain, serviceFlags, serviceQuorum, serviceDefaults, serviceOurs)}
+
+// serviceOurs are words that keepalived does not know.
+var serviceOurs = []keyword{
+	works("mss_clamp", "[88..65495]", "off; without a number what fits the way to the real server",
+		"Most that a TCP handshake may say of its largest segment: requests always, answers with NAT, where they pass here. An extension of vipd.",
+		setSegment).extension(),
+	works("fullnat", "ADDR[-ADDR]", "off", "With lb_kind NAT, real servers see these addresses of this host as their clients, "+
+		"and answer whatever their routes are. They do not learn the client's address. An extension of vipd.", setFullNAT).
+		only("IPv4").extension(),
+}
 
 var serviceMain = []keyword{
 	works("protocol", "TCP|UDP|SCTP", "UDP", "Transport of the service.", setProtocol),

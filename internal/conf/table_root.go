@@ -7,7 +7,7 @@ var root = &block{rows: []keyword{
 	row(Works, "global_defs", "", "", "Settings of the whole daemon and defaults for instances.").with(globalBlock, nil).by(passParent),
 	works("vrrp_instance", "NAME", "", "One virtual router: who holds a set of addresses.", beginInstance).with(instanceBlock, endInstance).by(passVRRP),
 	acts("vrrp_sync_group", "NAME", "", "Instances that change state together.").begin(beginGroup).with(groupBlock, endGroup).by(passVRRP),
-	works("virtual_server", "IP [PORT] | fwmark N | group NAME", "", "One service and its real servers.", beginService).only("IPv4, or IPv6 by direct routing"+refusedService).with(serviceBlock, endService).by(passChecker),
+	works("virtual_server", "IP [PORT] | fwmark N | group NAME", "", "One service and its real servers.", beginService).with(serviceBlock, endService).by(passChecker),
 	acts("virtual_server_group", "NAME", "", "Addresses and ports that one virtual_server serves.").begin(beginServiceGroup).
 		lines(addGroupLine).ends(endServiceGroup).by(passChecker),
 	row(Works, "SSL", "", "", "The client side of SSL_GET.").begin(beginTLS).with(sslBlock, nil).by(passChecker),

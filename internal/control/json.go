@@ -34,6 +34,8 @@ type serviceWords struct {
 	Mask        string     `json:"mask,omitempty"`      // a netmask that no prefix length from 1 to 32 says
 	OnePacket   bool       `json:"one_packet,omitempty"`
 	Engine      string     `json:"engine,omitempty"`
+	Segment     uint16     `json:"largest_segment,omitempty"` // 1: what fits
+	Locals      string     `json:"local_addresses,omitempty"` // FULLNAT: 10.0.8.25, or the first and the last with a hyphen
 }
 
 // realJSON is a Real as tools read it.
@@ -137,7 +139,7 @@ func (s *Service) UnmarshalJSON(b []byte) (err error) {
 
 func serviceWordsOf(s lb.Service) serviceWords {
 	w := serviceWords{Scheduler: s.Scheduler, Flags: flagNames(s.Flags), Persistence: int64(s.Persistence / time.Second),
-		OnePacket: s.OnePacket, Engine: s.Engine}
+		OnePacket: s.OnePacket, Engine: s.Engine, Segment: s.Segment, Locals: s.Locals.String()}
 	if n, solid := s.MaskBits(); !solid || n == 0 {
 		w.Mask = s.Netmask()
 	} else if s.Wild != 0 {
@@ -154,7 +156,12 @@ func serviceWordsOf(s lb.Service) serviceWords {
 
 // service is serviceWordsOf's way back.
 func (w serviceWords) service() (s lb.Service, err error) {
-	s = lb.Service{Scheduler: w.Scheduler, Persistence: seconds(w.Persistence), OnePacket: w.OnePacket, Engine: w.Engine}
+	s = lb.Service{Scheduler: w.Scheduler, Persistence: seconds(w.Persistence), OnePacket: w.OnePacket, Engine: w.Engine, Segment: w.Segment}
+	if w.Locals != "" {
+		if s.Locals, err = lb.ParseAddrRange(w.Locals); err != nil {
+			return s, err
+		}
+	}
 	for _, f := range w.Flags {
 		var n uint8
 		if _, err := fmt.Sscanf(f, "flag-%d", &n); err != nil || n < 1 || n > 3 {

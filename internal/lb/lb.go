@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -126,6 +127,70 @@ type Service struct {
 	Wild      uint32
 	OnePacket bool   // UDP: schedule every datagram anew.
 	Engine    string // persistence engine. If empty, none.
+	// Segment is the most that a TCP handshake that passes may say of its largest segment. If zero, what it says; FitSegment:
+	// what fits the way to the real server.
+	Segment uint16
+	// Locals are this host's addresses from which requests go to real servers that masquerade (FULLNAT). If zero, the client's.
+	Locals AddrRange
+}
+
+// FitSegment is Service.Segment for "whatever fits".
+const FitSegment = 1
+
+// AddrRange is the addresses from First to Last. The zero value has none.
+type AddrRange struct{ First, Last netip.Addr }
+
+// Equal tells whether both have the same addresses. It is ==, for those who compare whole services field by field.
+func (r AddrRange) Equal(o AddrRange) bool { return r == o }
+
+// MaxRange is how many addresses an AddrRange may have.
+const MaxRange = 255
+
+// Len is how many addresses there are: 0 also where Last is before First, of another family, or too far behind.
+func (r AddrRange) Len() int {
+	if !r.First.IsValid() || r.First.Is4() != r.Last.Is4() {
+		return 0
+	}
+	n := 1
+	for a := r.First; a != r.Last; a = a.Next() {
+		if n++; n > MaxRange || !a.IsValid() {
+			return 0
+		}
+	}
+	return n
+}
+
+// String is the first address, and the last if that is another: 10.0.8.25, 10.0.8.25-10.0.8.28.
+func (r AddrRange) String() string {
+	switch {
+	case !r.First.IsValid():
+		return ""
+	case r.First == r.Last:
+		return r.First.String()
+	}
+	return r.First.String() + "-" + r.Last.String()
+}
+
+// ParseAddrRange reads what String writes, and as keepalived writes a range: 10.0.8.25-28 or, with IPv6, a hexadecimal last
+// part.
+func ParseAddrRange(s string) (r AddrRange, err error) {
+	first, last, ranged := strings.Cut(s, "-")
+	if r.First, err = netip.ParseAddr(first); err != nil {
+		return AddrRange{}, err
+	}
+	switch {
+	case !ranged:
+		last = first
+	case !strings.ContainsAny(last, ".:"):
+		last = first[:strings.LastIndexAny(first, ".:")+1] + last
+	}
+	if r.Last, err = netip.ParseAddr(last); err != nil {
+		return AddrRange{}, err
+	}
+	if r.Len() == 0 {
+		return AddrRange{}, fmt.Errorf("%s is no range of at most %d addresses", s, MaxRange)
+	}
+	return r, nil
 }
 
 // Is6 is the family of the service's clients.

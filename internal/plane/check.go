@@ -35,6 +35,8 @@ func CheckService(s lb.Service) error {
 		return fmt.Errorf("persistence %v: %w", s.Persistence, ErrRange)
 	case s.Is6() && s.Wild > 127:
 		return fmt.Errorf("netmask %s: %w", s.Netmask(), ErrInvalid)
+	case s.Locals != (lb.AddrRange{}) && (s.Locals.Len() == 0 || s.Locals.First.Is6() != s.Is6() || checkHost(s.Locals.First) != nil):
+		return fmt.Errorf("local addresses %s: %w", s.Locals, ErrInvalid)
 	case s.Mark == 0 && !s.Addr.Addr().IsValid():
 		return fmt.Errorf("a service without an address: %w", ErrInvalid)
 	case s.Mark == 0 && s.Protocol != lb.TCP && s.Protocol != lb.UDP && s.Protocol != lb.SCTP:

@@ -121,6 +121,7 @@ syn keyword keepalivedKeyword flag-2
 syn keyword keepalivedKeyword flag-3
 syn keyword keepalivedKeyword fork_delay
 syn keyword keepalivedKeyword full_command
+syn keyword keepalivedKeyword fullnat
 syn keyword keepalivedKeyword fwmark
 syn keyword keepalivedKeyword fwmark_class
 syn keyword keepalivedKeyword garp_extra_if
@@ -200,6 +201,7 @@ syn keyword keepalivedKeyword misc_dynamic
 syn keyword keepalivedKeyword misc_path
 syn keyword keepalivedKeyword misc_timeout
 syn keyword keepalivedKeyword mode
+syn keyword keepalivedKeyword mss_clamp
 syn keyword keepalivedKeyword multihop
 syn keyword keepalivedKeyword multiplier
 syn keyword keepalivedKeyword name

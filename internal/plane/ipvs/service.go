@@ -34,8 +34,15 @@ func encodeKey(ae *netlink.AttributeEncoder, k lb.ServiceKey) {
 	putPort(ae, svcPort, k.Addr.Port())
 }
 
-// encodeService is a whole service, for its addition or edit. ErrRange is a persistence that is negative or too long.
+// encodeService is a whole service, for its addition or edit. ErrRange is a persistence that is negative or too long;
+// ErrUnsupported what the kernel's IPVS never had.
 func encodeService(ae *netlink.AttributeEncoder, s lb.Service) error {
+	if s.Locals.Len() != 0 {
+		return fmt.Errorf("local addresses (FULLNAT): %w", plane.ErrUnsupported)
+	}
+	if s.Segment != 0 {
+		return fmt.Errorf("a largest segment (iptables -j TCPMSS has it): %w", plane.ErrUnsupported)
+	}
 	if s.Persistence < 0 || s.Persistence > maxPeriod {
 		return fmt.Errorf("persistence %v: %w", s.Persistence, plane.ErrRange)
 	}

@@ -50,8 +50,23 @@ var (
 	engine  = with(sticky, func(s *lb.Service) { s.Engine = "nosuch" })
 	eternal = with(sticky, func(s *lb.Service) { s.Persistence = 31*24*time.Hour + time.Second })
 
+	web6 = with(Web, func(s *lb.Service) { s.Addr = netip.MustParseAddrPort("[2001:db8:8::9]:80") })
+	// Every method of both families, tunnels between them too.
+	methods = []lb.Pool{
+		{Service: Web, Reals: []lb.Real{Server(12, 1), by(Server(13, 1), lb.Masq, lb.TunnelOptions{}),
+			by(Server(14, 1), lb.Tunnel, lb.TunnelOptions{Type: lb.GUE, Port: 6080, Csum: true}), by(at("2001:db8:8::15"), lb.Tunnel, lb.TunnelOptions{})}},
+		{Service: web6, Reals: []lb.Real{by(at("2001:db8:8::12"), lb.Route, lb.TunnelOptions{}), by(at("2001:db8:8::13"), lb.Masq, lb.TunnelOptions{}),
+			by(at("2001:db8:8::14"), lb.Tunnel, lb.TunnelOptions{Type: lb.GRE, Csum: true}), by(Server(15, 1), lb.Tunnel, lb.TunnelOptions{Type: lb.GRE})}},
+	}
+
 	gueWithoutPort = lb.Real{Addr: Server(12, 0).Addr, Forward: lb.Tunnel, Weight: 1, Tunnel: lb.TunnelOptions{Type: lb.GUE}}
 )
+
+// by is r by another method.
+func by(r lb.Real, f lb.Forward, o lb.TunnelOptions) lb.Real {
+	r.Forward, r.Tunnel = f, o
+	return r
+}
 
 // schedulers but twos, which not every kernel has. A plane under test has room for half of them.
 var schedulers = []string{"none", "rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh", "lblc", "lblcr", "fo", "ovf"}
@@ -69,7 +84,10 @@ func pools(names []string, port uint16) (list []lb.Pool) {
 
 func steps(list []lb.Pool) (ops []plane.Op) {
 	for _, p := range list {
-		ops = append(ops, addService(p.Service), addReal(p.Service, p.Reals[0]))
+		ops = append(ops, addService(p.Service))
+		for _, r := range p.Reals {
+			ops = append(ops, addReal(p.Service, r))
+		}
 	}
 	return ops
 }
@@ -158,6 +176,10 @@ var cases = []planeCase{
 			fails(plane.ErrInvalid, addReal(Web, at("0.0.0.0")))}, []lb.Pool{{Service: Web}}},
 	{"a real server of another family is invalid without a tunnel",
 		[]step{ok(addService(Web)), fails(plane.ErrInvalid, addReal(Web, at("2001:db8::12")))}, []lb.Pool{{Service: Web}}},
+	{"a tunnel leads to the other family, and nothing else does",
+		[]step{ok(addService(web6)), fails(plane.ErrInvalid, addReal(web6, by(Server(12, 1), lb.Masq, lb.TunnelOptions{}))), fails(plane.ErrInvalid, addReal(web6, Server(12, 1)))},
+		[]lb.Pool{{Service: web6}}},
+	{"every method of both families reads back", []step{ok(steps(methods)...)}, methods},
 	{"what is wrong with the values is said before the server is looked for",
 		[]step{ok(addService(Web), addReal(Web, Server(12, 3))), fails(plane.ErrRange, addReal(Web, Server(12, -1))), fails(plane.ErrRange, editReal(Web, Server(13, -1))),
 			fails(plane.ErrNoReal, editReal(Web, at("224.0.0.1")))},

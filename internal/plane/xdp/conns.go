@@ -85,6 +85,9 @@ func (p *Plane) walk(first, end int, visit func(lb.Conn) bool) (int, error) {
 		}
 		c := (*conn)(unsafe.Pointer(&copied))
 		left := int32(c.Expires - now)
+		if c.Kind&isReturn != 0 {
+			continue // a way back, no connection
+		}
 		if left <= 0 && (c.Kind&isTemplate == 0 || c.Control == 0) || int(c.Real) >= len(reals) || reals[c.Real].real == nil {
 			continue
 		}

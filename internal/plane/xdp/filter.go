@@ -89,14 +89,14 @@ func (p *Plane) writeHave() error {
 // whether there are any, or tunnels.
 func (p *Plane) writeSources() error {
 	var next bpf.LbFilter
-	nat, tunnel := false, false
+	have := uint32(0)
 	for _, s := range p.services {
 		for _, list := range [][]*real{s.reals, s.gone} {
 			for _, r := range list {
-				tunnel = tunnel || r.spec.Forward == lb.Tunnel
-				if r.spec.Forward == lb.Masq {
+				heard := heardBack(r.spec)
+				have |= uint32(heard) | handled(s.spec, r.spec)
+				if heard == bpf.LbHaveHAVE_NAT || heard == bpf.LbHaveHAVE_NAT6 {
 					setBit(&next, r.spec.Addr.Addr())
-					nat = true
 				}
 			}
 		}
@@ -107,7 +107,7 @@ func (p *Plane) writeSources() error {
 		}
 		p.sources = next
 	}
-	return errors.Join(p.setHave(bpf.LbHaveHAVE_NAT, nat), p.setHave(bpf.LbHaveHAVE_TUNNEL, tunnel))
+	return p.setHaves(heardOf, have)
 }
 
 // hasEngine tells whether a service looks into what its packets say.
@@ -120,16 +120,51 @@ func (p *Plane) hasEngine() bool {
 	return false
 }
 
+const heardOf = uint32(bpf.LbHaveHAVE_NAT | bpf.LbHaveHAVE_NAT6 | bpf.LbHaveHAVE_TUNNEL | bpf.LbHaveHAVE_TUNNEL6 |
+	bpf.LbHaveHAVE_FULL | bpf.LbHaveHAVE_MSS)
+
+// handled is what else packets of this real server are looked at for.
+func handled(s lb.Service, r lb.Real) (have uint32) {
+	if r.Forward == lb.Masq && s.Locals.Len() != 0 {
+		have |= uint32(bpf.LbHaveHAVE_FULL)
+	}
+	if s.Segment != 0 {
+		have |= uint32(bpf.LbHaveHAVE_MSS)
+	}
+	return have
+}
+
+// heardBack is what packets from a real server, or about it, are looked for by; 0: none come here.
+func heardBack(r lb.Real) bpf.LbHave {
+	six := r.Addr.Addr().Is6()
+	switch {
+	case r.Forward == lb.Masq && six:
+		return bpf.LbHaveHAVE_NAT6
+	case r.Forward == lb.Masq:
+		return bpf.LbHaveHAVE_NAT
+	case r.Forward == lb.Tunnel && six:
+		return bpf.LbHaveHAVE_TUNNEL6
+	case r.Forward == lb.Tunnel:
+		return bpf.LbHaveHAVE_TUNNEL
+	}
+	return 0
+}
+
 // setHave tells packets what there is to look for.
 func (p *Plane) setHave(bit bpf.LbHave, on bool) error {
+	if on {
+		return p.setHaves(uint32(bit), uint32(bit))
+	}
+	return p.setHaves(uint32(bit), 0)
+}
+
+// setHaves tells packets what of mask there is to look for.
+func (p *Plane) setHaves(mask, bits uint32) error {
 	var t bpf.LbTunables
 	if err := p.maps.get(bpf.LbMapTuning, 0, &t); err != nil {
 		return err
 	}
-	have := t.Have &^ uint32(bit)
-	if on {
-		have |= uint32(bit)
-	}
+	have := t.Have&^mask | bits
 	if have == t.Have {
 		return nil
 	}

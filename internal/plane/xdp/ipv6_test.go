@@ -2,13 +2,16 @@ package xdp
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"vipd/bpf"
 	"vipd/internal/lb"
 	"vipd/internal/plane"
 	"vipd/internal/plane/planetest"
@@ -102,20 +105,85 @@ func checkIPv6(t *testing.T, p *Plane, host byte) {
 	}
 }
 
-func TestMethodsOfIPv6AreNamed(t *testing.T) {
-	for _, forward := range []lb.Forward{lb.Masq, lb.Tunnel} {
-		r := server6(11)
-		r.Forward = forward
-		if err := Check(web6, []lb.Real{r}); !errors.Is(err, plane.ErrUnsupported) {
-			t.Errorf("%s: %v", forward, err)
+func TestMethodsOfIPv6(t *testing.T) {
+	four, six := planetest.Server(11, 1), server6(11)
+	for _, row := range []struct {
+		service lb.Service
+		real    lb.Real
+		forward lb.Forward
+		err     error
+	}{
+		{web6, six, lb.Route, nil}, {web6, six, lb.Tunnel, nil}, {web6, six, lb.Masq, nil},
+		{web6, four, lb.Tunnel, nil}, {planetest.Web, six, lb.Tunnel, nil},
+		{web6, four, lb.Route, plane.ErrInvalid}, {planetest.Web, six, lb.Masq, plane.ErrInvalid},
+	} {
+		row.real.Forward = row.forward
+		if err := Check(row.service, []lb.Real{row.real}); !errors.Is(err, row.err) {
+			t.Errorf("%v to %v by %s: %v, want %v", row.service.Addr, row.real.Addr, row.forward, err, row.err)
 		}
 	}
-	four := planetest.Server(11, 1)
-	four.Forward = lb.Tunnel
-	if err := Check(web6, []lb.Real{four}); !errors.Is(err, plane.ErrUnsupported) {
-		t.Errorf("a tunnel of IPv4: %v", err)
+}
+
+// TestTunnelBetweenFamilies: the outer addresses are the real server's and the source that the way to it has, also for the
+// next process.
+func TestTunnelBetweenFamilies(t *testing.T) {
+	opts := small
+	opts.PinDir = pinDir(t)
+	p := opened(t, opts)
+	six, four := server6(12), planetest.Server(13, 1)
+	six.Forward, four.Forward = lb.Tunnel, lb.Tunnel
+	four.Tunnel = lb.TunnelOptions{Type: lb.GUE, Port: 6080, Csum: true}
+	do(t, p, add(planetest.Web, six)...)
+	do(t, p, add(web6, four)...)
+	source := map[netip.Addr]netip.Addr{six.Addr.Addr(): netip.MustParseAddr("2001:db8:8::2"), four.Addr.Addr(): netip.MustParseAddr("10.0.8.2")}
+	for _, again := range []bool{false, true} {
+		for addr, from := range source {
+			if hop, _ := p.Hop(addr); again && hop.Source != from {
+				t.Errorf("%v: adopted source %v", addr, hop.Source)
+			}
+			if err := p.SetHop(addr, Hop{Ifindex: 1, Src: ourMAC, Dst: realMAC, MTU: 1500, Source: from}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := (runner{p}).outer(t, planetest.Web.ServiceKey, port(40000)); got != "IPv6 2001:db8:8::2 > 2001:db8:8::c, next 4" {
+			t.Error(got)
+		}
+		if got := (runner{p}).outer(t, web6.ServiceKey, client6); got != "IPv4 10.0.8.2 > 10.0.8.13, next 17" {
+			t.Error(got)
+		}
+		if again {
+			break
+		}
+		before, err := p.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p = opened(t, opts)
+		after, err := p.Read()
+		if diff := cmp.Diff(before, after, cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.IgnoreTypes(lb.Rates{})); diff != "" || err != nil {
+			t.Errorf("adopted (-before +after), error %v:\n%s", err, diff)
+		}
 	}
-	if err := Check(web6, []lb.Real{server6(11)}); err != nil {
-		t.Error(err)
+}
+
+// outer sends a SYN and describes the header that the frame leaves with.
+func (r runner) outer(t *testing.T, k lb.ServiceKey, client netip.AddrPort) string {
+	t.Helper()
+	if err := r.SetLink(1, ourMAC, true); err != nil {
+		t.Fatal(err)
 	}
+	in := frame(t, k, client, "S")
+	out := make([]byte, 2048)
+	verdict, err := r.progs[bpf.LbProgLb].Run(&ebpf.RunOptions{Data: in, DataOut: out})
+	if err != nil || verdict != xdpTX {
+		list, _ := r.Reasons()
+		t.Fatalf("verdict %d, error %v, %v", verdict, err, list)
+	}
+	if out[12] == 0x86 {
+		return fmt.Sprintf("IPv6 %v > %v, next %d", netip.AddrFrom16([16]byte(out[22:])), netip.AddrFrom16([16]byte(out[38:])), out[20])
+	}
+	return fmt.Sprintf("IPv4 %v > %v, next %d", netip.AddrFrom4([4]byte(out[26:])), netip.AddrFrom4([4]byte(out[30:])), out[23])
 }

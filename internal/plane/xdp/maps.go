@@ -34,6 +34,7 @@ const (
 	isLocal     = uint8(bpf.LbRealFlagREAL_LOCAL)
 	isSIP       = uint8(bpf.LbConnKindKIND_SIP)
 	isTemplate  = uint8(bpf.LbConnKindKIND_TEMPLATE)
+	isReturn    = uint8(bpf.LbConnKindKIND_RETURN)
 )
 
 // The maps that no packet reads: they are not in the object. The counts at the last zeroing are pinned like the rest, so

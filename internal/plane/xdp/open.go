@@ -275,7 +275,8 @@ func (p *Plane) start(spec *ebpf.CollectionSpec, have maps) error {
 // pave gives the first program the others that it goes on to. They are replaced one by one while packets come: all of one
 // layout do the same.
 func (p *Plane) pave() error {
-	for road, name := range map[bpf.LbRoad]string{bpf.LbRoadROAD_IPV4: bpf.LbProgRoad4, bpf.LbRoadROAD_IPV6: bpf.LbProgRoad6, bpf.LbRoadROAD_BACK: bpf.LbProgRoadBack} {
+	for road, name := range map[bpf.LbRoad]string{bpf.LbRoadROAD_IPV4: bpf.LbProgRoad4, bpf.LbRoadROAD_IPV6: bpf.LbProgRoad6, bpf.LbRoadROAD_BACK: bpf.LbProgRoadBack, bpf.LbRoadROAD_BACK6: bpf.LbProgRoadBack6,
+		bpf.LbRoadROAD_FULL: bpf.LbProgRoadFull} {
 		if err := p.maps.put(bpf.LbMapRoads, uint32(road), p.progs[name]); err != nil {
 			return err
 		}

@@ -69,7 +69,13 @@ func checkService(s lb.Service) error {
 	if err := plane.CheckService(s); err != nil {
 		return err
 	}
-	return checkKey(s.ServiceKey)
+	if err := checkKey(s.ServiceKey); err != nil {
+		return err
+	}
+	if s.Is6() && s.Locals.Len() != 0 {
+		return unsupported("local addresses (FULLNAT) for IPv6")
+	}
+	return nil
 }
 
 func checkKey(k lb.ServiceKey) error {
@@ -88,8 +94,8 @@ func checkReal(k lb.ServiceKey, r lb.Real) error {
 	switch {
 	case r.Forward == lb.Bypass:
 		return unsupported("forwarding method %s (Masq, Tunnel, Route and Local are)", r.Forward)
-	case (k.Is6() || r.Addr.Addr().Is6()) && r.Forward != lb.Route && r.Forward != lb.Local:
-		return unsupported("forwarding method %s for IPv6 (Route and Local are)", r.Forward)
+	case k.Is6() != r.Addr.Addr().Is6() && r.Forward != lb.Tunnel:
+		return fmt.Errorf("%s is of another address family, which only a tunnel bridges: %w", r.Addr, plane.ErrInvalid)
 	}
 	return nil
 }
@@ -198,7 +204,66 @@ func (s *service) entry(c clock) bpf.LbService {
 		Mark:      s.spec.Mark,
 		Serial:    s.serial,
 		Port:      be16(s.spec.Addr.Port()),
+		Local:     rangeStart(s.spec.Locals),
+		Locals:    uint16(s.spec.Locals.Len()),
+		Segment:   s.spec.Segment,
 	}
+}
+
+func rangeStart(r lb.AddrRange) (w [4]uint32) {
+	if r.Len() == 0 {
+		return w
+	}
+	return words6(r.First)
+}
+
+// rangeFrom is the range of n addresses from w on.
+func rangeFrom(w [4]uint32, n uint16, v6 bool) (r lb.AddrRange) {
+	if n == 0 {
+		return r
+	}
+	r.First = addrOf(w, v6)
+	r.Last = r.First
+	for range n - 1 {
+		r.Last = r.Last.Next()
+	}
+	return r
+}
+
+// segment is the most that a handshake to a real server of the service may say: RFC 9293 3.7.1, what the MTU leaves behind
+// the headers, those of a tunnel too. 0: it is not known, or not asked for.
+func segment(s lb.Service, r lb.Real, mtu int) uint16 {
+	if s.Segment != lb.FitSegment {
+		return s.Segment
+	}
+	if mtu == 0 {
+		return 0
+	}
+	room := mtu - header(s.Is6()) - 20
+	if r.Forward == lb.Tunnel {
+		room -= header(r.Addr.Addr().Is6()) + front(r.Tunnel)
+	}
+	return uint16(min(max(room, 0), math.MaxUint16))
+}
+
+func header(v6 bool) int {
+	if v6 {
+		return 40
+	}
+	return 20
+}
+
+// front is what a tunnel has between the outer header and the packet.
+func front(o lb.TunnelOptions) int {
+	switch {
+	case o.Type == lb.GUE:
+		return 12
+	case o.Type == lb.GRE && o.Csum:
+		return 8
+	case o.Type == lb.GRE:
+		return 4
+	}
+	return 0
 }
 
 func flagsOf(s lb.Service) uint32 {
@@ -216,7 +281,7 @@ func flagsOf(s lb.Service) uint32 {
 func serviceOf(k lb.ServiceKey, e bpf.LbService, c clock) lb.Service {
 	s := lb.Service{ServiceKey: k, Flags: lb.SchedFlags(e.Flags >> 3 & 7),
 		OnePacket: e.Flags&uint32(bpf.LbServiceFlagSERVICE_ONE_PACKET) != 0, Persistence: c.seconds(e.Persist),
-		Wild: wild(e.Netmask, k.Is6())}
+		Wild: wild(e.Netmask, k.Is6()), Segment: e.Segment, Locals: rangeFrom(e.Local, e.Locals, k.Is6())}
 	if e.Flags&uint32(bpf.LbServiceFlagSERVICE_SIP) != 0 {
 		s.Engine = "sip"
 	}
@@ -253,6 +318,10 @@ func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
 	}
 	if hop.Source.IsValid() && hop.Source.Is4() == r.spec.Addr.Addr().Is4() {
 		e.Source = words6(hop.Source)
+	}
+	e.Mss = segment(s.spec, r.spec, hop.MTU)
+	if n := s.spec.Locals.Len(); r.spec.Forward == lb.Masq && n != 0 {
+		e.Source, e.Locals = words6(s.spec.Locals.First), uint8(n)
 	}
 	if r.spec.Forward == lb.Tunnel {
 		e.Tunnel, e.TunnelPort, e.TunnelFlags = uint8(r.spec.Tunnel.Type), be16(r.spec.Tunnel.Port), tunnelFlags(r.spec.Tunnel)
