@@ -49,6 +49,7 @@ type Router struct {
 
 	// Deadlines; zero: not running.
 	masterDown time.Time // BACKUP …
+	waited     uint64    // … whose place among those that began to wait at the same time
 	downWhy    string    // … and why we then take over
 	advertAt   time.Time // MASTER
 	blockAt    time.Time // MASTER: the next delayed block of announcements …
@@ -65,7 +66,10 @@ type Router struct {
 }
 
 // queue collects effects.
-type queue struct{ effects []Effect }
+type queue struct {
+	effects []Effect
+	waits   uint64 // times that an instance began to wait for a master
+}
 
 func (q *queue) take() []Effect {
 	effects := q.effects
@@ -244,6 +248,8 @@ func (r *Router) toBackup(now time.Time, why string) {
 
 // waitForMaster starts the Master_Down_Timer.
 func (r *Router) waitForMaster(now time.Time) {
+	r.queue.waits++
+	r.waited = r.queue.waits
 	r.masterDown = r.earliest(now).Add(r.downTime())
 	r.downWhy = "no advert for " + r.downTime().Round(time.Millisecond).String()
 }

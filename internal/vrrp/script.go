@@ -147,10 +147,11 @@ func (s *Scripts) Tick(now time.Time) {
 		if !due(now, n.next) {
 			continue
 		}
+		planned := n.next
 		n.next = following(now, n.next, n.cfg.Interval)
 		if n.running {
 			what := "already running"
-			if now.Sub(n.begun) > n.cfg.Timeout {
+			if planned.Sub(n.begun) > n.cfg.Timeout {
 				what = "being timed out"
 			}
 			s.say("Track script %s is %s, expect idle - skipping run", n.cfg.Name, what)

@@ -164,7 +164,15 @@ func (s *Speaker) Next() time.Time {
 
 // Tick does all that is due at now.
 func (s *Speaker) Tick(now time.Time) {
-	for _, router := range s.routers {
+	routers := s.routers
+	if len(s.groups) > 0 {
+		// keepalived: of members whose down time ends together, that which began to wait first goes first.
+		routers = slices.Clone(routers)
+		slices.SortStableFunc(routers, func(a, b *Router) int {
+			return cmp.Or(a.masterDown.Compare(b.masterDown), cmp.Compare(a.waited, b.waited))
+		})
+	}
+	for _, router := range routers {
 		router.Tick(now)
 	}
 }

@@ -1,0 +1,126 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestBFDWithRealNeighbours has a session of vipd with keepalived's own BFD and with BIRD, each with intervals of
+// 100 ms: it comes up; the instance that follows it leaves FAULT; and within the detection time of a cut it is back.
+func TestBFDWithRealNeighbours(t *testing.T) {
+	if !alone(t, 2*time.Minute, "keepalived", "bird") {
+		return
+	}
+	before := left(t)
+	t.Run("neighbours", func(t *testing.T) {
+		for i, n := range []struct {
+			name  string
+			start func(t *testing.T, p *pair) *exec.Cmd
+		}{{"keepalived", bfdKeepalived}, {"bird", bfdBird}} {
+			t.Run(n.name, func(t *testing.T) {
+				t.Parallel()
+				playBFD(t, newPair(t, fmt.Sprintf("bfd%d", i)), n.start)
+			})
+		}
+	})
+	nothingNew(t, before)
+}
+
+func bfdConfig(neighbour string) string {
+	return fmt.Sprintf("bfd_instance peer {\n    neighbor_ip %s\n    min_rx 100\n    min_tx 100\n    multiplier 3\n}\n", neighbour) +
+		fmt.Sprintf(trackInstance, 1, "track_bfd {\n peer\n }")
+}
+
+func playBFD(t *testing.T, p *pair, start func(*testing.T, *pair) *exec.Cmd) {
+	t.Helper()
+	p.newNode(t, a, ours, bfdConfig("10.9.0.2"))
+	us := p.nodes[a]
+	us.start(t)
+	eventually(t, 10*time.Second, "a start in FAULT", func() bool { return strings.Contains(us.said(t), "(VI_1) Entering FAULT STATE") })
+	them := start(t, p)
+	if them != nil {
+		t.Cleanup(func() { _ = them.Process.Kill(); _ = them.Wait() })
+	}
+	count := func(line string) int { return strings.Count(us.said(t), line) }
+	for round := 1; round <= 2; round++ {
+		eventually(t, 20*time.Second, "the session up", func() bool { return count("Tracked BFD instance peer is UP") == round })
+		eventually(t, 10*time.Second, "mastership", func() bool { return count("(VI_1) Entering MASTER STATE") == round })
+		p.cable(t, false)
+		cut := time.Now()
+		eventually(t, 10*time.Second, "the session down", func() bool { return count("Tracked BFD instance peer is DOWN") == round })
+		t.Logf("round %d: down %d ms after the cut, of 300 ms", round, time.Since(cut).Milliseconds())
+		if !strings.Contains(us.said(t), "(peer) Expired after 3") {
+			t.Errorf("no expiry after about 300 ms:\n%s", us.said(t))
+		}
+		p.cable(t, true)
+	}
+	if t.Failed() {
+		t.Log(us.said(t))
+	}
+}
+
+// bfdKeepalived is keepalived with a session and nothing else.
+func bfdKeepalived(t *testing.T, p *pair) *exec.Cmd {
+	t.Helper()
+	// keepalived starts its BFD process for somebody who follows it: another virtual router.
+	p.newNode(t, b, theirs, strings.ReplaceAll(strings.ReplaceAll(bfdConfig("10.9.0.1"), "router_id 51", "router_id 52"), "10.9.0.91", "10.9.0.92"))
+	n := p.nodes[b]
+	log, err := os.Create(n.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	n.cmd = exec.Command("keepalived", "-n", "-l", "-D", "-f", n.file, "-p", n.log+".pid", "-r", n.log+".vrrp.pid", "-c", n.log+".check.pid", "-b", n.log+".bfd.pid")
+	n.cmd.Stdout, n.cmd.Stderr = log, log
+	inside(t, p.lab.Namespace("b"), n.cmd.Start)
+	return nil // newNode ends it
+}
+
+// foreground runs a program inside host b until the test ends.
+func foreground(t *testing.T, p *pair, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	out, err := os.Create(filepath.Join(p.lab.Dir, "b.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd.Stdout, cmd.Stderr = out, out
+	inside(t, p.lab.Namespace("b"), cmd.Start)
+	return cmd
+}
+
+func bfdFile(t *testing.T, name, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for d := dir; d != "/tmp" && d != "/"; d = filepath.Dir(d) { // the programs drop their rights
+		if err := os.Chmod(d, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func bfdBird(t *testing.T, p *pair) *exec.Cmd {
+	t.Helper()
+	file := bfdFile(t, "bird.conf", `router id 10.9.0.2;
+protocol device { }
+protocol bfd {
+	accept ipv4 direct;
+	interface "eth0" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; };
+	neighbor 10.9.0.1 dev "eth0";
+}
+`)
+	return foreground(t, p, "bird", "-f", "-c", file, "-s", filepath.Join(filepath.Dir(file), "bird.ctl"))
+}
