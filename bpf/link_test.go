@@ -155,6 +155,16 @@ func TestRepliesInVLANs(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotForAServiceInAVLAN is looked at for a connection the other way, and then the host's.
+func TestWhatIsNotForAServiceInAVLAN(t *testing.T) {
+	r := newRig(t, 4)
+	r.station(tciOf(7, 0), ourMAC)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	tags := []uint32{tagOf(0x8100, 7)}
+	r.want(frame{proto: icmpProto, tags: tags}, LbReasonPASS_ICMP)
+	r.want(frame{flags: ack, tags: tags}, LbReasonPASS_NO_CONNECTION)
+}
+
 func TestTaggedRuntsPass(t *testing.T) {
 	r := newRig(t, 4)
 	r.station(tciOf(7, 0), ourMAC)
