@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -38,6 +41,15 @@ func newFake(t testing.TB) (*Plane, *fakeKernel) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Close() })
+	p.sysctls = t.TempDir() + "/"
+	for _, s := range plane.Settings {
+		if s.Own || strings.HasPrefix(s.Name, "lblc") { // those of lblc come with their schedulers
+			continue
+		}
+		if err := os.WriteFile(p.sysctls+s.Name, []byte(strconv.Itoa(int(s.Default))+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return p, k
 }
 

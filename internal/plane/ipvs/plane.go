@@ -16,6 +16,7 @@ type Plane struct {
 	client  *Client
 	info    Info
 	methods methods
+	sysctls string // the directory of the kernel's settings
 }
 
 var _ plane.Plane = (*Plane)(nil)
@@ -71,7 +72,7 @@ func open(c *Client) (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plane{client: c, info: info}
+	p := &Plane{sysctls: sysctls, client: c, info: info}
 	have, err := p.Read()
 	if err != nil {
 		return nil, err

@@ -26,7 +26,7 @@ func (p *Plane) Settings() (map[string]uint32, error) {
 		if s.Own {
 			continue
 		}
-		raw, err := os.ReadFile(sysctls + s.Name)
+		raw, err := os.ReadFile(p.sysctls + s.Name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -51,7 +51,7 @@ func (p *Plane) Set(name string, value uint32) error {
 	if s.Own {
 		return fmt.Errorf("%s: %w", name, plane.ErrUnsupported)
 	}
-	err = os.WriteFile(sysctls+name, []byte(strconv.FormatUint(uint64(value), 10)), 0)
+	err = writeExisting(p.sysctls+name, strconv.FormatUint(uint64(value), 10))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: this kernel has it not: %w", name, plane.ErrUnsupported)
@@ -61,4 +61,14 @@ func (p *Plane) Set(name string, value uint32) error {
 		return fmt.Errorf("set %s: %w", name, err)
 	}
 	return nil
+}
+
+// writeExisting writes a file that must be there.
+func writeExisting(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
