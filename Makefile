@@ -1,7 +1,7 @@
 GO ?= go
 BIN := bin/vipd
 .DEFAULT_GOAL := build
-.PHONY: help build lab test check vm-test matrix bench fuzz mutate bpf bpf-check setup-lab setup-test clean
+.PHONY: help build lab test check vm-test matrix bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -27,8 +27,13 @@ vm-test: setup-test ## set up everything and run what needs a VM: Debian's kerne
 matrix: setup-test ## every way of speaking VRRP beside keepalived and FRR: times and changes of the holder in a table (root)
 	VIPD_MATRIX=whole $(GO) test -timeout 20m -v -count=1 -run 'EveryWayOfSpeaking|FRR' ./test/
 
-bench: build ## ns per packet beside its floor, a million lines beside keepalived -t, a reload of 10,000 services (root)
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 20m ./bpf/
+FLOWS ?= 1,1024,65536,1048576,8388608
+BENCH ?= out/bench
+bench: setup-bench build ## what things cost, as tables and as JSON in out/bench (root; docs/bench.md says how to read it)
+	@mkdir -p $(BENCH)
+	$(GO) test -run '^$$' -bench 'Path|Sweep' -benchtime 1x -timeout 20m ./bpf/ -flows $(FLOWS) -figures $(abspath $(BENCH))/path.json
+	$(GO) test -run '^$$' -bench Instructions -benchtime 1x -timeout 30m ./test/vm/ -figures $(abspath $(BENCH))/instructions.json
+	VIPD=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench EndToEnd -benchtime 1x -timeout 10m ./test/ -figures $(abspath $(BENCH))/end-to-end.json
 	$(GO) test -run 'ManyCPUs|ModelAgrees' -rush 1m -v ./bpf/
 	$(GO) test -run '^$$' -bench TenMillion -benchtime 1x -timeout 20m ./internal/plane/xdp/
 	VIPD=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench Large -benchtime 3x ./internal/conf/
@@ -58,6 +63,9 @@ setup-lab:
 
 setup-test:
 	@GO=$(GO) .ci/setup test
+
+setup-bench:
+	@GO=$(GO) .ci/setup bench
 
 clean: ## remove what was built
 	rm -rf bin out

@@ -11,11 +11,16 @@
 __u32 turn;
 __u32 flows = 1;             /* clients, a power of two */
 __u32 base;                  /* number of the first */
-__be32 to = 0;               /* where they send, for what rewrites it */
+__u32 six;                   /* 1: their packets are IPv6's */
+__be32 to[4];                /* where they send, for what rewrites it; IPv4 in the first word */
 __be16 to_port = 0;
-__u32 longer;                /* bytes that the path puts in front, to be taken off again */
+__u32 size;                  /* of a frame */
+__u32 longer;                /* bytes that the path puts in front, to be taken off again before the next */
 
-/* The frame of client n, as it came from the wire. NULL if it is not the one that the test sends. */
+/*
+ * The frame of client n, as it came from the wire. NULL if it is not the one that the test sends. Stores are as wide as the
+ * loads that follow: a narrower one would stall them, as no network card does.
+ */
 static __always_inline struct eth *frame_of(struct xdp_md *ctx, __u32 n)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -25,36 +30,61 @@ static __always_inline struct eth *frame_of(struct xdp_md *ctx, __u32 n)
 
 	if ((void *)(tcp + 1) > end)
 		return NULL;
-	*(__u32 *)eth->dst = 0x00000002; /* 02:00:00:00:00:01 */
-	*(__u16 *)(eth->dst + 4) = 0x0100;
+	*(__u64 *)eth->dst = 0x0002010000000002; /* to 02:00:00:00:00:01, from another */
 	eth->type = be16(ETH_IPV4);
 	ip->ttl = 64;
-	/* Stores as wide as the loads that follow: a narrower one would stall them, as no network card does. */
-	*(__u64 *)&ip->src = be32(0x0a320000 + (n >> 8)) | (__u64)to << 32;
+	*(__u64 *)&ip->src = be32(0x0a320000 + (n >> 8)) | (__u64)to[0] << 32;
+	*(__u32 *)&tcp->sport = be16(1024 + (n & 255)) | (__u32)to_port << 16;
+	return eth;
+}
+
+static __always_inline struct eth *frame_of6(struct xdp_md *ctx, __u32 n)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct eth *eth = data;
+	struct ipv6 *ip = (void *)(eth + 1);
+	struct tcp *tcp = (void *)(ip + 1);
+
+	if ((void *)(tcp + 1) > end)
+		return NULL;
+	*(__u64 *)eth->dst = 0x0002010000000002;
+	eth->type = be16(ETH_IPV6);
+	ip->hop_limit = 64;
+	*(__u64 *)&ip->src[2] = (__u64)be32(n >> 8) << 32;
+	*(__u64 *)&ip->dst[0] = to[0] | (__u64)to[1] << 32;
+	*(__u64 *)&ip->dst[2] = to[2] | (__u64)to[3] << 32;
 	*(__u32 *)&tcp->sport = be16(1024 + (n & 255)) | (__u32)to_port << 16;
 	return eth;
 }
 
 static __always_inline struct eth *next_frame(struct xdp_md *ctx)
 {
-	return frame_of(ctx, base + (turn++ & (flows - 1)));
+	__u32 n = base + (turn++ & (flows - 1));
+
+	if (longer && ctx->data_end - ctx->data > size)
+		bpf_xdp_adjust_head(ctx, longer);
+	return six ? frame_of6(ctx, n) : frame_of(ctx, n);
 }
 
-/* What the generator itself costs. */
+/* What the generator itself costs; with `longer` also what it costs to put so many bytes in front, and take them off. */
 SEC("xdp.frags")
 int bench_empty(struct xdp_md *ctx)
 {
-	return next_frame(ctx) ? XDP_DROP : XDP_ABORTED;
+	if (!next_frame(ctx))
+		return XDP_ABORTED;
+	if (longer)
+		bpf_xdp_adjust_head(ctx, -(int)longer);
+	return XDP_DROP;
 }
 
-/* The least that a forwarder can do: look that it is IPv4, swap the MACs, send it back. */
+/* The least that a forwarder can do: look that it is IP, swap the MACs, send it back. */
 SEC("xdp.frags")
 int bench_floor(struct xdp_md *ctx)
 {
 	struct eth *eth = next_frame(ctx);
 	__u8 mac[6];
 
-	if (!eth || eth->type != be16(ETH_IPV4))
+	if (!eth || (eth->type != be16(ETH_IPV4) && eth->type != be16(ETH_IPV6)))
 		return XDP_ABORTED;
 	__builtin_memcpy(mac, eth->dst, 6);
 	__builtin_memcpy(eth->dst, eth->src, 6);
@@ -65,14 +95,31 @@ int bench_floor(struct xdp_md *ctx)
 SEC("xdp.frags")
 int bench_path(struct xdp_md *ctx)
 {
-	int verdict;
+	return next_frame(ctx) ? balance(ctx) : XDP_ABORTED;
+}
 
-	if (!next_frame(ctx))
+/* ---- frames that live: BPF_F_TEST_XDP_LIVE_FRAMES sends them out of an interface ------------------------------------- */
+
+__u32 out;                   /* that interface; 0: none, which shows what the generator costs */
+
+/* A page is used again with what was written to it the last time, so the header's checksum is made anew. */
+SEC("xdp.frags")
+int bench_source(struct xdp_md *ctx)
+{
+	struct eth *eth = next_frame(ctx);
+	struct ipv4 *ip = (void *)(eth + 1);
+
+	if (!eth)
 		return XDP_ABORTED;
-	verdict = balance(ctx);
-	if (longer)
-		bpf_xdp_adjust_head(ctx, longer);
-	return verdict;
+	ip->check = 0;
+	ip->check = csum(ip, (void *)(long)ctx->data_end, sizeof(*ip) / 2);
+	return out ? bpf_redirect(out, 0) : XDP_DROP;
+}
+
+SEC("xdp.frags")
+int bench_sink(struct xdp_md *ctx)
+{
+	return XDP_DROP;
 }
 
 /* Any client, any flags: what CPUs do to each other when nothing else holds them up. Frames stay as long as they are. */

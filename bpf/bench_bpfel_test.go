@@ -50,6 +50,8 @@ const (
 	BenchProgBenchEmpty   = "bench_empty"
 	BenchProgBenchFloor   = "bench_floor"
 	BenchProgBenchPath    = "bench_path"
+	BenchProgBenchSink    = "bench_sink"
+	BenchProgBenchSource  = "bench_source"
 	BenchProgClockProbe   = "clock_probe"
 	BenchProgDefend       = "defend"
 	BenchProgForget       = "forget"
@@ -68,7 +70,10 @@ const (
 	BenchVarHashSeed      = "hash_seed"
 	BenchVarLockTries     = "lock_tries"
 	BenchVarLonger        = "longer"
+	BenchVarOut           = "out"
 	BenchVarRegionMask    = "region_mask"
+	BenchVarSix           = "six"
+	BenchVarSize          = "size"
 	BenchVarTickShift     = "tick_shift"
 	BenchVarTo            = "to"
 	BenchVarToPort        = "to_port"
@@ -117,22 +122,24 @@ type BenchSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type BenchProgramSpecs struct {
-	BenchEmpty *ebpf.ProgramSpec `ebpf:"bench_empty"`
-	BenchFloor *ebpf.ProgramSpec `ebpf:"bench_floor"`
-	BenchPath  *ebpf.ProgramSpec `ebpf:"bench_path"`
-	ClockProbe *ebpf.ProgramSpec `ebpf:"clock_probe"`
-	Defend     *ebpf.ProgramSpec `ebpf:"defend"`
-	Forget     *ebpf.ProgramSpec `ebpf:"forget"`
-	Judge      *ebpf.ProgramSpec `ebpf:"judge"`
-	Lb         *ebpf.ProgramSpec `ebpf:"lb"`
-	RacePath   *ebpf.ProgramSpec `ebpf:"race_path"`
-	Road4      *ebpf.ProgramSpec `ebpf:"road4"`
-	Road6      *ebpf.ProgramSpec `ebpf:"road6"`
-	RoadBack   *ebpf.ProgramSpec `ebpf:"road_back"`
-	RoadBack6  *ebpf.ProgramSpec `ebpf:"road_back6"`
-	RoadFull   *ebpf.ProgramSpec `ebpf:"road_full"`
-	StartSweep *ebpf.ProgramSpec `ebpf:"start_sweep"`
-	Sweep      *ebpf.ProgramSpec `ebpf:"sweep"`
+	BenchEmpty  *ebpf.ProgramSpec `ebpf:"bench_empty"`
+	BenchFloor  *ebpf.ProgramSpec `ebpf:"bench_floor"`
+	BenchPath   *ebpf.ProgramSpec `ebpf:"bench_path"`
+	BenchSink   *ebpf.ProgramSpec `ebpf:"bench_sink"`
+	BenchSource *ebpf.ProgramSpec `ebpf:"bench_source"`
+	ClockProbe  *ebpf.ProgramSpec `ebpf:"clock_probe"`
+	Defend      *ebpf.ProgramSpec `ebpf:"defend"`
+	Forget      *ebpf.ProgramSpec `ebpf:"forget"`
+	Judge       *ebpf.ProgramSpec `ebpf:"judge"`
+	Lb          *ebpf.ProgramSpec `ebpf:"lb"`
+	RacePath    *ebpf.ProgramSpec `ebpf:"race_path"`
+	Road4       *ebpf.ProgramSpec `ebpf:"road4"`
+	Road6       *ebpf.ProgramSpec `ebpf:"road6"`
+	RoadBack    *ebpf.ProgramSpec `ebpf:"road_back"`
+	RoadBack6   *ebpf.ProgramSpec `ebpf:"road_back6"`
+	RoadFull    *ebpf.ProgramSpec `ebpf:"road_full"`
+	StartSweep  *ebpf.ProgramSpec `ebpf:"start_sweep"`
+	Sweep       *ebpf.ProgramSpec `ebpf:"sweep"`
 }
 
 // BenchMapSpecs contains maps before they are loaded into the kernel.
@@ -181,7 +188,10 @@ type BenchVariableSpecs struct {
 	HashSeed   *ebpf.VariableSpec `ebpf:"hash_seed"`
 	LockTries  *ebpf.VariableSpec `ebpf:"lock_tries"`
 	Longer     *ebpf.VariableSpec `ebpf:"longer"`
+	Out        *ebpf.VariableSpec `ebpf:"out"`
 	RegionMask *ebpf.VariableSpec `ebpf:"region_mask"`
+	Six        *ebpf.VariableSpec `ebpf:"six"`
+	Size       *ebpf.VariableSpec `ebpf:"size"`
 	TickShift  *ebpf.VariableSpec `ebpf:"tick_shift"`
 	To         *ebpf.VariableSpec `ebpf:"to"`
 	ToPort     *ebpf.VariableSpec `ebpf:"to_port"`
@@ -286,7 +296,10 @@ type BenchVariables struct {
 	HashSeed   *ebpf.Variable `ebpf:"hash_seed"`
 	LockTries  *ebpf.Variable `ebpf:"lock_tries"`
 	Longer     *ebpf.Variable `ebpf:"longer"`
+	Out        *ebpf.Variable `ebpf:"out"`
 	RegionMask *ebpf.Variable `ebpf:"region_mask"`
+	Six        *ebpf.Variable `ebpf:"six"`
+	Size       *ebpf.Variable `ebpf:"size"`
 	TickShift  *ebpf.Variable `ebpf:"tick_shift"`
 	To         *ebpf.Variable `ebpf:"to"`
 	ToPort     *ebpf.Variable `ebpf:"to_port"`
@@ -297,22 +310,24 @@ type BenchVariables struct {
 //
 // It can be passed to LoadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BenchPrograms struct {
-	BenchEmpty *ebpf.Program `ebpf:"bench_empty"`
-	BenchFloor *ebpf.Program `ebpf:"bench_floor"`
-	BenchPath  *ebpf.Program `ebpf:"bench_path"`
-	ClockProbe *ebpf.Program `ebpf:"clock_probe"`
-	Defend     *ebpf.Program `ebpf:"defend"`
-	Forget     *ebpf.Program `ebpf:"forget"`
-	Judge      *ebpf.Program `ebpf:"judge"`
-	Lb         *ebpf.Program `ebpf:"lb"`
-	RacePath   *ebpf.Program `ebpf:"race_path"`
-	Road4      *ebpf.Program `ebpf:"road4"`
-	Road6      *ebpf.Program `ebpf:"road6"`
-	RoadBack   *ebpf.Program `ebpf:"road_back"`
-	RoadBack6  *ebpf.Program `ebpf:"road_back6"`
-	RoadFull   *ebpf.Program `ebpf:"road_full"`
-	StartSweep *ebpf.Program `ebpf:"start_sweep"`
-	Sweep      *ebpf.Program `ebpf:"sweep"`
+	BenchEmpty  *ebpf.Program `ebpf:"bench_empty"`
+	BenchFloor  *ebpf.Program `ebpf:"bench_floor"`
+	BenchPath   *ebpf.Program `ebpf:"bench_path"`
+	BenchSink   *ebpf.Program `ebpf:"bench_sink"`
+	BenchSource *ebpf.Program `ebpf:"bench_source"`
+	ClockProbe  *ebpf.Program `ebpf:"clock_probe"`
+	Defend      *ebpf.Program `ebpf:"defend"`
+	Forget      *ebpf.Program `ebpf:"forget"`
+	Judge       *ebpf.Program `ebpf:"judge"`
+	Lb          *ebpf.Program `ebpf:"lb"`
+	RacePath    *ebpf.Program `ebpf:"race_path"`
+	Road4       *ebpf.Program `ebpf:"road4"`
+	Road6       *ebpf.Program `ebpf:"road6"`
+	RoadBack    *ebpf.Program `ebpf:"road_back"`
+	RoadBack6   *ebpf.Program `ebpf:"road_back6"`
+	RoadFull    *ebpf.Program `ebpf:"road_full"`
+	StartSweep  *ebpf.Program `ebpf:"start_sweep"`
+	Sweep       *ebpf.Program `ebpf:"sweep"`
 }
 
 func (p *BenchPrograms) Close() error {
@@ -320,6 +335,8 @@ func (p *BenchPrograms) Close() error {
 		p.BenchEmpty,
 		p.BenchFloor,
 		p.BenchPath,
+		p.BenchSink,
+		p.BenchSource,
 		p.ClockProbe,
 		p.Defend,
 		p.Forget,

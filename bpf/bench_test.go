@@ -2,11 +2,13 @@ package bpf
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,62 +18,107 @@ import (
 	"vipd/internal/need"
 )
 
-// bench is the bench object with one service of four real servers, and a table with that many flows in it.
-type bench struct {
-	*rig
-	object BenchObjects
-	flows  uint32
-	longer uint32 // bytes that a tunnel puts in front
-}
-
-const (
-	benchTiny   = 1 << 10 // flows
-	benchSmall  = 1 << 16
-	benchLarge  = 1 << 20
-	benchRounds = 11
+var (
+	benchFlows  = flag.String("flows", "1,1024,65536,1048576,8388608", "BenchmarkPath: numbers of live connections, each a power of two")
+	benchRounds = flag.Int("rounds", 25, "BenchmarkPath: rounds that the rows take turns in")
+	benchJSON   = flag.String("json", "", "BenchmarkPath: also write the figures to this file")
 )
 
-// row is one thing that is measured: the program, what its frames are, and the time of each round.
+const (
+	hitsPerRound   = 1 << 15
+	firstsPerRound = 1 << 12
+	leastLines     = 1 << 16 // of a table
+)
+
+// row is one thing that is measured: what it is, the program, its frames, and the mean time of a packet in each round.
 type row struct {
 	*bench
-	name    string
+	what    what
 	program *ebpf.Program
 	frame   frame
-	flows   uint32
+	way     way
 	fresh   bool // every packet is a new client's; they are forgotten after each round
-	repeat  int
 	rounds  []time.Duration
 }
 
-// BenchmarkPath measures what the path costs per packet, beside the floor of the same run. The rows take turns, so that
-// whatever else the machine does falls on all of them, and the median of the rounds counts. "net" is above the generator.
+// what a row is about. JSON has these words.
+type what struct {
+	Family string `json:"family"`
+	Method string `json:"method"`
+	Packet string `json:"packet"`
+}
+
+// way is a method: how the real servers get it, and the bytes that it puts in front of an IPv4 or an IPv6 packet.
+type way struct {
+	name            string
+	longer, longer6 uint32
+	how             func(*LbReal)
+}
+
+var ways = []way{
+	{"DR", 0, 0, func(e *LbReal) { e.Forward = route }},
+	{"NAT", 0, 0, func(e *LbReal) { e.Forward, e.Port = masq, port2(8080) }},
+	{"TUN ipip", 20, 40, func(e *LbReal) { e.Forward = tunnel }},
+	{"TUN gue", 32, 52, func(e *LbReal) { e.Forward, e.Tunnel = tunnel, 1 }},
+	{"TUN gue csum", 32, 52, func(e *LbReal) { e.Forward, e.Tunnel, e.TunnelFlags = tunnel, 1, 1 }},
+	{"TUN gre", 24, 44, func(e *LbReal) { e.Forward, e.Tunnel = tunnel, 2 }},
+}
+
+const (
+	emptyHarness = "empty harness"
+	floorOfAll   = "floor: swap MACs, XDP_TX"
+	notAService  = "not for a service"
+	hitPacket    = "hit"
+	firstPacket  = "first packet"
+)
+
+// BenchmarkPath measures what the path costs per packet above the empty harness, beside the floor of the same run: every
+// method and family, packets of live connections and first packets, with few and with many connections in the table.
+//
+// The rows of one table take turns in short rounds, so that whatever else the machine does falls on all of them, and the round
+// that was disturbed least counts; the median stands in the JSON beside it. Every round's packets must have been counted under
+// the reason that the row is about.
 func BenchmarkPath(b *testing.B) {
 	if b.N > 1 {
 		b.Skip("one run is a whole measurement: use -benchtime 1x")
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	rows := newBench(b, benchTiny, benchSmall).tiny()
-	for _, way := range ways {
-		rows = append(rows, newBench(b, benchTiny, benchSmall).by(way.how, way.longer).hit(way.name))
-	}
-	rows = append(rows, newBench(b, benchSmall, benchSmall).small()...)
-	rows = append(rows, newBench(b, benchLarge, benchLarge).large()...)
-	for range benchRounds {
-		for _, r := range rows {
-			r.rounds = append(r.rounds, r.measure(r))
+	t := &pathTable{}
+	for _, word := range strings.Split(*benchFlows, ",") {
+		flows, err := strconv.Atoi(word)
+		if err != nil || flows&(flows-1) != 0 || flows < 1 {
+			b.Fatalf("-flows: %q is no power of two", word)
+		}
+		for _, six := range []bool{false, true} {
+			t.measure(b, flows, six)
 		}
 	}
-	report(b, rows)
+	t.print(os.Stdout)
+	t.report(b)
+	if err := t.save(*benchJSON); err != nil {
+		b.Fatal(err)
+	}
 }
 
 // BenchmarkSweep measures a walk over a million connections of which none is due, as the timer makes one every second.
 func BenchmarkSweep(b *testing.B) {
-	n := newBench(b, benchLarge, benchLarge)
+	const flows = 1 << 20
+	n := newBench(b, flows, false)
 	for b.Loop() {
 		n.sweep()
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchLarge, "ns/connection")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/flows, "ns/connection")
+}
+
+// bench is the bench object with one service of four real servers, and a table with that many flows in it.
+type bench struct {
+	*rig
+	object BenchObjects
+	flows  uint32
+	six    bool
+	turn   uint32 // where the hits of all rows go on
+	fresh  uint32 // the next new client
 }
 
 // loadBench has a table of that many lines, and lends the rig the maps of the bench object, which has the same ones.
@@ -91,7 +138,8 @@ func loadBench(t testing.TB, lines int) *bench {
 	o := &n.object
 	n.LbMaps = LbMaps{Links: o.Links, Members: o.Members, Pools: o.Pools, Reals: o.Reals, RealCounts: o.RealCounts,
 		Regions: o.Regions, RegionHeads: o.RegionHeads, Services: o.Services, ServiceFilter: o.ServiceFilter,
-		ServiceIndex: o.ServiceIndex, ShTables: o.ShTables, SweepTimer: o.SweepTimer, Tuning: o.Tuning, Reasons: o.Reasons}
+		ServiceIndex: o.ServiceIndex, ServiceIndex6: o.ServiceIndex6, ShTables: o.ShTables, SweepTimer: o.SweepTimer,
+		Tuning: o.Tuning, Reasons: o.Reasons}
 	n.LbPrograms = LbPrograms{Sweep: o.Sweep, Forget: o.Forget, StartSweep: o.StartSweep, ClockProbe: o.ClockProbe}
 	n.put(o.Roads, int(LbRoadROAD_IPV4), o.Road4)
 	n.put(o.Roads, int(LbRoadROAD_IPV6), o.Road6)
@@ -103,104 +151,69 @@ func loadBench(t testing.TB, lines int) *bench {
 	return n
 }
 
-// newBench has a table of twice the lines that it is made for, as user space sizes it, and flows in it.
-func newBench(b *testing.B, flows, room int) *bench {
+// newBench has a table of at least twice the lines that it is made for, as user space sizes it, and flows in it. All
+// features are on: there are replies to look for, tunnels, and other directors.
+func newBench(b *testing.B, flows int, six bool) *bench {
 	b.Helper()
-	n := loadBench(b, room*2)
-	n.flows = uint32(flows)
+	n := loadBench(b, max(2*flows, leastLines))
+	n.flows, n.six, n.fresh = uint32(flows), six, uint32(flows)
 	tuning := ipvsTimeouts()
 	for i := range tuning.Tcp {
 		tuning.Tcp[i] = 1 << 30
 	}
 	tuning.Tcp[closed] = 0
+	tuning.Have = uint32(LbHaveHAVE_NAT | LbHaveHAVE_TUNNEL | LbHaveHAVE_PEERS)
 	n.put(n.Tuning, 0, tuning)
-	s := n.serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+	s := n.serve(n.vip(), tcpProto, LbSchedulerSCHED_WRR)
 	for range 4 {
 		s.add(1)
 	}
 	for _, flags := range []uint8{syn, ack} {
-		n.measure(&row{bench: n, program: n.object.BenchPath, frame: frame{flags: flags}, flows: uint32(flows), repeat: flows})
+		n.send(n.object.BenchPath, n.frame(flags), 0, n.flows, flows)
 	}
 	return n
 }
 
-func (n *bench) tiny() []*row {
-	path, data := n.object.BenchPath, frame{flags: ack}
-	elsewhere := frame{flags: ack, to: netip.MustParseAddrPort("10.0.8.25:22")}
-	return []*row{
-		{bench: n, name: "empty harness", program: n.object.BenchEmpty, frame: data, flows: 1, repeat: 1 << 20},
-		{bench: n, name: "floor: swap MACs, XDP_TX", program: n.object.BenchFloor, frame: data, flows: 1, repeat: 1 << 20},
-		{bench: n, name: "pass: not a service", program: path, frame: elsewhere, flows: 1, repeat: 1 << 20},
-		{bench: n, name: "hit, 1 flow", program: path, frame: data, flows: 1, repeat: 1 << 20},
-		{bench: n, name: "hit, 1 k flows", program: path, frame: data, flows: benchTiny, repeat: 1 << 20},
+func (n *bench) vip() netip.AddrPort {
+	if n.six {
+		return vip6
 	}
+	return vip
 }
 
-// ways are the methods beside direct routing.
-var ways = []struct {
-	name   string
-	longer uint32
-	how    func(*LbReal)
-}{
-	{"NAT", 0, func(e *LbReal) { e.Forward, e.Port = masq, port2(8080) }},
-	{"IP in IP", 20, func(e *LbReal) { e.Forward, e.Source[0] = tunnel, addr4(source) }},
-	{"GUE", 32, func(e *LbReal) { e.Forward, e.Source[0], e.Tunnel = tunnel, addr4(source), 1 }},
-	{"GUE csum", 32, func(e *LbReal) { e.Forward, e.Source[0], e.Tunnel, e.TunnelFlags = tunnel, addr4(source), 1, 1 }},
-	{"GRE", 24, func(e *LbReal) { e.Forward, e.Source[0], e.Tunnel = tunnel, addr4(source), 2 }},
-}
-
-// by changes the real servers' method.
-func (n *bench) by(how func(*LbReal), longer uint32) *bench {
-	n.longer = longer
-	for i := range n.nextReal {
-		n.change(i+1, how)
+// frame is a client's; the generator writes the client's number into it.
+func (n *bench) frame(flags uint8) frame {
+	f := frame{flags: flags, to: n.vip(), summed: true}
+	if n.six {
+		f.from = netip.MustParseAddrPort("[2001:db8:4::]:1024")
 	}
-	return n
+	return f
 }
 
-func (n *bench) hit(name string) *row {
-	return &row{bench: n, name: name + " hit, 1 k flows", program: n.object.BenchPath, frame: frame{flags: ack, summed: true}, flows: benchTiny, repeat: 1 << 20}
-}
-
-func (n *bench) small() []*row {
-	path := n.object.BenchPath
-	return []*row{
-		{bench: n, name: "hit, 64 k flows", program: path, frame: frame{flags: ack}, flows: benchSmall, repeat: 1 << 20},
-		{bench: n, name: "first packet, 64 k flows", program: path, frame: frame{flags: syn}, flows: 1 << 13, fresh: true, repeat: 1 << 13},
-	}
-}
-
-func (n *bench) large() []*row {
-	path := n.object.BenchPath
-	return []*row{
-		{bench: n, name: "hit, 1 M flows", program: path, frame: frame{flags: ack}, flows: benchLarge, repeat: 1 << 20},
-		{bench: n, name: "first packet, 1 M flows", program: path, frame: frame{flags: syn}, flows: 1 << 17, fresh: true, repeat: 1 << 17},
-	}
-}
-
-// measure is the time of one packet, the mean of one round.
-func (n *bench) measure(r *row) time.Duration {
-	base := uint32(0)
-	if r.fresh {
-		base = n.flows + uint32(len(r.rounds)+1)*r.flows
-	}
-	n.aim(r.frame)
-	n.assign(map[*ebpf.Variable]uint32{n.object.Turn: 0, n.object.Flows: r.flows, n.object.Base: base, n.object.Longer: n.longer})
-	_, mean, err := r.program.Benchmark(r.frame.bytes(), r.repeat, nil)
+// send runs so many packets, of the clients from base on in turn, and says what one took.
+func (n *bench) send(program *ebpf.Program, f frame, base, clients uint32, packets int) time.Duration {
+	n.Helper()
+	n.aim(f)
+	n.assign(map[*ebpf.Variable]uint32{n.object.Turn: n.turn, n.object.Base: base, n.object.Flows: clients})
+	in := f.bytes()
+	n.assign(map[*ebpf.Variable]uint32{n.object.Size: uint32(len(in))})
+	_, mean, err := program.Benchmark(in, packets, nil)
 	if err != nil {
 		n.Fatal(err)
 	}
-	if r.fresh {
-		n.unload(r)
-	}
+	n.turn += uint32(packets)
 	return mean
 }
 
 // aim tells the generator where its frames go: the path may have rewritten it in the last one.
 func (n *bench) aim(f frame) {
 	n.Helper()
-	to := or(f.to, vip)
-	if err := errors.Join(n.object.To.Set(addr4(to.Addr())), n.object.ToPort.Set(port2(to.Port()))); err != nil {
+	to, six := or(f.to, vip), uint32(0)
+	addr := [4]uint32{fold(to.Addr())}
+	if f.six() {
+		addr, six = addr6(to.Addr()), 1
+	}
+	if err := errors.Join(n.object.To.Set(addr), n.object.Six.Set(six), n.object.ToPort.Set(port2(to.Port()))); err != nil {
 		n.Fatal(err)
 	}
 }
@@ -214,39 +227,109 @@ func (n *bench) assign(values map[*ebpf.Variable]uint32) {
 	}
 }
 
-// unload ends the round's new connections. A client resets what it has opened after an ACK; a reset has no time left then.
-func (n *bench) unload(r *row) {
-	for _, flags := range []uint8{ack, rst} {
-		f := frame{flags: flags}
-		n.aim(f)
-		n.assign(map[*ebpf.Variable]uint32{n.object.Turn: 0})
-		if _, _, err := r.program.Benchmark(f.bytes(), r.repeat, nil); err != nil {
-			n.Fatal(err)
-		}
+// by gives the real servers a method.
+func (n *bench) by(w way) (longer uint32) {
+	longer = w.longer
+	if n.six {
+		longer = w.longer6
 	}
-	n.sweep()
+	for i := range n.nextReal {
+		n.change(i+1, func(e *LbReal) {
+			e.Source = [4]uint32{addr4(source)}
+			if n.six {
+				e.Source = addr6(vip6.Addr())
+			}
+			w.how(e)
+		})
+	}
+	return longer
 }
 
-// report prints the table. A row's net is the median over the rounds of what it took above the empty harness in the same
-// round; least is the round that was disturbed least.
-func report(b *testing.B, rows []*row) {
-	ns := func(d []time.Duration) float64 {
-		return float64(slices.Sorted(slices.Values(d))[len(d)/2].Nanoseconds())
+// measure adds a round.
+func (r *row) measure() {
+	r.Helper()
+	r.assign(map[*ebpf.Variable]uint32{r.object.Longer: r.by(r.way)})
+	if !r.fresh {
+		r.rounds = append(r.rounds, r.send(r.program, r.frame, 0, r.flows, hitsPerRound))
+		return
 	}
-	over := func(r *row) []time.Duration {
-		net := make([]time.Duration, len(r.rounds))
-		for i := range net {
-			net[i] = r.rounds[i] - rows[0].rounds[i]
+	r.rounds = append(r.rounds, r.send(r.program, r.frame, r.bench.fresh, firstsPerRound, firstsPerRound))
+	// A client resets what it has opened after an ACK; a reset has no time left then.
+	for _, flags := range []uint8{ack, rst} {
+		r.send(r.program, r.bench.frame(flags), r.bench.fresh, firstsPerRound, firstsPerRound)
+	}
+	r.bench.fresh += firstsPerRound
+}
+
+// works sends one packet and tells whether that is counted as the row wants it.
+func (r *row) works() (LbReason, bool) {
+	r.Helper()
+	before := r.reasonCounts()
+	r.assign(map[*ebpf.Variable]uint32{r.object.Longer: r.by(r.way)})
+	base, clients := uint32(0), r.flows
+	if r.fresh {
+		base, clients = r.bench.fresh, 1
+		r.bench.fresh++
+	}
+	r.send(r.program, r.frame, base, clients, 1)
+	for why, count := range r.reasonCounts() {
+		if count != before[why] {
+			return LbReason(why), LbReason(why) == r.reason()
 		}
-		return net
 	}
-	floor := ns(rows[1].rounds)
-	var t strings.Builder
-	fmt.Fprintf(&t, "\n%-26s %8s %8s %8s %12s\n", "packet", "ns", "least", "net ns", "over floor")
+	return 0, r.reason() == LbReasonREASONS
+}
+
+// reason is what the row's packets must be counted under; REASONS: nothing.
+func (r *row) reason() LbReason {
+	switch r.what.Packet {
+	case hitPacket:
+		return LbReasonFORWARD_HIT
+	case firstPacket:
+		return LbReasonFORWARD_NEW
+	case notAService:
+		return LbReasonPASS_NOT_SERVICE
+	}
+	return LbReasonREASONS
+}
+
+// rows are all that is measured of a table; the empty harness is first.
+func (n *bench) rows() []*row {
+	family := "IPv4"
+	elsewhere := n.frame(ack)
+	elsewhere.to = netip.MustParseAddrPort("10.0.8.25:22")
+	if n.six {
+		family, elsewhere.to = "IPv6", netip.MustParseAddrPort("[2001:db8:8::25]:22")
+	}
+	hit, first, path := n.frame(ack), n.frame(syn), n.object.BenchPath
+	rows := []*row{
+		{what: what{family, "", emptyHarness}, program: n.object.BenchEmpty, frame: hit},
+		{what: what{family, "", floorOfAll}, program: n.object.BenchFloor, frame: hit},
+		{what: what{family, "", notAService}, program: path, frame: elsewhere},
+	}
+	for _, w := range ways {
+		if w.longer != 0 { // what there and back costs
+			rows = append(rows, &row{what: what{family, w.name, emptyHarness}, program: n.object.BenchEmpty, frame: hit, way: w})
+		}
+		rows = append(rows, &row{what: what{family, w.name, hitPacket}, program: path, frame: hit, way: w},
+			&row{what: what{family, w.name, firstPacket}, program: path, frame: first, way: w, fresh: true})
+	}
 	for _, r := range rows {
-		net := ns(over(r))
-		fmt.Fprintf(&t, "%-26s %8.0f %8d %8.0f %11.1fx\n", r.name, ns(r.rounds), slices.Min(r.rounds).Nanoseconds(), net, ns(r.rounds)/floor)
-		b.ReportMetric(net, strings.NewReplacer(" ", "-", ",", "", ":", "").Replace(r.name)+"-ns")
+		r.bench = n
+		if r.way.how == nil {
+			r.way = ways[0]
+		}
 	}
-	fmt.Fprintln(os.Stdout, t.String())
+	return rows
+}
+
+// least is the round that was disturbed least.
+func (r *row) least() float64 { return float64(slices.Min(r.rounds).Nanoseconds()) }
+
+func (r *row) median() float64 {
+	return float64(slices.Sorted(slices.Values(r.rounds))[len(r.rounds)/2].Nanoseconds())
+}
+
+func (r *row) String() string {
+	return strings.TrimSpace(fmt.Sprintf("%s %s %s", r.what.Family, r.what.Method, r.what.Packet))
 }

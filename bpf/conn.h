@@ -85,19 +85,28 @@ static __always_inline __u64 hash_mix(__u64 h, __u64 value)
 	return h ^ h >> 32;
 }
 
-/* Client, client port, protocol and kind: what a packet and its reply both know. */
+/* Secret, and odd whatever the seed is. */
+static __always_inline __u64 hash_factor(void)
+{
+	return (hash_seed ^ 0xd6e8feb86659fd93ull) | 1;
+}
+
+/*
+ * Client, client port, protocol and kind: what a packet and its reply both know. The last multiplication is by a secret too:
+ * multiply-shift, which is universal for the client addresses of one port.
+ */
 static __always_inline __u64 conn_hash(__be32 client, __u64 ports)
 {
-	__u64 h = hash_mix(hash_seed, client | (ports & 0xffff) << 32 | ports >> 32 << 48);
+	__u64 h = hash_mix(hash_seed, ports & 0xffffffff0000ffffull);
 
-	return h * 0xd6e8feb86659fd93ull;
+	return (h ^ client) * hash_factor();
 }
 
 static __always_inline __u64 conn_hash6(const __be32 *client, __u64 ports)
 {
-	__u64 h = hash_mix(hash_mix(hash_seed, word(client, 0)), word(client, 1));
+	__u64 h = hash_mix(hash_seed, ports & 0xffffffff0000ffffull);
 
-	return hash_mix(h, (ports & 0xffff) << 32 | ports >> 32 << 48) * 0xd6e8feb86659fd93ull;
+	return hash_mix(hash_mix(h, word(client, 0)), word(client, 1)) * hash_factor();
 }
 
 /* Of a template: all of the key. */
@@ -120,14 +129,18 @@ static __always_inline __u64 line_hash(struct conn *c)
 	return key_hash(c->addr, conn_ports(c));
 }
 
+static __always_inline int line_is6(struct conn *c, const __be32 *addr, __u64 ports)
+{
+	return conn_ports(c) == ports && word(c->addr, 1) == word(addr, 1) && word(c->addr, 0) == word(addr, 0) &&
+	       word(c->addr, 3) == word(addr, 3) && word(c->addr, 2) == word(addr, 2);
+}
+
 /* Of an IPv4 line the first two addresses are the key. */
 static __always_inline int line_is(struct conn *c, const __be32 *addr, __u64 ports)
 {
-	if (conn_ports(c) != ports || conn_ends(c) != word(addr, 0))
-		return 0;
-	if (!(ports >> 40 & KIND_IPV6))
-		return 1;
-	return word(c->addr, 1) == word(addr, 1) && word(c->addr, 2) == word(addr, 2) && word(c->addr, 3) == word(addr, 3);
+	if (ports >> 40 & KIND_IPV6)
+		return line_is6(c, addr, ports);
+	return conn_ports(c) == ports && conn_ends(c) == word(addr, 0);
 }
 
 static __always_inline __u32 hash_region(__u64 hash)

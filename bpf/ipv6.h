@@ -90,8 +90,8 @@ static __always_inline enum step parse_ipv6(struct xdp_md *ctx, struct frame *f,
 	return parse_ipv6_all(ctx, f, p);
 }
 
-/* conn_find for the longer key. */
-static __always_inline struct conn *conn_find6(struct packet *p, __u64 *life)
+/* conn_find for the longer key, which may still lie in the frame. */
+static __always_inline struct conn *conn_find6(struct packet *p, const __be32 *addr, __u64 *life)
 {
 	__u32 index = hash_region(p->hash), first = hash_line(p->hash);
 	struct region *r = bpf_map_lookup_elem(&regions, &index);
@@ -105,7 +105,7 @@ static __always_inline struct conn *conn_find6(struct packet *p, __u64 *life)
 
 		if (unlikely(life_phase(seen) == PHASE_EMPTY))
 			return NULL;
-		if (life_phase(seen) != PHASE_LIVE || !line_is(c, p->addr, p->ports))
+		if (life_phase(seen) != PHASE_LIVE || !line_is6(c, addr, p->ports))
 			continue;
 		*life = seen;
 		return unlikely(due(p->tick, READ_ONCE(c->expires))) ? NULL : c;

@@ -21,6 +21,7 @@
 #include "fragment.h"
 #include "peer.h"
 #include "transmit.h"
+#include "fast.h"
 #include "icmp.h"
 #include "mss.h"
 #include "reply.h"
@@ -73,7 +74,7 @@ struct {
 
 /* The connection decides where the packet goes; NEXT: there is none that will do. */
 static __always_inline enum step follow(struct frame *f, struct conn *c, __u64 life, struct packet *p, struct tunables *t,
-					struct real **real, int fast)
+					struct real **real)
 {
 	struct real *r;
 
@@ -95,7 +96,7 @@ static __always_inline enum step follow(struct frame *f, struct conn *c, __u64 l
 			return leave(p, DROP_REAL_GONE);
 		}
 	}
-	if (unlikely(packet_begins(p)) && ((fast && t->have & HAVE_MSS) || conn_renewed(c, r, packet_proto(p), life, t)))
+	if (unlikely(packet_begins(p)) && conn_renewed(c, r, packet_proto(p), life, t))
 		return NEXT;
 	if (unlikely(!conn_move(c, p, life, t, 0)))
 		return NEXT;
@@ -147,12 +148,24 @@ static __always_inline void rest_of(struct frame *f, struct packet *p, struct re
 	towards(p, real);
 }
 
+/* lb has read the packet already, and found no connection. */
+static __always_inline void decide_known(struct xdp_md *ctx, struct frame *f, struct packet *p, struct tunables *t, struct real **real, int v6)
+{
+	p->known = 0;
+	f->header = v6 ? sizeof(struct ipv6) : sizeof(struct ipv4);
+	if ((void *)f->ip + f->header > f->end) /* for the verifier */
+		p->why = PASS_MALFORMED;
+	else
+		miss(ctx, f, p, t, real);
+}
+
 /* Why, and if the packet is to be forwarded, its real server. Both families, whichever the caller says with a constant. */
 static __always_inline void decide(struct xdp_md *ctx, struct frame *f, struct packet *p, struct tunables *t, struct real **real, int v6)
 {
 	struct conn *c;
 	__u64 life;
 
+	*p = (struct packet){ .tick = tick_now(t) };
 	if ((v6 ? parse_ipv6(ctx, f, p) : parse_ipv4(f, p)) == DONE)
 		return;
 	if (!v6)
@@ -164,8 +177,8 @@ static __always_inline void decide(struct xdp_md *ctx, struct frame *f, struct p
 	if (parse_transport(ctx, f, p) == DONE)
 		return;
 	p->hash = key_hash(p->addr, p->ports);
-	c = v6 ? conn_find6(p, &life) : conn_find(p, &life);
-	if (follow(f, c, life, p, t, real, 0) == NEXT)
+	c = v6 ? conn_find6(p, p->addr, &life) : conn_find(p, &life);
+	if (follow(f, c, life, p, t, real) == NEXT)
 		miss(ctx, f, p, t, real);
 	if (*real && f->piece == FIRST_FRAGMENT)
 		fragment_keep(f, p);
@@ -204,13 +217,13 @@ static __always_inline int detour(struct xdp_md *ctx, enum road road)
 }
 
 /* What would be the host's, but may belong to a connection the other way. */
-static __always_inline int back(struct xdp_md *ctx, enum reason why, struct tunables *t, int v6)
+static __always_inline int back(struct xdp_md *ctx, enum reason why, int v6)
 {
 	__u32 zero = 0;
 	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
 
-	if (!p || !looks_back(why, t, v6))
-		return settle(ctx, why, 0);
+	if (!p)
+		return XDP_ABORTED;
 	p->why = why;
 	return detour(ctx, v6 ? ROAD_BACK6 : ROAD_BACK);
 }
@@ -242,7 +255,7 @@ static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct pa
 			return full(ctx, p);
 	}
 	if (!real && t && looks_back(p->why, t, v6))
-		return back(ctx, p->why, t, v6);
+		return back(ctx, p->why, v6);
 	if (unlikely(f->piece == LATER_FRAGMENT))
 		p->why = untold(p->why, v6);
 	if (unlikely(answers(p->why)) && p->why != REPLY_TOO_BIG && t && !pace_answer(t, p->tick))
@@ -254,48 +267,48 @@ static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct pa
 	return settle(ctx, p->why, ifindex);
 }
 
-static __always_inline int forward(struct xdp_md *ctx, struct frame *f, int v6)
+/* TCP's largest segment is told in the SYN alone. */
+static __always_inline void clamp(struct xdp_md *ctx, struct frame *f, struct packet *p, struct real *real)
+{
+	if (unlikely(real && real->mss && packet_begins(p) && packet_proto(p) == PROTO_TCP))
+		mss_clamp(ctx, f->at + f->header, real->mss);
+}
+
+/* All forms: tags, fragments, options or extension headers; and first packets. */
+static __always_inline int road(struct xdp_md *ctx, int v6)
 {
 	__u32 zero = 0;
 	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
 	struct tunables *t = settings();
+	__u64 tags = sizeof(struct eth);
 	struct real *real = NULL;
+	struct frame f = {};
 
 	if (!t || !p) /* for the verifier: the arrays have this one entry */
 		return XDP_ABORTED;
-	*p = (struct packet){ .tick = tick_now(t) };
-	decide(ctx, f, p, t, &real, v6);
-	if (unlikely(real && real->mss && packet_begins(p) && packet_proto(p) == PROTO_TCP))
-		mss_clamp(ctx, f->at + f->header, real->mss);
-	return finish(ctx, f, p, real, v6);
-}
-
-/* A packet at whose link header parse_tags has looked. */
-static __always_inline int forward_tagged(struct xdp_md *ctx, __u64 tags, int v6)
-{
-	struct frame f = { .tci = tags >> 32 };
-
+	if (!p->known)
+		tags = parse_tags(ctx);
+	f.tci = tags >> 32;
 	if (frame_behind(ctx, &f, tags & 0xff))
 		return settle(ctx, PASS_MALFORMED, 0);
-	return forward(ctx, &f, v6);
+	if (p->known)
+		decide_known(ctx, &f, p, t, &real, v6);
+	else
+		decide(ctx, &f, p, t, &real, v6);
+	clamp(ctx, &f, p, real);
+	return finish(ctx, &f, p, real, v6);
 }
 
-/* IPv4 in all its forms: tags, fragments, first packets. */
 SEC("xdp.frags")
 int road4(struct xdp_md *ctx)
 {
-	return forward_tagged(ctx, parse_tags(ctx), 0);
+	return road(ctx, 0);
 }
 
 SEC("xdp.frags")
 int road6(struct xdp_md *ctx)
 {
-	struct eth *eth = (void *)(long)ctx->data;
-	__u64 tags = sizeof(*eth);
-
-	if (unlikely((void *)(eth + 1) > (void *)(long)ctx->data_end || eth->type != be16(ETH_IPV6)))
-		tags = parse_tags(ctx);
-	return forward_tagged(ctx, tags, 1);
+	return road(ctx, 1);
 }
 
 /* The frame is ours, IPv4, decided and counted: that stands in packets. */
@@ -369,6 +382,8 @@ static __always_inline int other(struct xdp_md *ctx)
 	__u64 t = parse_tags(ctx);
 	__be16 type = t >> 16;
 
+	if (!t)
+		return settle(ctx, PASS_MALFORMED, 0);
 	if (type != be16(ETH_IPV4) && type != be16(ETH_IPV6))
 		return settle(ctx, PASS_NOT_IP, 0);
 	if (!(t >> 8 & 0xff))
@@ -376,36 +391,143 @@ static __always_inline int other(struct xdp_md *ctx)
 	return detour(ctx, type == be16(ETH_IPV6) ? ROAD_IPV6 : ROAD_IPV4);
 }
 
-/*
- * The fast road: an IPv4 packet without tag, whole, whose connection lives. Nothing here has its address taken, so that all
- * stays in registers. Anything else begins anew on another road, which costs it a few nanoseconds.
- */
-static __always_inline int balance(struct xdp_md *ctx)
+/* The packet has no connection: what was read of it goes along. */
+static __always_inline int arrive(struct xdp_md *ctx, struct packet *q, const __be32 *addr, int v6)
 {
-	struct tunables *t = settings();
-	struct real *real = NULL;
+	__u32 zero = 0;
+	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
+
+	if (!p)
+		return XDP_ABORTED;
+	p->ports = q->ports;
+	for (int i = 0; i < (v6 ? 4 : 1); i++)
+		*(__u64 *)(void *)&p->addr[2 * i] = word(addr, i);
+	p->ends = word(addr, 0);
+	p->hash = q->hash;
+	p->length = q->length;
+	p->tick = q->tick;
+	p->event = q->event;
+	p->crowded = q->crowded;
+	p->known = 1;
+	bpf_tail_call(ctx, &roads, v6 ? ROAD_IPV6 : ROAD_IPV4);
+	p->known = 0;
+	return settle(ctx, PASS_NO_ROAD, 0);
+}
+
+/* The fast road of IPv4. */
+static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct tunables *t)
+{
+	struct tcp *tcp = (void *)(f->ip + 1);
 	struct packet p = {};
-	struct frame f = {};
+	struct real *r;
 	struct conn *c;
 	__u64 life;
 
-	frame_at(ctx, &f, sizeof(struct eth));
-	if (unlikely((void *)f.ip > f.end || !t))
-		return settle(ctx, PASS_MALFORMED, 0);
-	if (unlikely(f.eth->type != be16(ETH_IPV4)) || unlikely(!link_is(link_at(ctx->ingress_ifindex), f.eth)))
-		return other(ctx);
-	p.tick = tick_now(t);
-	if (unlikely(parse_ipv4(&f, &p) == DONE))
-		return back(ctx, p.why, t, 0);
-	if (unlikely(f.piece != WHOLE))
+	if (unlikely(f->ip->version_ihl != 0x45))
 		return detour(ctx, ROAD_IPV4);
-	if (unlikely(parse_transport(ctx, &f, &p) == DONE))
-		return back(ctx, p.why, t, 0);
+	if (unlikely(!filter_has(f->ip->dst)))
+		return comes_back(f->ip, t) ? back(ctx, PASS_NOT_SERVICE, 0) : settle(ctx, PASS_NOT_SERVICE, 0);
+	if (unlikely(!plain4(f, &p)))
+		return detour(ctx, ROAD_IPV4);
+	p.tick = tick_now(t);
 	p.hash = conn_hash((__u32)p.ends, p.ports);
 	c = conn_find(&p, &life);
-	if (unlikely(follow(&f, c, life, &p, t, &real, 1) == NEXT))
+	if (unlikely(!c)) {
+		p.event = plain_event(&p, tcp);
+		return arrive(ctx, &p, &f->ip->src, 0);
+	}
+	p.real = READ_ONCE(c->real);
+	r = real_at(p.real);
+	/* The line may have changed hands while it was read. */
+	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t)))
 		return detour(ctx, ROAD_IPV4);
-	return finish(ctx, &f, &p, real, 0);
+	switch (method(r)) {
+	case FORWARD_ROUTE:
+		if (unlikely(!departs(r, &p, f->ip->ttl, 0)))
+			return detour(ctx, ROAD_IPV4);
+		conn_wind(c, &p, life, t);
+		ttl_less_one(f->ip);
+		eth_write(f->eth, r);
+		return settle(ctx, FORWARD_HIT, r->ifindex);
+	case FORWARD_MASQ:
+		if (unlikely(r->locals || !departs(r, &p, f->ip->ttl, 0)))
+			return detour(ctx, ROAD_IPV4);
+		conn_wind(c, &p, life, t);
+		nat_plain(f->ip, r, &p);
+		eth_write(f->eth, r);
+		return settle(ctx, FORWARD_HIT, r->ifindex);
+	case FORWARD_TUNNEL:
+		if (unlikely(!departs(r, &p, f->ip->ttl, outer_size(r)) ||
+			     (r->tunnel_flags && !covered(f->ip, (void *)(f->ip + 1), f->end))))
+			return detour(ctx, ROAD_IPV4);
+		conn_wind(c, &p, life, t);
+		return settle(ctx, tunnel_plain(ctx, f->ip, r, &p, t) ? FORWARD_HIT : DROP_NO_ROOM, r->ifindex);
+	}
+	return detour(ctx, ROAD_IPV4);
+}
+
+/* The fast road of IPv6. */
+static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct tunables *t)
+{
+	struct ipv6 *ip = f->ip6;
+	struct tcp *tcp = (void *)(ip + 1);
+	struct packet p = {};
+	struct real *r;
+	struct conn *c;
+	__u64 life;
+
+	if (unlikely((void *)(tcp + 1) > f->end || (ip->version_class_flow & 0xf0) != 0x60))
+		return detour(ctx, ROAD_IPV6);
+	if (unlikely(!filter_has(fold6(ip->dst))))
+		return comes_back6(ip, t) ? back(ctx, PASS_NOT_SERVICE, 1) : settle(ctx, PASS_NOT_SERVICE, 0);
+	if (unlikely(!plain6(f, &p)))
+		return detour(ctx, ROAD_IPV6);
+	p.tick = tick_now(t);
+	p.hash = conn_hash6(ip->src, p.ports);
+	c = conn_find6(&p, ip->src, &life);
+	if (unlikely(!c)) {
+		p.event = plain_event(&p, tcp);
+		return arrive(ctx, &p, ip->src, 1);
+	}
+	p.real = READ_ONCE(c->real);
+	r = real_at(p.real);
+	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t)))
+		return detour(ctx, ROAD_IPV6);
+	switch (method(r)) {
+	case FORWARD_ROUTE:
+		if (unlikely(!departs(r, &p, ip->hop_limit, 0)))
+			return detour(ctx, ROAD_IPV6);
+		conn_wind(c, &p, life, t);
+		ip->hop_limit--;
+		eth_write(f->eth, r);
+		return settle(ctx, FORWARD_HIT, r->ifindex);
+	case FORWARD_MASQ:
+		if (unlikely(r->locals || !departs(r, &p, ip->hop_limit, 0)))
+			return detour(ctx, ROAD_IPV6);
+		conn_wind(c, &p, life, t);
+		nat_plain6(ip, r, &p);
+		eth_write(f->eth, r);
+		return settle(ctx, FORWARD_HIT, r->ifindex);
+	case FORWARD_TUNNEL:
+		if (unlikely(!departs(r, &p, ip->hop_limit, outer_size(r)) || (r->tunnel_flags && !covered6(ip, f->end))))
+			return detour(ctx, ROAD_IPV6);
+		conn_wind(c, &p, life, t);
+		return settle(ctx, tunnel_plain6(ctx, ip, r, &p) ? FORWARD_HIT : DROP_NO_ROOM, r->ifindex);
+	}
+	return detour(ctx, ROAD_IPV6);
+}
+
+/* Where every packet begins. */
+static __always_inline int balance(struct xdp_md *ctx)
+{
+	struct tunables *t = settings();
+	struct frame f = {};
+
+	frame_at(ctx, &f, sizeof(struct eth));
+	if (unlikely((void *)(f.ip + 1) + sizeof(struct tcp) > f.end || !t ||
+		     (f.eth->type != be16(ETH_IPV4) && f.eth->type != be16(ETH_IPV6)) || !link_is(link_at(ctx->ingress_ifindex), f.eth)))
+		return other(ctx);
+	return f.eth->type == be16(ETH_IPV4) ? balance4(ctx, &f, t) : balance6(ctx, &f, t);
 }
 
 SEC("xdp.frags")

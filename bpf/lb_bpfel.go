@@ -268,7 +268,9 @@ type LbPacket struct {
 	Crowded uint32
 	Tci     uint32
 	Ingress uint32
+	Known   uint32
 	Why     LbReason
+	_       [4]byte
 }
 
 type LbPeerKey struct {

@@ -52,6 +52,7 @@ struct packet {
 	__u32 crowded;           /* its region has no free line */
 	__u32 tci;               /* of the frame: on the slow road */
 	__u32 ingress;           /* of a packet without a connection: the interface that it came in by */
+	__u32 known;             /* all of the above was read by lb, for the road that it goes on to */
 	enum reason why;
 };
 
@@ -119,10 +120,15 @@ static __always_inline struct link *link_at(__u32 ifindex)
 	return bpf_map_lookup_elem(&links, &ifindex);
 }
 
-/* Frames to another station (promiscuous mode), to all and to groups are the host's: IPVS takes PACKET_HOST only. */
+/*
+ * Frames to another station (promiscuous mode), to all and to groups are the host's: IPVS takes PACKET_HOST only. One word has
+ * the address, and behind it what stands in link.attached; in the frame that is the sender's.
+ */
 static __always_inline int link_is(struct link *link, struct eth *eth)
 {
-	return link && link->attached && load32(eth->dst) == load32(link->mac) && load16(eth->dst + 4) == load16(link->mac + 4);
+	enum { BEHIND_MAC = 48 };
+
+	return link && load64(link->mac) == ((load64(eth->dst) & ((1ull << BEHIND_MAC) - 1)) | 1ull << BEHIND_MAC);
 }
 
 /* The network header begins `at` bytes into the frame. */

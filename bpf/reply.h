@@ -142,6 +142,21 @@ static __always_inline int looks_back(enum reason why, struct tunables *t, int v
 	return t->have & (v6 ? HAVE_NAT6 | HAVE_TUNNEL6 : HAVE_NAT | HAVE_TUNNEL) && (why == PASS_NOT_SERVICE || why == PASS_NO_CONNECTION);
 }
 
+/* The same of a packet to no service's address, before another road is taken: a reply, or an error that may be about one. */
+static __always_inline int comes_back(struct ipv4 *ip, struct tunables *t)
+{
+	if (ip->proto == PROTO_ICMP)
+		return t->have & (HAVE_NAT | HAVE_TUNNEL);
+	return t->have & HAVE_NAT && source_has(ip->src);
+}
+
+static __always_inline int comes_back6(struct ipv6 *ip, struct tunables *t)
+{
+	if (ip->next == PROTO_ICMPV6)
+		return t->have & (HAVE_NAT6 | HAVE_TUNNEL6);
+	return t->have & HAVE_NAT6 && source_has(fold6(ip->src));
+}
+
 /* The way to the client of a connection; 0: there is none. */
 static __always_inline __u64 hop_to_client(struct xdp_md *ctx, struct conn *c, __u32 tick)
 {

@@ -41,7 +41,9 @@ static __always_inline __u32 pool_find(struct pool *pool, __u32 from, __u32 to, 
 {
 	struct pool_walk w = { .pool = pool, .from = from, .end = to, .weight = weight, .found = NO_REAL };
 
-	if (from < to && fit_weight(pool_member(pool, from)) >= weight)
+	if (from >= to)
+		return NO_REAL;
+	if (fit_weight(pool_member(pool, from)) >= weight)
 		return from;
 	bpf_loop(MAX_POOL, pool_step, &w, 0);
 	return w.found;

@@ -47,30 +47,46 @@ static __always_inline __u8 outer_tos(__u8 tos)
 	return (tos & ECN_MASK) == ECN_CE ? (tos & ~ECN_MASK) | ECN_ECT0 : tos;
 }
 
-/*
- * The sum of the whole packet. A checksum makes what it covers sum to nothing but the pseudo header, so the payload need not
- * be read where there is one: not with UDP without one, other protocols, and following fragments.
- */
+/* Has the packet a checksum over all that is behind its header? Not UDP without one, other protocols, and fragments. */
+static __always_inline int covered(struct ipv4 *ip, struct udp *udp, void *end)
+{
+	if (ip->frag & be16(IP_OFFSET | IP_MF))
+		return 0;
+	return ip->proto == PROTO_TCP || (ip->proto == PROTO_UDP && (void *)(udp + 1) <= end && udp->check);
+}
+
+/* A checksum makes what it covers sum to nothing but the pseudo header, so that no payload is read. Folded. */
+static __always_inline __u32 sum_covered(struct ipv4 *ip, __u32 header, __u32 length)
+{
+	return (__u16)~csum_fold(csum_pseudo(ip->src, ip->dst, ip->proto, length - header));
+}
+
+/* The sum of the whole packet. */
 static __always_inline __u32 sum_of_inner(struct xdp_md *ctx, struct ipv4 *ip, void *end, __u32 at)
 {
 	__u32 header = (ip->version_ihl & 15) * 4, length = be16(ip->length);
-	struct udp *udp = (void *)ip + header;
-	int whole = !(ip->frag & be16(IP_OFFSET | IP_MF));
 
-	if (whole && (ip->proto == PROTO_TCP || (ip->proto == PROTO_UDP && (void *)(udp + 1) <= end && udp->check)))
-		return (__u16)~csum_fold(csum_pseudo(ip->src, ip->dst, ip->proto, length - header));
+	if (covered(ip, (void *)ip + header, end))
+		return sum_covered(ip, header, length);
 	return csum_bytes(ctx, at, length);
 }
 
 /* The same of an IPv6 packet, whose own header has no checksum: its addresses and the pseudo header's are nothing together. */
-static __always_inline __u32 sum_of_inner6(struct xdp_md *ctx, struct ipv6 *ip, void *end, __u32 at)
+static __always_inline int covered6(struct ipv6 *ip, void *end)
 {
 	struct udp *udp = (void *)(ip + 1);
 
-	if (ip->next == PROTO_TCP || (ip->next == PROTO_UDP && (void *)(udp + 1) <= end && udp->check))
-		return csum_fold((__u64)ip->version_class_flow + load32(&ip->length) +
-				 (__u16)~csum_fold((__u64)ip->length + be16(ip->next)));
-	return csum_bytes(ctx, at, be16(ip->length) + sizeof(*ip));
+	return ip->next == PROTO_TCP || (ip->next == PROTO_UDP && (void *)(udp + 1) <= end && udp->check);
+}
+
+static __always_inline __u32 sum_covered6(struct ipv6 *ip)
+{
+	return csum_fold((__u64)ip->version_class_flow + load32(&ip->length) + (__u16)~csum_fold((__u64)ip->length + be16(ip->next)));
+}
+
+static __always_inline __u32 sum_of_inner6(struct xdp_md *ctx, struct ipv6 *ip, void *end, __u32 at)
+{
+	return covered6(ip, end) ? sum_covered6(ip) : csum_bytes(ctx, at, be16(ip->length) + sizeof(*ip));
 }
 
 /* What an outer header is made of; the packet itself may have moved. */
@@ -118,36 +134,39 @@ static __always_inline __u8 outer_proto(struct real *r, struct outer *o)
 	return r->tunnel == TUNNEL_GUE ? PROTO_UDP : r->tunnel == TUNNEL_GRE ? PROTO_GRE : o->proto;
 }
 
+/* The header in whole words, which are also what its checksum adds up: nothing is read again. */
+static __always_inline void outer_write(struct ipv4 *ip, struct real *r, struct outer *o, __u32 length)
+{
+	__u32 *word = (void *)ip;
+	__u32 first = 0x45 | (__u32)o->tos << 8 | (__u32)be16(length) << 16;
+	__u32 second = o->id | (__u32)o->frag << 16;
+	__u32 third = o->ttl | (__u32)outer_proto(r, o) << 8;
+	__u32 src = r->source[0], dst = r->addr[0];
+
+	word[0] = first;
+	word[1] = second;
+	word[2] = third | (__u32)(__u16)~csum_fold((__u64)first + second + third + src + dst) << 16;
+	word[3] = src;
+	word[4] = dst;
+}
+
 /* Makes room in front and fills it. Nothing of the frame that was read before holds afterwards. */
 static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o)
 {
 	__u32 front = tunnel_front(r);
 	struct eth *eth;
 	struct ipv4 *ip;
-	void *end;
 
 	if (bpf_xdp_adjust_head(ctx, (int)at - (int)(sizeof(*eth) + sizeof(*ip) + front)))
 		return DONE;
 	eth = (void *)(long)ctx->data;
-	end = (void *)(long)ctx->data_end;
 	ip = (void *)(eth + 1);
-	if ((void *)(ip + 1) + GUE_FRONT > end) /* the longest; what is shorter has the packet behind it */
+	if ((void *)(ip + 1) + GUE_FRONT > (void *)(long)ctx->data_end) /* the longest; what is shorter has the packet behind it */
 		return DONE;
 	eth_write(eth, r);
 	eth->type = be16(ETH_IPV4);
-	*ip = (struct ipv4){
-		.version_ihl = 0x45,
-		.tos = o->tos,
-		.length = be16(o->length + sizeof(*ip) + front),
-		.id = o->id,
-		.frag = o->frag,
-		.ttl = o->ttl,
-		.proto = outer_proto(r, o),
-		.src = r->source[0],
-		.dst = r->addr[0],
-	};
-	ip->check = csum(ip, end, sizeof(*ip) / 2);
-	front_write(ip + 1, r, o, (__u64)ip->src + ip->dst);
+	outer_write(ip, r, o, o->length + sizeof(*ip) + front);
+	front_write(ip + 1, r, o, (__u64)r->source[0] + r->addr[0]);
 	return NEXT;
 }
 
@@ -181,10 +200,22 @@ static __always_inline enum step encapsulate6(struct xdp_md *ctx, struct real *r
 }
 
 /*
- * What goes around an IPv4 packet, `more` bytes of it; NEXT, or DONE and p->why. TTL, type of service and "don't fragment" are
- * the packet's own. Without the latter the identification is the packet's, stirred: it is no more unique than that (RFC 6864
- * 4.3).
+ * Around an IPv4 packet. TTL, type of service and "don't fragment" are the packet's own. Without the latter the identification is
+ * the packet's, stirred: it is no more unique than that (RFC 6864 4.3).
  */
+static __always_inline struct outer outer_of(struct ipv4 *ip, struct tunables *t, __u32 flow, __u32 length)
+{
+	struct outer o = { .flow = flow, .length = length, .tos = outer_tos(ip->tos), .ttl = ip->ttl, .proto = PROTO_IPIP,
+			   .type = be16(ETH_IPV4) };
+
+	if (t->pmtu_disc)
+		o.frag = ip->frag & be16(IP_DF);
+	if (!o.frag)
+		o.id = ip->id ^ flow;
+	return o;
+}
+
+/* Of a packet that grows by `more` bytes; NEXT, or DONE and p->why. */
 static __always_inline enum step outer_of4(struct xdp_md *ctx, struct ipv4 *ip, void *end, struct real *r, __u32 at, __u32 more,
 					   __u32 flow, struct packet *p, struct outer *o)
 {
@@ -195,12 +226,7 @@ static __always_inline enum step outer_of4(struct xdp_md *ctx, struct ipv4 *ip, 
 		return leave(p, DROP_NO_ROOM);
 	if (depart(ip, r, p, more) == DONE)
 		return DONE;
-	*o = (struct outer){ .flow = flow, .length = p->length, .tos = outer_tos(ip->tos), .ttl = ip->ttl, .proto = PROTO_IPIP,
-			     .type = be16(ETH_IPV4) };
-	if (t->pmtu_disc)
-		o->frag = ip->frag & be16(IP_DF);
-	if (!o->frag)
-		o->id = ip->id ^ flow;
+	*o = outer_of(ip, t, flow, p->length);
 	if (unlikely(r->tunnel_flags))
 		o->inner = sum_of_inner(ctx, ip, end, at);
 	return NEXT;
@@ -208,14 +234,19 @@ static __always_inline enum step outer_of4(struct xdp_md *ctx, struct ipv4 *ip, 
 
 /* Around an IPv6 packet: hop limit and traffic class are its own. It has no identification to lend, and IPVS no "don't
  * fragment" for it. */
+static __always_inline struct outer outer_of_six(struct ipv6 *ip, __u32 flow, __u32 length)
+{
+	return (struct outer){ .flow = flow, .length = length, .tos = outer_tos(be32(ip->version_class_flow) >> 20),
+			       .ttl = ip->hop_limit, .proto = PROTO_IPV6, .type = be16(ETH_IPV6), .id = bpf_get_prandom_u32() };
+}
+
 static __always_inline enum step outer_of6(struct xdp_md *ctx, struct ipv6 *ip, void *end, struct real *r, __u32 at, __u32 more,
 					   __u32 flow, struct packet *p, struct outer *o)
 {
 	p->length = be16(ip->length) + sizeof(*ip);
 	if (depart6(ip, r, p, more) == DONE)
 		return DONE;
-	*o = (struct outer){ .flow = flow, .length = p->length, .tos = outer_tos(be32(ip->version_class_flow) >> 20),
-			     .ttl = ip->hop_limit, .proto = PROTO_IPV6, .type = be16(ETH_IPV6), .id = bpf_get_prandom_u32() };
+	*o = outer_of_six(ip, flow, p->length);
 	if (unlikely(r->tunnel_flags))
 		o->inner = sum_of_inner6(ctx, ip, end, at);
 	return NEXT;

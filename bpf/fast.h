@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * fast.h: the road of nearly every packet: TCP or UDP, whole, without tag, option or extension, whose connection lives and
+ * stays in its state. First it only looks: a packet that has anything else about it begins anew on another road, as nothing
+ * was written yet. Nothing here has its address taken or is a call, so that all stays in registers.
+ */
+#ifndef VIPD_FAST_H
+#define VIPD_FAST_H
+
+#include "conn.h"
+#include "ipv6.h"
+#include "reply.h"
+#include "transmit.h"
+
+/* The real server's method and flags as one number; other flags than these are another road's matter. */
+static __always_inline __u32 method(struct real *r)
+{
+	return load16(&r->forward) & ~((REAL_LOWER | REAL_IPV6) << 8);
+}
+
+/* A whole IPv4 packet, TCP or UDP, behind whose header TCP's can be read. No options: the caller has seen that. */
+static __always_inline int plain4(struct frame *f, struct packet *p)
+{
+	struct ipv4 *ip = f->ip;
+	struct tcp *tcp = (void *)(ip + 1);
+
+	p->length = be16(ip->length);
+	if (unlikely(ip->frag & be16(IP_MF | IP_OFFSET) || p->length > (__u64)(f->end - (void *)ip)))
+		return 0;
+	p->ends = load64(&ip->src);
+	p->ports = load32(tcp) | (__u64)ip->proto << 32;
+	if (likely(ip->proto == PROTO_TCP))
+		return p->length >= sizeof(*ip) + sizeof(*tcp);
+	return ip->proto == PROTO_UDP && p->length >= sizeof(*ip) + sizeof(struct udp);
+}
+
+/* The same of IPv6: no extension headers. The addresses stay in the frame. */
+static __always_inline int plain6(struct frame *f, struct packet *p)
+{
+	struct ipv6 *ip = f->ip6;
+	struct tcp *tcp = (void *)(ip + 1);
+
+	p->length = be16(ip->length) + sizeof(*ip);
+	if (unlikely(p->length > (__u64)(f->end - (void *)ip)))
+		return 0;
+	p->ports = load32(tcp) | (__u64)ip->next << 32 | (__u64)KIND_IPV6 << 40;
+	if (likely(ip->next == PROTO_TCP))
+		return p->length >= sizeof(*ip) + sizeof(*tcp);
+	return ip->next == PROTO_UDP && p->length >= sizeof(*ip) + sizeof(struct udp);
+}
+
+/* What it means to a connection's state. */
+static __always_inline enum event plain_event(struct packet *p, struct tcp *tcp)
+{
+	return packet_proto(p) == PROTO_TCP ? tcp_event(tcp->flags) : EVENT_NONE;
+}
+
+/* Does the packet leave its connection's state as it is? Nearly every packet is an ACK of an established one. */
+static __always_inline int conn_stays(struct packet *p, struct tcp *tcp, __u64 life, struct tunables *t)
+{
+	if (packet_proto(p) == PROTO_UDP)
+		return 1;
+	if (likely((tcp->flags & (TCP_SYN | TCP_RST | TCP_FIN | TCP_ACK)) == TCP_ACK && life_state(life) == TCP_ESTABLISHED))
+		return 1;
+	p->event = tcp_event(tcp->flags);
+	return !packet_begins(p) && state_next(t, PROTO_TCP, p->event, direction_in(life), life_state(life)) == life_state(life);
+}
+
+/* Can the packet go on, and grow by `more` bytes? What depart asks; here the answer is still without consequence. */
+static __always_inline int departs(struct real *r, struct packet *p, __u8 ttl, __u32 more)
+{
+	return r->ifindex && ttl > 1 && !load32(r->tci) && (p->length + more <= r->mtu || !r->mtu);
+}
+
+/* Nothing is left to ask: the packet is its connection's. */
+static __always_inline void conn_wind(struct conn *c, struct packet *p, __u64 life, struct tunables *t)
+{
+	WRITE_ONCE(c->expires, p->tick + (packet_proto(p) == PROTO_UDP ? t->udp : t->tcp[life_state(life)]));
+	c->packets++;
+	count_in(p);
+}
+
+/* ports_write where all that has to be written can be, of TCP and UDP. */
+static __always_inline void ports_plain(__u32 *ports, struct real *r, struct packet *p, __u64 change)
+{
+	__u32 now = r->port ? (*ports & 0xffff) | (__u32)r->port << 16 : *ports;
+
+	change += csum_change(*ports, now);
+	*ports = now;
+	if (likely(packet_proto(p) == PROTO_TCP))
+		check_mend(&((struct tcp *)ports)->check, PROTO_TCP, change);
+	else
+		check_mend(&((struct udp *)ports)->check, PROTO_UDP, change);
+}
+
+/* nat_request without a question. */
+static __always_inline void nat_plain(struct ipv4 *ip, struct real *r, struct packet *p)
+{
+	enum { TTL_LESS_ONE = 0xfffe }; /* what the checksum's sum takes in */
+	__u64 change = csum_change(ip->dst, r->addr[0]);
+
+	ip->check = csum_mend(ip->check, change + TTL_LESS_ONE);
+	ip->ttl--;
+	ip->dst = r->addr[0];
+	ports_plain((void *)(ip + 1), r, p, change);
+}
+
+static __always_inline void nat_plain6(struct ipv6 *ip, struct real *r, struct packet *p)
+{
+	__u64 change = csum_change6(ip->dst, r->addr);
+
+	ip->hop_limit--;
+	__builtin_memcpy(ip->dst, r->addr, sizeof(ip->dst));
+	ports_plain((void *)(ip + 1), r, p, change);
+}
+
+/* What a tunnel to this real server puts in front. */
+static __always_inline __u32 outer_size(struct real *r)
+{
+	return (r->flags & REAL_IPV6 ? sizeof(struct ipv6) : sizeof(struct ipv4)) + tunnel_front(r);
+}
+
+static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct outer *o)
+{
+	return (r->flags & REAL_IPV6 ? encapsulate6(ctx, r, sizeof(struct eth), o) : encapsulate4(ctx, r, sizeof(struct eth), o)) == NEXT;
+}
+
+/* tunnel_request without a question; whether there was room in front. */
+static __always_inline int tunnel_plain(struct xdp_md *ctx, struct ipv4 *ip, struct real *r, struct packet *p, struct tunables *t)
+{
+	struct outer o;
+
+	ttl_less_one(ip);
+	o = outer_of(ip, t, p->hash >> 32, p->length);
+	if (r->tunnel_flags)
+		o.inner = sum_covered(ip, sizeof(*ip), p->length);
+	return wrap(ctx, r, &o);
+}
+
+static __always_inline int tunnel_plain6(struct xdp_md *ctx, struct ipv6 *ip, struct real *r, struct packet *p)
+{
+	struct outer o;
+
+	ip->hop_limit--;
+	o = outer_of_six(ip, p->hash >> 32, p->length);
+	if (r->tunnel_flags)
+		o.inner = sum_covered6(ip);
+	return wrap(ctx, r, &o);
+}
+
+#endif
