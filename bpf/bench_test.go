@@ -124,6 +124,12 @@ type bench struct {
 // loadBench has a table of that many lines, and lends the rig the maps of the bench object, which has the same ones.
 func loadBench(t testing.TB, lines int) *bench {
 	t.Helper()
+	return loadBenchBy(t, lines, func(spec *ebpf.CollectionSpec, o *BenchObjects) error { return spec.LoadAndAssign(o, nil) })
+}
+
+// loadBenchBy is loadBench with some of the programs.
+func loadBenchBy(t testing.TB, lines int, load func(*ebpf.CollectionSpec, *BenchObjects) error) *bench {
+	t.Helper()
 	need.BPF(t)
 	spec, err := LoadBench()
 	if err != nil {
@@ -131,7 +137,7 @@ func loadBench(t testing.TB, lines int) *bench {
 	}
 	n := &bench{rig: &rig{TB: t, regions: lines / int(LbNumberREGION_LINES)}}
 	n.configure(spec)
-	if err := spec.LoadAndAssign(&n.object, nil); err != nil {
+	if err := load(spec, &n.object); err != nil {
 		t.Fatalf("load: %+v", err)
 	}
 	t.Cleanup(func() { n.object.Close() })

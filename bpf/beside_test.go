@@ -89,7 +89,7 @@ type director struct {
 
 func newDirector(b *testing.B) *director {
 	b.Helper()
-	d := &director{bench: loadBench(b, leastLines)}
+	d := &director{bench: loadBenchBy(b, leastLines, loadDirector)}
 	d.shell(`ip link add near address 02:00:00:00:00:01 type veth peer name far address 02:00:00:00:00:02
 		ip addr add 10.0.8.2/24 dev near
 		ip addr add 10.0.8.9/32 dev lo
@@ -113,6 +113,28 @@ func newDirector(b *testing.B) *director {
 		d.change(s.add(1), func(e *LbReal) { e.Ifindex = uint32(d.near) })
 	}
 	return d
+}
+
+// loadDirector loads what forwards and what makes frames: an older verifier needs a minute of emulation for the rest.
+func loadDirector(spec *ebpf.CollectionSpec, o *BenchObjects) error {
+	var some struct {
+		BenchMaps
+		BenchVariables
+		Lb          *ebpf.Program `ebpf:"lb"`
+		Road4       *ebpf.Program `ebpf:"road4"`
+		Road6       *ebpf.Program `ebpf:"road6"`
+		RoadBack    *ebpf.Program `ebpf:"road_back"`
+		Forget      *ebpf.Program `ebpf:"forget"`
+		BenchSource *ebpf.Program `ebpf:"bench_source"`
+		BenchSink   *ebpf.Program `ebpf:"bench_sink"`
+	}
+	if err := spec.LoadAndAssign(&some, nil); err != nil {
+		return err
+	}
+	o.BenchMaps, o.BenchVariables = some.BenchMaps, some.BenchVariables
+	o.Lb, o.Road4, o.Road6, o.RoadBack, o.Forget = some.Lb, some.Road4, some.Road6, some.RoadBack, some.Forget
+	o.BenchSource, o.BenchSink = some.BenchSource, some.BenchSink
+	return nil
 }
 
 func (d *director) attach(p *ebpf.Program, ifindex int) ebpflink.Link {
