@@ -21,7 +21,7 @@ import (
 var (
 	benchFlows  = flag.String("flows", "1,1024,65536,1048576,8388608", "BenchmarkPath: numbers of live connections, each a power of two")
 	benchRounds = flag.Int("rounds", 25, "BenchmarkPath: rounds that the rows take turns in")
-	benchJSON   = flag.String("json", "", "BenchmarkPath: also write the figures to this file")
+	benchJSON   = flag.String("figures", "", "BenchmarkPath: also write the figures to this file")
 )
 
 const (

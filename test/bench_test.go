@@ -29,7 +29,7 @@ import (
 var (
 	benchRequests = flag.Int("requests", 6000, "BenchmarkEndToEnd: requests in a round")
 	benchRounds   = flag.Int("rounds", 5, "BenchmarkEndToEnd: rounds that the balancers take turns in")
-	benchJSON     = flag.String("json", "", "BenchmarkEndToEnd: also write the figures to this file")
+	benchJSON     = flag.String("figures", "", "BenchmarkEndToEnd: also write the figures to this file")
 )
 
 const (

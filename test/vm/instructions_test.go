@@ -9,7 +9,7 @@ import (
 	"vipd/internal/vm"
 )
 
-var instructionsJSON = flag.String("json", "", "BenchmarkInstructions: also write the figures to this file")
+var instructionsJSON = flag.String("figures", "", "BenchmarkInstructions: also write the figures to this file")
 
 // BenchmarkInstructions measures the packet path beside the kernel's IPVS on a clock that counts the guest's instructions: a
 // packet's cost is a number that repeats, whatever else this machine does.
@@ -23,7 +23,7 @@ func BenchmarkInstructions(b *testing.B) {
 		Script:            "modprobe ip_vs; modprobe ip_vs_wrr",
 		Limit:             20 * time.Minute,
 		Output:            os.Stdout,
-	}, "vipd/bpf", "-test.run=^$", "-test.bench=^BenchmarkBesideIPVS$", "-test.benchtime=1x", "-json=/out/instructions.json")
+	}, "vipd/bpf", "-test.run=^$", "-test.bench=^BenchmarkBesideIPVS$", "-test.benchtime=1x", "-figures=/out/instructions.json")
 	if *instructionsJSON == "" {
 		return
 	}
