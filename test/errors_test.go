@@ -146,7 +146,7 @@ func TestAStopLeavesNothing(t *testing.T) {
 		// Priority 255 and state MASTER: master at once.
 		text := strings.Replace(siteFile(t, "eth0"), "priority 100", "priority 255", 1)
 		run := startRun(t, "-f", write(t, t.TempDir(), "owner.conf", text), "--instance", "a", "--http", "127.0.0.1:8099")
-		eventually(t, 5*time.Second, "the address is there", func() bool { return strings.Contains(strings.Join(links(t), "\n"), "10.0.8.9/32") })
+		eventually(t, 20*time.Second, "the address is there", func() bool { return strings.Contains(strings.Join(links(t), "\n"), "10.0.8.9/32") })
 		up := strings.Join(left(t), "\n")
 		for _, want := range []string{"file /run/vipd/a.sock", "file /sys/fs/bpf/vipd/a", "link eth0 xdp "} {
 			if !strings.Contains(up, want) {
@@ -171,7 +171,7 @@ func TestAStartThatFailsLeavesWhatItWouldHaveAdopted(t *testing.T) {
 	text := strings.Replace(siteFile(t, "eth0"), "priority 100", "priority 255", 1)
 	file := write(t, t.TempDir(), "owner.conf", text)
 	run := startRun(t, "-f", file)
-	eventually(t, 5*time.Second, "the address is there", func() bool { return strings.Contains(strings.Join(links(t), "\n"), "10.0.8.9/32") })
+	eventually(t, 20*time.Second, "the address is there", func() bool { return strings.Contains(strings.Join(links(t), "\n"), "10.0.8.9/32") })
 	run.end(t, syscall.SIGKILL)
 	stands := standing(t)
 	if len(stands) < 3 {
@@ -186,7 +186,7 @@ func TestAStartThatFailsLeavesWhatItWouldHaveAdopted(t *testing.T) {
 		t.Errorf("stood before the failed start:\n%q\nand after:\n%q", stands, now)
 	}
 	run = startRun(t, "-f", file, "--http", "127.0.0.1:8099")
-	eventually(t, 5*time.Second, "the next one is master", func() bool { return strings.Contains(vipd(t, "status").stdout, "MASTER") })
+	eventually(t, 20*time.Second, "the next one is master", func() bool { return strings.Contains(vipd(t, "status").stdout, "MASTER") })
 	if code := run.end(t, syscall.SIGTERM); code != 0 || !strings.Contains(run.log.String(), "adopted the packet path") {
 		t.Errorf("the next one ended with exit code %d and said:\n%s", code, run.log)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -255,21 +256,55 @@ func load(opts Options, m meta) (*ebpf.CollectionSpec, error) {
 	return spec, nil
 }
 
-// start loads the programs, with the maps that are given and new ones for the others.
+// start loads the programs, with the maps that are given and new ones for the others. The programs are loaded side by
+// side: most of it is the verifier's time, seconds of one processor.
 func (p *Plane) start(spec *ebpf.CollectionSpec, have maps) error {
-	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: have})
+	bare := spec.Copy()
+	clear(bare.Programs)
+	made, err := ebpf.NewCollectionWithOptions(bare, ebpf.CollectionOptions{MapReplacements: have})
 	if err != nil {
 		return explain("load the packet path", err)
 	}
-	p.progs, p.maps = coll.Programs, maps{}
-	for name, m := range coll.Maps {
+	p.progs, p.maps = map[string]*ebpf.Program{}, maps{}
+	for name, m := range made.Maps {
 		if strings.HasPrefix(name, ".") {
-			m.Close() // constants belong to the programs, not to what is pinned
+			defer m.Close() // constants belong to the programs, not to what is pinned
 			continue
 		}
 		p.maps[name] = m
 	}
+	var loading sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for name := range spec.Programs {
+		loading.Go(func() {
+			prog, err := loadOne(spec, name, made.Maps)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+				return
+			}
+			p.progs[name] = prog
+		})
+	}
+	loading.Wait()
+	if len(errs) > 0 {
+		return explain("load the packet path", errs[0])
+	}
 	return nil
+}
+
+// loadOne loads one program of a collection whose maps are all there.
+func loadOne(spec *ebpf.CollectionSpec, name string, have map[string]*ebpf.Map) (*ebpf.Program, error) {
+	one := spec.Copy()
+	one.Programs = map[string]*ebpf.ProgramSpec{name: one.Programs[name]}
+	coll, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{MapReplacements: have})
+	if err != nil {
+		return nil, err
+	}
+	defer coll.Close()
+	return coll.DetachProgram(name), nil
 }
 
 // pave gives the first program the others that it goes on to. They are replaced one by one while packets come: all of one
