@@ -29,7 +29,7 @@ func lex(dst []piece, s string, refs bool) []piece {
 		case c == '}':
 			i, kind = i+1, closePiece
 		case c == '"':
-			i, kind = quoteEnd(s, i)
+			i, kind = quoteEnd(s[:comment], i) // what a comment has is no end
 		default:
 			i = wordEnd(s[:comment], i, refs)
 		}
