@@ -28,6 +28,12 @@ func (h *fakeHost) taken() string {
 	return all
 }
 
+func (h *fakeHost) announcedSoFar() []netip.Addr {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.announced)
+}
+
 func TestAMasterHasItsRoutesAndRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, log := newFakeHost(), new(journal)
@@ -98,6 +104,9 @@ func TestAMasterWithoutItsAddressIsNone(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		if s := a.status()[0]; s.State != vrrp.Fault || !slices.Contains(s.Faults, causeLacking) {
 			t.Fatalf("%v, faults %v", s.State, s.Faults)
+		}
+		if log.has("BACKUP to MASTER") || len(h.announcedSoFar()) > 0 {
+			t.Error("somebody was told that it is master")
 		}
 		sent := h.wire.sent(t)
 		if last := sent[len(sent)-1]; last.Priority != 0 {

@@ -350,8 +350,16 @@ func (a *ha) notice(ifname string, packet []byte) {
 
 // drain executes the speaker's effects, in order.
 func (a *ha) drain(now time.Time) {
-	for _, e := range a.speaker.Take() {
-		a.execute(now, e)
+	for effects := a.speaker.Take(); len(effects) > 0; effects = a.speaker.Take() { // executing one may cause others
+		bare := map[string]bool{} // instances that did not get their addresses: nobody is told that they are master
+		for _, e := range effects {
+			if !premature(e, bare) {
+				a.execute(now, e)
+			}
+			if add, ok := e.(vrrp.AddAddresses); ok && !a.lacking[add.Instance].IsZero() {
+				bare[add.Instance] = true
+			}
+		}
 	}
 }
 
@@ -409,4 +417,15 @@ func (a *ha) followedStatus() (groups []control.SyncGroup, trackers []control.Tr
 		}
 	})
 	return groups, trackers
+}
+
+// premature tells an effect of a mastership that has failed for want of an address.
+func premature(e vrrp.Effect, bare map[string]bool) bool {
+	switch e := e.(type) {
+	case vrrp.Announce:
+		return bare[e.Instance]
+	case vrrp.Change:
+		return e.To == vrrp.Master && bare[e.Instance]
+	}
+	return false
 }
