@@ -48,6 +48,7 @@ type rig struct {
 	nextReal  uint32
 	nextEntry uint32
 	serials   uint32
+	oneCPU    bool // see stillRig
 }
 
 // newRig has the object with that many regions (a power of two), as it is when it has just been loaded.
@@ -56,17 +57,21 @@ func newRig(t testing.TB, regions int) *rig {
 	return makeRig(t, regions, 0)
 }
 
-// stillRig is a rig whose clock moves by travel and advance alone, on one CPU: for what is counted by tick and CPU.
+// stillRig is a rig whose clock moves by travel and advance alone, and whose packets all come to one CPU: for what is counted by
+// tick and CPU.
 func stillRig(t testing.TB, regions int) *rig {
 	t.Helper()
-	oneCPU(t)
-	return makeRig(t, regions, 40)
+	r := makeRig(t, regions, 40)
+	r.oneCPU = true
+	return r
 }
 
-// oneCPU keeps the test on the CPU that it is on.
-func oneCPU(t testing.TB) {
+// onOneCPU calls f on the first CPU that this process may use. A subtest has a goroutine, and so a thread, of its own: it is
+// the call that is bound, not the test.
+func onOneCPU(t testing.TB, f func()) {
 	t.Helper()
 	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var was, one unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &was); err != nil {
 		t.Fatal(err)
@@ -80,10 +85,8 @@ func oneCPU(t testing.TB) {
 	if err := unix.SchedSetaffinity(0, &one); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		unix.SchedSetaffinity(0, &was)
-		runtime.UnlockOSThread()
-	})
+	defer unix.SchedSetaffinity(0, &was)
+	f()
 }
 
 // makeRig takes an object whose ticks have that shift; 0: the one that it is made with.
@@ -219,7 +222,14 @@ func (r *rig) run(in []byte) (verdict uint32, out []byte, why LbReason) {
 func (r *rig) test(p *ebpf.Program, in []byte) (uint32, []byte) {
 	r.Helper()
 	o := ebpf.RunOptions{Data: in, DataOut: make([]byte, len(in)+64)}
-	verdict, err := p.Run(&o)
+	run := func() (verdict uint32, err error) { return p.Run(&o) }
+	if r.oneCPU {
+		run = func() (verdict uint32, err error) {
+			onOneCPU(r, func() { verdict, err = p.Run(&o) })
+			return
+		}
+	}
+	verdict, err := run()
 	if err != nil {
 		r.Fatalf("run %v: %v", p, err)
 	}
