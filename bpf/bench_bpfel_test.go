@@ -37,16 +37,13 @@ const (
 	BenchMapRegions       = "regions"
 	BenchMapRoads         = "roads"
 	BenchMapScratch       = "scratch"
-	BenchMapServiceFilter = "service_filter"
 	BenchMapServiceIndex  = "service_index"
 	BenchMapServiceIndex6 = "service_index6"
 	BenchMapServices      = "services"
 	BenchMapShTables      = "sh_tables"
 	BenchMapSipMessage    = "sip_message"
-	BenchMapSourceFilter  = "source_filter"
 	BenchMapStations      = "stations"
 	BenchMapSweepTimer    = "sweep_timer"
-	BenchMapTuning        = "tuning"
 	BenchProgBenchEmpty   = "bench_empty"
 	BenchProgBenchFloor   = "bench_floor"
 	BenchProgBenchPath    = "bench_path"
@@ -167,16 +164,13 @@ type BenchMapSpecs struct {
 	Regions       *ebpf.MapSpec `ebpf:"regions"`
 	Roads         *ebpf.MapSpec `ebpf:"roads"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
-	ServiceFilter *ebpf.MapSpec `ebpf:"service_filter"`
 	ServiceIndex  *ebpf.MapSpec `ebpf:"service_index"`
 	ServiceIndex6 *ebpf.MapSpec `ebpf:"service_index6"`
 	Services      *ebpf.MapSpec `ebpf:"services"`
 	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
 	SipMessage    *ebpf.MapSpec `ebpf:"sip_message"`
-	SourceFilter  *ebpf.MapSpec `ebpf:"source_filter"`
 	Stations      *ebpf.MapSpec `ebpf:"stations"`
 	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
-	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
 }
 
 // BenchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -239,16 +233,13 @@ type BenchMaps struct {
 	Regions       *ebpf.Map `ebpf:"regions"`
 	Roads         *ebpf.Map `ebpf:"roads"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
-	ServiceFilter *ebpf.Map `ebpf:"service_filter"`
 	ServiceIndex  *ebpf.Map `ebpf:"service_index"`
 	ServiceIndex6 *ebpf.Map `ebpf:"service_index6"`
 	Services      *ebpf.Map `ebpf:"services"`
 	ShTables      *ebpf.Map `ebpf:"sh_tables"`
 	SipMessage    *ebpf.Map `ebpf:"sip_message"`
-	SourceFilter  *ebpf.Map `ebpf:"source_filter"`
 	Stations      *ebpf.Map `ebpf:"stations"`
 	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
-	Tuning        *ebpf.Map `ebpf:"tuning"`
 }
 
 func (m *BenchMaps) Close() error {
@@ -274,16 +265,13 @@ func (m *BenchMaps) Close() error {
 		m.Regions,
 		m.Roads,
 		m.Scratch,
-		m.ServiceFilter,
 		m.ServiceIndex,
 		m.ServiceIndex6,
 		m.Services,
 		m.ShTables,
 		m.SipMessage,
-		m.SourceFilter,
 		m.Stations,
 		m.SweepTimer,
-		m.Tuning,
 	)
 }
 

@@ -114,27 +114,34 @@ func BenchmarkSweep(b *testing.B) {
 // bench is the bench object with one service of four real servers, and a table with that many flows in it.
 type bench struct {
 	*rig
-	object BenchObjects
+	object benchObjects
 	flows  uint32
 	six    bool
 	turn   uint32 // where the hits of all rows go on
 	fresh  uint32 // the next new client
 }
 
+// benchObjects are BenchObjects with the sections that are maps.
+type benchObjects struct {
+	BenchObjects
+	Sections
+}
+
 // loadBench has a table of that many lines, and lends the rig the maps of the bench object, which has the same ones.
 func loadBench(t testing.TB, lines int) *bench {
 	t.Helper()
-	return loadBenchBy(t, lines, func(spec *ebpf.CollectionSpec, o *BenchObjects) error { return spec.LoadAndAssign(o, nil) })
+	return loadBenchBy(t, lines, func(spec *ebpf.CollectionSpec, o *benchObjects) error { return spec.LoadAndAssign(o, nil) })
 }
 
 // loadBenchBy is loadBench with some of the programs.
-func loadBenchBy(t testing.TB, lines int, load func(*ebpf.CollectionSpec, *BenchObjects) error) *bench {
+func loadBenchBy(t testing.TB, lines int, load func(*ebpf.CollectionSpec, *benchObjects) error) *bench {
 	t.Helper()
 	need.BPF(t)
 	spec, err := LoadBench()
 	if err != nil {
 		t.Fatal(err)
 	}
+	Named(spec)
 	n := &bench{rig: &rig{TB: t, regions: lines / int(LbNumberREGION_LINES)}}
 	n.configure(spec)
 	if err := load(spec, &n.object); err != nil {
@@ -143,9 +150,10 @@ func loadBenchBy(t testing.TB, lines int, load func(*ebpf.CollectionSpec, *Bench
 	t.Cleanup(func() { n.object.Close() })
 	o := &n.object
 	n.LbMaps = LbMaps{Links: o.Links, Members: o.Members, Pools: o.Pools, Reals: o.Reals, RealCounts: o.RealCounts,
-		Regions: o.Regions, RegionHeads: o.RegionHeads, Services: o.Services, ServiceFilter: o.ServiceFilter,
+		Regions: o.Regions, RegionHeads: o.RegionHeads, Services: o.Services,
 		ServiceIndex: o.ServiceIndex, ServiceIndex6: o.ServiceIndex6, ShTables: o.ShTables, SweepTimer: o.SweepTimer,
-		Tuning: o.Tuning, Reasons: o.Reasons}
+		Reasons: o.Reasons}
+	n.Sections = o.Sections
 	n.LbPrograms = LbPrograms{Sweep: o.Sweep, Forget: o.Forget, StartSweep: o.StartSweep, ClockProbe: o.ClockProbe}
 	n.put(o.Roads, int(LbRoadROAD_IPV4), o.Road4)
 	n.put(o.Roads, int(LbRoadROAD_IPV6), o.Road6)

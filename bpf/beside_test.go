@@ -117,10 +117,11 @@ func newDirector(b *testing.B) *director {
 }
 
 // loadDirector loads what forwards and what makes frames: an older verifier needs a minute of emulation for the rest.
-func loadDirector(spec *ebpf.CollectionSpec, o *BenchObjects) error {
+func loadDirector(spec *ebpf.CollectionSpec, o *benchObjects) error {
 	var some struct {
 		BenchMaps
 		BenchVariables
+		Sections
 		Lb          *ebpf.Program `ebpf:"lb"`
 		Road4       *ebpf.Program `ebpf:"road4"`
 		Road6       *ebpf.Program `ebpf:"road6"`
@@ -137,6 +138,7 @@ func loadDirector(spec *ebpf.CollectionSpec, o *BenchObjects) error {
 	o.Lb, o.Road4, o.Road6, o.RoadBack = some.Lb, some.Road4, some.Road6, some.RoadBack
 	o.RoadBack6, o.RoadFull = some.RoadBack6, some.RoadFull
 	o.BenchSource, o.BenchSink = some.BenchSource, some.BenchSink
+	o.Sections = some.Sections
 	return nil
 }
 

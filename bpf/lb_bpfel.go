@@ -604,16 +604,13 @@ const (
 	LbMapRegions       = "regions"
 	LbMapRoads         = "roads"
 	LbMapScratch       = "scratch"
-	LbMapServiceFilter = "service_filter"
 	LbMapServiceIndex  = "service_index"
 	LbMapServiceIndex6 = "service_index6"
 	LbMapServices      = "services"
 	LbMapShTables      = "sh_tables"
 	LbMapSipMessage    = "sip_message"
-	LbMapSourceFilter  = "source_filter"
 	LbMapStations      = "stations"
 	LbMapSweepTimer    = "sweep_timer"
-	LbMapTuning        = "tuning"
 	LbProgClockProbe   = "clock_probe"
 	LbProgDefend       = "defend"
 	LbProgForget       = "forget"
@@ -713,16 +710,13 @@ type LbMapSpecs struct {
 	Regions       *ebpf.MapSpec `ebpf:"regions"`
 	Roads         *ebpf.MapSpec `ebpf:"roads"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
-	ServiceFilter *ebpf.MapSpec `ebpf:"service_filter"`
 	ServiceIndex  *ebpf.MapSpec `ebpf:"service_index"`
 	ServiceIndex6 *ebpf.MapSpec `ebpf:"service_index6"`
 	Services      *ebpf.MapSpec `ebpf:"services"`
 	ShTables      *ebpf.MapSpec `ebpf:"sh_tables"`
 	SipMessage    *ebpf.MapSpec `ebpf:"sip_message"`
-	SourceFilter  *ebpf.MapSpec `ebpf:"source_filter"`
 	Stations      *ebpf.MapSpec `ebpf:"stations"`
 	SweepTimer    *ebpf.MapSpec `ebpf:"sweep_timer"`
-	Tuning        *ebpf.MapSpec `ebpf:"tuning"`
 }
 
 // LbVariableSpecs contains global variables before they are loaded into the kernel.
@@ -776,16 +770,13 @@ type LbMaps struct {
 	Regions       *ebpf.Map `ebpf:"regions"`
 	Roads         *ebpf.Map `ebpf:"roads"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
-	ServiceFilter *ebpf.Map `ebpf:"service_filter"`
 	ServiceIndex  *ebpf.Map `ebpf:"service_index"`
 	ServiceIndex6 *ebpf.Map `ebpf:"service_index6"`
 	Services      *ebpf.Map `ebpf:"services"`
 	ShTables      *ebpf.Map `ebpf:"sh_tables"`
 	SipMessage    *ebpf.Map `ebpf:"sip_message"`
-	SourceFilter  *ebpf.Map `ebpf:"source_filter"`
 	Stations      *ebpf.Map `ebpf:"stations"`
 	SweepTimer    *ebpf.Map `ebpf:"sweep_timer"`
-	Tuning        *ebpf.Map `ebpf:"tuning"`
 }
 
 func (m *LbMaps) Close() error {
@@ -811,16 +802,13 @@ func (m *LbMaps) Close() error {
 		m.Regions,
 		m.Roads,
 		m.Scratch,
-		m.ServiceFilter,
 		m.ServiceIndex,
 		m.ServiceIndex6,
 		m.Services,
 		m.ShTables,
 		m.SipMessage,
-		m.SourceFilter,
 		m.Stations,
 		m.SweepTimer,
-		m.Tuning,
 	)
 }
 

@@ -26,9 +26,13 @@ const (
 
 func loadSpec() (*ebpf.CollectionSpec, error) {
 	if path := os.Getenv(objectVar); path != "" {
-		return ebpf.LoadCollectionSpec(path)
+		spec, err := ebpf.LoadCollectionSpec(path)
+		if err != nil {
+			return nil, err
+		}
+		return Named(spec), nil
 	}
-	return LoadLb()
+	return Load()
 }
 
 // judged are the headers in which a mistake sends packets to the wrong place, or counts them there.

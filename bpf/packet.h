@@ -140,37 +140,27 @@ static __always_inline void frame_at(struct xdp_md *ctx, struct frame *f, __u32 
 	f->end = (void *)(long)ctx->data_end;
 }
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct filter);
-} service_filter SEC(".maps");
+struct filter service_filter SECTION(".data.service_filter");
+
+static __always_inline int bit_of(struct filter *f, __be32 addr)
+{
+	__u32 n = addr ^ addr >> 16;
+
+	forget_bounds(n); /* 6.1 does not track a 32-bit exclusive or */
+	return f->bits[n >> 6 & (FILTER_WORDS - 1)] >> (n & 63) & 1;
+}
 
 static __always_inline int filter_has(__be32 addr)
 {
-	__u32 zero = 0, n = addr ^ addr >> 16;
-	struct filter *f = bpf_map_lookup_elem(&service_filter, &zero);
-
-	forget_bounds(n); /* 6.1 does not track a 32-bit exclusive or */
-	return f && f->bits[n >> 6 & (FILTER_WORDS - 1)] >> (n & 63) & 1;
+	return bit_of(&service_filter, addr);
 }
 
 /* The same of real servers whose replies pass us. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct filter);
-} source_filter SEC(".maps");
+struct filter source_filter SECTION(".data.source_filter");
 
 static __always_inline int source_has(__be32 addr)
 {
-	__u32 zero = 0, n = addr ^ addr >> 16;
-	struct filter *f = bpf_map_lookup_elem(&source_filter, &zero);
-
-	forget_bounds(n);
-	return f && f->bits[n >> 6 & (FILTER_WORDS - 1)] >> (n & 63) & 1;
+	return bit_of(&source_filter, addr);
 }
 
 /* Addresses of no service leave here, before anything dearer is asked. */

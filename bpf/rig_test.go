@@ -39,10 +39,25 @@ const (
 	xdpRedirect
 )
 
+// Objects are LbObjects with the sections that are maps.
+type Objects struct {
+	LbObjects
+	Sections
+}
+
+// Sections have the names that Load gives them.
+type Sections struct {
+	Tuning        *ebpf.Map `ebpf:"tuning"`
+	ServiceFilter *ebpf.Map `ebpf:"service_filter"`
+	SourceFilter  *ebpf.Map `ebpf:"source_filter"`
+}
+
+func (s *Sections) maps() []*ebpf.Map { return []*ebpf.Map{s.Tuning, s.ServiceFilter, s.SourceFilter} }
+
 // rig is the object in the kernel, with our MAC on the loopback interface and nothing else.
 type rig struct {
 	testing.TB
-	LbObjects
+	Objects
 	regions   int
 	shift     uint32
 	nextReal  uint32
@@ -94,7 +109,7 @@ func makeRig(t testing.TB, regions int, shift uint32) *rig {
 	t.Helper()
 	need.BPF(t)
 	r := &rig{TB: t, regions: regions, shift: shift}
-	r.LbObjects = r.borrow()
+	r.Objects = r.borrow()
 	r.put(r.Roads, int(LbRoadROAD_IPV4), r.Road4)
 	r.put(r.Roads, int(LbRoadROAD_IPV6), r.Road6)
 	r.put(r.Roads, int(LbRoadROAD_BACK), r.RoadBack)
@@ -106,7 +121,7 @@ func makeRig(t testing.TB, regions int, shift uint32) *rig {
 }
 
 // load verifies every program, which takes most of a second.
-func (r *rig) load() (o LbObjects) {
+func (r *rig) load() (o Objects) {
 	r.Helper()
 	spec, err := loadSpec()
 	if err != nil {

@@ -39,7 +39,6 @@ const (
 	SocketMapReals          = "reals"
 	SocketMapRegionHeads    = "region_heads"
 	SocketMapRegions        = "regions"
-	SocketMapServiceFilter  = "service_filter"
 	SocketMapServiceIndex   = "service_index"
 	SocketMapServiceIndex6  = "service_index6"
 	SocketMapServices       = "services"
@@ -47,9 +46,7 @@ const (
 	SocketMapSocketChoices  = "socket_choices"
 	SocketMapSocketNames    = "socket_names"
 	SocketMapSocketOutcomes = "socket_outcomes"
-	SocketMapSourceFilter   = "source_filter"
 	SocketMapStations       = "stations"
-	SocketMapTuning         = "tuning"
 	SocketProgConnect4      = "connect4"
 	SocketProgConnect6      = "connect6"
 	SocketProgGetpeername4  = "getpeername4"
@@ -134,7 +131,6 @@ type SocketMapSpecs struct {
 	Reals          *ebpf.MapSpec `ebpf:"reals"`
 	RegionHeads    *ebpf.MapSpec `ebpf:"region_heads"`
 	Regions        *ebpf.MapSpec `ebpf:"regions"`
-	ServiceFilter  *ebpf.MapSpec `ebpf:"service_filter"`
 	ServiceIndex   *ebpf.MapSpec `ebpf:"service_index"`
 	ServiceIndex6  *ebpf.MapSpec `ebpf:"service_index6"`
 	Services       *ebpf.MapSpec `ebpf:"services"`
@@ -142,9 +138,7 @@ type SocketMapSpecs struct {
 	SocketChoices  *ebpf.MapSpec `ebpf:"socket_choices"`
 	SocketNames    *ebpf.MapSpec `ebpf:"socket_names"`
 	SocketOutcomes *ebpf.MapSpec `ebpf:"socket_outcomes"`
-	SourceFilter   *ebpf.MapSpec `ebpf:"source_filter"`
 	Stations       *ebpf.MapSpec `ebpf:"stations"`
-	Tuning         *ebpf.MapSpec `ebpf:"tuning"`
 }
 
 // SocketVariableSpecs contains global variables before they are loaded into the kernel.
@@ -191,7 +185,6 @@ type SocketMaps struct {
 	Reals          *ebpf.Map `ebpf:"reals"`
 	RegionHeads    *ebpf.Map `ebpf:"region_heads"`
 	Regions        *ebpf.Map `ebpf:"regions"`
-	ServiceFilter  *ebpf.Map `ebpf:"service_filter"`
 	ServiceIndex   *ebpf.Map `ebpf:"service_index"`
 	ServiceIndex6  *ebpf.Map `ebpf:"service_index6"`
 	Services       *ebpf.Map `ebpf:"services"`
@@ -199,9 +192,7 @@ type SocketMaps struct {
 	SocketChoices  *ebpf.Map `ebpf:"socket_choices"`
 	SocketNames    *ebpf.Map `ebpf:"socket_names"`
 	SocketOutcomes *ebpf.Map `ebpf:"socket_outcomes"`
-	SourceFilter   *ebpf.Map `ebpf:"source_filter"`
 	Stations       *ebpf.Map `ebpf:"stations"`
-	Tuning         *ebpf.Map `ebpf:"tuning"`
 }
 
 func (m *SocketMaps) Close() error {
@@ -219,7 +210,6 @@ func (m *SocketMaps) Close() error {
 		m.Reals,
 		m.RegionHeads,
 		m.Regions,
-		m.ServiceFilter,
 		m.ServiceIndex,
 		m.ServiceIndex6,
 		m.Services,
@@ -227,9 +217,7 @@ func (m *SocketMaps) Close() error {
 		m.SocketChoices,
 		m.SocketNames,
 		m.SocketOutcomes,
-		m.SourceFilter,
 		m.Stations,
-		m.Tuning,
 	)
 }
 

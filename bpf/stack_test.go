@@ -55,7 +55,7 @@ func (s stacks) deepest(name string) (bytes int, how string) {
 // TestStackOfEveryProgramFitsOlderKernels: 512 bytes for a chain of calls. Linux 6.1 counts in units of 32 bytes, newer ones
 // of 16: what passes here may not pass there.
 func TestStackOfEveryProgramFitsOlderKernels(t *testing.T) {
-	spec, err := LoadLb()
+	spec, err := Load()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@ import (
 // idle are loaded objects that no test has now, by their number of regions, with every map as the load left it.
 var idle = struct {
 	sync.Mutex
-	objects map[made][]LbObjects
-}{objects: map[made][]LbObjects{}}
+	objects map[made][]Objects
+}{objects: map[made][]Objects{}}
 
 // made is what an object is loaded with.
 type made struct {
@@ -25,7 +25,7 @@ type made struct {
 func (r *rig) made() made { return made{r.regions, r.shift} }
 
 // borrow takes an idle object, or a new one, until the test is over.
-func (r *rig) borrow() LbObjects {
+func (r *rig) borrow() Objects {
 	r.Helper()
 	o, found := takeIdle(r.made())
 	if !found {
@@ -33,7 +33,7 @@ func (r *rig) borrow() LbObjects {
 	}
 	t := r.TB
 	t.Cleanup(func() {
-		if err := wipe(&o.LbMaps); err != nil {
+		if err := wipe(&o); err != nil {
 			t.Errorf("wipe the maps: %v", err)
 			o.Close()
 			return
@@ -45,7 +45,7 @@ func (r *rig) borrow() LbObjects {
 	return o
 }
 
-func takeIdle(as made) (o LbObjects, found bool) {
+func takeIdle(as made) (o Objects, found bool) {
 	idle.Lock()
 	defer idle.Unlock()
 	have := idle.objects[as]
@@ -57,8 +57,8 @@ func takeIdle(as made) (o LbObjects, found bool) {
 }
 
 // wipe gives every map the content of a new one. An array's element that is written loses its timer.
-func wipe(maps *LbMaps) error {
-	for _, m := range each(maps) {
+func wipe(o *Objects) error {
+	for _, m := range each(o) {
 		var err error
 		switch m.Type() {
 		case ebpf.Array:
@@ -83,11 +83,11 @@ func wipe(maps *LbMaps) error {
 	return nil
 }
 
-func each(maps *LbMaps) (all []*ebpf.Map) {
+func each(o *Objects) (all []*ebpf.Map) {
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[LbMaps]()) {
-		all = append(all, reflect.ValueOf(maps).Elem().FieldByIndex(f.Index).Interface().(*ebpf.Map))
+		all = append(all, reflect.ValueOf(&o.LbMaps).Elem().FieldByIndex(f.Index).Interface().(*ebpf.Map))
 	}
-	return all
+	return append(all, o.Sections.maps()...)
 }
 
 // zero writes all elements of an array, many with one call.
@@ -122,13 +122,13 @@ func drain(m *ebpf.Map) error {
 func TestWipedMapsAreLikeNewOnes(t *testing.T) {
 	r := newRig(t, 1)
 	r.test(r.StartSweep, make([]byte, 14))
-	for _, m := range each(&r.LbMaps) {
+	for _, m := range each(&r.Objects) {
 		dirty(t, m)
 	}
-	if err := wipe(&r.LbMaps); err != nil {
+	if err := wipe(&r.Objects); err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range each(&r.LbMaps) {
+	for _, m := range each(&r.Objects) {
 		if n := used(t, m); n != 0 {
 			t.Errorf("%v: %d entries are not those of a new map", m, n)
 		}

@@ -18,6 +18,8 @@ typedef __u32 __be32;
 
 #define NULL ((void *)0)
 #define SEC(name) __attribute__((section(name), used))
+/* Of one value, which user space has as a map (Load in load.go); hidden, for it is no variable to it. */
+#define SECTION(name) __attribute__((section(name), used, visibility("hidden")))
 #define __always_inline inline __attribute__((always_inline))
 #define __noinline __attribute__((noinline))
 #define likely(x) __builtin_expect(!!(x), 1)

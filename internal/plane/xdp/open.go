@@ -223,7 +223,7 @@ func regionsFor(lines uint32) uint32 {
 
 // load reads the object and gives its maps their sizes and its program its constants.
 func load(opts Options, m meta) (*ebpf.CollectionSpec, error) {
-	spec, err := bpf.LoadLb()
+	spec, err := bpf.Load()
 	if err != nil {
 		return nil, fmt.Errorf("read the object: %w", err)
 	}

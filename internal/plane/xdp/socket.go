@@ -82,6 +82,7 @@ func (p *Plane) loadSockets() (map[string]*ebpf.Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the object: %w", err)
 	}
+	bpf.Named(spec)
 	cookie, err := namespaceCookie()
 	if err != nil {
 		return nil, err
