@@ -30,6 +30,7 @@ func (s *service) adopt(pool lb.Pool) {
 		return // it was being set up or taken down: nothing can be told
 	}
 	for _, r := range s.reals {
-		r.adoptedDown = !inUse[s.cfg.memberReal(s.cfg.ServiceKey, r.cfg.Real).Addr] && len(r.checks) > 0 && r.cfg.Weight > 0
+		r.adoptedDown = !inUse[s.cfg.memberReal(s.cfg.ServiceKey, r.cfg.Real).Addr] && len(r.checks) > 0 && r.cfg.Weight > 0 &&
+			!r.hand.quiesces() // why it was not in use is known
 	}
 }

@@ -2,6 +2,7 @@ package health
 
 import (
 	"net/netip"
+	"strings"
 
 	"vipd/internal/lb"
 )
@@ -77,4 +78,13 @@ func (s Service) Each() []Service {
 		all = append(all, one)
 	}
 	return all
+}
+
+// group is the name of the virtual_server_group, or empty.
+func (s Service) group() string {
+	if len(s.Members) == 0 {
+		return ""
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(s.Name, "["), "]")
+	return name
 }

@@ -178,7 +178,7 @@ func (r *real) weigh() {
 	for _, c := range r.checks {
 		sum += c.weight
 	}
-	r.weight = int32(min(max(sum, 0), maxWeight))
+	r.weight = r.hand.weigh(int32(min(max(sum, 0), maxWeight)))
 }
 
 const maxWeight = 65535 // keepalived's largest

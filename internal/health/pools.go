@@ -19,6 +19,7 @@ type Pools struct {
 	waiting  queue
 	lastID   CheckID
 	effects  []Effect
+	hands    map[handKey]Hand
 }
 
 type service struct {
@@ -38,6 +39,7 @@ type real struct {
 	checks []*check
 	since  time.Time
 	why    string
+	hand   *Hand // of an operator; nil: none
 
 	adoptedDown bool // the process before had it out of the pool
 }
@@ -48,7 +50,7 @@ func New(cfg Config, random func(limit time.Duration) time.Duration) *Pools {
 	if random == nil {
 		random = func(time.Duration) time.Duration { return 0 }
 	}
-	return &Pools{random: random, services: resolveAll(cfg), checks: map[CheckID]*check{}}
+	return &Pools{random: random, services: resolveAll(cfg), checks: map[CheckID]*check{}, hands: map[handKey]Hand{}}
 }
 
 // Start puts the real servers into their pools, up unless alpha says otherwise, and gives each checker its first time:
@@ -154,7 +156,7 @@ func (s *service) pool() lb.Pool {
 		switch {
 		case s.uses(r):
 			entry.Weight = r.weight
-		case r.cfg.InhibitOnFailure:
+		case s.listed(r):
 			entry.Weight = 0
 		default:
 			continue
@@ -180,8 +182,21 @@ func (p *Pools) refresh(s *service) {
 	p.emit(Changed{s.cfg.ServiceKey})
 }
 
-// uses tells whether r is to get new connections.
-func (s *service) uses(r *real) bool { return r.alive && !s.sorryUp }
+// uses tells whether r is to get new connections, if its weight allows.
+func (s *service) uses(r *real) bool { return r.alive && !s.sorryUp && !r.disabled() }
+
+// listed tells whether r is in the plane, be it with weight 0.
+func (s *service) listed(r *real) bool {
+	switch {
+	case r.disabled():
+		return false
+	case s.uses(r), r.cfg.InhibitOnFailure:
+		return true
+	}
+	return r.alive && r.hand.quiesces() // drained, beside a sorry server
+}
+
+func (r *real) disabled() bool { return r.hand != nil && r.hand.Do == Disable }
 
 // passing tells whether every checker of r is up.
 func (r *real) passing() bool {

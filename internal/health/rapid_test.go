@@ -32,6 +32,7 @@ func TestNoPoolEverHoldsADownRealServer(t *testing.T) {
 			"observe": w.observe,
 			"reload":  w.reload,
 			"strange": w.strange,
+			"hand":    w.hand,
 		})
 	})
 }
@@ -160,6 +161,22 @@ func (w *walk) checker(id CheckID) CheckStatus {
 	return CheckStatus{}
 }
 
+// hand is an operator that sets and takes back what holds a real server.
+func (w *walk) hand(t *rapid.T) {
+	s := rapid.SampledFrom(w.cfg.Services).Draw(t, "service")
+	if len(s.Reals) == 0 {
+		t.Skip("nobody to hold")
+	}
+	r := rapid.SampledFrom(s.Reals).Draw(t, "real")
+	h := rapid.SampledFrom([]Hand{{}, {Do: Drain}, {Do: Disable}, {Do: Weigh, Weight: 2}, {Do: Weigh, Percent: 50}}).Draw(t, "hand")
+	if h.Do == "" {
+		_ = w.pools.Release(w.now, s.ServiceKey, r.Addr) // which may not be held
+	} else if err := w.pools.Hold(w.now, s.ServiceKey, r.Addr, h); err != nil {
+		t.Fatal(err)
+	}
+	w.check(t)
+}
+
 func (w *walk) strange(t *rapid.T) {
 	id := CheckID(rapid.Uint64().Draw(t, "id"))
 	if _, ok := w.flying[id]; ok {
@@ -263,7 +280,12 @@ func (w *walk) checkService(t *rapid.T, s ServiceStatus, pool lb.Pool, cfg Servi
 		if !healthy || s.SorryUp {
 			entry.Weight = 0
 		}
-		if (healthy && !s.SorryUp || cfg.Reals[j].InhibitOnFailure) && !(s.SorryUp && entry.Addr == cfg.Sorry.Addr) {
+		quiesced := r.Hand != nil && r.Hand.Weight == 0 && r.Hand.Percent == 0
+		listed := healthy && (!s.SorryUp || quiesced) || cfg.Reals[j].InhibitOnFailure
+		if r.Hand != nil && r.Hand.Do == Disable {
+			listed = false
+		}
+		if listed && !(s.SorryUp && entry.Addr == cfg.Sorry.Addr) {
 			expected = append(expected, entry)
 		}
 	}

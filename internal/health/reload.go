@@ -14,6 +14,7 @@ import (
 func (p *Pools) Update(now time.Time, cfg Config) {
 	old := p.services
 	p.services = resolveAll(cfg)
+	p.lay()
 	fresh := map[lb.ServiceKey]*service{}
 	for _, s := range p.services {
 		fresh[s.cfg.ServiceKey] = s
@@ -144,7 +145,7 @@ func (p *Pools) clear(s *service, r *real, stopping bool) {
 	for _, c := range r.checks {
 		p.forget(c)
 	}
-	listed := s.uses(r) || r.cfg.InhibitOnFailure
+	listed := s.listed(r)
 	if listed || stopping {
 		verb, mark := "Removing", ""
 		if stopping {
@@ -155,7 +156,7 @@ func (p *Pools) clear(s *service, r *real, stopping bool) {
 		}
 		p.say(s, r, "%s %sservice %s from VS %s", verb, mark, s.endpoint(r.cfg.Addr), s.name())
 	}
-	if !listed || !r.alive {
+	if !listed && !r.disabled() || !r.alive {
 		return
 	}
 	r.alive = false

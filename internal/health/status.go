@@ -10,6 +10,7 @@ import (
 // ServiceStatus is what is known of a service. Every type here is a copy that the caller may keep.
 type ServiceStatus struct {
 	Service    lb.Service
+	Group      string // of which it is a member. If empty, none.
 	QuorumUp   bool
 	Quorum     int
 	Hysteresis int
@@ -28,6 +29,7 @@ type RealStatus struct {
 	Listed  bool    // the plane holds it, with weight 0 where it is not InPool
 	Why     string  // of the last verdict
 	Since   time.Time
+	Hand    *Hand // of an operator. If nil, none.
 	Checks  []CheckStatus
 }
 
@@ -54,7 +56,7 @@ type Observed struct {
 func (p *Pools) Status() []ServiceStatus {
 	var all []ServiceStatus
 	for _, s := range p.services {
-		st := ServiceStatus{Service: s.cfg.Service, QuorumUp: s.quorumUp, Quorum: s.cfg.Quorum, Hysteresis: s.cfg.Hysteresis,
+		st := ServiceStatus{Service: s.cfg.Service, Group: s.cfg.group(), QuorumUp: s.quorumUp, Quorum: s.cfg.Quorum, Hysteresis: s.cfg.Hysteresis,
 			Alive: s.alive(), Since: s.since, SorryUp: s.sorryUp}
 		if s.cfg.Sorry != nil {
 			sorry := *s.cfg.Sorry
@@ -71,8 +73,12 @@ func (p *Pools) Status() []ServiceStatus {
 }
 
 func (s *service) statusOf(r *real) RealStatus {
-	st := RealStatus{Real: r.cfg.Real, Healthy: r.alive, InPool: s.uses(r), Listed: s.uses(r) || r.cfg.InhibitOnFailure,
+	st := RealStatus{Real: r.cfg.Real, Healthy: r.alive, InPool: s.uses(r), Listed: s.listed(r),
 		Why: r.why, Since: r.since}
+	if r.hand != nil {
+		hand := *r.hand
+		st.Hand = &hand
+	}
 	st.Real.Weight = r.weight
 	for _, c := range r.checks {
 		cs := CheckStatus{ID: c.id, Checker: c.cfg, Up: c.up, Ran: c.ran, Running: c.running, Failed: c.attempt, Since: c.since,
