@@ -24,6 +24,7 @@ type director interface {
 	Reload(ctx context.Context) (control.Outcome, error)
 	Apply(ctx context.Context, path string, confirm time.Duration) (control.Outcome, error)
 	Confirm(ctx context.Context) (control.Outcome, error)
+	Operate(ctx context.Context, o control.Order) (control.Outcome, error)
 }
 
 // director opens the daemon that cmd's --instance names.

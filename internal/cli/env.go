@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"io"
+	"strings"
 	"time"
 
 	"vipd/internal/conf"
 	"vipd/internal/control"
+	"vipd/internal/daemon"
 	"vipd/internal/lb"
 	"vipd/internal/plane/xdp"
 )
@@ -26,6 +29,8 @@ type Env struct {
 	Refuses func(lb.Service, []lb.Real) error
 	// Now is the clock that "status" counts from. If nil, time.Now.
 	Now func() time.Time
+	// DrainEvery is how often "drain --wait" looks. If zero, a second.
+	DrainEvery time.Duration
 }
 
 // instanceVariable names the environment variable that chooses an instance where no option does.
@@ -41,6 +46,18 @@ func (e Env) instance() string {
 		}
 	}
 	return defaultInstance
+}
+
+// stateVariable names the environment variable that says where an instance keeps what outlives a restart.
+const stateVariable = "VIPD_STATE"
+
+// state is that folder where no option says it: systemd's StateDirectory, else the usual one.
+func (e Env) state() string {
+	if e.Getenv == nil {
+		return daemon.StateDir
+	}
+	first, _, _ := strings.Cut(e.Getenv("STATE_DIRECTORY"), ":") // systemd.exec(5): several are separated by colons
+	return cmp.Or(e.Getenv(stateVariable), first, daemon.StateDir)
 }
 
 func (e Env) dial(instance string) (control.Source, error) {

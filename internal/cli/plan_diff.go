@@ -314,7 +314,7 @@ func (p *planner) service(old, next health.Service) {
 	for _, o := range old.Reals {
 		if find(next.Reals, o.Addr) < 0 {
 			n := p.connections(old.ServiceKey, o.Addr)
-			p.add(change{Verb: "remove", Kind: "real", Name: o.Addr.String(), In: c.Name, Connections: n, Effects: goneEffects(n)})
+			p.add(change{Verb: "remove", Kind: "real", Name: o.Addr.String(), In: c.Name, Connections: n, Effects: append(goneEffects(n), p.heldEffects(old.ServiceKey, o.Addr, "waits for its return")...)})
 		}
 	}
 	for _, n := range next.Reals {
@@ -329,7 +329,19 @@ func (p *planner) service(old, next health.Service) {
 	}
 }
 
+// heldEffects say what becomes of an operator's hand on a real server.
+func (p *planner) heldEffects(s lb.ServiceKey, r netip.AddrPort, what string) []string {
+	h := p.live[s.String()+" "+r.String()].Operator
+	if h == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("the operator's %s %s until vipd ready", h, what)}
+}
+
 func (p *planner) realEffects(s health.Service, old, next health.Real) []string {
+	if held := p.heldEffects(s.ServiceKey, next.Addr, "holds"); held != nil {
+		return held
+	}
 	if next.Weight != 0 || old.Weight == 0 {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -52,6 +53,10 @@ func (d *toldDirector) tell(what string) (control.Outcome, error) {
 }
 func (d *toldDirector) Apply(_ context.Context, path string, confirm time.Duration) (control.Outcome, error) {
 	return d.tell("apply " + path + " " + confirm.String())
+}
+
+func (d *toldDirector) Operate(_ context.Context, o control.Order) (control.Outcome, error) {
+	return d.tell(fmt.Sprintf("%s %s %s %d %d%%", o.Do, control.ServiceWord(o.Service), o.Real, o.Weight, o.Percent))
 }
 
 func (d *toldDirector) Config(context.Context) (json.RawMessage, error) {

@@ -47,6 +47,7 @@ Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 c
 	f.StringSliceVar(&opts.Interfaces, "interface", nil, "attach the packet path to this interface (repeatable; default: those of the instances and addresses in the file; with --no-config every one that is up but lo)")
 	f.StringVar(&opts.HTTP, "http", "", "also serve /status and /metrics, read-only, on this ADDRESS:PORT")
 	f.Uint32Var(&opts.Connections, "connections", 0, "connections that the table is made for (default 1,000,000)")
+	f.StringVar(&opts.State, "state", env.state(), "folder for what outlives a restart, in STATE/NAME/ ($"+stateVariable+"; empty: nothing is kept)")
 	f.BoolVar(&opts.Discard, "discard", false, "if a killed process has left a packet path that this version cannot take over (another layout or size), remove it with its connections")
 	f.StringVar(&opts.DataPlane, "data-plane", "", "what forwards: xdp, ipvs (the kernel's) or auto, the first of the two that works here (default: data_plane in the file, else xdp)")
 	cmd.MarkFlagsMutuallyExclusive("file", "no-config")

@@ -27,6 +27,7 @@ func printStatus(w io.Writer, s *control.Status, now time.Time) error {
 	out.head(s)
 	out.routers(s.VRRP)
 	out.services(s.Services)
+	out.held(s.Held)
 	out.links(s.Links)
 	if s.DataPlane.Name != "ipvs" { // which does not count why
 		out.verdicts(s.Verdicts)
@@ -164,6 +165,19 @@ func (o *screen) services(all []control.Service) {
 	}
 }
 
+// held are an operator's hands on real servers that are not configured.
+func (o *screen) held(all []control.Held) {
+	if len(all) == 0 {
+		return
+	}
+	o.linef("\nHeld by an operator, not configured")
+	var rows [][]string
+	for _, h := range all {
+		rows = append(rows, []string{h.Real, h.Service, h.Hand.String(), "by " + cmp.Or(h.By, "(unknown)") + " for " + o.ago(h.Since)})
+	}
+	o.table(rows)
+}
+
 func (o *screen) real(r *control.Real) []string {
 	return []string{"", r.Addr.String(), r.Forward.String(), strconv.Itoa(int(r.Weight)), strconv.Itoa(int(r.Active)),
 		strconv.Itoa(int(r.Inactive)), strconv.FormatUint(r.Rate.Conns, 10), o.poolText(r)}
@@ -171,6 +185,14 @@ func (o *screen) real(r *control.Real) []string {
 
 // poolText says whether a real server gets connections and, if anything is unusual, why and since when.
 func (o *screen) poolText(r *control.Real) string {
+	text := o.poolState(r)
+	if h := r.Operator; h != nil {
+		return fmt.Sprintf("%s, %s by operator %s for %s", text, h, cmp.Or(h.By, "(unknown)"), o.ago(h.Since))
+	}
+	return text
+}
+
+func (o *screen) poolState(r *control.Real) string {
 	text := "out"
 	switch {
 	case r.InPool && r.Weight == 0:
@@ -181,7 +203,7 @@ func (o *screen) poolText(r *control.Real) string {
 	if r.InPool && r.Healthy && r.Weight != 0 && r.Hop != "" {
 		return text + " via " + r.Hop
 	}
-	if r.InPool && r.Healthy {
+	if r.Healthy && (r.InPool || r.Operator != nil) {
 		return text
 	}
 	if !r.Since.IsZero() {

@@ -6,6 +6,7 @@
 //	GET /v1/timeouts  the three timeouts, in seconds
 //	GET /v1/ipvs      one Table, the data plane as ipvsadm lists it
 //	POST /v1/ipvs     a list of changes by hand; one Answer each
+//	POST /v1/operator an Order: drain, disable, weight or ready for one real server; one Outcome
 //	GET /v1/config    the configuration in force
 //	POST /v1/reload, /v1/apply?file=PATH&confirm=60s, /v1/confirm: one Outcome
 //
@@ -52,6 +53,8 @@ type Status struct {
 	Own       []Own  `json:"own_connections,omitempty"`
 	TableSize uint32 `json:"table_size"` // lines of the connection table; of the kernel's IPVS rows, each of any length
 	DataPlane Path   `json:"data_plane"`
+	// Held are hands of an operator on real servers that are not configured.
+	Held []Held `json:"held,omitempty"`
 }
 
 // Path is what forwards.
@@ -171,6 +174,7 @@ type SyncGroup struct {
 type Service struct {
 	lb.Service
 	Name   string      `json:"name"`
+	Group  string      `json:"group,omitempty"` // the virtual_server_group that it is a member of
 	Total  lb.Counters `json:"total"`
 	Rate   lb.Rates    `json:"rate"`
 	Quorum bool        `json:"quorum"` // enough weight is alive
@@ -185,7 +189,8 @@ type Real struct {
 	Healthy  bool        `json:"healthy"`
 	Why      string      `json:"why,omitempty"` // of the last verdict
 	Since    time.Time   `json:"since"`
-	Hop      string      `json:"hop,omitempty"` // MAC and interface that packets leave by
+	Operator *Hand       `json:"operator,omitempty"` // nil: nobody holds it
+	Hop      string      `json:"hop,omitempty"`      // MAC and interface that packets leave by
 	Active   uint32      `json:"active"`
 	Inactive uint32      `json:"inactive"`
 	Persist  uint32      `json:"persist"`

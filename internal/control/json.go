@@ -12,7 +12,8 @@ import (
 
 // serviceJSON is a Service as tools read it: names instead of the numbers of the kernel interface.
 type serviceJSON struct {
-	Name string `json:"name"`
+	Name  string `json:"name"`
+	Group string `json:"group,omitempty"`
 	serviceWords
 	Quorum bool         `json:"quorum"`
 	Total  countersJSON `json:"total"`
@@ -46,6 +47,7 @@ type realJSON struct {
 	Healthy  bool         `json:"healthy"`
 	Why      string       `json:"why,omitempty"`
 	Since    time.Time    `json:"since"`
+	Operator *Hand        `json:"operator,omitempty"`
 	Hop      string       `json:"hop,omitempty"`
 	Active   uint32       `json:"active"`
 	Inactive uint32       `json:"inactive"`
@@ -118,7 +120,7 @@ func numberOf(table []namedNumber, name string) (uint8, error) {
 
 // MarshalJSON writes serviceJSON.
 func (s Service) MarshalJSON() ([]byte, error) {
-	j := serviceJSON{Name: s.Name, serviceWords: serviceWordsOf(s.Service), Quorum: s.Quorum,
+	j := serviceJSON{Name: s.Name, Group: s.Group, serviceWords: serviceWordsOf(s.Service), Quorum: s.Quorum,
 		Total: countersJSON(s.Total), Rate: countersJSON(s.Rate), Reals: s.Reals}
 	if j.Reals == nil {
 		j.Reals = []Real{}
@@ -132,7 +134,7 @@ func (s *Service) UnmarshalJSON(b []byte) (err error) {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	*s = Service{Name: j.Name, Total: lb.Counters(j.Total), Rate: lb.Rates(j.Rate), Quorum: j.Quorum, Reals: j.Reals}
+	*s = Service{Name: j.Name, Group: j.Group, Total: lb.Counters(j.Total), Rate: lb.Rates(j.Rate), Quorum: j.Quorum, Reals: j.Reals}
 	s.Service, err = j.service()
 	return err
 }
@@ -224,7 +226,7 @@ func seconds(n int64) time.Duration {
 // MarshalJSON writes realJSON.
 func (r Real) MarshalJSON() ([]byte, error) {
 	return json.Marshal(realJSON{Name: r.Name, realWords: realWordsOf(r.Real), InPool: r.InPool, Healthy: r.Healthy, Why: r.Why,
-		Since: r.Since, Hop: r.Hop, Active: r.Active, Inactive: r.Inactive, Persist: r.Persist,
+		Since: r.Since, Operator: r.Operator, Hop: r.Hop, Active: r.Active, Inactive: r.Inactive, Persist: r.Persist,
 		Total: countersJSON(r.Total), Rate: countersJSON(r.Rate)})
 }
 
@@ -234,7 +236,7 @@ func (r *Real) UnmarshalJSON(b []byte) (err error) {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	*r = Real{Name: j.Name, InPool: j.InPool, Healthy: j.Healthy, Why: j.Why, Since: j.Since, Hop: j.Hop,
+	*r = Real{Name: j.Name, InPool: j.InPool, Healthy: j.Healthy, Why: j.Why, Since: j.Since, Operator: j.Operator, Hop: j.Hop,
 		Active: j.Active, Inactive: j.Inactive, Persist: j.Persist, Total: lb.Counters(j.Total), Rate: lb.Rates(j.Rate)}
 	r.Real, err = j.real()
 	return err

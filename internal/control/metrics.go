@@ -44,6 +44,7 @@ var (
 	mInPool    = newMetric("real_in_pool", "1 if the real server gets connections.", gauge, "vs", "rs")
 	mHealthy   = newMetric("real_healthy", "1 if the real server's checks succeed.", gauge, "vs", "rs")
 	mWeight    = newMetric("real_weight", "Weight of the real server.", gauge, "vs", "rs")
+	mHeld      = newMetric("real_held", "1 if an operator holds the real server: drain, disable or weight.", gauge, "vs", "rs", "do")
 	mActive    = newMetric("real_active_connections", "Connections in an active state.", gauge, "vs", "rs")
 	mInactive  = newMetric("real_inactive_connections", "Other connections.", gauge, "vs", "rs")
 	mPersist   = newMetric("real_persistence_templates", "Persistence templates.", gauge, "vs", "rs")
@@ -161,6 +162,9 @@ func (c *collector) service(put putFunc, s *Service) {
 		put(mInPool, one(r.InPool), vs, rs)
 		put(mHealthy, one(r.Healthy), vs, rs)
 		put(mWeight, float64(r.Weight), vs, rs)
+		if r.Operator != nil {
+			put(mHeld, 1, vs, rs, r.Operator.Do)
+		}
 		put(mActive, float64(r.Active), vs, rs)
 		put(mInactive, float64(r.Inactive), vs, rs)
 		put(mPersist, float64(r.Persist), vs, rs)

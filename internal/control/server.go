@@ -9,6 +9,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -43,6 +44,9 @@ func Serve(ctx context.Context, ln net.Listener, src Source) error {
 	if c, ok := src.(Changer); ok {
 		serveChanges(mux, c)
 	}
+	if op, ok := src.(Operator); ok {
+		serveOperator(mux, op)
+	}
 	return serve(ctx, ln, mux)
 }
 
@@ -58,13 +62,14 @@ func ServeHTTP(ctx context.Context, ln net.Listener, src Source) error {
 func serve(ctx context.Context, ln net.Listener, mux http.Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ln = netutil.LimitListener(ln, maxClients)
+	ln = netutil.LimitListener(known{ln}, maxClients)
 	srv := &http.Server{
 		Handler:           marked(mux),
 		ReadHeaderTimeout: readHeaderTime,
 		IdleTimeout:       30 * time.Second,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       noteCaller,
 		ErrorLog:          log.New(io.Discard, "", 0), // what a bad client sends is not this daemon's news
 	}
 	stopped := make(chan struct{})
@@ -86,13 +91,16 @@ func serve(ctx context.Context, ln net.Listener, mux http.Handler) error {
 	return err
 }
 
-// marked gives every answer the marker, and a deadline for writing it. A question has no body, but for the change by hand;
-// one that has is not waited for. (A ReadTimeout would be shorter to write, but net/http ends the request's context with it while a long
+// orders are the paths that take a body.
+var orders = []string{"/v1/ipvs", "/v1/operator"}
+
+// marked gives every answer the marker, and a deadline for writing it. A question has no body; one that has is not waited
+// for. (A ReadTimeout would be shorter to write, but net/http ends the request's context with it while a long
 // answer is still being written.)
 func marked(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(marker, markerVersion)
-		if r.ContentLength != 0 && (r.Method != http.MethodPost || r.URL.Path != "/v1/ipvs") {
+		if r.ContentLength != 0 && (r.Method != http.MethodPost || !slices.Contains(orders, r.URL.Path)) {
 			w.Header().Set("Connection", "close")
 			http.Error(w, "a question has no body", http.StatusBadRequest)
 			return

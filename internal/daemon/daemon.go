@@ -42,6 +42,7 @@ type Options struct {
 	HTTP        string    // ADDRESS:PORT for /status and /metrics. If empty, none.
 	Connections uint32    // that the table is made for. If zero, 1,000,000.
 	DataPlane   string    // xdp, ipvs or auto. If empty, what the file says.
+	State       string    // folder for what outlives a restart, STATE/INSTANCE/. If empty, nothing is kept.
 	Discard     bool      // a packet path that a process before has left and that this one cannot take over is removed
 }
 
@@ -69,6 +70,7 @@ type daemon struct {
 	pending *pending          // nil: nothing waits for a confirmation
 	inForce string            // the file that cfg came from
 	said    []string          // diagnostics of the last file read
+	handsMu sync.Mutex        // of the file of what operators hold
 	undo    []func()          // what a failed start or the stop takes back, last first
 	wg      sync.WaitGroup
 }

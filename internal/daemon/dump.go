@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"vipd/internal/conf"
+	"vipd/internal/health"
 	"vipd/internal/host"
 	"vipd/internal/vrrp"
 )
@@ -38,6 +39,7 @@ type dump struct {
 	groups  []vrrp.GroupStatus
 	links   []host.Link
 	ready   map[*conf.Script]host.Command
+	hands   []health.Held
 }
 
 // router is an instance with what is known of it.
@@ -68,6 +70,9 @@ func (d *daemon) snapshot() *dump {
 			x.next[r.Config().Name] = r.Next()
 		}
 	})
+	if m := d.servicePool(); m != nil {
+		_ = m.ask(func() error { x.hands = m.pools.Held(); return nil })
+	}
 	x.links, _ = host.Links()
 	d.tell.mu.Lock()
 	x.names, x.user, x.ready = d.tell.names, d.tell.user, maps.Clone(d.tell.ready)
@@ -137,9 +142,9 @@ func (d *daemon) dumpPath(name, asked string) string {
 	return filepath.Join(cmp.Or(os.Getenv("TMPDIR"), "/tmp"), name)
 }
 
-// replaceFile writes a file that only its owner reads, whole or not at all. A link of that name, which anybody can make in
+// replaceFile writes a file that only its owner reads, whole or not at all; before is done to it before it has its name. A link of that name, which anybody can make in
 // /tmp, is replaced and not followed.
-func replaceFile(path string, text []byte) (err error) {
+func replaceFile(path string, text []byte, before ...func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
@@ -150,6 +155,11 @@ func replaceFile(path string, text []byte) (err error) {
 		}
 	}()
 	_, err = f.Write(text)
+	for _, do := range before {
+		if err == nil {
+			err = do(f)
+		}
+	}
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}

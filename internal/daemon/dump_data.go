@@ -35,6 +35,7 @@ func (d *dump) data(w io.Writer) {
 	for _, s := range d.cfg.Scripts {
 		d.script(w, s)
 	}
+	d.held(w)
 	fmt.Fprintln(w, "------< Interfaces >------")
 	for _, l := range d.links {
 		d.link(w, l)

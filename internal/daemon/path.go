@@ -170,6 +170,7 @@ func (d *daemon) openPool(p Plane) {
 	m.byHand, m.tell = d.opts.NoConfig, d.tell
 	_, m.shared = p.(kernelPlane)
 	m.flush = d.cfg.Global.Flush
+	d.restoreHands(m)
 	d.mu.Lock()
 	d.pool = m
 	d.mu.Unlock()

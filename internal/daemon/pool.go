@@ -300,11 +300,13 @@ type poolStatus struct {
 	hops     map[netip.Addr]host.Hop
 	reasons  []xdp.Reason
 	own      []xdp.Outcome
+	held     []health.Held
 	size     uint32
 }
 
 func (m *pool) status() (st poolStatus, err error) {
 	err = m.ask(func() (err error) {
+		st.held = m.pools.Held()
 		st.services, st.hops, st.size = m.pools.Status(), maps.Clone(m.hopState), uint32(m.plane.TableSize())
 		if st.plane, err = m.plane.Read(); err != nil {
 			return err

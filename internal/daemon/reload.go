@@ -103,6 +103,7 @@ func (d *daemon) reloadPools(cfg *conf.Config) error {
 		if d.pool.whole {
 			d.pool.sync()
 		}
+		d.said = append(d.said, d.pool.sayHeld(d.pool.pools.Held())...)
 		refused = map[string]string{}
 		for key, why := range d.pool.refused {
 			refused[key.String()] = why

@@ -29,7 +29,7 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 	if err != nil {
 		return s, err
 	}
-	s.TableSize = st.size
+	s.TableSize, s.Held = st.size, waiting(st.held)
 	s.Services = serviceStatuses(st)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -122,7 +122,7 @@ func serviceStatuses(st poolStatus) []control.Service {
 	var all []control.Service
 	for _, s := range st.services {
 		p := have[s.Service.ServiceKey]
-		out := control.Service{Service: s.Service, Name: s.Service.ServiceKey.String(), Total: p.Total, Rate: p.Rate, Quorum: s.QuorumUp}
+		out := control.Service{Service: s.Service, Name: s.Service.ServiceKey.String(), Group: s.Group, Total: p.Total, Rate: p.Rate, Quorum: s.QuorumUp}
 		counted := map[netip.AddrPort]plane.Real{}
 		for _, r := range p.Reals {
 			counted[r.Addr] = r
@@ -187,7 +187,7 @@ func hopText(hops map[netip.Addr]host.Hop, a netip.Addr) string {
 }
 
 func realStatus(p lb.Protocol, r health.RealStatus, counted map[netip.AddrPort]plane.Real, hops map[netip.Addr]host.Hop) control.Real {
-	out := control.Real{Real: r.Real, Name: lb.EndpointName(p, r.Real.Addr), InPool: r.Listed, Healthy: r.Healthy, Why: r.Why, Since: r.Since}
+	out := control.Real{Real: r.Real, Name: lb.EndpointName(p, r.Real.Addr), InPool: r.Listed, Healthy: r.Healthy, Why: r.Why, Since: r.Since, Operator: handStatus(r.Hand)}
 	if c, ok := counted[r.Real.Addr]; ok {
 		out.Weight = c.Weight // what packets see: 0 while inhibited
 		out.Active, out.Inactive, out.Persist, out.Total, out.Rate = c.Active, c.Inactive, c.Persist, c.Total, c.Rate
