@@ -12,18 +12,18 @@ import (
 // announceBatch is how many announcements leave between two looks at what else is to be done.
 const announceBatch = 32
 
-// execute hands one effect of the speaker to whom it concerns. Adverts and addresses go at once; announcements, and those
+// execute hands one effect of the speaker to whom it concerns. Adverts go at once; addresses, announcements, and those
 // who are told, follow in a goroutine of their own, in order.
-func (a *ha) execute(now time.Time, e vrrp.Effect) {
+func (a *ha) execute(e vrrp.Effect) {
 	switch e := e.(type) {
 	case vrrp.Send:
 		a.send(e)
 	case vrrp.AddAddresses:
-		a.assume(now, e.Instance)
+		a.assume(e.Instance, e.Term)
 	case vrrp.RemoveAddresses:
 		a.release(e.Instance)
 	case vrrp.Vacate:
-		a.each(e.Instance, hostAddresses(e.Interface, e.Addresses), a.host.DelAddress)
+		a.hands.do(func() { a.vacate(e.Instance, hostAddresses(e.Interface, e.Addresses)) })
 	case vrrp.Announce:
 		a.announce(e)
 	case vrrp.Silence:
@@ -71,15 +71,10 @@ func (a *ha) say(e vrrp.Say) {
 	}
 }
 
-// setAddresses adds or removes all addresses of an instance.
-func (a *ha) setAddresses(instance string, do func(host.Address) error) {
-	a.each(instance, addresses(a.speaker.Router(instance).Config()), do)
-}
-
-// each does something to addresses; one that fails does not keep the others back.
-func (a *ha) each(instance string, all []host.Address, do func(host.Address) error) {
+// vacate removes addresses; one that fails does not keep the others back.
+func (a *ha) vacate(instance string, all []host.Address) {
 	for _, addr := range all {
-		if err := do(addr); err != nil {
+		if err := a.host.DelAddress(addr); err != nil {
 			a.events.Error("("+instance+") "+err.Error(), "vi", instance, "if", addr.Dev)
 		}
 	}

@@ -61,9 +61,12 @@ func (a *ha) equip(extras map[string]extra) {
 	old := a.extras
 	a.extras = extras
 	for _, r := range a.speaker.Routers() {
-		if name := r.Config().Name; r.Status().State == vrrp.Master {
-			a.dropExtras(name, old[name].without(extras[name]))
-			a.addExtras(name, extras[name].without(old[name]))
+		if name := r.Config().Name; a.holding[name] {
+			gone, added := old[name].without(extras[name]), extras[name].without(old[name])
+			a.hands.do(func() {
+				a.dropExtras(name, gone)
+				a.addExtras(name, added)
+			})
 		}
 	}
 	a.filter()
@@ -77,27 +80,48 @@ func (x extra) without(y extra) extra {
 	}
 }
 
-// assume puts on the host what a new master has: the filter first, then addresses, routes and rules, as keepalived does.
+// assume has the hands put on the host what a new master has: the filter first, then addresses, routes and rules, as
+// keepalived does. The loop is told when the addresses are there.
 //
 // keepalived: it is master with or without its addresses. Here one that cannot be had is a fault, so that the other
 // director takes over; after a while it is tried again. One that no kernel would take as it is written is only said: the
 // other director has it no more than this one.
-func (a *ha) assume(now time.Time, instance string) {
+func (a *ha) assume(instance string, term uint64) {
 	a.holding[instance] = true
 	a.filter()
-	r := a.speaker.Router(instance)
-	for _, addr := range addresses(r.Config()) {
+	all, extras := addresses(a.speaker.Router(instance).Config()), a.extras[instance]
+	a.hands.do(func() {
+		set := a.setAll(instance, all)
+		a.loop.Send(func(now time.Time) { a.assumed(now, instance, term, set) })
+		if set {
+			a.addExtras(instance, extras)
+		}
+	})
+}
+
+// setAll reports whether the host has all the addresses that it can have.
+func (a *ha) setAll(instance string, all []host.Address) bool {
+	for _, addr := range all {
 		if err := a.host.AddAddress(addr); err != nil {
 			a.events.Error("("+instance+") "+err.Error(), "vi", instance, "if", addr.Dev)
-			if errors.Is(err, syscall.EINVAL) {
-				continue
+			if !errors.Is(err, syscall.EINVAL) {
+				return false
 			}
-			a.lacking[instance] = now.Add(retryAddress)
-			r.Fault(now, causeLacking, true)
-			return
 		}
 	}
-	a.addExtras(instance, a.extras[instance])
+	return true
+}
+
+// assumed is what the hands tell.
+func (a *ha) assumed(now time.Time, instance string, term uint64, set bool) {
+	r := a.speaker.Router(instance)
+	switch {
+	case r == nil:
+	case set:
+		r.Confirm(now, term)
+	case r.Refuse(now, term, causeLacking):
+		a.lacking[instance] = now.Add(retryAddress)
+	}
 }
 
 // causeLacking names the fault of an address that the host does not take.
@@ -106,8 +130,11 @@ const causeLacking = "a virtual address cannot be set"
 // release takes it off again, in the opposite order.
 func (a *ha) release(instance string) {
 	delete(a.holding, instance)
-	a.dropExtras(instance, a.extras[instance])
-	a.setAddresses(instance, a.host.DelAddress)
+	all, extras := addresses(a.speaker.Router(instance).Config()), a.extras[instance]
+	a.hands.do(func() {
+		a.dropExtras(instance, extras)
+		a.vacate(instance, all)
+	})
 	a.filter()
 }
 
@@ -158,7 +185,12 @@ func (a *ha) filter() {
 		}
 	}
 	slices.SortFunc(all, netip.Addr.Compare)
-	if all = slices.Compact(all); slices.Equal(all, a.private) {
+	all = slices.Compact(all)
+	a.hands.do(func() { a.dropTo(all) })
+}
+
+func (a *ha) dropTo(all []netip.Addr) {
+	if slices.Equal(all, a.private) {
 		return
 	}
 	if err := a.host.DropTo(all); err != nil {
@@ -171,38 +203,43 @@ func (a *ha) filter() {
 // lost puts back what somebody took off a master, and says who.
 //
 // keepalived: it gives up mastership and takes it again, which its peers and clients notice.
-func (a *ha) lost(now time.Time, e host.AddressEvent) {
+func (a *ha) lost(e host.AddressEvent) {
 	for _, r := range a.speaker.Routers() {
 		name := r.Config().Name
-		if !a.holding[name] || r.Status().State != vrrp.Master {
+		if !a.holding[name] || r.State() != vrrp.Master {
 			continue
 		}
 		for _, addr := range addresses(r.Config()) {
-			if addr.Prefix != e.Prefix {
-				continue
-			}
-			if link, err := a.host.Link(addr.Dev); err == nil && link.Index == e.Ifindex && link.Ready() {
-				a.putBack(now, name, addr, e.By)
+			if addr.Prefix == e.Prefix {
+				a.hands.do(func() { a.putBack(name, addr, e) })
 			}
 		}
 	}
 }
 
-// putBack tries once at once, and if that address is taken off more than every hundredth of a second, a second later.
-func (a *ha) putBack(now time.Time, instance string, addr host.Address, by host.Port) {
+// putBack tries once at once, and if that address is taken off more than every hundredth of a second, a second later. It
+// belongs to the hands, as restored does.
+func (a *ha) putBack(instance string, addr host.Address, e host.AddressEvent) {
+	if link, err := a.host.Link(addr.Dev); err != nil || link.Index != e.Ifindex || !link.Ready() {
+		return
+	}
+	now := time.Now()
 	last := a.restored[addr.Prefix]
 	a.restored[addr.Prefix] = now
+	later := func() {
+		a.loop.Send(func(now time.Time) { a.again[instance] = now.Add(retryExtra) })
+	}
 	if now.Sub(last) < 10*time.Millisecond {
-		a.again[instance] = now.Add(retryExtra)
+		later()
 		return
 	}
-	a.events.Warn("("+instance+") Netlink reflector reports IP "+addr.Prefix.Addr().String()+" removed from "+addr.Dev+by.String()+": it is put back", "vi", instance, "if", addr.Dev)
+	a.events.Warn("("+instance+") Netlink reflector reports IP "+addr.Prefix.Addr().String()+" removed from "+addr.Dev+e.By.String()+": it is put back", "vi", instance, "if", addr.Dev)
 	if err := a.host.AddAddress(addr); err != nil {
 		a.trouble(instance, err)
-		a.again[instance] = now.Add(retryExtra)
+		later()
 		return
 	}
-	a.announce(vrrp.Announce{Instance: instance, Repeat: 1, Targets: []vrrp.Target{{Dev: addr.Dev, Addr: addr.Prefix.Addr()}}})
+	a.announcer.Announce(now, instance, []vrrp.Target{{Dev: addr.Dev, Addr: addr.Prefix.Addr()}}, 1)
 }
 
 // routesChanged puts back routes of masters that went, be it with an interface that was down.
@@ -241,8 +278,8 @@ func (a *ha) Tick(now time.Time) {
 			continue
 		}
 		delete(a.again, name)
-		if r := a.speaker.Router(name); r != nil && r.Status().State == vrrp.Master {
-			a.assume(now, name)
+		if r := a.speaker.Router(name); r != nil && r.State() == vrrp.Master {
+			a.assume(name, 0)
 		}
 	}
 }

@@ -32,7 +32,8 @@ type fakeHost struct {
 	addrs     map[netip.Prefix]bool
 	announced []netip.Addr
 	wire      *fakeWire
-	refuse    error // of AddAddress
+	refuse    error         // of AddAddress
+	slow      time.Duration // that it takes
 	notes     []string
 	fakeFollowed
 }
@@ -62,6 +63,7 @@ func (h *fakeHost) Source(_ string, v6 bool, _ []netip.Addr) (netip.Addr, error)
 }
 
 func (h *fakeHost) AddAddress(a host.Address) error {
+	time.Sleep(h.slow)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.refuse != nil {

@@ -41,7 +41,7 @@ type ha struct {
 
 	extras         map[string]extra // by instance
 	statics        statics
-	promoted       map[string]string          // promote_secondaries as it was, by interface
+	promoted       map[string]string          // promote_secondaries as it was, by interface; of the hands
 	holding        map[string]bool            // instances whose addresses are asked for
 	private        []netip.Addr               // addresses that the host takes no packets to
 	lacking, again map[string]time.Time       // instances that lack something, and when it is tried again
@@ -245,7 +245,7 @@ func (a *ha) changed(e host.Event) {
 	case host.AddressEvent:
 		index = e.Ifindex
 		if e.Gone {
-			a.loop.Send(func(now time.Time) { a.lost(now, e) })
+			a.loop.Send(func(time.Time) { a.lost(e) })
 		}
 	case host.Resync:
 	default:
@@ -349,23 +349,19 @@ func (a *ha) notice(ifname string, packet []byte) {
 }
 
 // drain executes the speaker's effects, in order.
-func (a *ha) drain(now time.Time) {
+func (a *ha) drain(time.Time) {
 	for effects := a.speaker.Take(); len(effects) > 0; effects = a.speaker.Take() { // executing one may cause others
-		bare := map[string]bool{} // instances that did not get their addresses: nobody is told that they are master
 		for _, e := range effects {
-			if !premature(e, bare) {
-				a.execute(now, e)
-			}
-			if add, ok := e.(vrrp.AddAddresses); ok && !a.lacking[add.Instance].IsZero() {
-				bare[add.Instance] = true
-			}
+			a.execute(e)
 		}
 	}
 }
 
-// do runs fn in the loop and waits until all that it caused is done, on this host too.
+// do runs fn in the loop and waits until all that it caused is done, on this host too, and what followed of that.
 func (a *ha) do(fn func(now time.Time)) {
 	a.loop.Do(fn)
+	a.hands.flush()
+	a.loop.Do(func(time.Time) {}) // which the hands have told what they did
 	a.hands.flush()
 }
 
@@ -417,15 +413,4 @@ func (a *ha) followedStatus() (groups []control.SyncGroup, trackers []control.Tr
 		}
 	})
 	return groups, trackers
-}
-
-// premature tells an effect of a mastership that has failed for want of an address.
-func premature(e vrrp.Effect, bare map[string]bool) bool {
-	switch e := e.(type) {
-	case vrrp.Announce:
-		return bare[e.Instance]
-	case vrrp.Change:
-		return e.To == vrrp.Master && bare[e.Instance]
-	}
-	return false
 }

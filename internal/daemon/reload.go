@@ -30,9 +30,9 @@ func (d *daemon) reload(cfg *conf.Config) error {
 	}{
 		{"sockets", func(c *conf.Config) error { return d.ha.open(c.Instances) }},
 		{"packet path", d.reloadPlane},
-		{"static addresses, routes and rules", func(c *conf.Config) error { d.ha.loop.Do(func(time.Time) { d.ha.settle(staticsOf(c)) }); return nil }},
+		{"static addresses, routes and rules", func(c *conf.Config) error { d.ha.do(func(time.Time) { d.ha.settle(staticsOf(c)) }); return nil }},
 		{"instances", func(c *conf.Config) error { return d.ha.reload(c, follower(d.host, c, d.events, true)) }},
-		{"routes and rules", func(c *conf.Config) error { d.ha.loop.Do(func(time.Time) { d.ha.equip(extrasOf(c)) }); return nil }},
+		{"routes and rules", func(c *conf.Config) error { d.ha.do(func(time.Time) { d.ha.equip(extrasOf(c)) }); return nil }},
 		{"BFD sessions", d.reloadBFD},
 		{"commands of checks", func(c *conf.Config) error { d.checks.configure(d.events, c.Global.Scripts); return nil }},
 		{"services", d.reloadPools},

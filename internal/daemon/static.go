@@ -48,6 +48,25 @@ func (s statics) without(o statics) statics {
 func (a *ha) settle(s statics) {
 	gone, added := a.statics.without(s), s.without(a.statics)
 	a.statics = s
+	a.hands.do(func() {
+		a.unsettle(gone)
+		for _, dev := range added.promote {
+			a.promoted[dev] = a.promote(dev, "1")
+		}
+		for _, addr := range added.addresses {
+			a.trouble("static", a.host.AddAddress(addr))
+		}
+		for _, r := range added.routes {
+			a.trouble("static", a.host.AddRoute(r))
+		}
+		for _, r := range added.rules {
+			a.trouble("static", a.host.AddRule(r))
+		}
+	})
+}
+
+// unsettle removes statics, the last first.
+func (a *ha) unsettle(gone statics) {
 	for _, r := range slices.Backward(gone.rules) {
 		a.trouble("static", a.host.DelRule(r))
 	}
@@ -60,18 +79,6 @@ func (a *ha) settle(s statics) {
 	for _, dev := range gone.promote {
 		a.promote(dev, a.promoted[dev])
 		delete(a.promoted, dev)
-	}
-	for _, dev := range added.promote {
-		a.promoted[dev] = a.promote(dev, "1")
-	}
-	for _, addr := range added.addresses {
-		a.trouble("static", a.host.AddAddress(addr))
-	}
-	for _, r := range added.routes {
-		a.trouble("static", a.host.AddRoute(r))
-	}
-	for _, r := range added.rules {
-		a.trouble("static", a.host.AddRule(r))
 	}
 }
 

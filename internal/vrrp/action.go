@@ -11,6 +11,7 @@ func (r *Router) advertise(now time.Time, priority uint8) bool {
 	if !r.source.IsValid() {
 		return false
 	}
+	r.asked.mute = false
 	r.id++
 	if r.id == 0 {
 		r.id = 1 // 0 makes the kernel choose one
@@ -110,13 +111,13 @@ func (r *Router) learnSum(a *Advert) {
 }
 
 // assume asks for the addresses, also when they should be there: a lost one comes back.
-func (r *Router) assume() {
+func (r *Router) assume(term uint64) {
 	r.detail("setting VIPs.")
 	if len(r.cfg.Excluded) > 0 {
 		r.detail("setting E-VIPs.")
 	}
 	r.holding = true
-	r.emit(AddAddresses{Instance: r.cfg.Name})
+	r.emit(AddAddresses{Instance: r.cfg.Name, Term: term})
 }
 
 // withdraw asks for the addresses to go.

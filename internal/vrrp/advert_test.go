@@ -103,7 +103,7 @@ func TestARouterSendsWhatKeepalivedSent(t *testing.T) {
 			r := NewRouter(cfg)
 			r.Start(epoch, false)
 			r.Tick(r.Next())
-			sent := packets(r.Take())
+			sent := packets(taken(r))
 			if len(sent) != 1 || !bytes.Equal(sent[0], s.packet) {
 				t.Errorf("sent %x\nwant %x", sent, s.packet)
 			}

@@ -71,7 +71,7 @@ func TestAPacketThatFailsACheckIsCountedSaidAndWithoutEffect(t *testing.T) {
 			next := r.Next()
 			r.Receive(at(4*time.Second), c.packet)
 			r.Receive(at(4*time.Second), c.packet)
-			s, effects := r.Status(), r.Take()
+			s, effects := r.Status(), taken(r)
 			if s.State != Master || r.Next() != next || len(effects) != 1 {
 				t.Errorf("%s, effects %v", s.State, effects)
 			}
@@ -91,7 +91,7 @@ func TestARefusalIsSaidAgainAfterTheStateOrTheMasterChanged(t *testing.T) {
 	warned := func(when string, want int) {
 		t.Helper()
 		r.Receive(at(time.Second), bad)
-		if lines := said(r.Take(), true); len(lines) != want {
+		if lines := said(taken(r), true); len(lines) != want {
 			t.Errorf("%s: %q, want %d lines", when, lines, want)
 		}
 	}
@@ -135,7 +135,7 @@ func TestAnAdvertWithOtherVIPsIsToldAndAccepted(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := mastered(two)
 			r.Receive(at(4*time.Second), from("10.0.8.3", 200, c.change))
-			s, lines := r.Status(), strings.Join(said(r.Take(), true), "\n")
+			s, lines := r.Status(), strings.Join(said(taken(r), true), "\n")
 			if s.State != Backup || s.Counters.Received != 1 {
 				t.Errorf("not accepted: %s, %+v", s.State, s.Counters)
 			}

@@ -13,8 +13,11 @@ type Send struct {
 }
 
 // AddAddresses and RemoveAddresses put the instance's VIPs on the host or take them off. Neither is an error when the
-// host is already so.
-type AddAddresses struct{ Instance string }
+// host is already so. One with a Term waits for Router.Confirm, or for a Fault that says why not.
+type AddAddresses struct {
+	Instance string
+	Term     uint64 // of a takeover; 0: addresses that were added or lost
+}
 
 // RemoveAddresses is the opposite of AddAddresses.
 type RemoveAddresses struct{ Instance string }

@@ -33,7 +33,7 @@ func doings(effects []Effect) []string {
 
 func expect(t *testing.T, r *Router, when string, want ...string) {
 	t.Helper()
-	if got := doings(r.Take()); !slices.Equal(got, want) {
+	if got := doings(taken(r)); !slices.Equal(got, want) {
 		t.Errorf("%s: %v, want %v", when, got, want)
 	}
 }
@@ -52,7 +52,7 @@ func TestFaultsAreASetOfCauses(t *testing.T) {
 	r.Fault(at(5*time.Second), "interface eth0 down", true)
 	r.Fault(at(5*time.Second), "interface eth0 down", true)
 	r.Fault(at(5*time.Second), "disk full", true)
-	r.Take()
+	taken(r)
 	r.Fault(at(6*time.Second), "interface eth0 down", false)
 	r.Fault(at(6*time.Second), "never there", false)
 	expect(t, r, "one cause is left")
@@ -69,7 +69,7 @@ func TestFaultsAreASetOfCauses(t *testing.T) {
 func TestAFaultyRouterHearsButDoesNothing(t *testing.T) {
 	r := started()
 	r.Fault(at(time.Second), "disk full", true)
-	r.Take()
+	taken(r)
 	for _, priority := range []uint8{0, 1, 255} {
 		r.Receive(at(2*time.Second), from("10.0.8.3", priority))
 	}
@@ -98,7 +98,7 @@ func TestWithoutASourceAddressARouterIsInFault(t *testing.T) {
 	r.SetSource(at(time.Second), ip("10.0.8.2"))
 	expect(t, r, "an address came", "FAULT→BACKUP")
 	r.Tick(r.Next())
-	expect(t, r, "takeover", "send", "add", "announce", "BACKUP→MASTER")
+	expect(t, r, "takeover", "add", "send", "announce", "BACKUP→MASTER")
 	r.SetSource(at(6*time.Second), ip("::ffff:10.0.8.4"))
 	expect(t, r, "another address")
 	if s := r.Status(); s.Master != ip("10.0.8.4") {
@@ -147,7 +147,7 @@ func TestAdoptedAddresses(t *testing.T) {
 		do   func(r *Router)
 		want []string
 	}{
-		{"stay when nobody is heard, and are set again", adopted(), func(r *Router) { r.Tick(r.Next()) }, []string{"send", "add", "announce", "BACKUP→MASTER"}},
+		{"stay when nobody is heard, and are set again", adopted(), func(r *Router) { r.Tick(r.Next()) }, []string{"add", "send", "announce", "BACKUP→MASTER"}},
 		{"go when a stronger master is heard", adopted(), func(r *Router) { r.Receive(soon, from("10.0.8.3", 150)) }, []string{"remove"}},
 		{"go when a weaker master is heard, before it is preempted", adopted(), func(r *Router) { r.Receive(soon, from("10.0.8.3", 50)) }, []string{"remove"}},
 		{"go with nopreempt too", adopted(func(c *Config) { c.NoPreempt = true }), func(r *Router) { r.Receive(soon, from("10.0.8.3", 50)) }, []string{"remove"}},

@@ -33,7 +33,7 @@ func everyKind(f *testing.F, only ...changes) {
 	for _, c := range only {
 		r := NewRouter(site(append(changes{func(c *Config) { c.Source = ip("10.0.8.3") }}, c...)...))
 		r.advertise(epoch, 200)
-		for _, packet := range packets(r.Take()) {
+		for _, packet := range packets(taken(r)) {
 			f.Add(packet)
 			f.Add(packet[:len(packet)-9])
 		}

@@ -29,7 +29,8 @@ type group struct {
 	members []*Router // in the order of the file
 	state   State
 	queue   *queue
-	syncing bool // a change is being passed on: what it causes in members is not passed back
+	syncing bool         // a change is being passed on: what it causes in members is not passed back
+	held    *GroupChange // to MASTER, until all members have their addresses
 }
 
 // SetGroups makes these the groups: before Start, and at a reload. Members keep their state; those that no longer go
@@ -49,7 +50,7 @@ func (s *Speaker) SetGroups(now time.Time, groups []GroupConfig) {
 		}
 		i := slices.IndexFunc(old, func(o *group) bool { return o.name == g.name })
 		if i >= 0 {
-			g.state = old[i].state
+			g.state, g.held = old[i].state, old[i].held
 		} else {
 			g.unite(now)
 		}
@@ -57,6 +58,9 @@ func (s *Speaker) SetGroups(now time.Time, groups []GroupConfig) {
 	}
 	for _, r := range s.routers {
 		r.settleFaults(now, "its sync group has changed")
+	}
+	for _, g := range s.groups {
+		g.confirmed()
 	}
 }
 
@@ -121,6 +125,14 @@ func (g *group) follow(now time.Time, leader *Router, why string) {
 	g.become(leader.state, leader.cfg.Name+": "+why)
 }
 
+// seen is the state that others are told of.
+func (g *group) seen() State {
+	if g.held != nil {
+		return g.held.From
+	}
+	return g.state
+}
+
 // owners tells that all members own their addresses.
 func (g *group) owners() bool {
 	return !slices.ContainsFunc(g.members, func(m *Router) bool { return !m.owns() })
@@ -137,8 +149,27 @@ func (g *group) settle(why string) {
 
 func (g *group) become(to State, why string) {
 	from := g.state
+	if g.held != nil { // nobody was told of that one
+		from, g.held = g.held.From, nil
+	}
 	g.state = to
-	g.queue.effects = append(g.queue.effects, GroupChange{Group: g.name, From: from, To: to, Why: why})
+	change := GroupChange{Group: g.name, From: from, To: to, Why: why}
+	switch {
+	case to == Master:
+		g.held = &change
+		g.confirmed()
+	case from != to:
+		g.queue.effects = append(g.queue.effects, change)
+	}
+}
+
+// confirmed tells of a mastership once all members have their addresses.
+func (g *group) confirmed() {
+	if g.held == nil || slices.ContainsFunc(g.members, (*Router).pending) {
+		return
+	}
+	g.queue.effects = append(g.queue.effects, *g.held)
+	g.held = nil
 }
 
 func (g *group) say(format string, args ...any) {
@@ -171,7 +202,7 @@ func (r *Router) fallBack(now time.Time, why string) {
 func (s *Speaker) Groups() []GroupStatus {
 	var all []GroupStatus
 	for _, g := range s.groups {
-		st := GroupStatus{Name: g.name, State: g.state}
+		st := GroupStatus{Name: g.name, State: g.seen()}
 		for _, m := range g.members {
 			st.Instances = append(st.Instances, m.cfg.Name)
 		}

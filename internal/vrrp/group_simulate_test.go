@@ -72,7 +72,7 @@ func (h *groupHistory) start(host *groupHost) {
 
 // drain puts adverts on their way and looks at the group.
 func (h *groupHistory) drain(host *groupHost) {
-	for _, e := range host.speaker.Take() {
+	for _, e := range takenOf(host.speaker) {
 		if _, ok := e.(GroupChange); ok {
 			host.changes++
 		}

@@ -19,7 +19,7 @@ func signed(t *testing.T, addr string, change ...func(*Config)) *Router {
 		c.HMAC = HMAC{Keys: map[uint8][]byte{1: key1}, Active: 1}
 	}}, change...)...))
 	r.Start(epoch, false)
-	r.Take()
+	taken(r)
 	return r
 }
 
@@ -27,7 +27,7 @@ func signed(t *testing.T, addr string, change ...func(*Config)) *Router {
 func advertFrom(t *testing.T, r *Router, now time.Time) []byte {
 	t.Helper()
 	r.advertise(now, 200)
-	sent := packets(r.Take())
+	sent := packets(taken(r))
 	if len(sent) != 1 {
 		t.Fatalf("%d adverts", len(sent))
 	}

@@ -14,7 +14,7 @@ func TestAnnouncementsAreRefreshed(t *testing.T) {
 	for r.Next().Sub(became) < 200*time.Second {
 		now := r.Next()
 		r.Tick(now)
-		for _, e := range r.Take() {
+		for _, e := range taken(r) {
 			if announce, ok := e.(Announce); ok {
 				when = append(when, now.Sub(became))
 				if announce.Repeat != 2 {
@@ -32,7 +32,7 @@ func TestAMasterMayKeepSilentAtAWeakerAdvert(t *testing.T) {
 	r := mastered(func(c *Config) { c.LowerPrioNoAdvert, c.GarpLowerPrioRepeat = true, -1 })
 	next := r.Next()
 	r.Receive(at(4*time.Second), from("10.0.8.3", 50))
-	effects := r.Take()
+	effects := taken(r)
 	expectLine(t, effects, "(VI_1) Received advert from 10.0.8.3 with lower priority 50, ours 100")
 	if got := doings(effects); got != nil || r.Next() != next {
 		t.Errorf("did %v", got)
@@ -63,7 +63,7 @@ func TestTheIdentificationSkipsZero(t *testing.T) {
 	for range 3 {
 		r.advertise(epoch, 100)
 	}
-	for _, packet := range packets(r.Take()) {
+	for _, packet := range packets(taken(r)) {
 		advert, err := Parse(packet)
 		if err != nil {
 			t.Fatal(err)
@@ -77,7 +77,7 @@ func TestTheIdentificationSkipsZero(t *testing.T) {
 
 func TestASecondStartIsNone(t *testing.T) {
 	r := started()
-	r.Take()
+	taken(r)
 	r.Start(at(time.Second), false)
 	expect(t, r, "second start")
 }

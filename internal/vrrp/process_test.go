@@ -38,13 +38,13 @@ func TestAQuorumOfProcesses(t *testing.T) {
 func TestAChangeOfTheQuorumCountsAfterItsDelay(t *testing.T) {
 	s, tr, p := counted(t, ProcessConfig{Quorum: 1, QuorumMax: -1, TerminateDelay: 2 * time.Second, ForkDelay: time.Second})
 	p.Count(epoch, "p", 1)
-	s.Take()
+	takenOf(s)
 	p.Count(at(time.Second), "p", 0)
 	if v := tr.Known(Thing{TrackProcess, "p"}); !v.OK || p.Next() != at(3*time.Second) {
 		t.Fatalf("%+v until %s", v, p.Next())
 	}
 	p.Count(at(2*time.Second), "p", 1) // restarted in time
-	if !p.Next().IsZero() || s.Take() != nil {
+	if !p.Next().IsZero() || takenOf(s) != nil {
 		t.Error("a process that is back in time is news")
 	}
 	p.Count(at(3*time.Second), "p", 0)
@@ -53,7 +53,7 @@ func TestAChangeOfTheQuorumCountsAfterItsDelay(t *testing.T) {
 	p.Tick(p.Next())
 	want := []string{"Quorum lost for tracked process p", "(VI_1) Changing effective priority from 100 to 80", "(VI_2) Changing effective priority from 100 to 80",
 		"Quorum gained for tracked process p", "(VI_1) Changing effective priority from 80 to 100", "(VI_2) Changing effective priority from 80 to 100"}
-	if got := said(s.Take(), false); !slices.Equal(got, want) {
+	if got := said(takenOf(s), false); !slices.Equal(got, want) {
 		t.Errorf("said %q", got)
 	}
 	p.Count(at(9*time.Second), "p", 0)

@@ -129,6 +129,7 @@ func (r *Router) heard(a *Advert) {
 func (r *Router) masterReceives(now time.Time, a *Advert) {
 	ours, theirs := claim{r.priority, r.source}, claim{a.Priority, a.Source}
 	switch {
+	case r.asked.mute && !r.rules.yields(ours, theirs): // our first advert is the answer, and due at any moment
 	case a.Priority == 0:
 		// "If the Priority in the ADVERTISEMENT is Zero, then: Send an ADVERTISEMENT. Reset the Adver_Timer to
 		// Advertisement_Interval"
@@ -157,7 +158,7 @@ func (r *Router) yield(now time.Time, a *Advert) {
 		why = fmt.Sprintf("advert from %s with same priority %d but higher IP address than ours", a.Source, a.Priority)
 	}
 	r.say("Master received %s", why)
-	if r.cfg.HigherPrioSendAdv {
+	if r.cfg.HigherPrioSendAdv && !r.asked.mute {
 		r.advertise(now, r.priority)
 	}
 	r.say("Entering BACKUP STATE")
@@ -202,6 +203,9 @@ func (r *Router) insist(now time.Time, a *Advert) {
 
 // reannounce tells switches and neighbours again where the addresses are.
 func (r *Router) reannounce(now time.Time) {
+	if r.pending() { // Confirm does
+		return
+	}
 	r.announce(r.cfg.GarpLowerPrioRepeat)
 	r.laterBlock(now, r.cfg.GarpLowerPrioDelay, r.cfg.GarpLowerPrioRepeat)
 }

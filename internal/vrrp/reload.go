@@ -87,7 +87,9 @@ func (r *Router) renew(now time.Time, cfg Config) {
 	switch {
 	case r.state == Master:
 		r.setMaster(r.source, r.priority)
-		r.advertAt = now // what adverts say may have changed: the peers hear it at once
+		if !r.asked.mute {
+			r.advertAt = now // what adverts say may have changed: the peers hear it at once
+		}
 	case r.state == Backup && cfg.AdvertInt != old.AdvertInt:
 		r.interval = cfg.AdvertInt
 		r.waitForMaster(now)
@@ -105,6 +107,12 @@ func (r *Router) renewAddresses(old, now []Address) {
 		return
 	}
 	r.say("setting VIPs.")
+	if r.pending() { // the answer is to be about the new ones too
+		r.terms++
+		r.asked.term = r.terms
+		r.emit(AddAddresses{Instance: r.cfg.Name, Term: r.terms})
+		return
+	}
 	r.emit(AddAddresses{Instance: r.cfg.Name})
 	r.emit(Announce{Instance: r.cfg.Name, Repeat: r.cfg.GarpMasterRepeat, Targets: r.cfg.targets(added)})
 }

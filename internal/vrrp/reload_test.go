@@ -21,8 +21,8 @@ func running(t *testing.T, cfg Config) (*Speaker, time.Time) {
 	for r.Status().State != Master {
 		now = s.Next()
 		s.Tick(now)
+		takenOf(s)
 	}
-	s.Take()
 	return s, now
 }
 
@@ -47,12 +47,12 @@ func kinds(effects []Effect) (all []string) {
 func reload(t *testing.T, s *Speaker, now time.Time, cfgs ...Config) (effects []Effect, fresh []Config) {
 	t.Helper()
 	s.Retire(now, cfgs)
-	effects = s.Take()
+	effects = takenOf(s)
 	fresh, err := s.Renew(now, cfgs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(effects, s.Take()...), fresh
+	return append(effects, takenOf(s)...), fresh
 }
 
 func TestAReloadThatChangesNothingDoesNothing(t *testing.T) {
@@ -93,7 +93,7 @@ func TestAMasterStaysMasterAndOnlyTheDifferenceOfItsAddressesIsSet(t *testing.T)
 		}
 	}
 	s.Tick(now)
-	sent := s.Take()
+	sent := takenOf(s)
 	if got := kinds(sent); len(got) != 1 || got[0] != "Send" {
 		t.Errorf("the peers hear of it by %v", got)
 	}
@@ -121,7 +121,7 @@ func TestAnotherPriorityCountsFromTheNextAdvert(t *testing.T) {
 	stronger.Priority = 150
 	reload(t, s, now, stronger)
 	s.Tick(now)
-	for _, e := range s.Take() {
+	for _, e := range takenOf(s) {
 		if send, ok := e.(Send); ok {
 			if a, err := Parse(send.Packet); err != nil || a.Priority != 150 {
 				t.Errorf("advert %+v, %v", a, err)
@@ -136,7 +136,7 @@ func TestABackupThatLearnsAnotherIntervalWaitsThatLong(t *testing.T) {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	r.SetSource(now, netip.MustParseAddr("10.0.8.25"))
 	r.Start(now, false)
-	s.Take()
+	takenOf(s)
 	slower := siteConfig("10.0.8.9/32")
 	slower.AdvertInt = 5 * time.Second
 	reload(t, s, now, slower)
@@ -152,7 +152,7 @@ func TestConfigurationsThatNoSpeakerCanHoldChangeNothing(t *testing.T) {
 	if _, err := s.Renew(now, []Config{siteConfig("10.0.8.9/32"), twin}); err == nil {
 		t.Fatal("two instances of one VRID were accepted")
 	}
-	if s.Router("VI_1") == nil || len(s.Take()) != 0 {
+	if s.Router("VI_1") == nil || len(takenOf(s)) != 0 {
 		t.Error("the refused configuration changed something")
 	}
 }

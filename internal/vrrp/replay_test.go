@@ -37,7 +37,7 @@ func capture(t *testing.T) []heardByB {
 }
 
 // The oracle: our router takes the place of a real keepalived and hears what that one heard. It must say the same lines
-// in the same order and send the same bytes at the same times.
+// in the same order, but that it is MASTER only after its addresses, and send the same bytes at the same times.
 func TestInKeepalivedsPlaceARouterSaysAndSendsTheSame(t *testing.T) {
 	r := NewRouter(Config{Name: "VI_1", Interface: "eth0", VRID: 51, Priority: 100, AdvertInt: time.Second,
 		AuthType: AuthPass, AuthPass: "secret12", Source: ip("10.9.0.2"),
@@ -49,7 +49,7 @@ func TestInKeepalivedsPlaceARouterSaysAndSendsTheSame(t *testing.T) {
 	}
 	var ours, theirs []sent
 	take := func(now time.Time) {
-		effects := r.Take()
+		effects := taken(r)
 		for _, packet := range packets(effects) {
 			ours = append(ours, sent{now, packet})
 		}
@@ -86,7 +86,8 @@ func TestInKeepalivedsPlaceARouterSaysAndSendsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(strings.Split(strings.TrimSpace(string(want)), "\n"), lines); diff != "" {
+	theirWords := strings.ReplaceAll(strings.TrimSpace(string(want)), "(VI_1) Entering MASTER STATE\n(VI_1) setting VIPs.", "(VI_1) setting VIPs.\n(VI_1) Entering MASTER STATE")
+	if diff := cmp.Diff(strings.Split(theirWords, "\n"), lines); diff != "" {
 		t.Errorf("said (-keepalived +ours):\n%s", diff)
 	}
 	if len(ours) != len(theirs) {

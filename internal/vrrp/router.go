@@ -25,6 +25,8 @@ type Router struct {
 	faults  []string // causes, the oldest first
 	holds   []string // what a start waits for
 	begun   bool     // Start was said; in INIT it waits for the last hold to go
+	asked   asking   // MASTER: the takeover that the host has not confirmed
+	terms   uint64   // takeovers so far
 
 	group *group // nil: in no sync group
 	wants bool   // it would be MASTER if its group could
@@ -206,7 +208,7 @@ func (r *Router) Stop(now time.Time) {
 
 // leave sends priority 0 if the router is master.
 func (r *Router) leave(now time.Time) {
-	if r.state != Master {
+	if r.state != Master || r.asked.mute { // who has heard of no master hears of no end
 		return
 	}
 	if r.advertise(now, 0) {
@@ -216,7 +218,7 @@ func (r *Router) leave(now time.Time) {
 
 // become is the one place where the state changes.
 func (r *Router) become(now time.Time, to State, why string) {
-	from := r.state
+	from := r.seen()
 	if from == Master {
 		r.counters.ReleasedMaster++
 	}
@@ -230,9 +232,15 @@ func (r *Router) become(now time.Time, to State, why string) {
 	r.wants = to == Master
 	r.rogue = owners{}
 	r.state, r.since, r.why = to, now, why
-	r.history = append(r.history[max(0, len(r.history)-maxHistory+1):], Transition{now, from, to, why})
 	clear(r.said)
-	r.emit(Change{Instance: r.cfg.Name, From: from, To: to, Why: why})
+	switch {
+	case to == Master: // told by Confirm
+	case from != to:
+		r.tell(now, from, to, why)
+	}
+	if to != Master {
+		r.asked = asking{}
+	}
 	if r.group != nil {
 		r.group.follow(now, r, why)
 	}
@@ -283,7 +291,7 @@ func (r *Router) wantMaster(now time.Time) {
 	r.toMaster(now, r.downWhy)
 }
 
-// toMaster takes over. The advert goes first: it silences weaker routers while the addresses are being set.
+// toMaster takes over, which Confirm ends.
 //
 // RFC 3768 §6.4.2: "If the Master_Down_Timer fires, then: Send an ADVERTISEMENT. Broadcast a gratuitous ARP request
 // containing the virtual router MAC address for each IP address associated with the virtual router. Set the
@@ -296,20 +304,11 @@ func (r *Router) toMaster(now time.Time, why string) {
 	if r.cfg.Version == 3 && r.interval != r.cfg.AdvertInt {
 		r.detail("changing advert interval from %dms to locally configured %dms", r.interval.Milliseconds(), r.cfg.AdvertInt.Milliseconds())
 	}
+	learned := r.interval
 	r.interval = r.cfg.AdvertInt
-	r.advertise(now, r.priority)
-	r.say("Entering MASTER STATE")
-	r.assume()
-	r.announce(r.cfg.GarpMasterRepeat)
-	r.advertAt = now.Add(r.cfg.AdvertInt)
 	r.blockAt, r.blockLen = time.Time{}, 0
-	r.laterBlock(now, r.cfg.GarpMasterDelay, r.cfg.GarpMasterRepeat)
-	if r.cfg.GarpMasterRefresh > 0 {
-		// keepalived: the first one is counted from the second block.
-		r.refreshAt = now.Add(max(r.cfg.GarpMasterDelay, 0) + r.cfg.GarpMasterRefresh)
-	}
+	r.ask(now, learned, why)
 	r.setMaster(r.source, r.priority)
-	r.counters.BecameMaster++
 	r.become(now, Master, why)
 }
 

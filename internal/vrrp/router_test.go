@@ -45,7 +45,7 @@ func started(change ...func(*Config)) *Router {
 func mastered(change ...func(*Config)) *Router {
 	r := started(change...)
 	r.Tick(r.Next())
-	r.Take()
+	taken(r)
 	return r
 }
 
@@ -78,6 +78,7 @@ func TestABackupWaitsForTheMasterDownInterval(t *testing.T) {
 				t.Fatalf("%s a nanosecond early", s.State)
 			}
 			r.Tick(at(c.want))
+			taken(r)
 			if s := r.Status(); s.State != Master || s.Counters.BecameMaster != 1 {
 				t.Fatalf("%s at the deadline", s.State)
 			}
@@ -90,6 +91,7 @@ func TestAnOwnerWithStateMasterIsMasterAtOnce(t *testing.T) {
 	for name, priority := range map[string]uint8{"priority 255": 255, "state MASTER without a priority means 255": 0} {
 		t.Run(name, func(t *testing.T) {
 			r := started(func(c *Config) { c.InitialMaster, c.Priority = true, priority })
+			taken(r)
 			if s := r.Status(); s.State != Master || s.Priority != 255 {
 				t.Fatalf("%s with priority %d", s.State, s.Priority)
 			}
@@ -99,10 +101,10 @@ func TestAnOwnerWithStateMasterIsMasterAtOnce(t *testing.T) {
 
 func TestEffectsOfATakeoverComeInOrder(t *testing.T) {
 	r := started()
-	r.Take()
+	taken(r)
 	r.Tick(r.Next())
 	var kinds []string
-	for _, e := range r.Take() {
+	for _, e := range taken(r) {
 		switch e := e.(type) {
 		case Send:
 			kinds = append(kinds, "send")
@@ -117,7 +119,7 @@ func TestEffectsOfATakeoverComeInOrder(t *testing.T) {
 			kinds = append(kinds, "change")
 		}
 	}
-	want := []string{"send", "add", "announce", "change"}
+	want := []string{"add", "send", "announce", "change"}
 	if !slices.Equal(kinds, want) {
 		t.Fatalf("%v, want %v", kinds, want)
 	}
@@ -143,7 +145,7 @@ func TestAnnouncementsAreSaidLineByLine(t *testing.T) {
 		"Sending gratuitous ARP on eth1 for 10.9.1.32",
 		"Sending unsolicited Neighbour Advert on eth0 for fd00:9::32",
 	}
-	lines := said(r.Take(), false)
+	lines := said(taken(r), false)
 	if got := lines[len(lines)-len(want):]; !slices.Equal(got, want) {
 		t.Errorf("said\n%s", strings.Join(got, "\n"))
 	}
@@ -168,6 +170,7 @@ func TestATransitionTellsWhy(t *testing.T) {
 			r := started()
 			c.do(r)
 			r.Tick(r.Next())
+			taken(r)
 			if s := r.Status(); s.State != Master || s.Why != c.want || s.Since.Before(at(time.Second)) {
 				t.Errorf("%s because %q", s.State, s.Why)
 			}
@@ -247,7 +250,7 @@ func TestWhatAMasterDoesWithAnAdvert(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := mastered()
 			r.Receive(at(4*time.Second), c.packet)
-			effects, sends, rounds, removed := r.Take(), 0, 0, false
+			effects, sends, rounds, removed := taken(r), 0, 0, false
 			for _, e := range effects {
 				switch e := e.(type) {
 				case Send:
@@ -276,10 +279,10 @@ func TestALateTickSendsOneAdvertAndKeepsThePace(t *testing.T) {
 	if got := r.Next(); got != first.Add(time.Second) {
 		t.Errorf("lateness moved the next advert by %s", got.Sub(first.Add(time.Second)))
 	}
-	r.Take()
+	taken(r)
 	late := first.Add(10 * time.Second)
 	r.Tick(late)
-	if n := len(packets(r.Take())); n != 1 || r.Next() != late.Add(time.Second) {
+	if n := len(packets(taken(r))); n != 1 || r.Next() != late.Add(time.Second) {
 		t.Errorf("after a stall of 10 s: %d adverts, next %s later", n, r.Next().Sub(late))
 	}
 }
@@ -289,15 +292,15 @@ func TestSleepingRoutersDoNothing(t *testing.T) {
 	r.Receive(epoch, from("10.0.8.3", 150))
 	r.Tick(at(time.Hour))
 	r.Stop(at(time.Hour))
-	if effects := r.Take(); effects != nil || !r.Next().IsZero() {
+	if effects := taken(r); effects != nil || !r.Next().IsZero() {
 		t.Errorf("before Start: %v, next %s", effects, r.Next())
 	}
 	r.Start(epoch, false)
 	r.Stop(at(time.Second))
-	r.Take()
+	taken(r)
 	r.Tick(at(time.Hour))
 	r.Receive(at(time.Hour), from("10.0.8.3", 0))
-	if effects := r.Take(); effects != nil || !r.Next().IsZero() {
+	if effects := taken(r); effects != nil || !r.Next().IsZero() {
 		t.Errorf("after Stop: %v, next %s", effects, r.Next())
 	}
 }

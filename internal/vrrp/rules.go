@@ -28,6 +28,8 @@ type rules struct {
 	answers bool
 	// vacates says whether adopted addresses go when another master is heard.
 	vacates bool
+	// hurries says whether the first advert of a takeover leaves before addresses that take long.
+	hurries bool
 
 	// Of sync groups: together says whether a member waits until all others want to be master too, follows whether a
 	// change of one changes the others, shares whether the fault of one is the fault of all, heeds whether an advert ends
@@ -60,6 +62,7 @@ var standard = rules{
 	leaving: true,
 	answers: true,
 	vacates: true,
+	hurries: true,
 
 	together: true, follows: true, shares: true, heeds: true,
 }

@@ -59,7 +59,7 @@ func TestRiseAndFallAreCountedAsKeepalivedCountsThem(t *testing.T) {
 				states.WriteByte('-')
 			}
 		}
-		s.Take()
+		takenOf(s)
 		if states.String() != c.states {
 			t.Errorf("%s: %s gives %s, want %s", c.name, c.results, &states, c.states)
 		}
@@ -83,7 +83,7 @@ func TestTheLinesOfAScriptAreKeepaliveds(t *testing.T) {
 		now := at(time.Duration(i) * time.Second)
 		scripts.Tick(now)
 		scripts.Finish(now, "chk", step.result)
-		if got := said(s.Take(), false); !slices.Equal(got, step.want) {
+		if got := said(takenOf(s), false); !slices.Equal(got, step.want) {
 			t.Errorf("step %d: %q, want %q", i, got, step.want)
 		}
 	}
@@ -98,7 +98,7 @@ func TestAScriptRunsOncePerIntervalAndNeverTwiceAtATime(t *testing.T) {
 		if now == at(4*time.Second) { // the one of 0 s ends after that of 4 s was due
 			scripts.Finish(now, "chk", timedOut)
 		}
-		for _, e := range s.Take() {
+		for _, e := range takenOf(s) {
 			switch e := e.(type) {
 			case RunScript:
 				ran = append(ran, now.Sub(epoch))
@@ -128,9 +128,9 @@ func TestAReloadKeepsTheStateOfScripts(t *testing.T) {
 		scripts.Tick(at(time.Duration(i) * time.Second))
 		scripts.Finish(at(time.Duration(i)*time.Second), "chk", r)
 	}
-	s.Take()
+	takenOf(s)
 	scripts.Set(at(2500*time.Millisecond), []ScriptConfig{{Name: "chk", Fall: 2}, {Name: "new"}})
-	if got := said(s.Take(), false); !slices.Equal(got, []string{"VRRP_Script(chk) considered successful on reload"}) {
+	if got := said(takenOf(s), false); !slices.Equal(got, []string{"VRRP_Script(chk) considered successful on reload"}) {
 		t.Errorf("said %q", got)
 	}
 	if next := scripts.Next(); next != at(2500*time.Millisecond) {
@@ -142,13 +142,13 @@ func TestAReloadKeepsTheStateOfScripts(t *testing.T) {
 		t.Error("a third failure in a row does not count")
 	}
 	scripts.Tick(at(4 * time.Second))
-	s.Take()
+	takenOf(s)
 	scripts.Set(at(4500*time.Millisecond), []ScriptConfig{{Name: "new"}})
-	if got := s.Take(); !slices.Contains(got, Effect(KillScript{"chk"})) {
+	if got := takenOf(s); !slices.Contains(got, Effect(KillScript{"chk"})) {
 		t.Errorf("a script that is gone still runs: %+v", got)
 	}
 	scripts.Finish(at(5*time.Second), "chk", exited1)
-	if got := s.Take(); got != nil {
+	if got := takenOf(s); got != nil {
 		t.Errorf("its result: %+v", got)
 	}
 }

@@ -54,13 +54,17 @@ type cable struct {
 }
 
 const (
-	fast  = 400 * time.Microsecond // longest way in calm weather; two of them are less than a skew of half a second's 1/256
-	slack = 10 * time.Millisecond  // for adverts under way
+	fast    = 400 * time.Microsecond // longest way in calm weather; two of them are less than a skew of half a second's 1/256
+	slack   = 10 * time.Millisecond  // for adverts under way
+	slowest = 8 * time.Millisecond   // to set addresses: longer than two steps of priority are apart
 )
 
 func newHistory(seed uint64, law rules) *history {
 	h := &history{rng: rand.New(rand.NewPCG(seed, 51)), links: map[[2]*host]*cable{}, unit: time.Second}
 	h.now, h.rules, h.world.cable = epoch, law, h.way
+	if h.rng.IntN(2) == 0 {
+		h.setting = func() time.Duration { return time.Duration(h.rng.Int64N(int64(slowest))) }
+	}
 	if h.rng.IntN(8) == 0 {
 		h.unit = 2 * time.Second
 	}
@@ -350,7 +354,7 @@ func (h *history) loseMaster() string {
 	for _, host := range rest {
 		for _, at := range host.becameMaster {
 			switch {
-			case at.After(limit.Add(2 * fast)):
+			case at.After(limit.Add(2*fast + slowest)):
 				return fmt.Sprintf("%s took over %s late", host.name, at.Sub(limit))
 			case host != best && unique:
 				return fmt.Sprintf("after the %s of %s, not only %s but also %s took over", what, master.name, best.name, host.name)
@@ -459,6 +463,7 @@ func TestTheSimulationNoticesEachMissingRule(t *testing.T) {
 		{"priority 0 is ignored", func(r *rules) { r.leaving = false }, false},
 		{"no advert and no announcement after a conflict", func(r *rules) { r.answers = false }, true},
 		{"adopted addresses are kept beside another master", func(r *rules) { r.vacates = false }, false},
+		{"the first advert waits for slow addresses", func(r *rules) { r.hurries = false }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			law := standard

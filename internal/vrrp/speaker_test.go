@@ -69,18 +69,19 @@ func TestASpeakerRunsAllInstancesByOneClock(t *testing.T) {
 	for _, r := range s.Routers() {
 		r.Start(epoch, false)
 	}
-	s.Take()
+	takenOf(s)
 	if want := at(3*time.Second + 56*time.Second/256); s.Next() != want {
 		t.Fatalf("next at %s", s.Next().Sub(epoch))
 	}
 	s.Tick(s.Next())
+	takenOf(s)
 	if a, b := s.Router("a").Status().State, s.Router("b").Status().State; a != Backup || b != Master {
 		t.Errorf("a is %s, b is %s", a, b)
 	}
 	s.Tick(at(3*time.Second + 156*time.Second/256))
-	s.Take()
+	takenOf(s)
 	s.Stop(at(5 * time.Second))
-	if got := doings(s.Take()); !slices.Equal(got, []string{"send 0", "remove", "MASTER→INIT", "send 0", "remove", "MASTER→INIT"}) {
+	if got := doings(takenOf(s)); !slices.Equal(got, []string{"send 0", "remove", "MASTER→INIT", "send 0", "remove", "MASTER→INIT"}) {
 		t.Errorf("stop: %v", got)
 	}
 	if s.Router("none") != nil || len(s.On("eth0")) != 2 || len(s.On("eth1")) != 0 || len(s.Routers()) != 2 {

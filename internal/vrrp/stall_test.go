@@ -9,7 +9,7 @@ import (
 func TestABackupDoesNotTakeItsOwnAbsenceForTheMastersDeath(t *testing.T) {
 	r := started()
 	r.Receive(epoch, from("10.0.8.3", 200))
-	r.Take()
+	taken(r)
 	due := r.Next()
 	now := due.Add(2800 * time.Millisecond)
 	r.Stalled(now, 2800*time.Millisecond)
@@ -17,11 +17,12 @@ func TestABackupDoesNotTakeItsOwnAbsenceForTheMastersDeath(t *testing.T) {
 	if r.State() != Backup {
 		t.Fatal("it took over although it had not listened")
 	}
-	expectLine(t, r.Take(), "(VI_1) not scheduled for 2.8 s: waiting one more advert interval for the master")
+	expectLine(t, taken(r), "(VI_1) not scheduled for 2.8 s: waiting one more advert interval for the master")
 	if want := now.Add(time.Second + 156*time.Second/256); r.Next() != want {
 		t.Errorf("it waits until %s after, want %s", r.Next().Sub(now), want.Sub(now))
 	}
 	r.Tick(r.Next())
+	taken(r)
 	if st := r.Status(); st.State != Master || !strings.Contains(st.Why, "2.8 s of which this machine was not scheduled") {
 		t.Errorf("%s: %s", st.State, st.Why)
 	}
@@ -32,6 +33,7 @@ func TestALittleLatenessIsNoAbsence(t *testing.T) {
 	now := r.Next().Add(200 * time.Millisecond)
 	r.Stalled(now, 200*time.Millisecond)
 	r.Tick(now)
+	taken(r)
 	if r.State() != Master {
 		t.Error("it waits for longer")
 	}

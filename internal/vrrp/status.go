@@ -57,7 +57,7 @@ type Status struct {
 func (r *Router) Status() Status {
 	s := Status{
 		Name: r.cfg.Name, Interface: r.cfg.Interface, VRID: r.cfg.VRID,
-		State: r.state, Priority: r.priority, Base: r.cfg.Priority, Weights: slices.Clone(r.weights), Source: r.source, Master: r.master, MasterPriority: r.masterPrio, HeardPriority: r.heardPrio,
+		State: r.seen(), Priority: r.priority, Base: r.cfg.Priority, Weights: slices.Clone(r.weights), Source: r.source, Master: r.master, MasterPriority: r.masterPrio, HeardPriority: r.heardPrio,
 		Since: r.since, Why: r.why, Faults: slices.Clone(r.faults), Holding: r.holding, Counters: r.counters,
 		History: slices.Clone(r.history), Peers: r.peers.list(), Refused: r.refusals(),
 		Version: r.cfg.Version, AdvertInt: r.cfg.AdvertInt, MasterInt: r.interval, Checksum: r.dialect(), Auth: r.cfg.AuthType.String(),
@@ -83,7 +83,7 @@ func (r *Router) Status() Status {
 }
 
 // State is the state alone.
-func (r *Router) State() State { return r.state }
+func (r *Router) State() State { return r.seen() }
 
 // Priority is the effective priority alone.
 func (r *Router) Priority() uint8 { return r.priority }

@@ -130,7 +130,7 @@ func TestAReloadKeepsWhatIsKnownAndForgetsWhatIsNotFollowed(t *testing.T) {
 	tr.Observe(epoch, chk.Thing, Up(false))
 	tr.Observe(epoch, file.Thing, FileValue(5))
 	s.Start(epoch, noVIPs)
-	s.Take()
+	takenOf(s)
 	now := at(time.Second)
 	tr.Follow(now, []Follower{{"VI_1", []Tracked{chk, file}}, {"VI_2", []Tracked{file}}})
 	expectChanges(t, "VI_2 follows no script", plays(s, now), "VI_2 BACKUP")

@@ -34,10 +34,10 @@ func TestThePriorityIsTheConfiguredOneWithAllWeights(t *testing.T) {
 
 func TestAChangeOfPriorityMovesTheDownTimerAndNothingElse(t *testing.T) {
 	r := started()
-	r.Take()
+	taken(r)
 	before := r.Next()
 	r.Weigh(at(time.Second), "script chk", -20)
-	effects := r.Take()
+	effects := taken(r)
 	if got := r.Next().Sub(before); got != 20*time.Second/256 {
 		t.Errorf("the down time moved by %s", got)
 	}
@@ -48,7 +48,7 @@ func TestAChangeOfPriorityMovesTheDownTimerAndNothingElse(t *testing.T) {
 		t.Errorf("effects %+v", effects)
 	}
 	r.Weigh(at(time.Second), "script chk", -20)
-	if effects := r.Take(); effects != nil {
+	if effects := taken(r); effects != nil {
 		t.Errorf("the same weight again: %+v", effects)
 	}
 	if w := r.Status().Weights; !slices.Equal(w, []Weight{{"script chk", -20}}) {
@@ -60,11 +60,11 @@ func TestAMasterAdvertisesItsNewPriorityWhenItsAdvertIsDue(t *testing.T) {
 	r := mastered()
 	due := r.Next()
 	r.Weigh(at(4*time.Second), "script chk", 50)
-	if got := doings(r.Take()); got != nil || r.Next() != due {
+	if got := doings(taken(r)); got != nil || r.Next() != due {
 		t.Fatalf("did %v, next %s", got, r.Next())
 	}
 	r.Tick(due)
-	for _, e := range r.Take() {
+	for _, e := range taken(r) {
 		if s, ok := e.(Send); ok {
 			if a, _ := Parse(s.Packet); a.Priority != 150 {
 				t.Errorf("advertised %d", a.Priority)

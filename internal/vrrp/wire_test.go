@@ -168,7 +168,7 @@ func TestTheSequenceOfAHGoesOnAfterATakeover(t *testing.T) {
 	if n := r.Status().Counters.Refused[ReasonAHReplay]; n != 1 {
 		t.Errorf("%d replays refused", n)
 	}
-	r.Take()
+	taken(r)
 	a, err := Parse(advertFrom(t, r, epoch))
 	if err != nil || a.AH.Sequence != 8 {
 		t.Errorf("%+v, %v", a.AH, err)
@@ -183,7 +183,7 @@ func TestUnicastSendsTheSameAdvertToEveryPeer(t *testing.T) {
 	r.advertise(epoch, 100)
 	var to []netip.Addr
 	var adverts []Advert
-	for _, e := range r.Take() {
+	for _, e := range taken(r) {
 		if send, ok := e.(Send); ok {
 			a, err := Parse(send.Packet)
 			if err != nil || a.Sum&SumPseudo == 0 || a.Dest != send.To {
@@ -211,6 +211,7 @@ func TestABackupOfVersion3WaitsByTheMastersInterval(t *testing.T) {
 		t.Errorf("it waits until %s, want %s", r.Next().Sub(epoch), want.Sub(epoch))
 	}
 	r.Tick(r.Next())
+	taken(r)
 	if st := r.Status(); st.State != Master || st.MasterInt != time.Second {
 		t.Errorf("as master its interval is %s", st.MasterInt)
 	}

@@ -13,6 +13,7 @@ import (
 type world struct {
 	now     time.Time
 	hosts   []*host
+	setting func() time.Duration // for how long a host sets addresses. If nil, it has them at once.
 	rules   rules
 	flights []flight // sorted by time; those of one time in the order of sending
 	// cable tells what happens to an advert: whether it arrives and after how long.
@@ -27,7 +28,9 @@ type world struct {
 type flight struct {
 	at     time.Time
 	to     *host
-	packet []byte
+	packet []byte // nil: the host has set the addresses that term asked for
+	router *Router
+	term   uint64
 }
 
 // host is a machine with one router on it. The VIPs outlive the process.
@@ -142,7 +145,11 @@ func (w *world) run(end time.Time) {
 			}
 			w.flights = w.flights[1:]
 			w.now = first.at
-			w.deliver(first.to, first.packet)
+			if first.packet == nil {
+				w.confirm(first)
+			} else {
+				w.deliver(first.to, first.packet)
+			}
 			continue
 		}
 		if next.IsZero() || next.After(end) {
@@ -182,9 +189,11 @@ func (w *world) deliver(h *host, packet []byte) {
 		return
 	}
 	advert, _ := Parse(packet)
-	before, source := h.router.state, claim{h.router.priority, h.router.source}
+	before, source, pending := h.router.state, claim{h.router.priority, h.router.source}, h.router.pending()
 	h.router.Receive(w.now, packet)
-	w.judge(h, before, source, claim{advert.Priority, advert.Source})
+	if !pending { // one that is about to speak answers by that
+		w.judge(h, before, source, claim{advert.Priority, advert.Source})
+	}
 	w.drain(h)
 }
 
@@ -220,6 +229,7 @@ func (w *world) drain(h *host) {
 		case AddAddresses:
 			h.holds = true
 			w.traced(h, "adds addresses")
+			w.set(h, e.Term)
 		case RemoveAddresses:
 			h.holds = false
 			w.traced(h, "removes addresses")
@@ -247,6 +257,25 @@ func (w *world) drain(h *host) {
 	}
 }
 
+// set has the host confirm its addresses, now or later.
+func (w *world) set(h *host, term uint64) {
+	f := flight{at: w.now, to: h, router: h.router, term: term}
+	if w.setting != nil {
+		f.at = w.now.Add(w.setting())
+		w.fly(f)
+		return
+	}
+	w.confirm(f)
+}
+
+// confirm is for the process that asked alone.
+func (w *world) confirm(f flight) {
+	if f.to.router == f.router && f.router != nil && !f.to.paused {
+		f.router.Confirm(w.now, f.term)
+		w.drain(f.to)
+	}
+}
+
 // traced writes down only where everything is wanted.
 func (w *world) traced(h *host, what string) {
 	if w.all {
@@ -264,7 +293,7 @@ func (w *world) send(h *host, packet []byte, dest netip.Addr) {
 			continue
 		}
 		if delay, arrives := w.cable(h, to); arrives {
-			w.fly(flight{w.now.Add(delay), to, packet})
+			w.fly(flight{at: w.now.Add(delay), to: to, packet: packet})
 		}
 	}
 }
