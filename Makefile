@@ -16,6 +16,8 @@ test: setup-test build bpf-check check ## set up everything and run all tests (r
 
 check: ## the tests alone
 	$(GO) vet ./...
+	GOOS=windows CGO_ENABLED=0 $(GO) build -o /dev/null . # what is for real servers
+	GOOS=windows CGO_ENABLED=0 $(GO) vet . ./internal/realserver/...
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '^vipd/test')
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m -v ./test/ # alone: it keeps real time

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command vipd is a layer-4 load balancer in one static binary: virtual IPs that move between directors (VRRP),
 // health-checked real servers and an eBPF/XDP packet path, configured by keepalived.conf.
 //

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vipd/internal/daemon"
+	"vipd/internal/realserver/here"
 )
 
 // Main runs the command that args (with the program's name first) ask for and returns the exit code.
@@ -58,6 +59,7 @@ func newRootCommand(env Env) *cobra.Command {
 	root.AddCommand(newRunCommand(env), newStatusCommand(env), newVRRPCommand(env), newReloadCommand(env), newApplyCommand(env), newConfirmCommand(env), newPlanCommand(env),
 		newDrainCommand(env), newReadyCommand(env), newWeightCommand(env), newDisableCommand(env), newIpvsadmHelp(), newLabCommand(env))
 	root.AddCommand(newCheckCommand(env), newFmtCommand(env), newKeywordsCommand(env), newMigrateCommand(env), newLSPCommand(env), newGenhashCommand(env), newClassCommand(env), newSysctlCommand(env))
+	root.AddCommand(here.New(env.Stdout))
 	return root
 }
 
@@ -75,6 +77,10 @@ func report(env Env, err error) int {
 	var exit *exitCode
 	if errors.As(err, &exit) {
 		return exit.code
+	}
+	var real *here.Error
+	if errors.As(err, &real) {
+		return here.Report(env.Stderr, err)
 	}
 	fmt.Fprintf(env.Stderr, "vipd: %v\n", err)
 	var fail *daemon.Failure
