@@ -1,23 +1,18 @@
 package test
 
 import (
-	"cmp"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
-// wholeMatrix has every pair played, also two keepalived, and not only vipd beside keepalived: make matrix sets it.
-var wholeMatrix = os.Getenv("VIPD_MATRIX") == "whole"
+// wholeMatrix has every pair played, also two keepalived, and not only vipd beside keepalived: "whole", which make matrix
+// sets, or some of the modes, with commas.
+var wholeMatrix = os.Getenv("VIPD_MATRIX")
 
 // wire is a way in which two routers speak to each other.
 type wire struct {
@@ -40,16 +35,19 @@ const (
 	ahLines   = "authentication {\n        auth_type AH\n        auth_pass k3y\n    }"
 )
 
-// wires is the matrix: version × family × destination × authentication × checksum.
+// wires is one side of the matrix: version × family × destination × authentication × checksum. The other one is modes.
 var wires = []wire{
 	{name: "v2"},
 	{name: "v2 PASS", lines: passLines},
 	{name: "v2 AH", lines: ahLines},
+	{name: "v2 unicast", unicast: true},
 	{name: "v2 unicast PASS", lines: passLines, unicast: true},
 	{name: "v2 unicast AH", lines: ahLines, unicast: true},
 	{name: "v3", v3: true},
 	{name: "v3 unicast", v3: true, unicast: true},
 	{name: "v3 unicast, the old checksum on one side", v3: true, unicast: true, sides: [2]string{"", "old_unicast_checksum"}, grumble: true},
+	{name: "v3 unicast, the old checksum on both sides", v3: true, unicast: true, sides: [2]string{"old_unicast_checksum", "old_unicast_checksum"}},
+	{name: "v3 told PASS, which version 3 has not", v3: true, lines: passLines, grumble: true},
 	{name: "v3 IPv6", v3: true, v6: true},
 	{name: "v3 IPv6 unicast", v3: true, v6: true, unicast: true},
 	{name: "v3 HMAC", lines: hmacLines, v3: true, own: true},
@@ -57,8 +55,11 @@ var wires = []wire{
 	{name: "v3, the message's checksum on one side", v3: true, sides: [2]string{"v3_checksum_as_v2", ""}, own: true},
 }
 
-// quick are those that CI plays.
-var quick = []string{"v2 AH", "v2 unicast PASS", "v3", "v3 unicast, the old checksum on one side", "v3 IPv6", "v3 IPv6 unicast", "v3 HMAC", "v3, the message's checksum on one side"}
+// quick are the cells that CI plays: by wire, the mode.
+var quick = map[string]string{
+	"v2 AH": "preempt", "v2 unicast PASS": "nopreempt", "v3": "preempt_delay", "v3 unicast, the old checksum on one side": "preempt",
+	"v3 IPv6": "nopreempt", "v3 IPv6 unicast": "preempt", "v3 HMAC": "preempt", "v3, the message's checksum on one side": "preempt",
+}
 
 // interval is short where the version can carry it.
 func (w *wire) interval() time.Duration {
@@ -77,8 +78,9 @@ func (w *wire) down(priority int) time.Duration {
 	return 3*w.interval() + time.Duration(256-priority)*unit/256
 }
 
-// config is the file of one side. An IPv6 instance holds the address that is watched as an excluded one.
-func (w *wire) config(side, priority int) string {
+// config is the file of one side; extra are further lines of its instance. An IPv6 instance holds the address that is
+// watched as an excluded one.
+func (w *wire) config(side, priority int, extra ...string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "    "+format+"\n", args...) }
 	b.WriteString("vrrp_instance VI_1 {\n")
@@ -94,9 +96,9 @@ func (w *wire) config(side, priority int) string {
 		}
 		line("unicast_src_ip %s\n    unicast_peer {\n        %s\n    }", from, to)
 	}
-	for _, extra := range []string{w.lines, w.sides[side]} {
-		if extra != "" {
-			line("%s", extra)
+	for _, more := range append([]string{w.lines, w.sides[side]}, extra...) {
+		if more != "" {
+			line("%s", more)
 		}
 	}
 	if w.v6 {
@@ -107,66 +109,6 @@ func (w *wire) config(side, priority int) string {
 	}
 	b.WriteString("}\n")
 	return b.String()
-}
-
-// story is played by every pair of the matrix; b has the higher priority and address.
-func (w *wire) story() []act {
-	// A program needs a moment to start, sixteen pairs at once more of it.
-	low, high, next := w.down(100)+1800*time.Millisecond, w.down(150)+1800*time.Millisecond, w.interval()+500*time.Millisecond
-	skew := w.down(100) - 3*w.interval() + 500*time.Millisecond
-	look := w.down(100) + 2*time.Second
-	long := 2*time.Second + look // a bridge may take a second to notice that a port has a carrier again
-	return []act{
-		{name: "alone, the lower is master", do: start(a), want: "a", within: low, watch: look},
-		{name: "the higher preempts", do: start(b), want: "b", within: high, watch: look},
-		{name: "the backup is paused and goes on", do: pauseFor(a, look), want: "b", watch: look + w.interval() + 500*time.Millisecond},
-		{name: "the master is paused", do: pause(b), want: "ab", within: low, both: look, watch: look},
-		{name: "it goes on", do: resume(b), want: "b", within: next, both: next, watch: look},
-		{name: "parted, both are master", do: cut, want: "ab", within: low, both: look, watch: look},
-		{name: "joined again, the higher wins", do: heal, want: "b", within: long, both: long, watch: long},
-		{name: "the master is killed", do: kill(b), want: "a", within: low, watch: look},
-		{name: "back, it preempts", do: start(b), want: "b", within: high, both: next, watch: look},
-		{name: "the master stops", do: stop(b), want: "a", within: skew, watch: look},
-	}
-}
-
-// signalAll signals every process of a node.
-func (n *node) signalAll(t *testing.T, sig syscall.Signal) {
-	t.Helper()
-	pids := []int{n.cmd.Process.Pid}
-	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pids[0]))
-	if err != nil {
-		t.Error(err)
-	}
-	for _, list := range lists {
-		text, err := os.ReadFile(list)
-		if err != nil {
-			continue
-		}
-		for word := range strings.FieldsSeq(string(text)) {
-			var child int
-			if _, err := fmt.Sscan(word, &child); err == nil {
-				pids = append(pids, child)
-			}
-		}
-	}
-	for _, pid := range pids {
-		if err := unix.Kill(pid, sig); err != nil {
-			t.Errorf("%s: %v", n, err)
-		}
-	}
-}
-
-func pause(i int) func(*testing.T, *pair) {
-	return func(t *testing.T, p *pair) { p.nodes[i].signalAll(t, syscall.SIGSTOP) }
-}
-
-func resume(i int) func(*testing.T, *pair) {
-	return func(t *testing.T, p *pair) { p.nodes[i].signalAll(t, syscall.SIGCONT) }
-}
-
-func pauseFor(i int, d time.Duration) func(*testing.T, *pair) {
-	return func(t *testing.T, p *pair) { pause(i)(t, p); time.Sleep(d); resume(i)(t, p) }
 }
 
 // enableIPv6 gives the nodes IPv6, which a laboratory is without: link-local addresses, and fd00:9::1 and fd00:9::2.
@@ -190,72 +132,4 @@ func (p *pair) enableIPv6(t *testing.T) {
 			return netlink.AddrAdd(link, addr)
 		})
 	}
-}
-
-// results are the rows of the table, printed when all pairs are through.
-type results struct {
-	mu   sync.Mutex
-	rows []string
-}
-
-func (r *results) add(format string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.rows = append(r.rows, fmt.Sprintf(format, args...))
-}
-
-// TestEveryWayOfSpeakingElectsAsKeepalivedDoes plays one story for each way in which routers can be told to speak: with
-// vipd in place of either of two keepalived the same one wins, after the same number of changes.
-func TestEveryWayOfSpeakingElectsAsKeepalivedDoes(t *testing.T) {
-	if !alone(t, 4*time.Minute, "keepalived") {
-		return
-	}
-	before := left(t)
-	var table results
-	t.Run("pairs", func(t *testing.T) {
-		for n := range wires {
-			w := &wires[n]
-			if !wholeMatrix && !slices.Contains(quick, w.name) {
-				continue
-			}
-			for m, kinds := range w.pairs() {
-				t.Run(fmt.Sprintf("%s: %s and %s", w.name, kinds[a], kinds[b]), func(t *testing.T) {
-					t.Parallel()
-					w.play(t, fmt.Sprintf("m%d%d", n, m), kinds, &table)
-				})
-			}
-		}
-	})
-	slices.Sort(table.rows)
-	t.Logf("times in ms until each act had its result, and changes of the holder:\n%s", strings.Join(table.rows, "\n"))
-	nothingNew(t, before)
-}
-
-func (w *wire) pairs() [][2]kind {
-	switch {
-	case w.own:
-		return [][2]kind{{ours, ours}}
-	case wholeMatrix:
-		return [][2]kind{{theirs, theirs}, {ours, theirs}, {theirs, ours}, {ours, ours}}
-	}
-	return [][2]kind{{ours, theirs}, {theirs, ours}}
-}
-
-func (w *wire) play(t *testing.T, name string, kinds [2]kind, table *results) {
-	p := newPair(t, name)
-	for i, k := range kinds {
-		p.newNode(t, i, k, w.config(i, 100+50*i))
-	}
-	if w.v6 {
-		p.enableIPv6(t)
-	}
-	p.watch, p.grumble = startWatch(t, p), w.grumble
-	p.play(t, w.story())
-	p.watch.mu.Lock()
-	defer p.watch.mu.Unlock()
-	var times []string
-	for _, d := range p.took {
-		times = append(times, fmt.Sprintf("%5d", d.Milliseconds()))
-	}
-	table.add("%-42s %-10s %-10s %s  %d changes", w.name, kinds[a], kinds[b], strings.Join(times, " "), len(p.watch.changes)-cmp.Compare(len(p.watch.changes), 0))
 }

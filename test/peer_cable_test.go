@@ -27,6 +27,7 @@ type pair struct {
 	nodes [2]*node
 	watch *watch
 	took  []time.Duration // of each act
+	went  []string        // in each act
 	// grumble says that keepalived may complain of what it hears.
 	grumble bool
 }

@@ -1,9 +1,12 @@
 package test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,6 +24,8 @@ type act struct {
 	within time.Duration // of the act; zero: it was so before and stays so
 	both   time.Duration // both may have the address for so long; zero: overlap
 	watch  time.Duration // how long it is looked on
+	after  time.Duration // of the act: not before
+	turns  string        // states that each goes into, such as "a:B b:BM", - for none. Empty: not looked at
 }
 
 // The bounds. A backup with priority 100 waits 3.609 s, one with 150 waits 3.414 s (RFC 3768 §6.1); half a second is
@@ -120,33 +125,80 @@ func TestElectionsComeOutAsWithKeepalived(t *testing.T) {
 // play performs the acts one after the other.
 func (p *pair) play(t *testing.T, acts []act) {
 	t.Helper()
+	if err := p.perform(t, acts); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *pair) perform(t *testing.T, acts []act) error {
+	t.Helper()
 	for _, s := range acts {
-		begin := time.Now()
+		begin, read := time.Now(), p.read(t)
 		s.do(t, p)
 		time.Sleep(time.Until(begin.Add(s.watch)))
 		holders, settled, both, err := p.watch.since(begin)
 		if err != nil {
-			t.Fatalf("%s: %v", s.name, err)
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		if holders != s.want || settled > s.within || both > max(s.both, overlap) {
-			t.Fatalf("%s: %q has the address since %s, both had it for %s; want %q within %s, both at most %s\n%s\nlog of a:\n%s\nlog of b:\n%s",
-				s.name, holders, settled, both, s.want, s.within, max(s.both, overlap), p.watch.history(), p.nodes[a].said(t), p.nodes[b].said(t))
+		went := p.wentThrough(t, read)
+		if holders != s.want || settled > s.within || settled < s.after || both > max(s.both, overlap) || s.turns != "" && went != s.turns {
+			return fmt.Errorf("%s: %q has the address since %s, both had it for %s, %s; want %q after %s within %s, both at most %s, %s\n%s\nlog of a:\n%s\nlog of b:\n%s",
+				s.name, holders, settled, both, went, s.want, s.after, s.within, max(s.both, overlap), s.turns, p.watch.history(), p.nodes[a].said(t), p.nodes[b].said(t))
 		}
-		p.took = append(p.took, settled)
-		t.Logf("%s: %q after %s, both for %s", s.name, holders, settled.Round(time.Millisecond), both.Round(time.Millisecond))
+		p.took, p.went = append(p.took, settled), append(p.went, went)
+		t.Logf("%s: %q after %s, both for %s, %s", s.name, holders, settled.Round(time.Millisecond), both.Round(time.Millisecond), went)
 	}
+	return p.agreed(t)
+}
+
+// agreed tells whether either side refused what the other said.
+func (p *pair) agreed(t *testing.T) error {
+	t.Helper()
 	for i, n := range p.nodes {
 		switch {
 		case n.kind == theirs:
 			if bad := n.complaints(t); len(bad) > 0 && !p.grumble {
-				t.Errorf("%s does not like what it hears:\n%s", n, strings.Join(bad, "\n"))
+				return fmt.Errorf("%s does not like what it hears:\n%s", n, strings.Join(bad, "\n"))
 			}
 		case n.cmd != nil:
 			if r := n.router(t); len(r.Refused) > 0 || r.Received == 0 && p.nodes[1-i].cmd != nil {
-				t.Errorf("%s received %d adverts and refused %v", n, r.Received, r.Refused)
+				return fmt.Errorf("%s received %d adverts and refused %v", n, r.Received, r.Refused)
 			}
 		}
 	}
+	return nil
+}
+
+// read is how much each node has said so far.
+func (p *pair) read(t *testing.T) (sizes [2]int) {
+	t.Helper()
+	for i, n := range p.nodes {
+		if _, err := os.Stat(n.log); err == nil {
+			sizes[i] = len(n.said(t))
+		}
+	}
+	return sizes
+}
+
+var entering = regexp.MustCompile(`\(VI_1\) Entering (BACKUP|MASTER|FAULT) STATE`)
+
+// wentThrough is the states that each node said to enter since then, by their first letters.
+func (p *pair) wentThrough(t *testing.T, since [2]int) string {
+	t.Helper()
+	var all []string
+	for i, n := range p.nodes {
+		if _, err := os.Stat(n.log); err != nil {
+			continue
+		}
+		states := ""
+		for _, m := range entering.FindAllStringSubmatch(n.said(t)[since[i]:], -1) {
+			states += m[1][:1]
+		}
+		if states != "" {
+			all = append(all, n.host+":"+states)
+		}
+	}
+	return cmp.Or(strings.Join(all, " "), "-")
 }
 
 // router is what a vipd says of its instance.
