@@ -29,7 +29,7 @@ var modes = []mode{
 
 // bounds are what the acts of a story with these adverts may take.
 type bounds struct {
-	low, high   time.Duration // until a or b, started, is master. A program needs a moment to start, sixteen pairs at once more of it.
+	low, high   time.Duration // until a or b is master when nobody else is
 	next, skew  time.Duration
 	look, heals time.Duration
 }
@@ -37,7 +37,7 @@ type bounds struct {
 func (w *wire) bounds() bounds {
 	look := w.down(100) + 2*time.Second
 	return bounds{
-		low: w.down(100) + 1800*time.Millisecond, high: w.down(150) + 1800*time.Millisecond, next: w.interval() + 500*time.Millisecond,
+		low: w.down(100) + time.Second, high: w.down(150) + time.Second, next: w.interval() + 500*time.Millisecond,
 		skew: w.down(100) - 3*w.interval() + 500*time.Millisecond, look: look,
 		heals: 2*time.Second + look, // a bridge may take a second to notice that a port has a carrier again
 	}

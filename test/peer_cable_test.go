@@ -26,6 +26,7 @@ type pair struct {
 	lab   *lab.Lab
 	nodes [2]*node
 	watch *watch
+	begun time.Time       // of the act under way
 	took  []time.Duration // of each act
 	went  []string        // in each act
 	// grumble says that keepalived may complain of what it hears.

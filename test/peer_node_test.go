@@ -60,6 +60,9 @@ func (p *pair) newNode(t *testing.T, i int, k kind, config string) {
 	if err := os.WriteFile(n.file, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(n.log, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	p.nodes[i] = n
 	t.Cleanup(func() {
 		if n.cmd != nil {
