@@ -165,10 +165,10 @@ func (w *wire) pairs() [][2]kind {
 	switch {
 	case w.own:
 		return [][2]kind{{ours, ours}}
-	case wholeMatrix != "":
+	case wholeMatrix != "" && !w.astray:
 		return [][2]kind{{theirs, theirs}, {ours, theirs}, {theirs, ours}, {ours, ours}}
 	}
-	return [][2]kind{{ours, theirs}, {theirs, ours}}
+	return [][2]kind{{ours, theirs}, {theirs, ours}, {ours, ours}}[:map[bool]int{false: 2, true: 3}[wholeMatrix != ""]]
 }
 
 // atOnce is how many pairs are played at a time.
