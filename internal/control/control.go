@@ -6,6 +6,7 @@
 //	GET /v1/timeouts  the three timeouts, in seconds
 //	GET /v1/ipvs      one Table, the data plane as ipvsadm lists it
 //	POST /v1/ipvs     a list of changes by hand; one Answer each
+//	GET /v1/why?service=WORD  one Why
 //	POST /v1/operator an Order: drain, disable, weight or ready for one real server; one Outcome
 //	GET /v1/config    the configuration in force
 //	POST /v1/reload, /v1/apply?file=PATH&confirm=60s, /v1/confirm: one Outcome

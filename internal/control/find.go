@@ -72,6 +72,8 @@ func (n name) endpoint(p lb.Protocol, a netip.AddrPort) bool {
 	return n.addr == a.Addr() && (!n.hasPort || n.port == a.Port()) && (n.protocol == 0 || n.protocol == p || p == 0)
 }
 
+func (n name) endpointAddr() netip.AddrPort { return netip.AddrPortFrom(n.addr, n.port) }
+
 func (n name) service(k lb.ServiceKey) bool {
 	if n.mark != 0 || k.Mark != 0 {
 		return n.mark == k.Mark && n.v6 == k.V6

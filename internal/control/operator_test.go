@@ -7,6 +7,9 @@ import (
 	"os/user"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"vipd/internal/lb"
 )
@@ -96,4 +99,39 @@ func FuzzOrder(f *testing.F) {
 			t.Errorf("%s: %+v became %+v, %v", b, o, again, err)
 		}
 	})
+}
+
+// reasonable is a daemon that explains one service.
+type reasonable struct {
+	fake
+	why Why
+}
+
+func (r *reasonable) Explain(_ context.Context, key lb.ServiceKey) (Why, error) {
+	if key.Mark != 0 {
+		return Why{}, ErrNothing
+	}
+	w := r.why
+	w.Service = ServiceWord(key)
+	return w, nil
+}
+
+func TestWhyComesOverTheSocketAsItWasFilled(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	want := Why{Service: "sctp/[2001:db8::9]:0", Group: "g", Quorum: true, Since: at, Alive: 3, Gained: 2, Lost: 1, Sorry: "10.0.8.99:80", Reals: []WhyReal{{Real: "[::1]:0", Verdict: "in", Weight: 3,
+		Rules: []WhyRule{{"check", "it is well", at}}, Checks: []WhyCheck{{Kind: "TCP_CHECK", Target: "[::1]:80", Up: true, Ran: true, Since: at, Every: time.Second, Next: at, Command: "nc",
+			Last: []WhyResult{{At: at, Result: "ok", Took: time.Millisecond, First: []byte{0, 255}, Status: 200}}}}}}}
+	c := start(t, &reasonable{why: want})
+	got, err := c.Explain(t.Context(), lb.ServiceKey{Protocol: lb.SCTP, Addr: netip.MustParseAddrPort("[2001:db8::9]:0")})
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v, -sent +received:\n%s", err, diff)
+	}
+	if _, err := c.Explain(t.Context(), lb.ServiceKey{Mark: 7}); err == nil || !strings.Contains(err.Error(), ErrNothing.Error()) {
+		t.Errorf("%v", err)
+	}
+	for _, word := range []string{"", "10.0.8.9:80", "tcp/10.0.8.9", "web"} {
+		if _, err := c.do(t.Context(), "GET", "/v1/why?service="+word, nil); err == nil || !strings.Contains(err.Error(), "want such as tcp/10.0.8.9:80 or fwmark/7") {
+			t.Errorf("%q: %v", word, err)
+		}
+	}
 }

@@ -44,6 +44,9 @@ func Serve(ctx context.Context, ln net.Listener, src Source) error {
 	if c, ok := src.(Changer); ok {
 		serveChanges(mux, c)
 	}
+	if e, ok := src.(Explainer); ok {
+		serveExplainer(mux, e)
+	}
 	if op, ok := src.(Operator); ok {
 		serveOperator(mux, op)
 	}

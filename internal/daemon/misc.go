@@ -27,5 +27,8 @@ func (k *checkCommands) configure(ev events, g conf.GlobalScripts) {
 func (k *checkCommands) ready(s *health.Script) (host.Command, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.c == nil {
+		return host.Command{}, false
+	}
 	return k.c.ready(&conf.Script{Args: s.Args, User: s.User, Group: s.Group})
 }

@@ -181,7 +181,7 @@ func (c *check) remember(now time.Time, res Result) {
 		copy(c.last, c.last[1:])
 		c.last = c.last[:kept-1]
 	}
-	c.last = append(c.last, Observed{At: now, Result: res})
+	c.last = append(c.last, Observed{At: now, URL: c.url, Result: res})
 }
 
 // name is how keepalived's log names the checker: by its real server.

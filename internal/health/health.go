@@ -97,6 +97,8 @@ type Result struct {
 	// Weight is what MISC_CHECK and FILE_CHECK set or add, if HasWeight.
 	Weight    int
 	HasWeight bool
+	// Seen is what was sent and received. If nil, nothing was, or nobody looked.
+	Seen *Seen
 	// Inconclusive: the check could not be made for a reason on our side (no such interface, address not here). It counts
 	// neither as a success nor as a failure; the next one is due a delay_loop later.
 	Inconclusive bool

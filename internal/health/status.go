@@ -48,7 +48,8 @@ type CheckStatus struct {
 
 // Observed is a result and when it came.
 type Observed struct {
-	At time.Time
+	At  time.Time
+	URL int // of HTTP: the page that was asked for
 	Result
 }
 
@@ -56,20 +57,26 @@ type Observed struct {
 func (p *Pools) Status() []ServiceStatus {
 	var all []ServiceStatus
 	for _, s := range p.services {
-		st := ServiceStatus{Service: s.cfg.Service, Group: s.cfg.group(), QuorumUp: s.quorumUp, Quorum: s.cfg.Quorum, Hysteresis: s.cfg.Hysteresis,
-			Alive: s.alive(), Since: s.since, SorryUp: s.sorryUp}
-		if s.cfg.Sorry != nil {
-			sorry := *s.cfg.Sorry
-			st.Sorry = &sorry
-		}
-		for _, r := range s.reals {
-			st.Reals = append(st.Reals, s.statusOf(r))
-		}
+		st := s.status()
 		for _, key := range s.members() {
 			all = append(all, s.memberStatus(key, st))
 		}
 	}
 	return all
+}
+
+// status is that of the service, or of the members that share it.
+func (s *service) status() ServiceStatus {
+	st := ServiceStatus{Service: s.cfg.Service, Group: s.cfg.group(), QuorumUp: s.quorumUp, Quorum: s.cfg.Quorum, Hysteresis: s.cfg.Hysteresis,
+		Alive: s.alive(), Since: s.since, SorryUp: s.sorryUp}
+	if s.cfg.Sorry != nil {
+		sorry := *s.cfg.Sorry
+		st.Sorry = &sorry
+	}
+	for _, r := range s.reals {
+		st.Reals = append(st.Reals, s.statusOf(r))
+	}
+	return st
 }
 
 func (s *service) statusOf(r *real) RealStatus {

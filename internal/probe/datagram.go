@@ -38,12 +38,14 @@ func exchange(ctx context.Context, c health.Checker, network, address string, pa
 	if _, err := conn.Write(packet); err != nil {
 		return lost(ctx, err, timeout)
 	}
+	witnessOf(ctx).note(func(s *health.Seen) { s.Sent += len(packet) })
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := receive(conn, buf)
 		if err != nil {
 			return lost(ctx, err, timeout)
 		}
+		witnessOf(ctx).received(buf[:n])
 		if res, done := look(buf[:n]); done {
 			return res
 		}

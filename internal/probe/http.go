@@ -43,7 +43,7 @@ func web(ctx context.Context, c health.Checker) health.Result {
 			}
 			conn = secure
 		}
-		return page(conn, c, u, match, timeout)
+		return page(ctx, conn, c, u, match, timeout)
 	})
 	if res.Said == "" && !res.OK {
 		res.Said = "Connection failed"
@@ -55,11 +55,16 @@ func web(ctx context.Context, c health.Checker) health.Result {
 }
 
 // page asks and judges the answer.
-func page(conn net.Conn, c health.Checker, u *health.URL, match *expression, timeout time.Duration) health.Result {
+func page(ctx context.Context, conn net.Conn, c health.Checker, u *health.URL, match *expression, timeout time.Duration) health.Result {
 	a := &answer{sum: md5.New(), left: -1, keep: match != nil}
 	if res := a.fetch(conn, c, u, timeout); res.Why != "" {
 		return res
 	}
+	witnessOf(ctx).note(func(s *health.Seen) {
+		if s.Status = a.status; u.Digest != "" {
+			s.Digest = hex.EncodeToString(a.sum.Sum(nil))
+		}
+	})
 	return a.judge(u, match)
 }
 
@@ -286,7 +291,7 @@ func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.U
 		res.Why = "TLS: " + res.Why
 		return nil, said(res, "SSL handshake/communication error connecting to")
 	}
-	return secure, health.Result{}
+	return watch(ctx, secure), health.Result{}
 }
 
 func allCiphers() (all []uint16) {

@@ -31,7 +31,9 @@ func misc(ctx context.Context, c health.Checker, ready Commands) health.Result {
 		cmd.Timeout = c.DelayLoop
 	}
 	cmd.Keep = maxOutput
-	return exited(c, cmd.Run(ctx))
+	e := cmd.Run(ctx)
+	witnessOf(ctx).received(e.Output)
+	return exited(c, e)
 }
 
 const maxOutput = 1 << 10 // of a command: enough to say why

@@ -56,7 +56,9 @@ func (r *Runner) Start(c health.Checker, done func(health.Result)) {
 // work makes a check and then those that wait, until none is left.
 func (r *Runner) work(j job) {
 	for ok := true; ok; j, ok = r.next() {
-		res := run(r.ctx, j.checker, r.ready)
+		ctx, seen := witnessed(r.ctx)
+		res := run(ctx, j.checker, r.ready)
+		res.Seen = seen.report()
 		if r.ctx.Err() == nil {
 			j.done(res)
 		}

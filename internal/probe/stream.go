@@ -35,7 +35,7 @@ func converse(all context.Context, c health.Checker, talk func(conn net.Conn, ti
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	res = talk(conn, timeout)
+	res = talk(watch(all, conn), timeout)
 	switch {
 	case res.OK || ctx.Err() == nil:
 	case ended(all):
