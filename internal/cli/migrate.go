@@ -103,7 +103,7 @@ func newMigration(s *source, opts conf.Options) *migration {
 var ownCodes = map[string]bool{"nb-get-retry": true, "duplicate-vip": true, "duplicate-service": true, "zero-mark": true}
 
 // unusedCodes are those that the keyword table says better, or that a migration does not need.
-var unusedCodes = map[string]bool{"not-yet": true, "no-effect": true, "check-not-performed": true, "timers": true,
+var unusedCodes = map[string]bool{"not-yet": true, "no-effect": true, "timers": true,
 	"weight-reach": true, "check-long": true, "state-no-effect": true}
 
 func (m *migration) diagnostic(s *source, d conf.Diagnostic) {

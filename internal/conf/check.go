@@ -43,10 +43,6 @@ func beginCheck(kind string, connects bool) setter {
 		case "UDP_CHECK":
 			l.ck.MaxReply = 255
 		}
-		if !performs(health.Kind(kind)) && l.pass == passAll {
-			d := l.own(s.words[0], "check-not-performed", kind+" is not performed by this version: the real server counts as up unless a TCP_CHECK fails")
-			d.Hint = "add a TCP_CHECK beside it"
-		}
 	}
 }
 

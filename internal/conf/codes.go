@@ -15,7 +15,6 @@ var codeText = map[string]string{
 	"both-master":            "both directors say state MASTER",
 	"check-long":             "the retries of a check last longer than its interval",
 	"check-no-port":          "a check has no port to connect to",
-	"check-not-performed":    "this version does not perform this kind of check",
 	"check-slow":             "one attempt of a check, or one run of a script, may last longer than its interval",
 	"deprecated":             "there is a newer way to write it",
 	"duplicate-instance":     "an instance of this name stands before",

@@ -49,7 +49,6 @@ type keyword struct {
 	leave  func(*loader) // at the end of the block
 	script bool          // its arguments are a command with shell-like quoting
 	need   int           // words after the keyword without which keepalived stops
-	own    bool          // set says itself what has no effect
 	newer  bool          // keepalived 2.2.7 does not know it
 	plain  bool          // item: further words on the line of the keyword are a mistake
 	pass   pass          // who of keepalived's processes reads it; 0: all

@@ -204,7 +204,7 @@ func (l *loader) inner(k *keyword, read func()) {
 
 // remark says that a keyword has no effect in this version.
 func (l *loader) remark(k *keyword, s *stmt) {
-	if l.quiet > 0 || k.own || k.Effect == Works || l.pass != passAll {
+	if l.quiet > 0 || k.Effect == Works || l.pass != passAll {
 		return
 	}
 	if k.Effect == Inert {

@@ -14,7 +14,6 @@ type VirtualServer struct {
 	health.Service
 	Group       string // virtual_server group NAME
 	Member      int    // which of the group's services it is
-	HASuspend   bool
 	VirtualHost string
 	SNMPName    string
 	SMTPAlert   bool

@@ -137,7 +137,7 @@ func TestMissingArgumentsStopUsWhereTheyStopKeepalived(t *testing.T) {
 }
 
 // ours are the codes of what keepalived 2.2.7 does not say.
-var ours = map[string]bool{"not-yet": true, "no-effect": true, "check-not-performed": true, "nb-get-retry": true,
+var ours = map[string]bool{"not-yet": true, "no-effect": true, "nb-get-retry": true,
 	"duplicate-vip": true, "duplicate-service": true, "undefined-name": true}
 
 // Every message with keepalived's words is one that keepalived gives for the same file.

@@ -7,11 +7,9 @@ import (
 	"vipd/internal/health"
 )
 
-// performs tells the checkers that this version makes.
-func performs(k health.Kind) bool { return k != "BFD_CHECK" }
-
 // particulars gives a check that is to be made what its kind has of its own.
 func (l *loader) particulars(v *service, r *realServer, c *HealthCheck) {
+	c.Checker.LogAllFailures = c.Checker.LogAllFailures || l.cfg.Global.LogAllFailures
 	switch c.Kind {
 	case health.HTTPGet, health.SSLGet:
 		page := *c.HTTP
@@ -27,6 +25,8 @@ func (l *loader) particulars(v *service, r *realServer, c *HealthCheck) {
 		if c.Command != nil {
 			c.Script.Args, c.Script.User, c.Script.Group = c.Command.Args, c.Command.User, c.Command.Group
 		}
+	case health.BFDCheck:
+		c.Checker.BFD = c.BFD
 	case health.FileCheck:
 		c.File = &health.File{Weight: c.Weight, Reverse: c.Reverse}
 		if i := slices.IndexFunc(l.cfg.TrackFiles, func(f TrackFile) bool { return f.Name == c.TrackFile }); i >= 0 {

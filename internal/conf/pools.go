@@ -31,6 +31,7 @@ func (l *loader) completeServices() {
 		l.finishReals(v)
 		l.finishService(v, seen)
 	}
+	l.cfg.Health.InitNotifies, l.cfg.Health.Flush = l.cfg.Global.InitNotifies, l.cfg.Global.FlushStop != ""
 	if l.pass != passAll {
 		l.scriptSecurity("check scripts", l.serviceScripts())
 	}
@@ -367,7 +368,6 @@ func (l *loader) finishCheck(v *service, r *realServer, c, of *checker, to netip
 	done := c.settle(v, r, to)
 	r.Checks = append(r.Checks, done)
 	switch {
-	case !performs(c.Kind):
 	case done.Path && done.Target.Port() == 0 && c.Kind != health.PingCheck:
 		d := l.after(Warning, "check-no-port", c.place, string(c.Kind)+" of "+v.endpointOf(r)+" has no port - ignoring the check")
 		d.class, d.Hint = classOurs, "add: connect_port N"
@@ -384,7 +384,7 @@ func (l *loader) finishService(v *service, seen map[lb.ServiceKey]*service) {
 	v.Timing = v.timing.settled()
 	if s := v.sorry; s != nil {
 		s.Forward, s.Tunnel = s.forward.method, s.forward.tunnel
-		v.Service.Sorry, v.VirtualServer.Sorry = &s.Real.Real, &s.RealServer
+		v.Service.Sorry, v.VirtualServer.Sorry, v.SorryInhibit = &s.Real.Real, &s.RealServer, s.InhibitOnFailure
 	}
 	l.cfg.VirtualServers = append(l.cfg.VirtualServers, &v.VirtualServer)
 	if v.grouped != nil {

@@ -12,20 +12,13 @@ var realChecks = []keyword{
 	performed("MISC_CHECK", "Runs a command.", false, miscBlock, endMisc),
 	performed("PING_CHECK", "Sends an ICMP echo.", true, pingBlock, endConnecting),
 	performed("UDP_CHECK", "Sends a datagram.", true, udpBlock, endUDP),
-	other("BFD_CHECK", "Follows a BFD session.", false, bfdCheckBlock, endBFDCheck),
+	performed("BFD_CHECK", "Follows a BFD session.", false, bfdCheckBlock, endBFDCheck),
 	performed("FILE_CHECK", "Follows a file.", false, fileBlock, endFileCheck),
 }
 
 // performed is a checker that is performed.
 func performed(name, text string, connects bool, b *block, leave func(*loader)) keyword {
 	return row(Works, name, "", "", text).begin(beginCheck(name, connects)).with(b, leave)
-}
-
-// other is a checker that is read and not performed.
-func other(name, text string, connects bool, b *block, leave func(*loader)) keyword {
-	k := row(Planned, name, "", "", text).begin(beginCheck(name, connects)).with(b, leave)
-	k.own = true
-	return k
 }
 
 // checkRows are those that checkers have in common; row makes them of the effect that the checker has.
@@ -90,8 +83,8 @@ var udpBlock = &block{name: "UDP_CHECK", rows: append(checkRows(works, true),
 	row(Works, "max_reply_length", "0..65535", "255", "Longest answer.").begin(setReplyLength("max", func(c *checker, n int) { c.MaxReply = n })))}
 
 var bfdCheckBlock = &block{name: "BFD_CHECK", rows: []keyword{
-	planned("name", "[NAME]", "", "The session.").begin(setBFDName),
-	planned("alpha", "[BOOL]", "the real server's", "Down until the session is up.").begin(boolean("Invalid alpha parameter {value}", func(l *loader, v bool) { l.ck.alpha = &v })),
+	row(Works, "name", "[NAME]", "", "The session.").begin(setBFDName),
+	row(Works, "alpha", "[BOOL]", "the real server's", "Down until the session is up.").begin(boolean("Invalid alpha parameter {value}", func(l *loader, v bool) { l.ck.alpha = &v })),
 }}
 
 var fileBlock = &block{name: "FILE_CHECK", rows: []keyword{

@@ -29,8 +29,8 @@ var globalMail = []keyword{
 	works("smtp_alert_checker", "[BOOL]", "", "Default of smtp_alert in services.", gAlert("smtp_alert_checker", func(g *Global) **bool { return &g.SMTPAlertChecker })),
 	works("no_email_faults", "", "off", "No mail about faults.", gFlag(func(g *Global) *bool { return &g.NoEmailFaults })),
 	works("no_checker_emails", "[BOOL]", "off", "Mail only when a real server is added or removed.", gBool("Invalid value '{value}' for global no_checker_emails specified", func(g *Global) *bool { return &g.NoCheckerEmails })),
-	planned("checker_log_all_failures", "[BOOL]", "off", "Log every failed check, not only changes.").begin(gBool("Invalid value for checker_log_all_failures specified", func(g *Global) *bool { return &g.LogAllFailures })),
-	planned("rs_init_notifies", "[BOOL]", "off", "Notify the first state of real servers too.").begin(gBool("Invalid value '{value}' for global rs_init_notifies specified", func(g *Global) *bool { return &g.InitNotifies })),
+	row(Works, "checker_log_all_failures", "[BOOL]", "off", "Log every failed check, not only changes.").begin(gBool("Invalid value for checker_log_all_failures specified", func(g *Global) *bool { return &g.LogAllFailures })),
+	row(Works, "rs_init_notifies", "[BOOL]", "off", "Notify the first state of real servers too.").begin(gBool("Invalid value '{value}' for global rs_init_notifies specified", func(g *Global) *bool { return &g.InitNotifies })),
 }
 
 var globalScripts = join([]keyword{

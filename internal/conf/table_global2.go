@@ -14,7 +14,7 @@ var globalLVS = join([]keyword{
 	works("lvs_sysctl", "NAME VALUE", "", "One of IPVS's settings, by the name that it has under net.ipv4.vs. An extension of vipd.", setSysctl).extension(),
 	works("lvs_local_clients", "[BOOL]", "on", "With data_plane xdp: connections that the director itself opens to a virtual address go to its real servers. An extension of vipd.",
 		boolean("Invalid lvs_local_clients parameter {value}", func(l *loader, v bool) { l.cfg.Global.NoLocalClients = !v })).extension(),
-}, planned("lvs_flush_on_stop", "[VS]", "off", "Clear the table at the stop.").begin(setFlushStop).also("lvs_flush_onstop"), []keyword{
+}, row(Works, "lvs_flush_on_stop", "[VS]", "off", "Clear the table at the stop; with VS services go as they are.").begin(setFlushStop).also("lvs_flush_onstop"), []keyword{
 	works("lvs_timeouts", "[tcp N] [tcpfin N] [udp N]", "900 120 300", "Connection timeouts.", setTimeouts),
 })
 

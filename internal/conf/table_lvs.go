@@ -31,13 +31,13 @@ var serviceMain = []keyword{
 	works("persistence_engine", "sip", "", "What a client is recognised by, besides its address: sip, by the Call-ID of SIP over UDP.",
 		word(func(l *loader, v string) { l.vs.Engine = v })),
 	works("ip_family", "inet|inet6", "that of the real servers", "Family of a mark's service.", setFamily),
-	planned("virtualhost", "STRING", "", "Host for HTTP checks.").begin(word(func(l *loader, v string) { l.vs.VirtualHost = v })),
+	row(Works, "virtualhost", "STRING", "", "Host for HTTP checks.").begin(word(func(l *loader, v string) { l.vs.VirtualHost = v })),
 	planned("snmp_name", "STRING", "", "Name in SNMP.").begin(snmpName("virtual", func(l *loader) *string { return &l.vs.SNMPName })),
 	row(Works, "real_server", "IP [PORT]", "", "One machine that serves.").begin(beginReal).with(realBlock, endReal),
 	works("sorry_server", "IP [PORT]", "", "Serves while the quorum is lost.", setSorry),
-	planned("sorry_server_inhibit", "", "off", "inhibit_on_failure of the sorry server.").begin(setSorryInhibit),
-	planned("sorry_server_lvs_method", "[NAT|DR|TUN]", "lb_kind", "How packets get to the sorry server.").begin(setSorryMethod),
-	planned("ha_suspend", "", "off", "Check only while the address is here.").begin(flag(func(l *loader) { l.vs.HASuspend = true })),
+	row(Works, "sorry_server_inhibit", "", "off", "inhibit_on_failure of the sorry server.").begin(setSorryInhibit),
+	row(Works, "sorry_server_lvs_method", "[NAT|DR|TUN]", "lb_kind", "How packets get to the sorry server.").begin(setSorryMethod),
+	row(Works, "ha_suspend", "", "off", "Check only while the address is here.").begin(flag(func(l *loader) { l.vs.HASuspend = true })),
 	row(Works, "smtp_alert", "[BOOL]", "the global one", "Mail about changes.").
 		begin(boolean("Invalid virtual_server smtp_alert parameter {value}", func(l *loader, v bool) { l.vs.smtp = &v })),
 }
@@ -128,6 +128,6 @@ var realMain = []keyword{
 		timer(1, "real server delay_loop '{value}' invalid - ignoring", func(l *loader, v time.Duration) { l.rs.interval = v })),
 	row(Works, "smtp_alert", "[BOOL]", "the service's", "Mail about changes.").
 		begin(boolean("Invalid real_server smtp_alert parameter {value}", func(l *loader, v bool) { l.rs.smtp = &v })),
-	planned("virtualhost", "STRING", "the service's", "Host for HTTP checks.").begin(word(func(l *loader, v string) { l.rs.VirtualHost = v })),
+	row(Works, "virtualhost", "STRING", "the service's", "Host for HTTP checks.").begin(word(func(l *loader, v string) { l.rs.VirtualHost = v })),
 	planned("snmp_name", "STRING", "", "Name in SNMP.").begin(snmpName("real", func(l *loader) *string { return &l.rs.SNMPName })),
 }

@@ -64,7 +64,7 @@ func tlsWord(what string, at func(t *TLS) *string) setter {
 }
 
 var sslBlock = &block{name: "SSL", rows: []keyword{
-	planned("password", "STRING", "", "Password of the key.").begin(tlsWord("password", func(t *TLS) *string { return &t.Password })),
+	row(Works, "password", "STRING", "", "Password of the key.").begin(tlsWord("password", func(t *TLS) *string { return &t.Password })),
 	inert("ca", "FILE", "", "Certificate authority.", "certificates of real servers are not verified, as with keepalived").begin(tlsWord("cafile", func(t *TLS) *string { return &t.CA })),
 	row(Works, "certificate", "FILE", "", "Client certificate.").begin(tlsWord("certfile", func(t *TLS) *string { return &t.Certificate })),
 	row(Works, "key", "FILE", "", "Client key.").begin(tlsWord("keyfile", func(t *TLS) *string { return &t.Key })),

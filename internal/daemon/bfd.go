@@ -227,13 +227,14 @@ func (n *neighbours) dial(session string) error {
 
 // openBFD opens the sockets of sessions. It comes after openHA, which hears of them.
 func (d *daemon) openBFD(context.Context) error {
-	d.bfd = newNeighbours(d.host, d.events, d.ha.bfdChanged)
+	d.bfd = newNeighbours(d.host, d.events, d.ha.bfdChanged, d.sessionChanged)
 	d.undo = append(d.undo, d.bfd.close)
 	return d.bfd.set(time.Now(), bfdConfigs(d.cfg))
 }
 
 func (d *daemon) reloadBFD(cfg *conf.Config) (err error) {
 	d.bfd.loop.Do(func(now time.Time) { err = d.bfd.set(now, bfdConfigs(cfg)) })
+	d.tellSessions()
 	return err
 }
 

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -58,8 +59,9 @@ type daemon struct {
 	cleared map[string]vrrp.Counters // of instances, when the statistics were cleared
 	ha      *ha
 	bfd     *neighbours
-	mu      sync.Mutex // of pool and links for other goroutines than the one that serves
-	pool    *pool      // nil if the file has no virtual server
+	mu      sync.Mutex           // of pool and links for other goroutines than the one that serves
+	pool    *pool                // nil if the file has no virtual server
+	checked atomic.Pointer[pool] // pool, once it runs, for loops that must not wait
 	links   []attached
 	path    control.Path      // what forwards
 	chosen  choice            // by whom it was wanted
@@ -277,8 +279,7 @@ func (d *daemon) startLoops(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.ctx, d.undo = ctx, append(d.undo, cancel)
 	if d.pool != nil {
-		d.pool.run(ctx, &d.wg)
-		d.pool.loop.Do(d.pool.start)
+		d.startPool(ctx)
 	}
 	d.ha.other = func(director netip.Addr) {
 		if m := d.servicePool(); m != nil {
@@ -287,12 +288,13 @@ func (d *daemon) startLoops(context.Context) error {
 	}
 	d.ha.run(ctx, &d.wg)
 	d.bfd.run(ctx, &d.wg)
+	d.tellSessions()
 	d.ha.do(func(now time.Time) {
 		d.ha.settle(staticsOf(d.cfg))
 		d.ha.start(now)
 	})
 	d.wg.Go(func() {
-		changed := func(e host.Event) { d.ha.changed(e); d.linkChanged(e) }
+		changed := func(e host.Event) { d.ha.changed(e); d.linkChanged(e); d.addressChanged(e) }
 		if err := d.host.Watch(ctx, changed); err != nil && ctx.Err() == nil {
 			d.events.Error("watch the host: " + err.Error())
 		}

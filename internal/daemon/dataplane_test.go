@@ -71,14 +71,15 @@ func TestTheCommandLineWinsOverTheFile(t *testing.T) {
 func TestServicesOfOthersStayInASharedPlaneUnlessTheFileFlushes(t *testing.T) {
 	theirs := lb.Service{ServiceKey: lb.ServiceKey{Protocol: lb.TCP, Addr: netip.MustParseAddrPort("10.0.8.10:25")}, Scheduler: "rr"}
 	stale := plane.Op{Verb: plane.AddReal, Service: lb.Service{ServiceKey: webKey}, Real: lb.Real{Addr: netip.MustParseAddrPort("10.0.8.99:80")}}
-	for _, flush := range []bool{false, true} {
+	for _, at := range []string{"", "start", "end"} {
+		flush := at == "start"
 		synctest.Test(t, func(t *testing.T) {
 			p := newFakePlane()
 			if err := p.Apply([]plane.Op{{Verb: plane.AddService, Service: theirs}, {Verb: plane.AddService, Service: stale.Service}, stale}); err != nil {
 				t.Fatal(err)
 			}
 			m := newPool(quiet(t, new(journal)), siteHealth(), p, &fakeProber{down: map[netip.AddrPort]bool{}}, func([]netip.Addr) {}, nil)
-			m.shared, m.flush = true, flush
+			m.shared, m.flush, m.flushEnd = true, flush, at == "end"
 			ctx, cancel := context.WithCancel(context.Background())
 			var wg sync.WaitGroup
 			m.run(ctx, &wg)
@@ -102,8 +103,8 @@ func TestServicesOfOthersStayInASharedPlaneUnlessTheFileFlushes(t *testing.T) {
 				}
 			}
 			m.loop.Do(m.end)
-			if keys := look(); slices.Contains(keys, theirs.ServiceKey) == flush || slices.Contains(keys, webKey) {
-				t.Errorf("flush %v: after the end the plane has %v", flush, keys)
+			if keys := look(); slices.Contains(keys, theirs.ServiceKey) == (at != "") || slices.Contains(keys, webKey) {
+				t.Errorf("flush at the %s: after the end the plane has %v", at, keys)
 			}
 		})
 	}

@@ -169,7 +169,7 @@ func (d *daemon) openPool(p Plane) {
 	m = newPool(d.events, d.cfg.Health, p, d.newProber(), resolver.Set, jitter)
 	m.byHand, m.tell = d.opts.NoConfig, d.tell
 	_, m.shared = p.(kernelPlane)
-	m.flush = d.cfg.Global.Flush
+	m.flush, m.flushEnd = d.cfg.Global.Flush, d.cfg.Global.FlushStop == "full"
 	d.restoreHands(m)
 	d.mu.Lock()
 	d.pool = m

@@ -56,6 +56,7 @@ type pool struct {
 
 	shared   bool      // others may have services in the plane, which are theirs
 	flush    bool      // take those away too, once: lvs_flush
+	flushEnd bool      // take those away too at the end: lvs_flush_on_stop
 	byHand   bool      // there is no configuration: services come from ipvsadm alone
 	closed   bool      // the plane is gone; nothing may touch it
 	applied  []lb.Pool // what the machine wanted last, and the plane holds but for what was changed by hand
@@ -64,6 +65,7 @@ type pool struct {
 	refused  map[lb.ServiceKey]string
 	again    bool // something failed that may do better next time
 	hopState map[netip.Addr]host.Hop
+	held     map[netip.Addr]map[int]bool // addresses of this host, by the interfaces that have them
 
 	directors     map[netip.Addr]bool    // the other ones, by the addresses that they speak VRRP from
 	toldDirectors map[netip.Addr][6]byte // as the plane knows them
@@ -74,7 +76,7 @@ const rateInterval = 2 * time.Second
 
 func newPool(ev events, cfg health.Config, p Plane, prober Prober, hops func([]netip.Addr), random func(time.Duration) time.Duration) *pool {
 	m := &pool{events: ev, pools: health.New(cfg, random), plane: p, prober: prober, hops: hops,
-		whole: true, refused: map[lb.ServiceKey]string{}, hopState: map[netip.Addr]host.Hop{}, directors: map[netip.Addr]bool{}}
+		whole: true, refused: map[lb.ServiceKey]string{}, hopState: map[netip.Addr]host.Hop{}, held: map[netip.Addr]map[int]bool{}, directors: map[netip.Addr]bool{}}
 	m.loop = loop.New(m.pools, m.drain)
 	return m
 }
@@ -226,6 +228,9 @@ func (m *pool) sample(now time.Time) {
 // end takes every service off the plane, with keepalived's lines, and then the plane off the host.
 func (m *pool) end(now time.Time) {
 	m.pools.Stop(now)
+	if m.flushEnd {
+		m.whole, m.flush = true, true
+	}
 	for _, e := range m.pools.Take() {
 		m.inform(e)
 	}

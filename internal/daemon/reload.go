@@ -85,8 +85,8 @@ func (d *daemon) bringPlane() error {
 	if err := d.makePlane(); err != nil {
 		return err
 	}
-	d.pool.run(d.ctx, &d.wg)
-	d.pool.loop.Do(d.pool.start)
+	d.startPool(d.ctx)
+	d.tellSessions()
 	return nil
 }
 
@@ -97,7 +97,7 @@ func (d *daemon) reloadPools(cfg *conf.Config) error {
 	var refused map[string]string
 	d.pool.loop.Do(func(now time.Time) {
 		clear(d.pool.refused)
-		d.pool.whole = true // what was changed by hand goes
+		d.pool.whole, d.pool.flushEnd = true, cfg.Global.FlushStop == "full" // what was changed by hand goes
 		d.pool.pools.Update(now, cfg.Health)
 		d.pool.drain(now)
 		if d.pool.whole {

@@ -94,6 +94,8 @@ func checkerMail(c health.CheckerTurned) string {
 	switch {
 	case c.Kind == health.MiscCheck && !c.Up && c.Last.Timeout:
 		return "=> MISC CHECK timed out on service <="
+	case c.Kind == health.BFDCheck:
+		return fmt.Sprintf("=> BFD CHECK %s %s on service <=", c.Session, map[bool]string{true: "succeeded", false: "failed"}[c.Up])
 	case c.Kind == health.SMTPCheck && !c.Up && c.Last.Said != "":
 		return "=> CHECK failed on service : " + c.Last.Said + " <="
 	}

@@ -147,7 +147,7 @@ func (p *Pools) settle(now time.Time, c *check, up bool, why string) {
 	if n := len(c.last); n > 0 {
 		last = c.last[n-1].Result
 	}
-	p.emit(CheckerTurned{Last: last, Service: s.cfg.ServiceKey, Real: r.cfg.Addr, Kind: c.cfg.Kind, Up: up, RealUp: r.alive, RealTurned: turned, Why: why})
+	p.emit(CheckerTurned{Last: last, Service: s.cfg.ServiceKey, Real: r.cfg.Addr, Kind: c.cfg.Kind, Session: c.cfg.BFD, Up: up, RealUp: r.alive, RealTurned: turned, Why: why})
 }
 
 // turn takes a real server out of its pool or back in.
@@ -188,7 +188,12 @@ func (c *check) remember(now time.Time, res Result) {
 func (c *check) name() string { return c.service.endpoint(c.real.cfg.Addr) }
 
 // label names the checker for a person: kind and what it connects to.
-func (c *check) label() string { return fmt.Sprintf("%s %s", c.cfg.Kind, c.cfg.Target) }
+func (c *check) label() string {
+	if c.cfg.Kind == BFDCheck {
+		return fmt.Sprintf("%s %s", c.cfg.Kind, c.cfg.BFD)
+	}
+	return fmt.Sprintf("%s %s", c.cfg.Kind, c.cfg.Target)
+}
 
 // round shortens a duration to what a person reads.
 func round(d time.Duration) time.Duration {

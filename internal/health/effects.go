@@ -42,9 +42,10 @@ type CheckerTurned struct {
 	Service    lb.ServiceKey
 	Real       netip.AddrPort
 	Kind       Kind
-	Up         bool // the checker's verdict
-	RealUp     bool // the real server's, which other checkers may decide
-	RealTurned bool // this verdict changed it
+	Session    string // of BFD_CHECK
+	Up         bool   // the checker's verdict
+	RealUp     bool   // the real server's, which other checkers may decide
+	RealTurned bool   // this verdict changed it
 	Why        string
 	Last       Result // what decided
 }

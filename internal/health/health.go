@@ -28,6 +28,10 @@ import (
 // Config is everything below the virtual_server blocks.
 type Config struct {
 	Services []Service
+	// InitNotifies tells real servers that are up at the start, or new and up at a reload, as RealUp: rs_init_notifies.
+	InitNotifies bool
+	// Flush: at the stop services go as they are, and nothing is said or told of their real servers: lvs_flush_on_stop.
+	Flush bool
 }
 
 // Service is one virtual_server. A second one with the same key is ignored.
@@ -44,6 +48,10 @@ type Service struct {
 	Quorum     int
 	Hysteresis int      // gained at Quorum+Hysteresis, lost below Quorum-Hysteresis. If zero, none.
 	Sorry      *lb.Real // stands in while the quorum is lost; weight 0 counts as 1. If nil, none.
+	// SorryInhibit keeps the sorry server listed with weight 0 while it does not stand in: sorry_server_inhibit.
+	SorryInhibit bool
+	// HASuspend: real servers are checked only while this host has an address of the service. See Pools.Address.
+	HASuspend bool
 	// InhibitOnFailure is what the file says for its real servers; Real.InhibitOnFailure is what counts.
 	InhibitOnFailure bool
 	DelayLoop        time.Duration // between checks. If zero, 60 s.
@@ -81,6 +89,7 @@ type Checker struct {
 	UDP    *UDP
 	Script *Script
 	File   *File
+	BFD    string // BFD_CHECK: the session
 }
 
 // Result is what a check found.

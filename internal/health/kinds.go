@@ -22,6 +22,7 @@ const (
 	PingCheck Kind = "PING_CHECK"
 	MiscCheck Kind = "MISC_CHECK"
 	FileCheck Kind = "FILE_CHECK"
+	BFDCheck  Kind = "BFD_CHECK"
 )
 
 // HTTP is what HTTP_GET and SSL_GET have of their own.
@@ -89,7 +90,7 @@ type File struct {
 
 // same tells whether two checkers ask the same, whatever their times are.
 func (c Checker) same(o Checker) bool {
-	return c.Helo == o.Helo && reflect.DeepEqual(c.HTTP, o.HTTP) && reflect.DeepEqual(c.DNS, o.DNS) && reflect.DeepEqual(c.UDP, o.UDP) &&
+	return c.Helo == o.Helo && c.BFD == o.BFD && reflect.DeepEqual(c.HTTP, o.HTTP) && reflect.DeepEqual(c.DNS, o.DNS) && reflect.DeepEqual(c.UDP, o.UDP) &&
 		reflect.DeepEqual(c.Script, o.Script) && reflect.DeepEqual(c.File, o.File)
 }
 
@@ -106,6 +107,8 @@ func (c Checker) Particulars() string {
 		return fmt.Sprintf("payload %x reply %x/%x of %d to %d bytes", c.UDP.Payload, c.UDP.Reply, c.UDP.ReplyMask, c.UDP.Min, c.UDP.Max)
 	case c.File != nil:
 		return fmt.Sprintf("%s weight %d", c.File.Path, c.File.Weight)
+	case c.BFD != "":
+		return "session " + c.BFD
 	case c.Helo != "":
 		return "HELO " + c.Helo
 	}

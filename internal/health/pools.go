@@ -20,6 +20,9 @@ type Pools struct {
 	lastID   CheckID
 	effects  []Effect
 	hands    map[handKey]Hand
+	here     map[netip.Addr]bool // addresses of this host
+	sessions map[string]bool     // whether BFD sessions are up
+	cfg      Config              // all but the services
 }
 
 type service struct {
@@ -27,6 +30,7 @@ type service struct {
 	reals    []*real
 	quorumUp bool
 	sorryUp  bool // the sorry server stands in
+	idle     bool // ha_suspend: its checks are not made
 	since    time.Time
 	want     lb.Pool // as last told by Changed
 	told     bool    // want has been told
@@ -50,7 +54,9 @@ func New(cfg Config, random func(limit time.Duration) time.Duration) *Pools {
 	if random == nil {
 		random = func(time.Duration) time.Duration { return 0 }
 	}
-	return &Pools{random: random, services: resolveAll(cfg), checks: map[CheckID]*check{}, hands: map[handKey]Hand{}}
+	p := &Pools{random: random, services: resolveAll(cfg), checks: map[CheckID]*check{}, here: map[netip.Addr]bool{}, sessions: map[string]bool{}, cfg: cfg, hands: map[handKey]Hand{}}
+	p.cfg.Services = nil
+	return p
 }
 
 // Start puts the real servers into their pools, up unless alpha says otherwise, and gives each checker its first time:
@@ -70,8 +76,17 @@ func (p *Pools) Start(now time.Time) {
 // open gives the real servers of a new service their first state.
 func (p *Pools) open(now time.Time, s *service) {
 	s.since = now
+	p.suspend(s)
 	for _, r := range s.reals {
 		p.openReal(now, r)
+		p.introduce(s, r)
+	}
+}
+
+// introduce tells of a new real server that is up where rs_init_notifies asks for it.
+func (p *Pools) introduce(s *service, r *real) {
+	if r.alive && p.cfg.InitNotifies {
+		p.notify(s, r, r.why)
 	}
 }
 
@@ -100,7 +115,11 @@ func (p *Pools) activate(now time.Time) {
 			p.lastID++
 			c.id = p.lastID
 			p.checks[c.id] = c
-			p.sayReal(c, "Activating healthchecker for service %s for VS %s", c.name(), s.name())
+			if c.cfg.Kind == BFDCheck {
+				p.follow(now, c)
+				continue
+			}
+			p.sayActive(c)
 			p.schedule(c, now.Add(bootstrap+p.random(c.cfg.Warmup)))
 		}
 	}
@@ -118,6 +137,10 @@ func (p *Pools) Next() time.Time {
 func (p *Pools) Tick(now time.Time) {
 	for len(p.waiting) > 0 && !p.waiting[0].due.After(now) {
 		c := p.waiting.take()
+		if c.service.idle {
+			p.schedule(c, now.Add(c.cfg.DelayLoop))
+			continue
+		}
 		c.running = true
 		asked := c.cfg
 		asked.URL = c.url
@@ -163,12 +186,18 @@ func (s *service) pool() lb.Pool {
 		}
 		pool.Reals = append(pool.Reals, entry)
 	}
-	if !s.sorryUp {
+	if s.cfg.Sorry == nil {
 		return pool
 	}
 	// A sorry server may be one of the real servers.
 	same := func(r lb.Real) bool { return r.Addr == s.cfg.Sorry.Addr }
-	pool.Reals = append(slices.DeleteFunc(pool.Reals, same), *s.cfg.Sorry)
+	switch sorry := *s.cfg.Sorry; {
+	case s.sorryUp:
+		pool.Reals = append(slices.DeleteFunc(pool.Reals, same), sorry)
+	case s.cfg.SorryInhibit && s.real(sorry.Addr) == nil:
+		sorry.Weight = 0
+		pool.Reals = append(pool.Reals, sorry)
+	}
 	return pool
 }
 

@@ -38,7 +38,7 @@ func (p *Pools) gain(now time.Time, s *service, weight int64) {
 	p.say(s, nil, "%s for VS %s", why, s.name())
 	s.quorumUp, s.since = true, now
 	if s.sorryUp {
-		p.say(s, nil, "Removing sorry server %s from VS %s", s.endpoint(s.cfg.Sorry.Addr), s.name())
+		p.say(s, nil, "%s sorry server %s from VS %s", s.cfg.sorryVerb(false), s.endpoint(s.cfg.Sorry.Addr), s.name())
 		p.say(s, nil, "Adding alive servers to the pool for VS %s", s.name())
 		s.sorryUp = false
 	}
@@ -58,10 +58,23 @@ func (p *Pools) lose(now time.Time, s *service, weight int64, init bool) {
 	p.say(s, nil, "%s for VS %s", why, s.name())
 	s.quorumUp, s.since = false, now
 	if s.cfg.Sorry != nil && !s.sorryUp {
-		p.say(s, nil, "Adding sorry server %s to VS %s", s.endpoint(s.cfg.Sorry.Addr), s.name())
+		p.say(s, nil, "%s sorry server %s to VS %s", s.cfg.sorryVerb(true), s.endpoint(s.cfg.Sorry.Addr), s.name())
 		p.say(s, nil, "Removing alive servers from the pool for VS %s", s.name())
 		s.sorryUp = true
 	}
 	p.refresh(s)
 	p.emit(QuorumDown{s.cfg.ServiceKey, why})
+}
+
+// sorryVerb is what happens to the sorry server: with sorry_server_inhibit it is listed all the time.
+func (s Service) sorryVerb(in bool) string {
+	switch {
+	case in && s.SorryInhibit:
+		return "Enabling"
+	case in:
+		return "Adding"
+	case s.SorryInhibit:
+		return "Disabling"
+	}
+	return "Removing"
 }

@@ -13,7 +13,8 @@ import (
 // keepalived: draws a new warm-up for every checker at a reload; here a reload does not delay a verdict.
 func (p *Pools) Update(now time.Time, cfg Config) {
 	old := p.services
-	p.services = resolveAll(cfg)
+	p.services, p.cfg = resolveAll(cfg), cfg
+	p.cfg.Services = nil
 	p.lay()
 	fresh := map[lb.ServiceKey]*service{}
 	for _, s := range p.services {
@@ -41,6 +42,7 @@ func (p *Pools) Update(now time.Time, cfg Config) {
 // adopt gives s the state of o, the same service before the reload.
 func (p *Pools) adopt(now time.Time, s, o *service) {
 	s.quorumUp, s.sorryUp, s.since, s.want, s.told = o.quorumUp, o.sorryUp, o.since, o.want, o.told
+	p.suspend(s)
 	for _, r := range o.reals {
 		if s.real(r.cfg.Addr) == nil {
 			p.say(o, r, "service %s no longer exist", o.endpoint(r.cfg.Addr))
@@ -52,6 +54,7 @@ func (p *Pools) adopt(now time.Time, s, o *service) {
 			p.adoptReal(now, s, r, was)
 		} else {
 			p.openReal(now, r)
+			p.introduce(s, r)
 		}
 	}
 	p.adoptSorry(s, o)
@@ -94,7 +97,7 @@ func (p *Pools) adoptCheck(now time.Time, c *check, old []*check) []*check {
 		c.url, c.badURL, c.weight = was.url, was.badURL, was.weight
 		p.forget(was)
 		p.checks[c.id] = c
-		if !c.running {
+		if !c.running && c.cfg.Kind != BFDCheck {
 			p.schedule(c, earlier(was.due, now.Add(c.cfg.DelayLoop)))
 		}
 		return append(append([]*check{}, old[:i]...), old[i+1:]...)
@@ -108,7 +111,7 @@ func (p *Pools) adoptSorry(s, o *service) {
 	if !o.sorryUp || s.cfg.Sorry != nil && s.cfg.Sorry.Addr == o.cfg.Sorry.Addr {
 		return
 	}
-	p.say(s, nil, "Removing sorry server %s from VS %s", s.endpoint(o.cfg.Sorry.Addr), s.name())
+	p.say(s, nil, "%s sorry server %s from VS %s", o.cfg.sorryVerb(false), s.endpoint(o.cfg.Sorry.Addr), s.name())
 	if s.cfg.Sorry == nil {
 		p.say(s, nil, "Adding alive servers to the pool for VS %s", s.name())
 	}
@@ -127,6 +130,10 @@ func (p *Pools) Stop(time.Time) {
 func (p *Pools) close(s *service, stopping bool) {
 	quiet := stopping && !s.cfg.Omega
 	for _, r := range s.reals {
+		if stopping && p.cfg.Flush {
+			p.forgetAll(r)
+			continue
+		}
 		p.clear(s, r, stopping)
 	}
 	p.emit(Changed{s.cfg.ServiceKey})
@@ -142,9 +149,7 @@ func (p *Pools) close(s *service, stopping bool) {
 // clear takes a real server out of the configuration: its checkers are forgotten and, if it was in the pool, that is
 // told; at a stop only under omega.
 func (p *Pools) clear(s *service, r *real, stopping bool) {
-	for _, c := range r.checks {
-		p.forget(c)
-	}
+	p.forgetAll(r)
 	listed := s.listed(r)
 	if listed || stopping {
 		verb, mark := "Removing", ""
@@ -165,6 +170,13 @@ func (p *Pools) clear(s *service, r *real, stopping bool) {
 		p.emit(RealDown{s.cfg.ServiceKey, r.cfg.Addr, "removed from the configuration"})
 	case s.cfg.Omega:
 		p.emit(RealDown{s.cfg.ServiceKey, r.cfg.Addr, "shutting down"})
+	}
+}
+
+// forgetAll stops the checkers of a real server.
+func (p *Pools) forgetAll(r *real) {
+	for _, c := range r.checks {
+		p.forget(c)
 	}
 }
 

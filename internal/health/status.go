@@ -18,6 +18,7 @@ type ServiceStatus struct {
 	Since      time.Time // of QuorumUp's value
 	Sorry      *lb.Real  // nil: none
 	SorryUp    bool      // it stands in
+	Suspended  bool      // ha_suspend: it is not checked, as none of its addresses is here
 	Reals      []RealStatus
 }
 
@@ -68,7 +69,7 @@ func (p *Pools) Status() []ServiceStatus {
 // status is that of the service, or of the members that share it.
 func (s *service) status() ServiceStatus {
 	st := ServiceStatus{Service: s.cfg.Service, Group: s.cfg.group(), QuorumUp: s.quorumUp, Quorum: s.cfg.Quorum, Hysteresis: s.cfg.Hysteresis,
-		Alive: s.alive(), Since: s.since, SorryUp: s.sorryUp}
+		Alive: s.alive(), Since: s.since, SorryUp: s.sorryUp, Suspended: s.idle}
 	if s.cfg.Sorry != nil {
 		sorry := *s.cfg.Sorry
 		st.Sorry = &sorry

@@ -80,7 +80,8 @@ func play(t *testing.T, script string) string {
 func (s *stage) command(f []string) {
 	switch f[0] {
 	case "config":
-		s.cfg = Config{}
+		o := options(f[1:])
+		s.cfg = Config{InitNotifies: has(o, "rs_init_notifies"), Flush: has(o, "lvs_flush_on_stop")}
 	case "service":
 		s.cfg.Services = append(s.cfg.Services, s.service(f[1], options(f[2:])))
 	case "real":
@@ -104,6 +105,12 @@ func (s *stage) command(f []string) {
 		s.world[f[1]] = f[2]
 	case "run":
 		s.run(s.now.Add(s.duration(f[1])))
+	case "address":
+		s.pools.Address(s.now, netip.MustParseAddr(f[1]), f[2] == "here")
+		s.said()
+	case "session":
+		s.pools.Session(s.now, f[1], f[2] == "up")
+		s.said()
 	case "want":
 		s.want()
 	case "status":
@@ -112,6 +119,8 @@ func (s *stage) command(f []string) {
 		s.t.Fatalf("unknown command %q", f[0])
 	}
 }
+
+func has(o map[string]string, key string) bool { _, ok := o[key]; return ok }
 
 func options(words []string) map[string]string {
 	opts := map[string]string{}
@@ -129,8 +138,10 @@ func (s *stage) service(addr string, o map[string]string) Service {
 	_, svc.InhibitOnFailure = o["inhibit"]
 	svc.Quorum, svc.Hysteresis = s.number(o["quorum"]), s.number(o["hysteresis"])
 	svc.DelayLoop = s.duration(o["delay_loop"])
+	svc.HASuspend = has(o, "ha_suspend")
 	if a := o["sorry"]; a != "" {
 		svc.Sorry = &lb.Real{Addr: netip.MustParseAddrPort(a), Forward: lb.Route}
+		svc.SorryInhibit = has(o, "sorry_inhibit")
 	}
 	return svc
 }
@@ -153,6 +164,9 @@ func (s *stage) check(o map[string]string, r *Real) Checker {
 	}
 	if v := o["target"]; v != "" {
 		c.Target = netip.MustParseAddrPort(v)
+	}
+	if v := o["session"]; v != "" {
+		c.Kind, c.BFD = BFDCheck, v
 	}
 	c.Alpha = r.Alpha
 	_, c.LogAllFailures = o["log_all_failures"]

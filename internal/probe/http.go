@@ -300,16 +300,3 @@ func allCiphers() (all []uint16) {
 	}
 	return all
 }
-
-// clientCertificate loads the files of the SSL block.
-func clientCertificate(config *tls.Config, files *health.TLS) error {
-	if files == nil || files.Certificate == "" || files.Key == "" {
-		return nil
-	}
-	pair, err := tls.LoadX509KeyPair(files.Certificate, files.Key)
-	if err != nil {
-		return fmt.Errorf("SSL block: %w", err)
-	}
-	config.Certificates = []tls.Certificate{pair}
-	return nil
-}
