@@ -131,6 +131,9 @@ func (p *Pools) settle(now time.Time, c *check, up bool, why string) {
 		if !c.ran && (c.cfg.Alpha || !up) {
 			p.notify(s, r, why)
 		}
+		if !c.ran && c.cfg.Kind == MiscCheck {
+			p.emit(c.turned(false, why)) // keepalived: of this kind the first result is mailed, whatever was assumed
+		}
 		return
 	}
 	c.up, c.since = up, now
@@ -143,11 +146,17 @@ func (p *Pools) settle(now time.Time, c *check, up bool, why string) {
 	case !r.alive && !up:
 		r.why = why // one more reason to be down; the newest is shown
 	}
+	p.emit(c.turned(turned, why))
+}
+
+// turned is the news that c came to its verdict, which changed the real server or not.
+func (c *check) turned(real bool, why string) CheckerTurned {
 	var last Result
 	if n := len(c.last); n > 0 {
 		last = c.last[n-1].Result
 	}
-	p.emit(CheckerTurned{Last: last, Service: s.cfg.ServiceKey, Real: r.cfg.Addr, Kind: c.cfg.Kind, Session: c.cfg.BFD, Up: up, RealUp: r.alive, RealTurned: turned, Why: why})
+	return CheckerTurned{Last: last, Service: c.service.cfg.ServiceKey, Real: c.real.cfg.Addr, Kind: c.cfg.Kind, Session: c.cfg.BFD,
+		Up: c.up, RealUp: c.real.alive, RealTurned: real, Why: why}
 }
 
 // turn takes a real server out of its pool or back in.

@@ -36,7 +36,7 @@ type RealDown struct {
 	Why     string
 }
 
-// CheckerTurned tells that a checker came to another verdict: keepalived mails are made of it. It comes after what the
+// CheckerTurned tells that a checker came to another verdict, or MISC_CHECK to its first: keepalived mails are made of it. It comes after what the
 // verdict did to the real server.
 type CheckerTurned struct {
 	Service    lb.ServiceKey

@@ -26,16 +26,20 @@ func (p *Pools) updateQuorum(now time.Time, s *service, init bool) {
 	weight := s.alive()
 	switch {
 	case !s.quorumUp && weight >= s.gained():
-		p.gain(now, s, weight)
+		p.gain(now, s, weight, init)
 	case s.quorumUp && (weight == 0 || weight < s.lost()),
 		init && !s.quorumUp && s.cfg.Sorry != nil && !s.sorryUp:
 		p.lose(now, s, weight, init)
 	}
 }
 
-func (p *Pools) gain(now time.Time, s *service, weight int64) {
-	why := fmt.Sprintf("Gained quorum %d+%d=%d <= %d", s.cfg.Quorum, s.cfg.Hysteresis, s.gained(), weight)
+func (p *Pools) gain(now time.Time, s *service, weight int64, init bool) {
+	sum := fmt.Sprintf("%d+%d=%d <= %d", s.cfg.Quorum, s.cfg.Hysteresis, s.gained(), weight)
+	why := "Gained quorum " + sum
 	p.say(s, nil, "%s for VS %s", why, s.name())
+	if init { // keepalived: in its mails alone
+		why = "Starting with quorum up " + sum
+	}
 	s.quorumUp, s.since = true, now
 	if s.sorryUp {
 		p.say(s, nil, "%s sorry server %s from VS %s", s.cfg.sorryVerb(false), s.endpoint(s.cfg.Sorry.Addr), s.name())

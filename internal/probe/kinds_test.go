@@ -45,7 +45,7 @@ func TestAMailServerIsGreeted(t *testing.T) {
 				}
 			})
 			got := Run(t.Context(), health.Checker{Kind: health.SMTPCheck, Target: to, ConnectTimeout: 5 * time.Second, Helo: "lb.example"})
-			server := fmt.Sprintf("[%s]:tcp:%d", to.Addr(), to.Port())
+			server := fmt.Sprintf("[%s]:%d", to.Addr(), to.Port())
 			if got.Why != c.why || got.OK != (c.why == "") || got.Said != strings.ReplaceAll(c.said, "SERVER", server) {
 				t.Errorf("%+v, want %q, %q", got, c.why, c.said)
 			}

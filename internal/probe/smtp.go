@@ -29,7 +29,7 @@ func smtp(ctx context.Context, c health.Checker) health.Result {
 
 // server is how keepalived's lines name it.
 func server(c health.Checker) string {
-	return fmt.Sprintf("[%s]:tcp:%d", c.Target.Addr(), c.Target.Port())
+	return fmt.Sprintf("[%s]:%d", c.Target.Addr(), c.Target.Port())
 }
 
 func greet(conn net.Conn, c health.Checker, timeout time.Duration) health.Result {
