@@ -209,7 +209,7 @@ func (d *director) logged(line string) {
 // visit has the address of the service with ha_suspend come and go.
 func (d *director) visit() {
 	for _, verb := range []string{"add", "del", "add"} {
-		time.Sleep(5 * time.Second)
+		time.Sleep(4 * time.Second) // between two checks
 		if out, err := exec.Command("ip", "-n", d.name, "address", verb, "10.9.9.5/32", "dev", "lo").CombinedOutput(); err != nil {
 			d.note("log", "[10. "+string(out))
 		}
