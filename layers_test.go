@@ -19,7 +19,7 @@ import (
 var floors = map[string]int{
 	"vipd/internal/lb": 0, "vipd/internal/vrrp": 0, "vipd/internal/bfd": 0, "vipd/internal/host": 0, "vipd/internal/loop": 0, "vipd/internal/need": 0, "vipd/internal/mail": 0,
 	"vipd/bpf": 0, "vipd/examples/site": 0,
-	"vipd/internal/health": 1, "vipd/internal/plane": 1, "vipd/internal/control": 1, "vipd/internal/vm": 1,
+	"vipd/internal/health": 1, "vipd/internal/checkpath": 1, "vipd/internal/plane": 1, "vipd/internal/control": 1, "vipd/internal/vm": 1,
 	"vipd/internal/conf": 2, "vipd/internal/probe": 2, "vipd/internal/plane/xdp": 2, "vipd/internal/plane/ipvs": 2, "vipd/internal/plane/planetest": 2,
 	"vipd/internal/lab":        2,
 	"vipd/internal/realserver": 1, "vipd/internal/realserver/here": 3,

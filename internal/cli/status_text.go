@@ -212,7 +212,26 @@ func (o *screen) poolState(r *control.Real) string {
 	if r.Why != "" {
 		text += ": " + r.Why
 	}
-	return text
+	return text + waysText(r.Ways)
+}
+
+// waysText sets the ways that checks take beside each other: (its own address answers, 10.0.8.9 through DR does not: timed out).
+func waysText(all []control.Way) string {
+	var parts []string
+	for _, w := range all {
+		switch {
+		case w.Up:
+			parts = append(parts, w.To+" answers")
+		case w.Why != "":
+			parts = append(parts, w.To+" does not: "+w.Why)
+		default:
+			parts = append(parts, w.To+" does not")
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 func (o *screen) links(all []control.Link) {

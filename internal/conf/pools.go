@@ -344,6 +344,7 @@ func (l *loader) finishReals(v *service) {
 		}
 		checks, checkers = checks[:len(checks)+len(r.Checks)], checkers[:len(checkers)+len(r.Checkers)]
 		r.Checks, r.Checkers = clipped(r.Checks), clipped(r.Checkers)
+		l.checkPaths(v, r)
 		v.Servers = append(v.Servers, r.RealServer)
 		v.Reals = append(v.Reals, r.Real)
 	}

@@ -51,7 +51,9 @@ type service struct {
 	proto   bool
 	fam     uint8 // 0 until an address tells, then 4 or 6
 	smtp    *bool
-	orphans []*Script // of checks whose real server was dropped; keepalived forgets to drop them
+	// checkPath is real, vip or both; empty: real.
+	checkPath string
+	orphans   []*Script // of checks whose real server was dropped; keepalived forgets to drop them
 }
 
 // forwarding is what lb_kind says.
@@ -73,6 +75,8 @@ type realServer struct {
 	checkers []*checker
 	bfds     []string
 	asked    netip.AddrPort // the address as written
+	// checkPath is real, vip or both; empty: the service's.
+	checkPath string
 }
 
 // familyOf is 4 or 6.

@@ -20,6 +20,9 @@ var serviceOurs = []keyword{
 	works("fullnat", "ADDR[-ADDR]", "off", "With lb_kind NAT, real servers see these addresses of this host as their clients, "+
 		"and answer whatever their routes are. They do not learn the client's address. An extension of vipd.", setFullNAT).
 		only("IPv4").extension(),
+	works("check_path", "real|vip|both", "real", "The way that checks take: to the real server's own address, to the virtual address as traffic goes there "+
+		"(lb_kind DR or TUN), or both, of which each must succeed. Of a group: its first address. An extension of vipd.",
+		setCheckPath(func(l *loader) *string { return &l.vs.checkPath })).extension(),
 }
 
 var serviceMain = []keyword{
@@ -128,6 +131,8 @@ var realMain = []keyword{
 		timer(1, "real server delay_loop '{value}' invalid - ignoring", func(l *loader, v time.Duration) { l.rs.interval = v })),
 	row(Works, "smtp_alert", "[BOOL]", "the service's", "Mail about changes.").
 		begin(boolean("Invalid real_server smtp_alert parameter {value}", func(l *loader, v bool) { l.rs.smtp = &v })),
+	works("check_path", "real|vip|both", "the service's", "The way that its checks take. An extension of vipd.",
+		setCheckPath(func(l *loader) *string { return &l.rs.checkPath })).extension(),
 	row(Works, "virtualhost", "STRING", "the service's", "Host for HTTP checks.").begin(word(func(l *loader, v string) { l.rs.VirtualHost = v })),
 	planned("snmp_name", "STRING", "", "Name in SNMP.").begin(snmpName("real", func(l *loader) *string { return &l.rs.SNMPName })),
 }

@@ -197,4 +197,13 @@ type Real struct {
 	Persist  uint32      `json:"persist"`
 	Total    lb.Counters `json:"total"`
 	Rate     lb.Rates    `json:"rate"`
+	// Ways are the verdicts by the way that checks take, where check_path has some go that of the traffic.
+	Ways []Way `json:"check_paths,omitempty"`
+}
+
+// Way is what the checks that take one way say together.
+type Way struct {
+	To  string `json:"to"` // "its own address", or "10.0.8.9 through DR"
+	Up  bool   `json:"up"`
+	Why string `json:"why,omitempty"` // of the last failure, if it is down
 }

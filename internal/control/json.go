@@ -54,6 +54,7 @@ type realJSON struct {
 	Persist  uint32       `json:"persist"`
 	Total    countersJSON `json:"total"`
 	Rate     countersJSON `json:"rate"`
+	Ways     []Way        `json:"check_paths,omitempty"`
 }
 
 // realWords are lb.Real.
@@ -227,7 +228,7 @@ func seconds(n int64) time.Duration {
 func (r Real) MarshalJSON() ([]byte, error) {
 	return json.Marshal(realJSON{Name: r.Name, realWords: realWordsOf(r.Real), InPool: r.InPool, Healthy: r.Healthy, Why: r.Why,
 		Since: r.Since, Operator: r.Operator, Hop: r.Hop, Active: r.Active, Inactive: r.Inactive, Persist: r.Persist,
-		Total: countersJSON(r.Total), Rate: countersJSON(r.Rate)})
+		Total: countersJSON(r.Total), Rate: countersJSON(r.Rate), Ways: r.Ways})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
@@ -237,7 +238,7 @@ func (r *Real) UnmarshalJSON(b []byte) (err error) {
 		return err
 	}
 	*r = Real{Name: j.Name, InPool: j.InPool, Healthy: j.Healthy, Why: j.Why, Since: j.Since, Operator: j.Operator, Hop: j.Hop,
-		Active: j.Active, Inactive: j.Inactive, Persist: j.Persist, Total: lb.Counters(j.Total), Rate: lb.Rates(j.Rate)}
+		Active: j.Active, Inactive: j.Inactive, Persist: j.Persist, Total: lb.Counters(j.Total), Rate: lb.Rates(j.Rate), Ways: j.Ways}
 	r.Real, err = j.real()
 	return err
 }

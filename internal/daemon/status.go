@@ -193,5 +193,32 @@ func realStatus(p lb.Protocol, r health.RealStatus, counted map[netip.AddrPort]p
 		out.Active, out.Inactive, out.Persist, out.Total, out.Rate = c.Active, c.Inactive, c.Persist, c.Total, c.Rate
 	}
 	out.Hop = hopText(hops, r.Real.Addr.Addr())
+	out.Ways = waysOf(r.Checks)
+	return out
+}
+
+// waysOf puts the verdicts by the way that checks take beside each other. Nothing if all go to real servers' own addresses.
+func waysOf(checks []health.CheckStatus) []control.Way {
+	var out []control.Way
+	special := false
+	for _, c := range checks {
+		to := "its own address"
+		if c.Checker.Way != nil {
+			to, special = c.Checker.Way.String(), true
+		}
+		i := slices.IndexFunc(out, func(w control.Way) bool { return w.To == to })
+		if i < 0 {
+			i, out = len(out), append(out, control.Way{To: to, Up: true})
+		}
+		if n := len(c.Last); !c.Up {
+			out[i].Up = false
+			if n > 0 {
+				out[i].Why = c.Last[n-1].Why
+			}
+		}
+	}
+	if !special {
+		return nil
+	}
 	return out
 }

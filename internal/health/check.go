@@ -201,6 +201,9 @@ func (c *check) label() string {
 	if c.cfg.Kind == BFDCheck {
 		return fmt.Sprintf("%s %s", c.cfg.Kind, c.cfg.BFD)
 	}
+	if c.cfg.Way != nil {
+		return fmt.Sprintf("%s %s to %s", c.cfg.Kind, c.cfg.Target, c.cfg.Way)
+	}
 	return fmt.Sprintf("%s %s", c.cfg.Kind, c.cfg.Target)
 }
 

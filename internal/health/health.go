@@ -79,6 +79,7 @@ type Checker struct {
 	DelayBeforeRetry time.Duration  // If zero, 1 s.
 	Warmup           time.Duration  // the first run is 1 s + a random part of this after the start. Negative: DelayLoop.
 	Alpha            bool           // down until it succeeded
+	Way              *Path          // the way of the traffic, to the virtual address. If nil, to Target as it is.
 	LogAllFailures   bool           // a line for each failed check while up, not only for the deciding one
 
 	// What the kinds have of their own; nil for the others.

@@ -90,12 +90,15 @@ type File struct {
 
 // same tells whether two checkers ask the same, whatever their times are.
 func (c Checker) same(o Checker) bool {
-	return c.Helo == o.Helo && c.BFD == o.BFD && reflect.DeepEqual(c.HTTP, o.HTTP) && reflect.DeepEqual(c.DNS, o.DNS) && reflect.DeepEqual(c.UDP, o.UDP) &&
+	return c.Helo == o.Helo && c.BFD == o.BFD && reflect.DeepEqual(c.Way, o.Way) && reflect.DeepEqual(c.HTTP, o.HTTP) && reflect.DeepEqual(c.DNS, o.DNS) && reflect.DeepEqual(c.UDP, o.UDP) &&
 		reflect.DeepEqual(c.Script, o.Script) && reflect.DeepEqual(c.File, o.File)
 }
 
 // Particulars says in one clause what a checker asks beside where and how often; empty if that is all.
 func (c Checker) Particulars() string {
+	if way := c.Way; way != nil {
+		return strings.TrimSpace("to " + way.String() + " " + c.By(nil).Particulars())
+	}
 	switch {
 	case c.HTTP != nil:
 		return c.HTTP.String()

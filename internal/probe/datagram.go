@@ -20,7 +20,7 @@ func exchange(ctx context.Context, c health.Checker, network, address string, pa
 	if timeout <= 0 {
 		timeout = defaultConnectTimeout
 	}
-	dialer := net.Dialer{Timeout: timeout, Control: control(c)}
+	dialer := net.Dialer{Timeout: timeout, Control: control(ctx, c)}
 	if c.Bind.IsValid() || c.Bind.Port() != 0 {
 		dialer.LocalAddr = &net.UDPAddr{IP: c.Bind.Addr().AsSlice(), Port: int(c.Bind.Port()), Zone: c.Bind.Addr().Zone()}
 		if !strings.HasPrefix(network, "udp") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"vipd/internal/checkpath"
 	"vipd/internal/health"
 )
 
@@ -17,6 +18,7 @@ type Runner struct {
 	cancel context.CancelFunc
 	limit  int
 	ready  Commands
+	paths  *checkpath.Paths
 	group  sync.WaitGroup
 
 	mu      sync.Mutex
@@ -33,7 +35,7 @@ type job struct {
 // NewRunner makes a Runner that has at most 1024 checks under way. ready makes the commands of MISC_CHECK; if nil, they are
 // not run.
 func NewRunner(ready Commands) *Runner {
-	r := &Runner{limit: defaultLimit, ready: ready}
+	r := &Runner{limit: defaultLimit, ready: ready, paths: checkpath.New()}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }
@@ -57,7 +59,9 @@ func (r *Runner) Start(c health.Checker, done func(health.Result)) {
 func (r *Runner) work(j job) {
 	for ok := true; ok; j, ok = r.next() {
 		ctx, seen := witnessed(r.ctx)
+		ctx, end := walking(ctx, j.checker, r.paths)
 		res := run(ctx, j.checker, r.ready)
+		end()
 		res.Seen = seen.report()
 		if r.ctx.Err() == nil {
 			j.done(res)
@@ -86,4 +90,5 @@ func (r *Runner) Close() {
 	r.mu.Unlock()
 	r.cancel()
 	r.group.Wait()
+	_ = r.paths.Close() // the programs go with the process at the latest
 }

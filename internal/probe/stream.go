@@ -30,7 +30,7 @@ func converse(all context.Context, c health.Checker, talk func(conn net.Conn, ti
 	if c.Bind.Port() != 0 {
 		_ = conn.SetLinger(0) // as in tcp
 	}
-	defer conn.Close()
+	defer farewell(conn, c)
 	ctx, cancel := context.WithTimeout(all, patience*timeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })

@@ -27,7 +27,7 @@ func tcp(ctx context.Context, c health.Checker) health.Result {
 		// it. keepalived: 2.3.2 and later sends FIN here too, and then skips checks.
 		_ = conn.SetLinger(0)
 	}
-	_ = conn.Close()
+	farewell(conn, c)
 	return health.Result{OK: true}
 }
 
@@ -37,7 +37,7 @@ func connect(ctx context.Context, c health.Checker) (*net.TCPConn, health.Result
 	if timeout <= 0 {
 		timeout = defaultConnectTimeout
 	}
-	dialer := net.Dialer{Timeout: timeout, KeepAlive: -1, Control: control(c)}
+	dialer := net.Dialer{Timeout: timeout, KeepAlive: -1, Control: control(ctx, c)}
 	dialer.SetMultipathTCP(false) // the options of MPTCP in a SYN are dropped by some firewalls
 	if c.Bind.IsValid() || c.Bind.Port() != 0 {
 		dialer.LocalAddr = &net.TCPAddr{IP: c.Bind.Addr().AsSlice(), Port: int(c.Bind.Port()), Zone: c.Bind.Addr().Zone()}
@@ -50,17 +50,20 @@ func connect(ctx context.Context, c health.Checker) (*net.TCPConn, health.Result
 }
 
 // control sets the socket options that must stand before bind(2) and connect(2).
-func control(c health.Checker) func(network, address string, raw syscall.RawConn) error {
+func control(ctx context.Context, c health.Checker) func(network, address string, raw syscall.RawConn) error {
 	return func(_, _ string, raw syscall.RawConn) error {
 		var err error
-		if e := raw.Control(func(fd uintptr) { err = options(int(fd), c) }); e != nil {
+		if e := raw.Control(func(fd uintptr) { err = options(ctx, int(fd), c) }); e != nil {
 			return e
 		}
 		return err
 	}
 }
 
-func options(fd int, c health.Checker) error {
+func options(ctx context.Context, fd int, c health.Checker) error {
+	if err := walk(ctx, fd, c); err != nil {
+		return err
+	}
 	if c.Mark != 0 {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(c.Mark)); err != nil {
 			return &setupError{fmt.Sprintf("cannot set mark %d", c.Mark), err}

@@ -73,6 +73,7 @@ syn keyword keepalivedKeyword bind_port
 syn keyword keepalivedKeyword bindto
 syn keyword keepalivedKeyword ca
 syn keyword keepalivedKeyword certificate
+syn keyword keepalivedKeyword check_path
 syn keyword keepalivedKeyword check_unicast_src
 syn keyword keepalivedKeyword checker
 syn keyword keepalivedKeyword checker_cpu_affinity
