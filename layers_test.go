@@ -17,7 +17,7 @@ import (
 // floors is the drawing of ARCHITECTURE.md as data: a package may import only packages of a lower floor. A package that
 // is not drawn here fails the test, so that a new one needs a decision.
 var floors = map[string]int{
-	"vipd/internal/lb": 0, "vipd/internal/vrrp": 0, "vipd/internal/bfd": 0, "vipd/internal/host": 0, "vipd/internal/loop": 0, "vipd/internal/need": 0, "vipd/internal/mail": 0,
+	"vipd/internal/lb": 0, "vipd/internal/vrrp": 0, "vipd/internal/bfd": 0, "vipd/internal/host": 0, "vipd/internal/loop": 0, "vipd/internal/need": 0, "vipd/internal/mail": 0, "vipd/internal/journal": 0,
 	"vipd/bpf": 0, "vipd/examples/site": 0,
 	"vipd/internal/health": 1, "vipd/internal/checkpath": 1, "vipd/internal/plane": 1, "vipd/internal/control": 1, "vipd/internal/vm": 1,
 	"vipd/internal/conf": 2, "vipd/internal/probe": 2, "vipd/internal/plane/xdp": 2, "vipd/internal/plane/ipvs": 2, "vipd/internal/plane/planetest": 2,

@@ -34,17 +34,28 @@ func TestMain(m *testing.M) {
 	case "first":
 		os.Exit(firstProcess())
 	case "inside":
-		os.Exit(m.Run())
+		os.Exit(withState(m))
 	}
 	flag.Parse()
 	if err := flag.Set("test.parallel", "4"); err != nil { // they mostly wait, on any number of processors
 		panic(err)
 	}
-	code := m.Run()
+	code := withState(m)
 	if dir := built.dir; dir != "" {
 		os.RemoveAll(dir)
 	}
 	os.Exit(code)
+}
+
+// withState runs the tests with a folder of their own for what their daemons keep over restarts.
+func withState(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "vipd-state-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	os.Setenv("VIPD_STATE", dir)
+	return m.Run()
 }
 
 // alone makes a machine of its own for the calling test and runs the test there. It returns true inside it. Outside it

@@ -15,6 +15,7 @@ const defaultConfig = "/etc/keepalived/keepalived.conf"
 
 func newRunCommand(env Env) *cobra.Command {
 	var opts daemon.Options
+	var journalSize uint16
 	cmd := &cobra.Command{
 		Use:   "run {-f FILE | --no-config}",
 		Short: "Run the director in the foreground",
@@ -33,7 +34,7 @@ Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 c
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
-			opts.Log = env.Stderr
+			opts.Log, opts.JournalSize = env.Stderr, int64(journalSize)<<20
 			return daemon.Run(ctx, opts)
 		},
 	}
@@ -48,6 +49,8 @@ Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 c
 	f.StringVar(&opts.HTTP, "http", "", "also serve /status and /metrics, read-only, on this ADDRESS:PORT")
 	f.Uint32Var(&opts.Connections, "connections", 0, "connections that the table is made for (default 1,000,000)")
 	f.StringVar(&opts.State, "state", env.state(), "folder for what outlives a restart, in STATE/NAME/ ($"+stateVariable+"; empty: nothing is kept)")
+	f.Uint16Var(&journalSize, "journal-size", 4, "MiB of one file of the journal of events (vipd events) at most; 0: no journal")
+	f.IntVar(&opts.JournalFiles, "journal-files", 4, "files of the journal of events at most")
 	f.BoolVar(&opts.Discard, "discard", false, "if a killed process has left a packet path that this version cannot take over (another layout or size), remove it with its connections")
 	f.StringVar(&opts.DataPlane, "data-plane", "", "what forwards: xdp, ipvs (the kernel's) or auto, the first of the two that works here (default: data_plane in the file, else xdp)")
 	cmd.MarkFlagsMutuallyExclusive("file", "no-config")

@@ -42,7 +42,8 @@ type Status struct {
 	Version  string      `json:"version"`
 	PID      int         `json:"pid"`
 	Started  time.Time   `json:"started"`
-	Config   string      `json:"config"` // path of the file in force
+	Config   string      `json:"config"`              // path of the file in force
+	State    string      `json:"state_dir,omitempty"` // folder of what outlives a restart
 	Links    []Link      `json:"links"`
 	VRRP     []Router    `json:"vrrp"`
 	Groups   []SyncGroup `json:"sync_groups,omitempty"`

@@ -227,7 +227,7 @@ func (n *neighbours) dial(session string) error {
 
 // openBFD opens the sockets of sessions. It comes after openHA, which hears of them.
 func (d *daemon) openBFD(context.Context) error {
-	d.bfd = newNeighbours(d.host, d.events, d.ha.bfdChanged, d.sessionChanged)
+	d.bfd = newNeighbours(d.host, d.events.of("bfd"), d.ha.bfdChanged, d.sessionChanged)
 	d.undo = append(d.undo, d.bfd.close)
 	return d.bfd.set(time.Now(), bfdConfigs(d.cfg))
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,10 +73,20 @@ func (d *daemon) Config(ctx context.Context) (raw json.RawMessage, err error) {
 }
 
 // Reload implements control.Commander.
-func (d *daemon) Reload(ctx context.Context) control.Outcome { return d.ordered(ctx, d.reread) }
+func (d *daemon) Reload(ctx context.Context) control.Outcome {
+	d.noteCommand(ctx, "reload")
+	return d.ordered(ctx, d.reread)
+}
+
+// noteCommand puts into the journal who has asked for what.
+func (d *daemon) noteCommand(ctx context.Context, what string) {
+	by := cmp.Or(control.Caller(ctx), "(unknown)")
+	d.events.of("config").note(what+" was asked for by "+by, byKey, by)
+}
 
 // Apply implements control.Commander. What breaks while it is applied is taken back at once.
 func (d *daemon) Apply(ctx context.Context, path string, confirm time.Duration) control.Outcome {
+	d.noteCommand(ctx, "apply "+path)
 	return d.ordered(ctx, func() error { return d.apply(path, confirm) })
 }
 
@@ -100,19 +111,19 @@ func (d *daemon) apply(path string, confirm time.Duration) error {
 	}
 	d.settlePending()
 	d.inForce = path
-	d.events.Info("Applied " + path)
+	d.events.of("config").Info("Applied " + path)
 	if confirm > 0 {
 		d.pending = &pending{old: old, oldFile: oldFile, until: time.Now().Add(confirm), timer: time.AfterFunc(confirm, d.expire)}
-		d.events.Warn(fmt.Sprintf("this is taken back in %s unless it is confirmed with: vipd confirm", confirm))
+		d.events.of("config").Warn(fmt.Sprintf("this is taken back in %s unless it is confirmed with: vipd confirm", confirm))
 	}
 	return nil
 }
 
 // takeApplyBack undoes a change that broke half-way.
 func (d *daemon) takeApplyBack(old *conf.Config, why error) error {
-	d.events.Error("Apply failed, going back: " + why.Error())
+	d.events.of("config").Error("Apply failed, going back: " + why.Error())
 	if err := d.reload(old); err != nil {
-		d.events.Error("going back: " + err.Error())
+		d.events.of("config").Error("going back: " + err.Error())
 		return errors.Join(why, err)
 	}
 	return fail(ExitFatal, "the configuration before is in force again", "%w", errors.New(why.Error()))
@@ -126,9 +137,9 @@ func (d *daemon) expire() {
 			return
 		}
 		d.settlePending()
-		d.events.Warn("Apply was not confirmed, going back to " + p.oldFile)
+		d.events.of("config").Warn("Apply was not confirmed, going back to " + p.oldFile)
 		if err := d.reload(p.old); err != nil {
-			d.events.Error("going back: " + err.Error())
+			d.events.of("config").Error("going back: " + err.Error())
 			return
 		}
 		d.inForce = p.oldFile
@@ -145,12 +156,13 @@ func (d *daemon) settlePending() {
 
 // Confirm implements control.Commander.
 func (d *daemon) Confirm(ctx context.Context) control.Outcome {
+	d.noteCommand(ctx, "confirm")
 	return d.ordered(ctx, func() error {
 		if d.pending == nil {
 			return fail(ExitConfig, "", "nothing waits for a confirmation")
 		}
 		d.settlePending()
-		d.events.Info("Confirmed " + d.inForce)
+		d.events.of("config").Info("Confirmed " + d.inForce)
 		return nil
 	})
 }

@@ -44,7 +44,10 @@ type Options struct {
 	Connections uint32    // that the table is made for. If zero, 1,000,000.
 	DataPlane   string    // xdp, ipvs or auto. If empty, what the file says.
 	State       string    // folder for what outlives a restart, STATE/INSTANCE/. If empty, nothing is kept.
-	Discard     bool      // a packet path that a process before has left and that this one cannot take over is removed
+	// The journal of events: bytes of one file at most, and files. If JournalSize is zero, there is none.
+	JournalSize  int64
+	JournalFiles int
+	Discard      bool // a packet path that a process before has left and that this one cannot take over is removed
 }
 
 // daemon is one running instance.
@@ -86,6 +89,7 @@ func Run(ctx context.Context, opts Options) error {
 		return err
 	}
 	d := &daemon{opts: opts, events: ev, started: time.Now(), orders: make(chan func())}
+	defer ev.sink().close()
 	if err := d.load(); err != nil {
 		return err
 	}
@@ -106,7 +110,7 @@ func Run(ctx context.Context, opts Options) error {
 // start brings everything up, in this order; each step that leaves something behind adds to undo.
 func (d *daemon) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.checkHost, d.lock, d.bindHTTP, d.openTell, d.openHA, d.openBFD, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
+		d.checkHost, d.lock, d.openJournal, d.bindHTTP, d.openTell, d.openHA, d.openBFD, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -192,7 +196,7 @@ func (d *daemon) lock(context.Context) error {
 }
 
 func (d *daemon) openHA(context.Context) (err error) {
-	if d.ha, err = newHA(d.host, d.events, d.cfg.Instances); err != nil {
+	if d.ha, err = newHA(d.host, d.events.of("vrrp"), d.cfg.Instances); err != nil {
 		return err
 	}
 	d.ha.tell = d.tell
@@ -203,7 +207,7 @@ func (d *daemon) openHA(context.Context) (err error) {
 	d.ha.configure(d.cfg)
 	d.ha.extras = extrasOf(d.cfg)
 	d.undo = append(d.undo, d.ha.close)
-	d.ha.follow(time.Now(), follower(d.host, d.cfg, d.events, false))
+	d.ha.follow(time.Now(), follower(d.host, d.cfg, d.events.of("vrrp"), false))
 	return nil
 }
 
@@ -221,7 +225,7 @@ func startupDelay(g *conf.GlobalVRRP) (time.Duration, error) {
 
 // openTell makes what tells others. It ends last: what happens during a stop is told too.
 func (d *daemon) openTell(context.Context) error {
-	d.tell = newTeller(d.events, func(ctx context.Context, c host.Command) host.Exit { return c.Run(ctx) })
+	d.tell = newTeller(d.events.of("tell"), func(ctx context.Context, c host.Command) host.Exit { return c.Run(ctx) })
 	d.undo = append(d.undo, d.tell.end)
 	d.tell.configure(d.cfg)
 	return nil
@@ -315,6 +319,7 @@ func (d *daemon) serve(ctx context.Context, hup, dumps <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case <-hup:
+			d.events.of("config").note("reload was asked for by SIGHUP", byKey, "SIGHUP")
 			_ = d.reread() // which has said what there is to say
 		case sig := <-dumps:
 			d.answerDump(sig)
@@ -374,7 +379,7 @@ func jitter(limit time.Duration) time.Duration {
 
 // newProber makes the executor of checks.
 func (d *daemon) newProber() Prober {
-	d.checks.configure(d.events, d.cfg.Global.Scripts)
+	d.checks.configure(d.events.of("check"), d.cfg.Global.Scripts)
 	r := probe.NewRunner(d.checks.ready)
 	d.undo = append(d.undo, r.Close)
 	return r

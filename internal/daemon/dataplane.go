@@ -40,7 +40,7 @@ func (d *daemon) makePlane() error {
 	d.mu.Lock()
 	d.path, d.chosen = path, want
 	d.mu.Unlock()
-	d.events.Info(fmt.Sprintf("data plane %s, %s", path.Name, path.Why))
+	d.events.of("plane").Info(fmt.Sprintf("data plane %s, %s", path.Name, path.Why))
 	return nil
 }
 
@@ -90,7 +90,7 @@ func (d *daemon) makeIPVS() error {
 	}
 	closePlane := func() { _ = p.Close() } // what it has stays in the kernel
 	if d.pinned() {
-		d.events.Warn("the XDP packet path of the process before is removed, its connections are lost: the data plane is ipvs now")
+		d.events.of("plane").Warn("the XDP packet path of the process before is removed, its connections are lost: the data plane is ipvs now")
 		if err := xdp.Remove(d.pinDir()); err != nil {
 			closePlane()
 			return pathFailure(err)
@@ -101,7 +101,7 @@ func (d *daemon) makeIPVS() error {
 		return fail(ExitFatal, "", "%w", err)
 	}
 	if len(d.opts.Interfaces) > 0 {
-		d.events.Warn("--interface has no effect: the kernel's IPVS sees what arrives by any interface")
+		d.events.of("plane").Warn("--interface has no effect: the kernel's IPVS sees what arrives by any interface")
 	}
 	d.undo = append(d.undo, closePlane)
 	d.openPool(kernelPlane{p})

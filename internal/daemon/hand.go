@@ -27,7 +27,7 @@ func (d *daemon) Change(ctx context.Context, changes []control.Change) ([]contro
 		}
 		m = d.servicePool()
 	}
-	return m.change(changes)
+	return m.change(changes, control.Caller(ctx))
 }
 
 // Table implements control.Source.
@@ -44,10 +44,10 @@ func (d *daemon) Table(context.Context) (t control.Table, err error) {
 	return t, err
 }
 
-func (m *pool) change(changes []control.Change) (answers []control.Answer, err error) {
+func (m *pool) change(changes []control.Change, by string) (answers []control.Answer, err error) {
 	err = m.ask(func() error {
 		answers = ChangePlane(m.plane, changes)
-		m.sayChanges(changes, answers)
+		m.sayChanges(changes, answers, by)
 		m.needs()
 		return nil
 	})
@@ -55,13 +55,13 @@ func (m *pool) change(changes []control.Change) (answers []control.Answer, err e
 }
 
 // sayChanges gives every change a line, or many changes one together.
-func (m *pool) sayChanges(changes []control.Change, answers []control.Answer) {
+func (m *pool) sayChanges(changes []control.Change, answers []control.Answer, by string) {
 	level, refused := slog.LevelInfo, 0
 	if len(changes) > saidOneByOne {
 		level = slog.LevelDebug
 	}
 	for i, c := range changes {
-		text, attrs := "By hand: "+describe(c), []any{}
+		text, attrs := "By hand: "+describe(c), []any{byKey, by}
 		if c.Service.ServiceKey != (lb.ServiceKey{}) {
 			attrs = append(attrs, "vs", c.Service.ServiceKey.String())
 		}
@@ -72,10 +72,10 @@ func (m *pool) sayChanges(changes []control.Change, answers []control.Answer) {
 			refused++
 			text += ", refused: " + answers[i].Error
 		}
-		m.events.Log(context.Background(), level, text, attrs...)
+		m.events.of("operator").Log(context.Background(), level, text, attrs...)
 	}
 	if len(changes) > saidOneByOne {
-		m.events.Info(fmt.Sprintf("By hand: %d changes, %d of them refused", len(changes), refused))
+		m.events.of("operator").Info(fmt.Sprintf("By hand: %d changes, %d of them refused", len(changes), refused), byKey, by)
 	}
 }
 

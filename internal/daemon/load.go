@@ -50,7 +50,7 @@ func (d *daemon) leaveOut(cfg *conf.Config) {
 	cfg.Instances = slices.DeleteFunc(cfg.Instances, func(i vrrp.Config) bool {
 		err := i.Check()
 		if err != nil {
-			d.events.Error(fmt.Sprintf("(%s) is left out: %v", i.Name, err), "vi", i.Name)
+			d.events.of("config").Error(fmt.Sprintf("(%s) is left out: %v", i.Name, err), "vi", i.Name)
 		}
 		return err != nil
 	})
@@ -66,14 +66,14 @@ func (d *daemon) judge(path string, diags []conf.Diagnostic) error {
 		text = strings.TrimPrefix(text, g.Severity.String()+": ")
 		switch g.Severity {
 		case conf.Notice:
-			d.events.Info(text)
+			d.events.of("config").Info(text)
 		case conf.Warning:
-			d.events.Warn(text)
+			d.events.of("config").Warn(text)
 		default:
 			if errs++; first == nil {
 				first = &g
 			}
-			d.events.Error(text)
+			d.events.of("config").Error(text)
 		}
 	}
 	if first == nil {

@@ -27,7 +27,7 @@ func (d *daemon) Operate(ctx context.Context, o control.Order) control.Outcome {
 		return outcome(err)
 	}
 	if err := d.keepHands(m); err != nil {
-		d.events.Error("operator's hand: " + err.Error())
+		d.events.of("operator").Error("operator's hand: " + err.Error())
 		return outcome(&partly{fmt.Errorf("it is so now, but would be forgotten at a restart: %w", err)})
 	}
 	return outcome(nil)
@@ -53,8 +53,8 @@ func (m *pool) operate(o control.Order, by string) error {
 
 func (m *pool) sayOrder(o control.Order, by string) {
 	real := lb.EndpointName(o.Service.Protocol, o.Real)
-	m.events.Info(fmt.Sprintf("Operator %s: %s %s of VS %s", cmp.Or(by, "(unknown)"), handOf(o), real, o.Service),
-		"vs", o.Service.String(), "rs", real)
+	m.events.of("operator").Info(fmt.Sprintf("Operator %s: %s %s of VS %s", cmp.Or(by, "(unknown)"), handOf(o), real, o.Service),
+		"vs", o.Service.String(), "rs", real, byKey, by)
 }
 
 // handOf is an order in the words of a hand; ready is itself.
@@ -98,7 +98,7 @@ func (d *daemon) restoreHands(m *pool) {
 	}
 	all, err := readHands(d.handsPath())
 	if err != nil {
-		d.events.Error("operator's hand: " + err.Error() + ": nothing is drained, disabled or weighted by it; the file stays as it is until the next order")
+		d.events.of("operator").Error("operator's hand: " + err.Error() + ": nothing is drained, disabled or weighted by it; the file stays as it is until the next order")
 		return
 	}
 	m.pools.Restore(all)
@@ -114,7 +114,7 @@ func (m *pool) sayHeld(all []health.Held) (said []string) {
 		if h.Waits {
 			text += "; it is not in the configuration"
 		}
-		m.events.Info(text, "vs", h.Service.String(), "rs", real)
+		m.events.of("operator").Info(text, "vs", h.Service.String(), "rs", real)
 		said = append(said, "notice: "+text)
 	}
 	return said

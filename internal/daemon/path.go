@@ -46,7 +46,7 @@ func (d *daemon) makeXDP() (err error) {
 	}
 	p, err := xdp.Open(opts)
 	if errors.Is(err, xdp.ErrLayout) && d.opts.Discard {
-		d.events.Warn("as --discard says, the packet path of the process before is removed and its connections are lost: " + err.Error())
+		d.events.of("plane").Warn("as --discard says, the packet path of the process before is removed and its connections are lost: " + err.Error())
 		if err = xdp.Remove(d.pinDir()); err == nil {
 			p, err = xdp.Open(opts)
 		}
@@ -67,7 +67,7 @@ func (d *daemon) makeXDP() (err error) {
 		return fail(ExitFatal, "", "no interface takes the packet path: %s", strings.Join(slices.Sorted(maps.Values(d.left)), "; "))
 	}
 	if adopted {
-		d.events.Info("adopted the packet path of the process before: connections go on")
+		d.events.of("plane").Info("adopted the packet path of the process before: connections go on")
 	}
 	if err := d.tune(p); err != nil {
 		return fail(ExitFatal, "", "%w", err)
@@ -98,7 +98,7 @@ func (d *daemon) attach(p Plane) error {
 			return pathFailure(err)
 		}
 		d.links = append(d.links, attached{name, string(mode)})
-		d.events.Info(fmt.Sprintf("packet path attached to %s in %s mode", name, mode), "if", name)
+		d.events.of("plane").Info(fmt.Sprintf("packet path attached to %s in %s mode", name, mode), "if", name)
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (d *daemon) attach(p Plane) error {
 // does.
 func (d *daemon) balanceOwn(p Plane) {
 	if err := p.BalanceOwn(!d.cfg.Global.NoLocalClients); err != nil {
-		d.events.Warn(err.Error() + "; connections that this host itself opens to a virtual address stay here (lvs_local_clients off leaves it at that)")
+		d.events.of("plane").Warn(err.Error() + "; connections that this host itself opens to a virtual address stay here (lvs_local_clients off leaves it at that)")
 	}
 }
 
@@ -117,7 +117,7 @@ func (d *daemon) everyInterface() bool { return d.opts.NoConfig && len(d.opts.In
 // notAttached says once of each interface why packets that come in there are not seen.
 func (d *daemon) notAttached(name string, err error) {
 	if d.left[name] != err.Error() {
-		d.events.Warn("packet path is not on "+name+": "+err.Error(), "if", name)
+		d.events.of("plane").Warn("packet path is not on "+name+": "+err.Error(), "if", name)
 	}
 	if d.left == nil {
 		d.left = map[string]string{}
@@ -157,7 +157,7 @@ func (d *daemon) closePlane(p *xdp.Plane, adopted bool) {
 		return
 	}
 	if err := p.Remove(); err != nil {
-		d.events.Error("remove the packet path: " + err.Error())
+		d.events.of("plane").Error("remove the packet path: " + err.Error())
 	}
 }
 
@@ -166,7 +166,7 @@ func (d *daemon) openPool(p Plane) {
 	resolver := host.NewResolver(func(h host.Hop) { m.hop(h) })
 	resolver.Link = func(l host.Link) { m.link(l) }
 	resolver.Ports = func(p map[int]host.Carrier, s map[host.Station]int) { m.ports(p, s) }
-	m = newPool(d.events, d.cfg.Health, p, d.newProber(), resolver.Set, jitter)
+	m = newPool(d.events.of("check"), d.cfg.Health, p, d.newProber(), resolver.Set, jitter)
 	m.byHand, m.tell = d.opts.NoConfig, d.tell
 	_, m.shared = p.(kernelPlane)
 	m.flush, m.flushEnd = d.cfg.Global.Flush, d.cfg.Global.FlushStop == "full"
@@ -177,7 +177,7 @@ func (d *daemon) openPool(p Plane) {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.wg.Go(func() {
 		if err := resolver.Run(ctx); err != nil && ctx.Err() == nil {
-			d.events.Error("resolve next hops: " + err.Error())
+			d.events.of("plane").Error("resolve next hops: " + err.Error())
 		}
 	})
 	d.undo = append(d.undo, cancel)

@@ -127,12 +127,22 @@ func (m *pool) inform(e health.Effect) {
 	case health.RealDown:
 		m.tell.realChanged(e.Service, e.Real, false, goneMails[e.Why])
 	case health.CheckerTurned:
+		m.noteVerdict(e)
 		m.tell.checkerChanged(e)
 	case health.QuorumUp:
 		m.tell.quorumChanged(e.Service, true, e.Why)
 	case health.QuorumDown:
 		m.tell.quorumChanged(e.Service, false, e.Why)
 	}
+}
+
+// noteVerdict puts the reason of a verdict into the journal: keepalived's line about it has none.
+func (m *pool) noteVerdict(e health.CheckerTurned) {
+	state := "down"
+	if e.Up {
+		state = "up"
+	}
+	m.events.note(fmt.Sprintf("%s: %s", state, e.Why), "vs", e.Service.String(), "rs", lb.EndpointName(e.Service.Protocol, e.Real))
 }
 
 func (m *pool) say(e health.Say) {
@@ -156,7 +166,7 @@ func (m *pool) sync() {
 	if !m.known || m.whole {
 		have, err := m.plane.Read()
 		if err != nil {
-			m.events.Error("read the packet path: " + err.Error())
+			m.events.of("plane").Error("read the packet path: " + err.Error())
 			return
 		}
 		m.applied = m.ours(plane.Pools(have), want)
@@ -187,7 +197,7 @@ func (m *pool) accept(failed map[lb.ServiceKey]bool) {
 		}
 		delete(m.refused, key)
 		if slices.ContainsFunc(m.applied, func(p lb.Pool) bool { return p.Service.ServiceKey == key }) {
-			m.events.Info(fmt.Sprintf("virtual server %s: the packet path has it now", key), "vs", key.String())
+			m.events.of("plane").Info(fmt.Sprintf("virtual server %s: the packet path has it now", key), "vs", key.String())
 		}
 	}
 }
@@ -208,7 +218,7 @@ func (m *pool) ours(have, want []lb.Pool) []lb.Pool {
 // refuse says once why a service is not forwarded.
 func (m *pool) refuse(key lb.ServiceKey, err error) {
 	if m.refused[key] != err.Error() {
-		m.events.Error(fmt.Sprintf("virtual server %s: %v", key, err), "vs", key.String())
+		m.events.of("plane").Error(fmt.Sprintf("virtual server %s: %v", key, err), "vs", key.String())
 	}
 	m.refused[key] = err.Error()
 }
@@ -218,7 +228,7 @@ func (m *pool) sample(now time.Time) {
 		return
 	}
 	if err := m.plane.Sample(now); err != nil {
-		m.events.Error("estimate rates: " + err.Error())
+		m.events.of("plane").Error("estimate rates: " + err.Error())
 	}
 	if m.again {
 		m.sync()
@@ -237,7 +247,7 @@ func (m *pool) end(now time.Time) {
 	m.sync()
 	m.closed = true
 	if err := m.plane.Remove(); err != nil {
-		m.events.Error("remove the packet path: " + err.Error())
+		m.events.of("plane").Error("remove the packet path: " + err.Error())
 	}
 }
 

@@ -31,10 +31,10 @@ func (d *daemon) reload(cfg *conf.Config) error {
 		{"sockets", func(c *conf.Config) error { return d.ha.open(c.Instances) }},
 		{"packet path", d.reloadPlane},
 		{"static addresses, routes and rules", func(c *conf.Config) error { d.ha.do(func(time.Time) { d.ha.settle(staticsOf(c)) }); return nil }},
-		{"instances", func(c *conf.Config) error { return d.ha.reload(c, follower(d.host, c, d.events, true)) }},
+		{"instances", func(c *conf.Config) error { return d.ha.reload(c, follower(d.host, c, d.events.of("vrrp"), true)) }},
 		{"routes and rules", func(c *conf.Config) error { d.ha.do(func(time.Time) { d.ha.equip(extrasOf(c)) }); return nil }},
 		{"BFD sessions", d.reloadBFD},
-		{"commands of checks", func(c *conf.Config) error { d.checks.configure(d.events, c.Global.Scripts); return nil }},
+		{"commands of checks", func(c *conf.Config) error { d.checks.configure(d.events.of("check"), c.Global.Scripts); return nil }},
 		{"services", d.reloadPools},
 	}
 	old := d.cfg
@@ -63,7 +63,7 @@ func (d *daemon) reloadPlane(cfg *conf.Config) error {
 		return d.bringPlane()
 	}
 	if now := d.wanted(); now.plane != d.chosen.plane {
-		d.events.Warn(fmt.Sprintf("data_plane %s takes effect at the next start; until then %s forwards", now.plane, d.path.Name))
+		d.events.of("config").Warn(fmt.Sprintf("data_plane %s takes effect at the next start; until then %s forwards", now.plane, d.path.Name))
 	}
 	return d.pool.ask(func() error {
 		if len(cfg.Health.Services) == 0 { // nothing to see packets for
@@ -177,21 +177,21 @@ func (a *ha) closeUnused() {
 // reread is a reload of the daemon's own file, as SIGHUP asks for.
 func (d *daemon) reread() error {
 	if d.opts.NoConfig {
-		d.events.Warn("there is no configuration to reload: started with --no-config")
+		d.events.of("config").Warn("there is no configuration to reload: started with --no-config")
 		return fail(ExitNoConfig, "services are changed with ipvsadm", "started with --no-config: there is no file to read")
 	}
-	d.events.Info("Reloading ...")
+	d.events.of("config").Info("Reloading ...")
 	cfg, err := d.read(d.opts.Config)
 	if err == nil {
 		err = d.reload(cfg)
 	}
 	var part *partly
 	if err != nil && !errors.As(err, &part) {
-		d.events.Error("Reload refused, nothing is changed: " + strings.TrimSuffix(err.Error(), "\n"))
+		d.events.of("config").Error("Reload refused, nothing is changed: " + strings.TrimSuffix(err.Error(), "\n"))
 		return err
 	}
 	d.settlePending()
 	d.inForce = d.opts.Config
-	d.events.Info("Reload complete")
+	d.events.of("config").Info("Reload complete")
 	return err
 }

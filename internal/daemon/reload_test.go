@@ -244,7 +244,7 @@ func TestTheConfigurationInForceCanBeAskedFor(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if out := (&daemon{orders: make(chan func())}).Reload(ctx); out.Done || out.Error == "" {
+		if out := (&daemon{events: d.events, orders: make(chan func())}).Reload(ctx); out.Done || out.Error == "" {
 			t.Errorf("a stopping daemon answers %+v", out)
 		}
 	})

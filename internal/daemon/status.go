@@ -16,7 +16,7 @@ import (
 
 // Status implements control.Source: a snapshot of everything, each part as its loop knew it.
 func (d *daemon) Status(context.Context) (control.Status, error) {
-	s := control.Status{Instance: d.opts.Instance, Version: Version(), PID: os.Getpid(), Started: d.started, Config: d.opts.Config}
+	s := control.Status{Instance: d.opts.Instance, Version: Version(), PID: os.Getpid(), Started: d.started, Config: d.opts.Config, State: d.opts.State}
 	for _, r := range d.ha.status() {
 		s.VRRP = append(s.VRRP, routerStatus(r))
 	}

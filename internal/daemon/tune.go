@@ -31,7 +31,7 @@ func (d *daemon) tune(p plane.Plane) error {
 	c, ok := p.(plane.Classifier)
 	if !ok {
 		if len(g.Classes) > 0 {
-			d.events.Warn("fwmark_class has no effect: the kernel's IPVS has firewall marks from netfilter")
+			d.events.of("plane").Warn("fwmark_class has no effect: the kernel's IPVS has firewall marks from netfilter")
 		}
 		return nil
 	}
@@ -57,7 +57,7 @@ func (d *daemon) tuneTo(t plane.Tuner, want map[string]uint32) error {
 		}
 		err := t.Set(s.Name, value)
 		if errors.Is(err, plane.ErrUnsupported) {
-			d.events.Warn(fmt.Sprintf("lvs_sysctl %s %d has no effect: %v", s.Name, value, err))
+			d.events.of("plane").Warn(fmt.Sprintf("lvs_sysctl %s %d has no effect: %v", s.Name, value, err))
 		} else if err != nil {
 			return fmt.Errorf("lvs_sysctl %s %d: %w", s.Name, value, err)
 		}

@@ -281,6 +281,8 @@ func (c Checker) Expects() string {
 		return "a number that is not 0"
 	case c.File != nil:
 		return "0, or no file"
+	case c.Kind == BFDCheck:
+		return "the session " + c.BFD + " to be up"
 	case c.Kind == TCPCheck:
 		return "a connection"
 	}

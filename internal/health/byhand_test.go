@@ -68,6 +68,7 @@ func TestWhatACheckExpectsInOneClause(t *testing.T) {
 		"an answer":              {Kind: UDPCheck, UDP: &UDP{NeedReply: true}},
 		"an answer with RCODE 0": {Kind: DNSCheck},
 		"220, and 250 to HELO":   {Kind: SMTPCheck},
+		"the session b to be up": {Kind: BFDCheck, BFD: "b"},
 		"an echo reply":          {Kind: PingCheck},
 		"exit status 0":          {Kind: MiscCheck, Script: &Script{}},
 		"exit status 0, or 2 to 255: a weight plus 2": {Kind: MiscCheck, Script: &Script{Dynamic: true}},

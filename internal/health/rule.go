@@ -19,6 +19,7 @@ const (
 	RuleRestart  Rule = "restart"  // it was down when the process before ended, until a check succeeds
 	RuleQuorum   Rule = "quorum"   // its service has lost the quorum; the sorry server stands in
 	RuleInhibit  Rule = "inhibit"  // inhibit_on_failure: it stays listed with weight 0
+	RuleSuspend  Rule = "suspend"  // ha_suspend: it is not checked, and what was known stays
 	RuleWeight   Rule = "weight"   // the weight of the file, with what checks add
 )
 
@@ -31,7 +32,7 @@ type Ruling struct {
 
 // rules, the strongest first: the first one that has something to say decides what a real server gets, the others say what
 // would count without it. A new rule is a row here.
-var rules = []func(s *service, r *real) (Ruling, bool){ruleDisabled, ruleDown, ruleInhibit, ruleQuorum, ruleHand, ruleWeight, ruleUp}
+var rules = []func(s *service, r *real) (Ruling, bool){ruleDisabled, ruleDown, ruleInhibit, ruleQuorum, ruleHand, ruleWeight, ruleUp, ruleSuspended}
 
 func (s *service) rulings(r *real) (all []Ruling) {
 	for _, rule := range rules {
@@ -117,6 +118,10 @@ func ruleWeight(_ *service, r *real) (Ruling, bool) {
 
 func ruleUp(_ *service, r *real) (Ruling, bool) {
 	return Ruling{RuleCheck, r.why, r.since}, r.alive
+}
+
+func ruleSuspended(s *service, _ *real) (Ruling, bool) {
+	return Ruling{RuleSuspend, "ha_suspend: this host has none of the service's addresses, so it is not checked; what was known stays", s.since}, s.idle
 }
 
 // Explanation is what is known of one service, with the reasons.

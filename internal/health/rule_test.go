@@ -57,6 +57,7 @@ func TestTheRuleThatDecidesComesFirst(t *testing.T) {
 		{"weight 0", "weight check", Service{}, func(r *Real) { r.Weight = 0 }, nil},
 		{"a quorum that was never there, with a sorry server", "quorum check", Service{Quorum: 9, Sorry: &lb.Real{Addr: sorryAddr}}, nil, nil},
 		{"the same without one", "check", Service{Quorum: 9}, nil, nil},
+		{"suspended", "check suspend", Service{HASuspend: true}, nil, nil},
 		{"the same, and failed", "check quorum", Service{Quorum: 9}, nil, []func(*testing.T, *Pools){fail}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

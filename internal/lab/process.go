@@ -112,7 +112,7 @@ func (l *Lab) StartDirector(host string) error {
 		return fmt.Errorf("host %s is no director", host)
 	}
 	return l.track(l.start(host, RoleDirector, false, "run", "-f", l.ConfigFile(host), "--instance", l.InstanceOf(host),
-		"--log-format", "text"))
+		"--log-format", "text", "--state", filepath.Join(l.Dir, "state")))
 }
 
 // StartWeb starts the web server of a real server.
