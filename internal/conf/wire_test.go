@@ -68,12 +68,16 @@ func TestOurAdvertsAreKeepalivedsByteForByte(t *testing.T) {
 			var sent [][]byte
 			for len(sent) < len(adverts[vi.VRID]) {
 				a, _ := vrrp.Parse(adverts[vi.VRID][len(sent)])
+				now := sentAt(a, r.Next())
 				if a.Priority == 0 {
 					r.Stop(r.Next())
 				} else {
-					r.Tick(sentAt(a, r.Next()))
+					r.Tick(now)
 				}
-				sent = append(sent, packetsOf(r.Take())...)
+				for effects := r.Take(); len(effects) > 0; effects = r.Take() {
+					sent = append(sent, packetsOf(effects)...)
+					confirm(now, r, effects)
+				}
 			}
 			for i, want := range adverts[vi.VRID] {
 				if got := sent[i]; !bytes.Equal(noFlow(got), noFlow(want)) {
@@ -81,6 +85,15 @@ func TestOurAdvertsAreKeepalivedsByteForByte(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// confirm tells a router that the host has the addresses it asked for.
+func confirm(now time.Time, r *vrrp.Router, effects []vrrp.Effect) {
+	for _, e := range effects {
+		if add, ok := e.(vrrp.AddAddresses); ok {
+			r.Confirm(now, add.Term)
+		}
 	}
 }
 
