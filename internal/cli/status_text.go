@@ -76,6 +76,7 @@ func (o *screen) head(s *control.Status) {
 	if s.DataPlane.Name != "" {
 		o.linef("data plane %s, %s", s.DataPlane.Name, s.DataPlane.Why)
 	}
+	o.timing(s.Timing)
 }
 
 func (o *screen) routers(all []control.Router) {

@@ -41,7 +41,7 @@ transitions and why, whom they hear, and which adverts they refused: by whom, wh
 				enc.SetIndent("", "  ")
 				return enc.Encode(s.VRRP)
 			}
-			return printVRRP(env.Stdout, s.VRRP, env.now())
+			return printVRRP(env.Stdout, s.VRRP, s.Timing, env.now())
 		},
 	}
 	cmd.Flags().StringVar(&instance, "instance", env.instance(), "name of the daemon to ask ($"+instanceVariable+")")
@@ -50,8 +50,9 @@ transitions and why, whom they hear, and which adverts they refused: by whom, wh
 	return cmd
 }
 
-func printVRRP(w io.Writer, routers []control.Router, now time.Time) error {
+func printVRRP(w io.Writer, routers []control.Router, timing control.Timing, now time.Time) error {
 	out := &screen{now: now}
+	out.timing(timing)
 	if len(routers) == 0 {
 		out.linef("no VRRP instance")
 	}
@@ -67,6 +68,14 @@ func printVRRP(w io.Writer, routers []control.Router, now time.Time) error {
 
 func (o *screen) since(t time.Time) string {
 	return o.now.Sub(t).Round(100*time.Millisecond).String() + " ago"
+}
+
+// timing says when this machine did not let the daemon run.
+func (o *screen) timing(t control.Timing) {
+	if t.Stalls > 0 {
+		o.linef("! not scheduled for %s, %s; %d such stalls since the start, the worst %s", t.LastStall.Round(time.Millisecond), o.since(t.LastStallAt), t.Stalls,
+			t.WorstStall.Round(time.Millisecond))
+	}
 }
 
 func (o *screen) router(r *control.Router) {

@@ -60,10 +60,12 @@ func TestVRRPShowsCausesPeersTransitionsAndRefusals(t *testing.T) {
 		Transitions: []control.Transition{{At: scanTime.Add(-time.Minute), From: "INIT", To: "BACKUP", Why: "start"}, {At: scanTime, From: "BACKUP", To: "FAULT", Why: "interface eth0 down"}},
 		Refusals:    []control.Refusal{{Peer: "10.0.8.4", Reason: "hmac_missing", Field: "auth_hmac", Theirs: "none", Ours: "enforce", Count: 2, Last: scanTime.Add(-2 * time.Second)}}}
 	var out bytes.Buffer
-	if err := printVRRP(&out, []control.Router{r}, scanTime); err != nil {
+	timing := control.Timing{Stalls: 2, WorstStall: 2800 * time.Millisecond, LastStall: 150 * time.Millisecond, LastStallAt: scanTime.Add(-time.Minute)}
+	if err := printVRRP(&out, []control.Router{r}, timing, scanTime); err != nil {
 		t.Fatal(err)
 	}
-	want := `VI_1: FAULT since 2026-01-01 00:00:10, interface eth0 down
+	want := `! not scheduled for 150ms, 1m0s ago; 2 such stalls since the start, the worst 2.8s
+VI_1: FAULT since 2026-01-01 00:00:10, interface eth0 down
   VRID 51 on eth0, version 3 over IPv4, multicast from 10.0.8.2, priority 100, every 1s, authentication HMAC, checksum with pseudo header
   5 adverts sent, 7 received, 1 late by more than a fifth of the interval, the worst by 300ms
   address 10.0.8.9/32

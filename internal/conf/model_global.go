@@ -150,7 +150,7 @@ type Tuning struct {
 	RTLimit  uint32 // microseconds
 }
 
-// GlobalProcess is about processes and buffers. Nothing here has an effect in this program.
+// GlobalProcess is about processes and buffers. Only priority and processors of VRRP have an effect in this program.
 type GlobalProcess struct {
 	Name               string
 	VRRP, Checker, BFD Tuning

@@ -6,10 +6,11 @@ import (
 )
 
 const (
-	processWhy = "there is one process, and the kernel forwards without it"
-	bufferWhy  = "buffers are sized by the daemon itself"
-	nftWhy     = "nftables is used instead, as with the keyword nftables"
-	garpDelay  = "delay of the second block of announcements; 0: none"
+	processWhy  = "there is one process, and the kernel forwards without it"
+	realtimeWhy = "the thread that speaks VRRP has a real-time priority from the start"
+	bufferWhy   = "buffers are sized by the daemon itself"
+	nftWhy      = "nftables is used instead, as with the keyword nftables"
+	garpDelay   = "delay of the second block of announcements; 0: none"
 )
 
 var globalBlock = &block{name: "global_defs", rows: join(globalMail, globalScripts, globalVRRP, globalFirewall, globalLVS,

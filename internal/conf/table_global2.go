@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"strings"
 	"time"
 
 	"vipd/internal/lb"
@@ -18,11 +19,22 @@ var globalLVS = join([]keyword{
 	works("lvs_timeouts", "[tcp N] [tcpfin N] [udp N]", "900 120 300", "Connection timeouts.", setTimeouts),
 })
 
+// vrrpThread is the default of what the thread has that speaks VRRP.
+var vrrpThread = map[string]string{"rt_priority": "1, without vrrp_priority"}
+
 // perProcess makes rows for keepalived's processes: NAME with vrrp_, checker_ and bfd_ before it.
 func perProcess(name, args, text string) []keyword {
 	var out []keyword
 	for _, p := range []string{"vrrp", "checker", "bfd"} {
-		out = append(out, inert(p+"_"+name, args, "", text, processWhy).begin(processRow(p, name)))
+		why := processWhy
+		switch {
+		case p == "vrrp" && (name == "priority" || name == "rt_priority" || name == "cpu_affinity"):
+			out = append(out, acts(p+"_"+name, args, vrrpThread[name], strings.Replace(text, "a process", "the thread that speaks VRRP", 1)).begin(processRow(p, name)))
+			continue
+		case p == "vrrp" && name != "no_swap" && name != "process_name":
+			why = "the kernel bounds what a real-time thread may use (kernel.sched_rt_runtime_us)"
+		}
+		out = append(out, inert(p+"_"+name, args, "", text, why).begin(processRow(p, name)))
 	}
 	return out
 }
@@ -48,8 +60,8 @@ var globalProcess = join(
 		inert("lvs_process_name", "NAME", "", "Another name of checker_process_name.", processWhy).begin(processRow("checker", "process_name")),
 		inert("process_name", "NAME", "", "Name of the parent process.", processWhy).begin(processName_(func(l *loader) *string { return &l.cfg.Global.Process.Name })),
 		inert("process_names", "", "off", "Give every process a name.", processWhy).begin(setProcessNames),
-		inert("max_auto_priority", "[-1..99]", "0", "Highest priority taken when timers run late.", processWhy).begin(setMaxAuto),
-		inert("min_auto_priority_delay", "MICROSECONDS", "1000000", "Lateness before that.", processWhy).begin(signedNumber(1, 10000000, "min_auto_priority_delay '{value}' must be in [1, 10000000] - ignoring", func(l *loader, v int64) { l.cfg.Global.Process.MinAutoDelay = time.Duration(v) * time.Microsecond })),
+		inert("max_auto_priority", "[-1..99]", "0", "Highest priority taken when timers run late.", realtimeWhy).begin(setMaxAuto),
+		inert("min_auto_priority_delay", "MICROSECONDS", "1000000", "Lateness before that.", realtimeWhy).begin(signedNumber(1, 10000000, "min_auto_priority_delay '{value}' must be in [1, 10000000] - ignoring", func(l *loader, v int64) { l.cfg.Global.Process.MinAutoDelay = time.Duration(v) * time.Microsecond })),
 		inert("umask", "BITS", "0177", "File creation mask.", "files are made with mode 0600").begin(setUmask),
 		planned("random_seed", "N", "the time", "Start of ${_RANDOM}.").begin(number(0, 1<<32-1, "random_seed {value} invalid", func(l *loader, v int64) { n := uint32(v); l.cfg.Global.Process.Seed = &n })),
 	},

@@ -55,8 +55,19 @@ type Status struct {
 	Own       []Own  `json:"own_connections,omitempty"`
 	TableSize uint32 `json:"table_size"` // lines of the connection table; of the kernel's IPVS rows, each of any length
 	DataPlane Path   `json:"data_plane"`
+	Timing    Timing `json:"timing"`
 	// Held are hands of an operator on real servers that are not configured.
 	Held []Held `json:"held,omitempty"`
+}
+
+// Timing is how punctual the daemon was.
+type Timing struct {
+	Stalls      uint64        `json:"stalls"` // times that the machine did not schedule it for a tenth of a second or more
+	WorstStall  time.Duration `json:"worst_stall_ns"`
+	LastStall   time.Duration `json:"last_stall_ns"`
+	LastStallAt time.Time     `json:"last_stall_at,omitzero"`
+	Collections uint64        `json:"gc_cycles"`
+	WorstPause  time.Duration `json:"worst_gc_pause_ns"` // for which the garbage collector stopped it, rounded up
 }
 
 // Path is what forwards.

@@ -37,6 +37,11 @@ var (
 	mReceived  = newMetric("vrrp_adverts_received_total", "Adverts received.", counter, "vi", "if")
 	mRefused   = newMetric("vrrp_adverts_refused_total", "Adverts refused, by reason.", counter, "vi", "if", "reason")
 	mBecame    = newMetric("vrrp_became_master_total", "Times that the VRRP instance became master.", counter, "vi", "if")
+	mLate      = newMetric("vrrp_adverts_late_total", "Adverts that left later than a fifth of their interval.", counter, "vi", "if")
+	mWorstLate = newMetric("vrrp_advert_worst_late_seconds", "The most that an advert was late.", gauge, "vi", "if")
+	mStalls    = newMetric("stalls_total", "Times that the machine did not schedule the daemon for a tenth of a second or more.", counter)
+	mStallMost = newMetric("stall_worst_seconds", "The longest of these times.", gauge)
+	mPauseMost = newMetric("gc_pause_worst_seconds", "The longest that the garbage collector stopped the daemon.", gauge)
 	mQuorum    = newMetric("service_quorum", "1 if enough weight of the service is alive.", gauge, "vs")
 	mConns     = newMetric("service_connections_total", "Connections of a service.", counter, "vs")
 	mPackets   = newMetric("service_packets_total", "Packets of a service.", counter, "vs", "direction")
@@ -88,6 +93,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	put(mInfo, 1, s.Instance, s.Version)
 	put(mStarted, float64(s.Started.Unix()))
 	put(mTableSize, float64(s.TableSize))
+	put(mStalls, float64(s.Timing.Stalls))
+	put(mStallMost, s.Timing.WorstStall.Seconds())
+	put(mPauseMost, s.Timing.WorstPause.Seconds())
 	for _, l := range s.Links {
 		if c.first("link", l.Name) {
 			put(mLink, 1, l.Name, l.Mode)
@@ -134,6 +142,8 @@ func putRouter(put putFunc, r *Router) {
 	put(mSent, float64(r.Sent), r.Name, r.Interface)
 	put(mReceived, float64(r.Received), r.Name, r.Interface)
 	put(mBecame, float64(r.BecameMaster), r.Name, r.Interface)
+	put(mLate, float64(r.Late), r.Name, r.Interface)
+	put(mWorstLate, r.WorstLate.Seconds(), r.Name, r.Interface)
 	for why, n := range r.Refused {
 		put(mRefused, float64(n), r.Name, r.Interface, why)
 	}

@@ -205,6 +205,9 @@ func (d *daemon) openHA(context.Context) (err error) {
 		d.events.Warn("vrrp_delay_after_boot has no effect: " + err.Error())
 	}
 	d.ha.configure(d.cfg)
+	if err := d.ha.ownThread(); err != nil {
+		return fail(ExitFatal, "", "%w", err)
+	}
 	d.ha.extras = extrasOf(d.cfg)
 	d.undo = append(d.undo, d.ha.close)
 	d.ha.follow(time.Now(), follower(d.host, d.cfg, d.events.of("vrrp"), false))

@@ -264,6 +264,9 @@ func (a *ha) Next() time.Time {
 
 // Tick is what a loop.Loop calls when Next is due.
 func (a *ha) Tick(now time.Time) {
+	if a.speaker.Expecting(now) {
+		a.hear(now)
+	}
 	a.speaker.Tick(now)
 	for name, due := range a.lacking {
 		if !due.After(now) {

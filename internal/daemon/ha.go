@@ -47,8 +47,9 @@ type ha struct {
 	lacking, again map[string]time.Time       // instances that lack something, and when it is tried again
 	restored       map[netip.Prefix]time.Time // when an address was put back last
 
-	stalls     uint64 // how often this program was not scheduled in time …
-	worstStall time.Duration
+	stalls     stalls
+	scheduling host.Scheduling // of the loop's thread
+	thread     func()          // makes the calling goroutine's thread that. If nil, it runs on any.
 
 	vips atomic.Pointer[[]netip.Addr]       // all of them, in order; set by note
 	on   atomic.Pointer[map[string][2]bool] // by interface: has IPv4, has IPv6
@@ -131,6 +132,7 @@ func (a *ha) configure(cfg *conf.Config) {
 		groups = append(groups, vrrp.Group{Devs: one.Interfaces, Garp: one.Garp, Gna: one.Gna})
 	}
 	a.speaker.LogUnknown = g.LogUnknownVRIDs
+	a.scheduling = scheduling(cfg.Global.Process.VRRP)
 	a.hands.do(func() { a.announcer.Space(time.Now(), g.GarpInterval, g.GnaInterval, groups) })
 }
 
@@ -154,6 +156,9 @@ func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
 	loopEnded, end := context.WithCancel(context.Background()) // what the loop says last is still done
 	wg.Go(func() {
 		defer end()
+		if a.thread != nil {
+			a.thread()
+		}
 		a.loop.Run(ctx)
 	})
 	wg.Go(func() { a.hands.run(loopEnded, a.announceDue) })

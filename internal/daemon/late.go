@@ -1,8 +1,12 @@
 package daemon
 
 import (
+	"runtime/metrics"
 	"time"
 
+	"vipd/internal/conf"
+	"vipd/internal/control"
+	"vipd/internal/host"
 	"vipd/internal/vrrp"
 )
 
@@ -13,10 +17,31 @@ const (
 	lateStall = 100 * time.Millisecond
 )
 
+// stalls are times at which this program was not scheduled.
+type stalls struct {
+	count       uint64
+	worst, last time.Duration
+	at          time.Time // of the last
+}
+
 // late is called when this program was not scheduled in time: the machine was stopped, suspended or overloaded. What has
 // arrived meanwhile is read before a timer that it would have restarted counts as expired, and the instances are told, so
 // that they do not take their own absence for another's death.
 func (a *ha) late(now time.Time, by time.Duration) {
+	a.hear(now)
+	if by >= lateStall {
+		a.stalls.count++
+		a.stalls.worst, a.stalls.last, a.stalls.at = max(a.stalls.worst, by), by, now
+		a.events.Warn("not scheduled for " + vrrp.Seconds(by) + ": adverts and timers were late by as much")
+	}
+	for _, r := range a.speaker.Routers() {
+		r.Stalled(now, by)
+	}
+}
+
+// hear receives what has arrived and what those who receive have not brought yet: they are threads as others, and may
+// wait for a processor when this one does not.
+func (a *ha) hear(now time.Time) {
 	buf := make([]byte, 64<<10)
 	for at, wire := range a.wires {
 		for n := wire.TryRecv(buf); n > 0; n = wire.TryRecv(buf) {
@@ -24,12 +49,55 @@ func (a *ha) late(now time.Time, by time.Duration) {
 			a.notice(at.Dev, buf[:n])
 		}
 	}
-	if by >= lateStall {
-		a.stalls++
-		a.worstStall = max(a.worstStall, by)
-		a.events.Warn("not scheduled for " + vrrp.Seconds(by) + ": adverts and timers were late by as much")
+}
+
+// ownThread gives the loop of VRRP a thread of its own, so that adverts leave on time whatever else this program and the
+// machine do.
+func (a *ha) ownThread() error {
+	alarm, err := host.NewAlarm() // never closed: whoever sends something to the loop may call it
+	if err != nil {
+		return err
 	}
-	for _, r := range a.speaker.Routers() {
-		r.Stalled(now, by)
+	a.loop.SleepIn(alarm)
+	a.thread = func() {
+		if err := host.OwnThread(a.scheduling); err != nil {
+			a.events.Warn("VRRP has a thread as any other, that may be late on a busy machine: " + err.Error())
+		}
 	}
+	return nil
+}
+
+// scheduling is how the thread of VRRP runs: with the least real-time priority where the file says nothing.
+//
+// keepalived: an ordinary process, unless vrrp_rt_priority or max_auto_priority is set.
+func scheduling(t conf.Tuning) host.Scheduling {
+	s := host.Scheduling{Realtime: t.Realtime, Nice: t.Nice, CPUs: t.CPUs}
+	if s.Realtime == 0 && s.Nice == 0 {
+		s.Realtime = 1
+	}
+	return s
+}
+
+// timing is what is known of how punctual this program is.
+func (a *ha) timing() control.Timing {
+	var t control.Timing
+	a.loop.Do(func(time.Time) {
+		t = control.Timing{Stalls: a.stalls.count, WorstStall: a.stalls.worst, LastStall: a.stalls.last, LastStallAt: a.stalls.at}
+	})
+	t.Collections, t.WorstPause = collections()
+	return t
+}
+
+// collections are how often the garbage collector ran, and the longest that it stopped the program: the upper bound of
+// the runtime's class.
+func collections() (count uint64, worst time.Duration) {
+	samples := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(samples)
+	h := samples[1].Value.Float64Histogram()
+	for i, n := range h.Counts {
+		if n > 0 {
+			worst = time.Duration(h.Buckets[min(i+1, len(h.Buckets)-2)] * float64(time.Second)) // the last bound is infinite
+		}
+	}
+	return samples[0].Value.Uint64(), worst
 }

@@ -140,6 +140,9 @@ func (a *ha) reload(cfg *conf.Config, f following) (err error) {
 	instances := cfg.Instances
 	a.do(func(now time.Time) {
 		a.configure(cfg)
+		if a.thread != nil {
+			a.thread()
+		}
 		a.hands.do(func() { a.tell.retire(true) })
 		a.speaker.Retire(now, instances)
 		a.drain(now)

@@ -21,6 +21,7 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 		s.VRRP = append(s.VRRP, routerStatus(r))
 	}
 	s.Groups, s.Trackers = d.ha.followedStatus()
+	s.Timing = d.ha.timing()
 	m := d.servicePool()
 	if m == nil {
 		return s, nil

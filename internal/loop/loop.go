@@ -46,6 +46,8 @@ type Loop struct {
 	done    chan struct{}
 	once    sync.Once
 
+	bed Sleeper // nil: the runtime's timers wake the loop
+
 	late  func(now time.Time, by time.Duration)
 	limit time.Duration
 	woken time.Duration // how late the loop woke this turn
@@ -55,6 +57,16 @@ type Loop struct {
 func New(machine Machine, drain func(now time.Time)) *Loop {
 	return &Loop{machine: machine, drain: drain, inbox: make(chan func(time.Time), 256), done: make(chan struct{})}
 }
+
+// Sleeper is where a loop sleeps that has a thread of its own: the kernel wakes that thread at its deadline, and no other
+// thread has to be scheduled first, as with the runtime's timers.
+type Sleeper interface {
+	Sleep(d time.Duration) // until d has passed, or Wake was called since the last Sleep
+	Wake()                 // from any goroutine
+}
+
+// SleepIn has the loop sleep in s. Say it before Run.
+func (l *Loop) SleepIn(s Sleeper) { l.bed = s }
 
 // OnLate has fn called, in the loop, when it woke by more than limit after the deadline that it slept for: before the
 // machine ticks, so that what the machine missed can be made known to it first. The loop's own work is not lateness. Say
@@ -66,8 +78,11 @@ func (l *Loop) OnLate(limit time.Duration, fn func(now time.Time, by time.Durati
 // Run serves the machine until ctx ends. Functions sent before are executed first.
 func (l *Loop) Run(ctx context.Context) {
 	defer l.once.Do(func() { close(l.done) })
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+	sleep, end := l.inRuntime(ctx)
+	defer end()
+	if l.bed != nil {
+		sleep = l.inThread(ctx)
+	}
 	for {
 		l.read()
 		l.tellLate()
@@ -81,17 +96,43 @@ func (l *Loop) Run(ctx context.Context) {
 		if !next.IsZero() {
 			wait = max(time.Until(next), 0)
 		}
+		if !sleep(next, wait) {
+			l.finish()
+			return
+		}
+	}
+}
+
+// inRuntime sleeps as goroutines do. What it returns reports false when ctx has ended; the other ends it.
+func (l *Loop) inRuntime(ctx context.Context) (sleep func(next time.Time, wait time.Duration) bool, end func()) {
+	timer := time.NewTimer(time.Hour)
+	return func(next time.Time, wait time.Duration) bool {
 		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
-			l.finish()
-			return
+			return false
 		case fn := <-l.inbox:
 			l.wake(next, wait)
 			l.turn(fn)
 		case <-timer.C:
 			l.wake(next, wait)
 		}
+		return true
+	}, func() { timer.Stop() }
+}
+
+// inThread sleeps in the thread that calls.
+func (l *Loop) inThread(ctx context.Context) func(next time.Time, wait time.Duration) bool {
+	context.AfterFunc(ctx, l.bed.Wake)
+	return func(next time.Time, wait time.Duration) bool {
+		if ctx.Err() != nil {
+			return false
+		}
+		if wait > 0 && len(l.inbox) == 0 {
+			l.bed.Sleep(wait)
+			l.wake(next, wait)
+		}
+		return true
 	}
 }
 
@@ -155,6 +196,9 @@ func (l *Loop) Send(fn func(now time.Time)) bool {
 	}
 	select {
 	case l.inbox <- fn:
+		if l.bed != nil {
+			l.bed.Wake()
+		}
 		return true
 	case <-l.done:
 		return false

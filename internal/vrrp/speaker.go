@@ -162,6 +162,12 @@ func (s *Speaker) Next() time.Time {
 	return next
 }
 
+// Expecting tells whether an instance is about to take over at now, because it has waited for its master in vain. What has
+// arrived and was not received yet is to be received first.
+func (s *Speaker) Expecting(now time.Time) bool {
+	return slices.ContainsFunc(s.routers, func(r *Router) bool { return r.state == Backup && due(now, r.masterDown) })
+}
+
 // Tick does all that is due at now.
 func (s *Speaker) Tick(now time.Time) {
 	routers := s.routers
