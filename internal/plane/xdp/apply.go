@@ -146,7 +146,7 @@ func (p *Plane) addReal(s *service, spec lb.Real) error {
 		return err
 	}
 	r.set(spec)
-	r.lastWeight = max(r.lastWeight, spec.Weight)
+	r.lastWeight = spec.Weight // also of one that comes back with weight 0, as in __ip_vs_update_dest
 	s.reals = append(s.reals, r)
 	p.touch(s).stepped()
 	return nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"vipd/bpf"
 	"vipd/internal/lb"
 	"vipd/internal/plane"
 	"vipd/internal/plane/planetest"
@@ -489,5 +490,26 @@ func everyReason(t *testing.T, p *Plane) {
 	}
 	if by["forward_hit"].Verdict != "forward" || by["drop_busy"].Verdict != "drop" || by["reply_no_server"].Verdict != "reply" || by["pass_icmp"].Verdict != "pass" {
 		t.Errorf("verdicts %v", by)
+	}
+}
+
+// TestWeightOfOneThatComesBack: mh counts with the weight that a real server was added with, also if that is 0 and it was
+// there before with another.
+func TestWeightOfOneThatComesBack(t *testing.T) {
+	p := opened(t, small)
+	s := planetest.Web
+	s.Scheduler = "mh"
+	one, two := planetest.Server(12, 3), planetest.Server(13, 1)
+	do(t, p, add(s, one, two)...)
+	runner{p}.Connect(t, s, port(40000)) // so that it is not forgotten
+	for _, r := range []lb.Real{one, two} {
+		do(t, p, plane.Op{Verb: plane.DelReal, Service: s, Real: r})
+		r.Weight = 0
+		do(t, p, plane.Op{Verb: plane.AddReal, Service: s, Real: r})
+		at := p.services[s.ServiceKey].find(r.Addr)
+		var e bpf.LbReal
+		if err := p.maps.get(bpf.LbMapReals, p.services[s.ServiceKey].reals[at].index, &e); err != nil || e.LastWeight != 0 {
+			t.Errorf("%v came back with weight 0: last weight %d, error %v", r.Addr, e.LastWeight, err)
+		}
 	}
 }
