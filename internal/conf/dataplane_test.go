@@ -41,3 +41,13 @@ func TestWhatTheXDPPlaneRefusesIsNotSaidWhereTheKernelForwards(t *testing.T) {
 		t.Errorf("said with xdp %v, auto %v, ipvs %v; want the first two", said("data_plane xdp"), said("data_plane auto"), said("data_plane ipvs"))
 	}
 }
+
+func TestConnectionsAreANumberInReach(t *testing.T) {
+	for line, want := range map[string]uint32{"lvs_connections 1024": 1024, "lvs_connections 200000000": 200_000_000, "lvs_connections 1023": 0,
+		"lvs_connections 200000001": 0, "lvs_connections many": 0, "": 0} {
+		cfg, _, diags := Load(dataPlane(line), "f.conf", Options{})
+		if cfg.Global.Connections != want || (len(diags) == 0) != (want != 0 || line == "") {
+			t.Errorf("%q is %d, said %v", line, cfg.Global.Connections, diags)
+		}
+	}
+}

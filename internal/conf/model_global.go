@@ -33,9 +33,10 @@ type Global struct {
 	AllowIfChanges    bool
 	NoLocalIGMP       bool
 
-	DataPlane string            // xdp, ipvs or auto. If empty, xdp.
-	Classes   []lb.Class        // fwmark_class, in their order
-	Sysctls   map[string]uint32 // lvs_sysctl, by name
+	DataPlane   string            // xdp, ipvs or auto. If empty, xdp.
+	Classes     []lb.Class        // fwmark_class, in their order
+	Sysctls     map[string]uint32 // lvs_sysctl, by name
+	Connections uint32            // that the table of data_plane xdp is made for. If zero, a million.
 	// NoLocalClients leaves connections alone that the director itself opens to a virtual address, with data_plane xdp.
 	NoLocalClients bool
 

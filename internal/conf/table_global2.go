@@ -13,6 +13,9 @@ var globalLVS = join([]keyword{
 	works("data_plane", "xdp|ipvs|auto", "xdp", "What forwards: this program's XDP program, the kernel's IPVS, or the first of the two that works here. An extension of vipd.", setDataPlane).extension(),
 	works("fwmark_class", lb.ClassGrammar, "", "Which packets have a firewall mark with data_plane xdp; the first class that fits says it. An extension of vipd.", addClass).extension(),
 	works("lvs_sysctl", "NAME VALUE", "", "One of IPVS's settings, by the name that it has under net.ipv4.vs. An extension of vipd.", setSysctl).extension(),
+	works("lvs_connections", "1024..200000000", "1000000", "Connections that the table of data_plane xdp is made for, at 107 to 214 bytes each; --connections wins. "+
+		"Another number takes effect at the first start that finds no table. An extension of vipd.",
+		number(1024, 200_000_000, "lvs_connections {value} is not from 1024 to 200000000 - ignoring", func(l *loader, v int64) { l.cfg.Global.Connections = uint32(v) })).extension(),
 	works("lvs_local_clients", "[BOOL]", "on", "With data_plane xdp: connections that the director itself opens to a virtual address go to its real servers. An extension of vipd.",
 		boolean("Invalid lvs_local_clients parameter {value}", func(l *loader, v bool) { l.cfg.Global.NoLocalClients = !v })).extension(),
 }, row(Works, "lvs_flush_on_stop", "[VS]", "off", "Clear the table at the stop; with VS services go as they are.").begin(setFlushStop).also("lvs_flush_onstop"), []keyword{

@@ -66,6 +66,7 @@ type daemon struct {
 	pool    *pool                // nil if the file has no virtual server
 	checked atomic.Pointer[pool] // pool, once it runs, for loops that must not wait
 	links   []attached
+	madeFor uint32            // connections, as the packet path was asked for
 	path    control.Path      // what forwards
 	chosen  choice            // by whom it was wanted
 	left    map[string]string // interfaces that are not attached, and why

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,9 @@ func (d *daemon) openPlane(context.Context) error {
 // room in its region, and 107 bytes for each of ten million.
 func lines(connections uint32) uint32 { return uint32(uint64(connections) * 8 / 5) }
 
+// connections is what the table is to be made for; 0: what is usual.
+func (d *daemon) connections() uint32 { return cmp.Or(d.opts.Connections, d.cfg.Global.Connections) }
+
 // makeXDP opens or adopts this program's own packet path.
 func (d *daemon) makeXDP() (err error) {
 	if err := mountBPFFS(); err != nil {
@@ -38,12 +42,13 @@ func (d *daemon) makeXDP() (err error) {
 	}
 	opts := xdp.Options{
 		PinDir:    d.pinDir(),
-		TableSize: lines(d.opts.Connections),
+		TableSize: lines(d.connections()),
 		Services:  atLeast(1024, 2*d.services()),
 		Reals:     atLeast(16384, 2*d.reals()),
 		// People's scripts make namespaces with cables of which they know nothing but the name.
 		GenericVeth: d.opts.NoConfig,
 	}
+	d.madeFor = d.connections()
 	p, err := xdp.Open(opts)
 	if errors.Is(err, xdp.ErrLayout) && d.opts.Discard {
 		d.events.of("plane").Warn("as --discard says, the packet path of the process before is removed and its connections are lost: " + err.Error())

@@ -65,6 +65,10 @@ func (d *daemon) reloadPlane(cfg *conf.Config) error {
 	if now := d.wanted(); now.plane != d.chosen.plane {
 		d.events.of("config").Warn(fmt.Sprintf("data_plane %s takes effect at the next start; until then %s forwards", now.plane, d.path.Name))
 	}
+	if n := d.connections(); n != d.madeFor && d.path.Name == "xdp" {
+		d.madeFor = n
+		d.events.Warn("lvs_connections takes effect at the next start that finds no table: after a stop, or with --discard")
+	}
 	return d.pool.ask(func() error {
 		if len(cfg.Health.Services) == 0 { // nothing to see packets for
 			return nil

@@ -170,6 +170,7 @@ syn keyword keepalivedKeyword log_all_failures
 syn keyword keepalivedKeyword log_unknown_vrids
 syn keyword keepalivedKeyword lower_prio_no_advert
 syn keyword keepalivedKeyword lthreshold
+syn keyword keepalivedKeyword lvs_connections
 syn keyword keepalivedKeyword lvs_flush
 syn keyword keepalivedKeyword lvs_flush_on_stop
 syn keyword keepalivedKeyword lvs_flush_onstop
