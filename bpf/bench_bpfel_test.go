@@ -29,6 +29,7 @@ const (
 	BenchMapPackets       = "packets"
 	BenchMapPeers         = "peers"
 	BenchMapPools         = "pools"
+	BenchMapProxying      = "proxying"
 	BenchMapRealCounters  = "real_counters"
 	BenchMapRealCounts    = "real_counts"
 	BenchMapReals         = "reals"
@@ -60,6 +61,7 @@ const (
 	BenchProgRoadBack     = "road_back"
 	BenchProgRoadBack6    = "road_back6"
 	BenchProgRoadFull     = "road_full"
+	BenchProgRoadFull6    = "road_full6"
 	BenchProgStartSweep   = "start_sweep"
 	BenchProgSweep        = "sweep"
 	BenchVarBase          = "base"
@@ -135,6 +137,7 @@ type BenchProgramSpecs struct {
 	RoadBack    *ebpf.ProgramSpec `ebpf:"road_back"`
 	RoadBack6   *ebpf.ProgramSpec `ebpf:"road_back6"`
 	RoadFull    *ebpf.ProgramSpec `ebpf:"road_full"`
+	RoadFull6   *ebpf.ProgramSpec `ebpf:"road_full6"`
 	StartSweep  *ebpf.ProgramSpec `ebpf:"start_sweep"`
 	Sweep       *ebpf.ProgramSpec `ebpf:"sweep"`
 }
@@ -156,6 +159,7 @@ type BenchMapSpecs struct {
 	Packets       *ebpf.MapSpec `ebpf:"packets"`
 	Peers         *ebpf.MapSpec `ebpf:"peers"`
 	Pools         *ebpf.MapSpec `ebpf:"pools"`
+	Proxying      *ebpf.MapSpec `ebpf:"proxying"`
 	RealCounters  *ebpf.MapSpec `ebpf:"real_counters"`
 	RealCounts    *ebpf.MapSpec `ebpf:"real_counts"`
 	Reals         *ebpf.MapSpec `ebpf:"reals"`
@@ -225,6 +229,7 @@ type BenchMaps struct {
 	Packets       *ebpf.Map `ebpf:"packets"`
 	Peers         *ebpf.Map `ebpf:"peers"`
 	Pools         *ebpf.Map `ebpf:"pools"`
+	Proxying      *ebpf.Map `ebpf:"proxying"`
 	RealCounters  *ebpf.Map `ebpf:"real_counters"`
 	RealCounts    *ebpf.Map `ebpf:"real_counts"`
 	Reals         *ebpf.Map `ebpf:"reals"`
@@ -257,6 +262,7 @@ func (m *BenchMaps) Close() error {
 		m.Packets,
 		m.Peers,
 		m.Pools,
+		m.Proxying,
 		m.RealCounters,
 		m.RealCounts,
 		m.Reals,
@@ -314,6 +320,7 @@ type BenchPrograms struct {
 	RoadBack    *ebpf.Program `ebpf:"road_back"`
 	RoadBack6   *ebpf.Program `ebpf:"road_back6"`
 	RoadFull    *ebpf.Program `ebpf:"road_full"`
+	RoadFull6   *ebpf.Program `ebpf:"road_full6"`
 	StartSweep  *ebpf.Program `ebpf:"start_sweep"`
 	Sweep       *ebpf.Program `ebpf:"sweep"`
 }
@@ -336,6 +343,7 @@ func (p *BenchPrograms) Close() error {
 		p.RoadBack,
 		p.RoadBack6,
 		p.RoadFull,
+		p.RoadFull6,
 		p.StartSweep,
 		p.Sweep,
 	)

@@ -160,6 +160,7 @@ func loadBenchBy(t testing.TB, lines int, load func(*ebpf.CollectionSpec, *bench
 	n.put(o.Roads, int(LbRoadROAD_BACK), o.RoadBack)
 	n.put(o.Roads, int(LbRoadROAD_BACK6), o.RoadBack6)
 	n.put(o.Roads, int(LbRoadROAD_FULL), o.RoadFull)
+	n.put(o.Roads, int(LbRoadROAD_FULL6), o.RoadFull6)
 	n.put(n.Links, loopback, LbLink{Mac: ourMAC, Attached: 1})
 	n.put(n.Tuning, 0, ipvsTimeouts())
 	return n

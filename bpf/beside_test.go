@@ -128,6 +128,7 @@ func loadDirector(spec *ebpf.CollectionSpec, o *benchObjects) error {
 		RoadBack    *ebpf.Program `ebpf:"road_back"`
 		RoadBack6   *ebpf.Program `ebpf:"road_back6"`
 		RoadFull    *ebpf.Program `ebpf:"road_full"`
+		RoadFull6   *ebpf.Program `ebpf:"road_full6"`
 		BenchSource *ebpf.Program `ebpf:"bench_source"`
 		BenchSink   *ebpf.Program `ebpf:"bench_sink"`
 	}
@@ -136,7 +137,7 @@ func loadDirector(spec *ebpf.CollectionSpec, o *benchObjects) error {
 	}
 	o.BenchMaps, o.BenchVariables = some.BenchMaps, some.BenchVariables
 	o.Lb, o.Road4, o.Road6, o.RoadBack = some.Lb, some.Road4, some.Road6, some.RoadBack
-	o.RoadBack6, o.RoadFull = some.RoadBack6, some.RoadFull
+	o.RoadBack6, o.RoadFull, o.RoadFull6 = some.RoadBack6, some.RoadFull, some.RoadFull6
 	o.BenchSource, o.BenchSink = some.BenchSource, some.BenchSink
 	o.Sections = some.Sections
 	return nil

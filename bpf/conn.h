@@ -172,7 +172,7 @@ static __always_inline int controls(struct conn *c)
 
 static __always_inline __u32 controlled_by(struct conn *c)
 {
-	return c->kind & KIND_TEMPLATE ? 0 : READ_ONCE(c->control);
+	return c->kind & (KIND_TEMPLATE | KIND_RETURN) ? 0 : READ_ONCE(c->control);
 }
 
 static __always_inline struct conn *conn_at(__u32 line)
@@ -186,12 +186,12 @@ static __always_inline struct conn *conn_at(__u32 line)
 /* The connection that a line of KIND_RETURN leads to; NULL: it has ended. */
 static __always_inline struct conn *return_conn(struct conn *back, __u64 *life)
 {
-	struct conn *c = conn_at(READ_ONCE(back->addr[RETURN_LINE]));
+	struct conn *c = conn_at(READ_ONCE(back->control));
 
 	if (!c)
 		return NULL;
 	*life = READ_ONCE(c->life);
-	return life_phase(*life) == PHASE_LIVE && *life >> 32 == READ_ONCE(back->addr[RETURN_GENERATION]) ? c : NULL;
+	return life_phase(*life) == PHASE_LIVE && *life >> 32 == READ_ONCE(back->packets) ? c : NULL;
 }
 
 /* Does something else need this line, whatever its own time? A template that controls connections, a way back. */

@@ -17,7 +17,7 @@ static __always_inline int conn_dispensable(struct conn *c, __u64 life, __u32 ti
 	__u32 state = life_state(life);
 	__s32 left = READ_ONCE(c->expires) - tick;
 
-	if (!t || controls(c))
+	if (!t || controls(c) || c->kind & KIND_RETURN)
 		return 0;
 	if (life_flags(life) & CONN_TEMPLATE)
 		return !(life_flags(life) & CONN_ASSURED);

@@ -55,7 +55,7 @@ static __noinline enum reason fragment_find(struct frame *f, struct packet *p)
 struct whence {
 	__u32 real, tick;
 	__u64 hop;
-	__be32 virt[4];
+	__be32 virt[4], client[4];
 };
 
 static __noinline void fragment_keep_reply(struct fragment_key *k, struct whence *w)
@@ -63,6 +63,7 @@ static __noinline void fragment_keep_reply(struct fragment_key *k, struct whence
 	struct fragment value = { .real = w->real, .tick = w->tick, .hop = w->hop };
 
 	__builtin_memcpy(value.virt, w->virt, sizeof(value.virt));
+	__builtin_memcpy(value.client, w->client, sizeof(value.client));
 	bpf_map_update_elem(&fragments, k, &value, 0);
 }
 

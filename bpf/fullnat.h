@@ -5,15 +5,17 @@
  * them) and a port that no other connection to this server has there; both stand in the connection's line.
  *
  * Replies name neither the client nor the virtual address. They are found by a line of their own (KIND_RETURN), which has the
- * local and the server's end as its key, and says which line the connection is. It has no life of its own: it ends when that
- * connection has ended, and is taken for ended as soon as the connection's line has another generation.
+ * local and the server's end as its key, and says which line the connection is. It has no life of its own: it is taken for ended
+ * as soon as the connection's line has another generation, and found to be so once a minute (conn_extend).
  */
 #ifndef VIPD_FULLNAT_H
 #define VIPD_FULLNAT_H
 
 #include "icmp.h"
 #include "open.h"
+#include "proxy.h"
 #include "reply.h"
+#include "transmit.h"
 #include "vlan.h"
 
 /* Below the ports that Linux gives to its own connections (ip_local_port_range begins with 32768): a health check from the same
@@ -38,9 +40,11 @@ static __always_inline __u64 local_read(struct conn *c)
 	return local >> 48 == (life >> 32 & 0xffff) ? local : 0;
 }
 
-/* Takes a line for the replies to this local end, of which k is the key; 0: another connection has it, or there is no room. */
-static __always_inline int return_take_locked(struct region *r, struct region_head *head, struct key *k, __u32 line, struct conn *c,
-					      __u64 owner)
+/*
+ * Takes a line for the replies to this local end, of which k is the key, or finds it taken for this connection already; 0: another
+ * one has it, or there is no room.
+ */
+static __always_inline int return_take_locked(struct region *r, struct region_head *head, struct key *k, __u32 line, __u64 owner)
 {
 	struct place at = region_place(r, k);
 	struct conn *back;
@@ -49,7 +53,7 @@ static __always_inline int return_take_locked(struct region *r, struct region_he
 	if (at.found < REGION_LINES) {
 		back = &r->line[at.found & (REGION_LINES - 1)];
 		if (return_conn(back, &life))
-			return 0;
+			return back->control == line;
 		at.free = at.found;
 	}
 	if (at.free >= REGION_LINES)
@@ -59,18 +63,16 @@ static __always_inline int return_take_locked(struct region *r, struct region_he
 		return 0;
 	__builtin_memcpy(back->addr, k->addr, sizeof(back->addr));
 	*(__u64 *)(void *)&back->cport = k->ports;
-	back->addr[RETURN_LINE] = line;
-	back->addr[RETURN_GENERATION] = owner >> 32;
+	back->control = line;
+	back->packets = owner >> 32;
 	back->expires = k->tick; /* due at once: it lives by its connection */
-	back->real = c->real;
-	back->packets = 0;
-	back->control = 0;
+	back->real = 0;
 	head->live++;
-	__sync_lock_test_and_set(&back->life, life_make(back->life + (1ull << 32), CONN_INACTIVE, TCP_NONE));
+	__sync_lock_test_and_set(&back->life, life_make(back->life + (1ull << 32), CONN_INACTIVE, PROXY_NONE));
 	return 1;
 }
 
-static __always_inline int return_take(struct key *k, __u32 line, struct conn *c, __u64 life)
+static __always_inline int return_take(struct key *k, __u32 line, __u64 life)
 {
 	__u32 index = hash_region(k->hash);
 	struct region *r = bpf_map_lookup_elem(&regions, &index);
@@ -79,55 +81,103 @@ static __always_inline int return_take(struct key *k, __u32 line, struct conn *c
 
 	if (!r || !head || !lock(&head->lock))
 		return 0;
-	taken = return_take_locked(r, head, k, line, c, life);
+	taken = return_take_locked(r, head, k, line, life);
 	unlock(&head->lock);
 	return taken;
 }
 
-/* One try: a local address and port by chance. */
-static __noinline __u64 local_try(struct key *k, struct real *r, struct conn *c, __u32 line)
+/* The key of the line that replies to the local end are found by; its address stands in k already. */
+static __always_inline void return_key(struct key *k, struct real *r, struct conn *c, __be16 port)
 {
-	__u32 chance = bpf_get_prandom_u32();
-	__u64 life = READ_ONCE(c->life);
-	__be32 addr = be32(be32(r->source[0]) + (chance >> 16) % (r->locals | !r->locals));
-	__be16 port = be16(LOCAL_FIRST_PORT + (chance & 0xffff) % LOCAL_PORTS), rport = r->port ? r->port : c->vport;
+	__be16 rport = r->port ? r->port : c->vport;
+	int v6 = c->kind & KIND_IPV6;
 
-	k->addr[0] = addr;
-	k->addr[1] = r->addr[0];
-	k->ports = port | (__u64)rport << 16 | (__u64)c->proto << 32 | (__u64)KIND_RETURN << 40;
-	k->hash = conn_hash(addr, k->ports);
-	return return_take(k, line, c, life) ? local_make(addr, port, life) : 0;
+	k->ports = port | (__u64)rport << 16 | (__u64)c->proto << 32 | (__u64)(KIND_RETURN | (c->kind & KIND_IPV6)) << 40;
+	if (v6)
+		__builtin_memcpy(k->addr + 4, r->addr, sizeof(r->addr));
+	else
+		k->addr[1] = r->addr[0];
+	k->hash = key_hash(k->addr, k->ports);
 }
 
-/*
- * The local end of a connection, which is chosen when it is first needed. Another CPU may choose at the same time: the first
- * one's choice holds, and the other's line leads to a connection that does not know it. 0: there was none to be had.
- */
-__noinline __u64 local_get(struct packet *p, __u32 line)
+/* One of the real server's local addresses, by its number. */
+static __always_inline void local_address(struct key *k, struct real *r, __u32 number)
 {
-	__u32 zero = 0;
-	struct key *k = bpf_map_lookup_elem(&scratch, &zero);
-	struct conn *c = conn_at(line);
-	__u64 local, stood, had;
-	struct real *r;
+	__u64 low;
 
-	if (!c || !k || !p)
+	k->addr[0] = r->source[0];
+	if (!(r->flags & REAL_IPV6)) {
+		k->addr[0] = be32(be32(r->source[0]) + number);
+		return;
+	}
+	low = ((__u64)be32(r->source[2]) << 32 | be32(r->source[3])) + number;
+	k->addr[1] = r->source[1];
+	k->addr[2] = be32(low >> 32);
+	k->addr[3] = be32(low);
+}
+
+/* One try, by chance; the end stands in k. Global: verified once. */
+__noinline int local_try(struct key *k, __u32 line, __u32 chance)
+{
+	struct conn *c = conn_at(line), *back;
+	struct real *r;
+	__u64 life;
+
+	if (!k || !c)
 		return 0;
-	local = local_read(c);
-	if (local)
-		return local;
-	stood = READ_ONCE(*local_of(c));
+	life = READ_ONCE(c->life);
 	r = real_at(c->real);
 	if (!r)
 		return 0;
+	local_address(k, r, (chance >> 16) % (r->locals | !r->locals));
+	return_key(k, r, c, be16(LOCAL_FIRST_PORT + (chance & 0xffff) % LOCAL_PORTS));
+	back = return_at(k);
+	if (back && back->control == line && back->packets == life >> 32 && life_phase(READ_ONCE(back->life)) == PHASE_LIVE)
+		return 1;
+	return return_take(k, line, life);
+}
+
+/* What was chosen before. A line of IPv6 has no room for it: its tries are the same each time, by the hash of its client. */
+static __always_inline int local_known(struct key *k, struct conn *c)
+{
+	__u64 local = c->kind & KIND_IPV6 ? 0 : local_read(c);
+	struct real *r = real_at(c->real);
+
+	if (!local || !r)
+		return 0;
+	k->addr[0] = local;
+	return_key(k, r, c, local >> 32);
+	return 1;
+}
+
+/*
+ * The local end of the connection in that line, which is chosen when it is first needed: it comes to stand in scratch, as the
+ * key of the line for its replies. 0: there was none to be had. Another CPU may choose at the same time: of IPv4 the first one's
+ * choice holds, and the other's line leads to a connection that does not know it.
+ */
+__noinline int local_get(struct packet *p, __u32 line)
+{
+	__u32 zero = 0, chance = 0;
+	struct key *k = bpf_map_lookup_elem(&scratch, &zero);
+	struct conn *c = conn_at(line);
+	__u64 stood, local;
+	int found = 0;
+
+	if (!c || !k || !p)
+		return 0;
 	__builtin_memset(k, 0, sizeof(*k));
 	k->tick = p->tick;
-	for (int i = 0; i < LOCAL_TRIES && !local; i++)
-		local = local_try(k, r, c, line);
-	if (!local)
-		return 0;
-	had = __sync_val_compare_and_swap(local_of(c), stood, local);
-	return had == stood ? local : had;
+	if (local_known(k, c))
+		return 1;
+	stood = READ_ONCE(*local_of(c));
+	for (int i = 0; i < LOCAL_TRIES && !found; i++) {
+		chance = packet_v6(p) ? hash_mix(p->hash, i) >> 32 : bpf_get_prandom_u32();
+		found = local_try(k, line, chance);
+	}
+	if (!found || packet_v6(p))
+		return found;
+	local = local_make(k->addr[0], k->ports, READ_ONCE(c->life));
+	return __sync_val_compare_and_swap(local_of(c), stood, local) == stood || local_known(k, c);
 }
 
 /* Both ends of a packet become others: of its header, and of its transport header if it has one. Says whether it could be read. */
@@ -162,14 +212,24 @@ static __always_inline void local_keep(struct fragment_key *k, __be32 local)
 		first->virt[0] = local;
 }
 
+/* The line and local end of a client's packet; 0: none. */
+static __always_inline struct key *full_end(struct packet *p)
+{
+	__u32 zero = 0, line = line_find(p);
+
+	return line && local_get(p, line - 1) ? bpf_map_lookup_elem(&scratch, &zero) : NULL;
+}
+
 /* A client's packet, which has been decided and counted: to its real server, from a local address. */
 __noinline int full_request(struct xdp_md *ctx, struct packet *p, struct way *w, __u64 tags)
 {
 	struct fragment_key k;
+	struct key *end = NULL;
+	__be32 local;
+	__u32 mine = 0;
 	struct frame f = {};
 	struct real *r;
-	__u32 line, tci = tags >> 32;
-	__u64 local;
+	__u32 tci = tags >> 32;
 
 	if (!p || !w || frame_behind(ctx, &f, tags & 0xff) || (void *)(f.ip + 1) > f.end || (void *)(f.eth + 1) > f.end)
 		return DROP_NO_ROOM;
@@ -192,16 +252,21 @@ __noinline int full_request(struct xdp_md *ctx, struct packet *p, struct way *w,
 		p->addr[1] = f.ip->dst;
 		p->ports = *ports | (__u64)f.ip->proto << 32;
 		p->hash = conn_hash(f.ip->src, p->ports);
-		line = line_find(p);
-		local = line ? local_get(p, line - 1) : 0;
+		end = full_end(p);
+		local = end ? end->addr[0] : 0;
+		mine = end ? end->ports : 0; /* both ports, as they go on */
 		if (f.ip->frag & be16(IP_MF))
 			local_keep(&k, local);
 	}
-	if (!(__u32)local)
+	if (!local)
 		return DROP_NO_LOCAL;
-	if (!ends_write(f.ip, f.end, local, r->addr[0], (local >> 32 & 0xffff) | (__u32)(r->port ? r->port : packet_vport(p)) << 16, p->length))
+	if (!ends_write(f.ip, f.end, local, r->addr[0], mine, p->length))
 		return DROP_NO_ROOM;
 	eth_write(f.eth, r);
+	if (unlikely(r->flags & REAL_PROXY && end))
+		p->why = proxy_request(ctx, p, f.at, f.at + (f.ip->version_ihl & 15) * 4, r->mtu);
+	if (!forwards(p->why))
+		return p->why;
 	if (unlikely(tci != load32(r->tci)) && relink(ctx, tags & 31, load32(r->tci)) == DONE)
 		return DROP_NO_ROOM;
 	return p->why;
@@ -213,8 +278,9 @@ static __always_inline struct conn *full_find(struct packet *p, __u64 *life)
 	__u32 line = line_find(p);
 	struct conn *back = line ? conn_at(line - 1) : NULL, *c = back ? return_conn(back, life) : NULL;
 
-	if (!c || local_read(c) != local_make(p->addr[0], p->ports, *life) || due(p->tick, READ_ONCE(c->expires)))
+	if (!c || due(p->tick, READ_ONCE(c->expires)) || (!packet_v6(p) && local_read(c) != local_make(p->addr[0], p->ports, *life)))
 		return NULL;
+	p->parent = line;
 	p->real = READ_ONCE(c->real);
 	return c;
 }
@@ -235,6 +301,17 @@ static __always_inline int full_parse(struct xdp_md *ctx, struct frame *f, struc
 	p->addr[1] = f->ip->src;
 	p->hash = conn_hash(p->addr[0], p->ports);
 	return 1;
+}
+
+/* What a reply's TCP header has to say otherwise. */
+static __always_inline void full_answered(struct xdp_md *ctx, struct packet *p, __u32 at)
+{
+	struct real *r = real_at(p->real);
+
+	if (unlikely(p->event == EVENT_SYN))
+		reply_mss(ctx, at, p->real);
+	if (unlikely(r && r->flags & REAL_PROXY))
+		proxy_reply(ctx, p, at);
 }
 
 /* A packet from a real server to a local address: to the client, from the virtual address. See reply. */
@@ -279,8 +356,8 @@ __noinline int full_reply(struct xdp_md *ctx, struct way *w, struct packet *p, _
 	if (!ends_write(f.ip, f.end, c->addr[1], client, c->vport | (__u32)c->cport << 16, p->length))
 		return 1;
 	w->why = FORWARD_REPLY;
-	if (unlikely(p->event == EVENT_SYN && packet_proto(p) == PROTO_TCP))
-		reply_mss(ctx, f.at + f.header, p->real);
+	if (packet_proto(p) == PROTO_TCP)
+		full_answered(ctx, p, f.at + f.header);
 	return 1;
 }
 

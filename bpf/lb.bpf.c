@@ -26,6 +26,7 @@
 #include "mss.h"
 #include "reply.h"
 #include "reply6.h"
+#include "full6.h"
 #include "related.h"
 #include "related6.h"
 #include "sweep.h"
@@ -43,7 +44,7 @@ struct {
 struct {
 	enum number number;
 	enum spare spare;
-	enum returning returning;
+	enum proxy proxy;
 	enum phase phase;
 	enum conn_flag conn_flag;
 	enum conn_kind conn_kind;
@@ -229,7 +230,7 @@ static __always_inline int back(struct xdp_md *ctx, enum reason why, int v6)
 }
 
 /* What FULLNAT does with a decided packet takes more than the fast road has room for. */
-static __always_inline int full(struct xdp_md *ctx, struct packet *p)
+static __always_inline int full(struct xdp_md *ctx, struct packet *p, int v6)
 {
 	__u32 zero = 0;
 	struct packet *on = bpf_map_lookup_elem(&packets, &zero);
@@ -239,7 +240,7 @@ static __always_inline int full(struct xdp_md *ctx, struct packet *p)
 	on->why = p->why;
 	on->real = p->real;
 	on->tick = p->tick;
-	return detour(ctx, ROAD_FULL);
+	return detour(ctx, v6 ? ROAD_FULL6 : ROAD_FULL);
 }
 
 /* What follows a decision: count, write, or answer. */
@@ -252,7 +253,7 @@ static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct pa
 		count_in(p);
 		ifindex = real->ifindex;
 		if (transmit(ctx, f, real, p, v6) == DONE)
-			return full(ctx, p);
+			return full(ctx, p, v6);
 	}
 	if (!real && t && looks_back(p->why, t, v6))
 		return back(ctx, p->why, v6);
@@ -335,6 +336,30 @@ int road_full(struct xdp_md *ctx)
 	return settle(ctx, why, w.ifindex);
 }
 
+/* The same of IPv6. */
+SEC("xdp.frags")
+int road_full6(struct xdp_md *ctx)
+{
+	__u64 tags = parse_tags(ctx);
+	__u32 zero = 0;
+	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
+	struct tunables *t = settings();
+	struct way w = {};
+	struct real *r;
+	enum reason why;
+
+	if (!p || !t)
+		return settle(ctx, DROP_NO_ROOM, 0);
+	why = full_request6(ctx, p, &w, tags);
+	if (answers(why) && why != REPLY_TOO_BIG && !pace_answer(t, p->tick))
+		why = DROP_ANSWER;
+	if (answers(why)) {
+		r = real_at(p->real);
+		why = answer6(ctx, why, tags & 0xff, r ? told_mtu(r) : 0);
+	}
+	return settle(ctx, why, w.ifindex);
+}
+
 /* The frame is ours and IPv4: another road has seen that, and left in packets why it would be the host's. */
 SEC("xdp.frags")
 int road_back(struct xdp_md *ctx)
@@ -362,13 +387,17 @@ int road_back6(struct xdp_md *ctx)
 	__u64 tags = parse_tags(ctx);
 	__u32 zero = 0, at = tags & 0xff;
 	struct packet *p = bpf_map_lookup_elem(&packets, &zero);
+	struct tunables *t = settings();
 	struct way w = { .why = PASS_NOT_SERVICE, .tci = tags >> 32 };
 	struct error6 e = {};
+	int locals;
 
-	if (!p)
+	if (!p || !t)
 		return settle(ctx, w.why, 0);
 	w.why = p->why;
-	if (!reply6(ctx, &w, p, at) && error_parse6(ctx, &e, at) && !related_to_server6(ctx, &w, p, &e, tags) &&
+	locals = t->have & HAVE_FULL;
+	if (!(locals && full_reply6(ctx, &w, p, at)) && !reply6(ctx, &w, p, at) && error_parse6(ctx, &e, at) &&
+	    !(locals && related_to_local6(ctx, &w, p, &e, tags)) && !related_to_server6(ctx, &w, p, &e, tags) &&
 	    !related_to_client6(ctx, &w, p, &e, tags))
 		related_to_tunnel6(ctx, &w, &e, tags);
 	if (forwards(w.why) && w.tci != (__u32)(tags >> 32) && relink(ctx, at, w.tci) == DONE)

@@ -134,11 +134,12 @@ const (
 )
 
 type LbFragment struct {
-	_    structs.HostLayout
-	Real uint32
-	Tick uint32
-	Hop  uint64
-	Virt [4]uint32
+	_      structs.HostLayout
+	Real   uint32
+	Tick   uint32
+	Hop    uint64
+	Virt   [4]uint32
+	Client [4]uint32
 }
 
 type LbFragmentKey struct {
@@ -301,6 +302,20 @@ type LbPool struct {
 	Cw    int32
 }
 
+type LbProxy uint32
+
+const (
+	LbProxyPROXY_NONE LbProxy = 0
+	LbProxyPROXY_DUE  LbProxy = 1
+	LbProxyPROXY_DONE LbProxy = 2
+)
+
+type LbProxyScratch struct {
+	_      structs.HostLayout
+	Header [14]uint32
+	Front  [192]uint8
+}
+
 type LbReal struct {
 	_           structs.HostLayout
 	Addr        [4]uint32
@@ -345,6 +360,7 @@ const (
 	LbRealFlagREAL_LOWER LbRealFlag = 4
 	LbRealFlagREAL_LOCAL LbRealFlag = 8
 	LbRealFlagREAL_PEER  LbRealFlag = 16
+	LbRealFlagREAL_PROXY LbRealFlag = 32
 )
 
 type LbReason uint32
@@ -397,13 +413,6 @@ type LbRegionHead struct {
 	Live uint32
 }
 
-type LbReturning uint32
-
-const (
-	LbReturningRETURN_LINE       LbReturning = 2
-	LbReturningRETURN_GENERATION LbReturning = 3
-)
-
 type LbRoad uint32
 
 const (
@@ -412,7 +421,8 @@ const (
 	LbRoadROAD_BACK  LbRoad = 2
 	LbRoadROAD_BACK6 LbRoad = 3
 	LbRoadROAD_FULL  LbRoad = 4
-	LbRoadROADS      LbRoad = 5
+	LbRoadROAD_FULL6 LbRoad = 5
+	LbRoadROADS      LbRoad = 6
 )
 
 type LbScheduler uint32
@@ -460,6 +470,7 @@ const (
 	LbServiceFlagSERVICE_SCHED_3    LbServiceFlag = 32
 	LbServiceFlagSERVICE_SIP        LbServiceFlag = 64
 	LbServiceFlagSERVICE_DIRECTORS  LbServiceFlag = 128
+	LbServiceFlagSERVICE_PROXY      LbServiceFlag = 256
 )
 
 type LbServiceKey struct {
@@ -596,6 +607,7 @@ const (
 	LbMapPackets       = "packets"
 	LbMapPeers         = "peers"
 	LbMapPools         = "pools"
+	LbMapProxying      = "proxying"
 	LbMapRealCounters  = "real_counters"
 	LbMapRealCounts    = "real_counts"
 	LbMapReals         = "reals"
@@ -621,6 +633,7 @@ const (
 	LbProgRoadBack     = "road_back"
 	LbProgRoadBack6    = "road_back6"
 	LbProgRoadFull     = "road_full"
+	LbProgRoadFull6    = "road_full6"
 	LbProgStartSweep   = "start_sweep"
 	LbProgSweep        = "sweep"
 	LbVarHashSeed      = "hash_seed"
@@ -681,6 +694,7 @@ type LbProgramSpecs struct {
 	RoadBack   *ebpf.ProgramSpec `ebpf:"road_back"`
 	RoadBack6  *ebpf.ProgramSpec `ebpf:"road_back6"`
 	RoadFull   *ebpf.ProgramSpec `ebpf:"road_full"`
+	RoadFull6  *ebpf.ProgramSpec `ebpf:"road_full6"`
 	StartSweep *ebpf.ProgramSpec `ebpf:"start_sweep"`
 	Sweep      *ebpf.ProgramSpec `ebpf:"sweep"`
 }
@@ -702,6 +716,7 @@ type LbMapSpecs struct {
 	Packets       *ebpf.MapSpec `ebpf:"packets"`
 	Peers         *ebpf.MapSpec `ebpf:"peers"`
 	Pools         *ebpf.MapSpec `ebpf:"pools"`
+	Proxying      *ebpf.MapSpec `ebpf:"proxying"`
 	RealCounters  *ebpf.MapSpec `ebpf:"real_counters"`
 	RealCounts    *ebpf.MapSpec `ebpf:"real_counts"`
 	Reals         *ebpf.MapSpec `ebpf:"reals"`
@@ -762,6 +777,7 @@ type LbMaps struct {
 	Packets       *ebpf.Map `ebpf:"packets"`
 	Peers         *ebpf.Map `ebpf:"peers"`
 	Pools         *ebpf.Map `ebpf:"pools"`
+	Proxying      *ebpf.Map `ebpf:"proxying"`
 	RealCounters  *ebpf.Map `ebpf:"real_counters"`
 	RealCounts    *ebpf.Map `ebpf:"real_counts"`
 	Reals         *ebpf.Map `ebpf:"reals"`
@@ -794,6 +810,7 @@ func (m *LbMaps) Close() error {
 		m.Packets,
 		m.Peers,
 		m.Pools,
+		m.Proxying,
 		m.RealCounters,
 		m.RealCounts,
 		m.Reals,
@@ -836,6 +853,7 @@ type LbPrograms struct {
 	RoadBack   *ebpf.Program `ebpf:"road_back"`
 	RoadBack6  *ebpf.Program `ebpf:"road_back6"`
 	RoadFull   *ebpf.Program `ebpf:"road_full"`
+	RoadFull6  *ebpf.Program `ebpf:"road_full6"`
 	StartSweep *ebpf.Program `ebpf:"start_sweep"`
 	Sweep      *ebpf.Program `ebpf:"sweep"`
 }
@@ -852,6 +870,7 @@ func (p *LbPrograms) Close() error {
 		p.RoadBack,
 		p.RoadBack6,
 		p.RoadFull,
+		p.RoadFull6,
 		p.StartSweep,
 		p.Sweep,
 	)

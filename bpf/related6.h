@@ -7,6 +7,7 @@
 #ifndef VIPD_RELATED6_H
 #define VIPD_RELATED6_H
 
+#include "full6.h"
 #include "ipv6.h"
 #include "related.h"
 
@@ -87,6 +88,20 @@ static __always_inline void error_rewrite6(struct parts6 *e, __be32 *outer, __be
 	*e->ports = ports;
 }
 
+/* The quoted packet was sent to the connection's local end, for the client that it says. */
+static __always_inline void error_to_local6(struct parts6 *e, struct packet *p)
+{
+	struct key *end = full_end(p);
+	__u32 ports = *e->ports;
+
+	if (!end)
+		return;
+	ports = (ports & 0xffff) | (__u32)(end->ports & 0xffff) << 16;
+	e->icmp->check = csum_mend(e->icmp->check, csum_change6(e->in->dst, end->addr) + csum_change(*e->ports, ports));
+	__builtin_memcpy(e->in->dst, end->addr, sizeof(e->in->dst));
+	*e->ports = ports;
+}
+
 /* On to a real server, by its method. */
 __noinline int related_to_server6(struct xdp_md *ctx, struct way *w, struct packet *p, struct error6 *at, __u64 tags)
 {
@@ -124,6 +139,8 @@ __noinline int related_to_server6(struct xdp_md *ctx, struct way *w, struct pack
 	w->ifindex = r->ifindex;
 	if (r->forward == FORWARD_MASQ) {
 		if (depart6(e.ip, r, p, 0) == NEXT) {
+			if (r->locals)
+				error_to_local6(&e, p);
 			error_rewrite6(&e, e.ip->dst, e.in->src, r->addr, r->port ? (*e.ports & 0xffff0000) | r->port : *e.ports);
 			eth_write(e.eth, r);
 			if (unlikely(tci != load32(r->tci)) && relink(ctx, tags & 31, load32(r->tci)) == DONE)
@@ -164,6 +181,38 @@ __noinline int related_to_client6(struct xdp_md *ctx, struct way *w, struct pack
 		return 1;
 	e.ip->hop_limit--;
 	error_rewrite6(&e, e.ip->src, e.in->dst, c->addr + 4, (*e.ports & 0xffff) | (__u32)c->vport << 16);
+	w->why = FORWARD_ICMP;
+	return 1;
+}
+
+/* About a request to a real server of FULLNAT, to its sender's local address: on to the client, about the client's own packet. */
+__noinline int related_to_local6(struct xdp_md *ctx, struct way *w, struct packet *p, struct error6 *at, __u64 tags)
+{
+	struct tunables *t = settings();
+	struct client *client;
+	struct parts6 e;
+	struct conn *c;
+	__u64 life;
+
+	if (!w || !t || !p || !at)
+		return 0;
+	forget_bounds(tags);
+	if (!error_parts6(ctx, at, tags, &e) || !proto_has_ports(at->proto) || e.ip->hop_limit <= 1)
+		return 0;
+	p->tick = tick_now(t);
+	p->ports = (__u64)(KIND_IPV6 | KIND_RETURN) << 40 | (__u64)(at->proto & 0xff) << 32 | *e.ports;
+	__builtin_memcpy(p->addr, e.in->src, sizeof(p->addr));
+	p->hash = conn_hash6(p->addr, p->ports);
+	c = full_find(p, &life);
+	if (!c)
+		return 0;
+	count_out(p->real, be16(e.ip->length) + sizeof(*e.ip));
+	client = client_of(ctx, c, p->tick);
+	if (eth_to_client(e.eth, client ? client->hop : 0, w) == DONE)
+		return 1;
+	e.ip->hop_limit--;
+	error_rewrite6(&e, e.ip->src, e.in->dst, c->addr + 4, (*e.ports & 0xffff) | (__u32)c->vport << 16);
+	error_rewrite6(&e, e.ip->dst, e.in->src, c->addr, (*e.ports & 0xffff0000) | c->cport);
 	w->why = FORWARD_ICMP;
 	return 1;
 }

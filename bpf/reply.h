@@ -87,13 +87,26 @@ static __always_inline int reply_is(struct conn *c, struct packet *p, __be16 spo
 	return v6 ? same6(r->addr, p->addr + 4) : r->addr[0] == p->addr[1];
 }
 
-/* Number of the line that a packet from a real server's port belongs to, plus 1; 0: none. Global: verified once. */
+/* When its last packet came, in ticks; a closed one loses to another of the same moment. Twice as fine as a tick for that. */
+static __always_inline __u32 conn_heard(struct conn *c, __u64 life, struct tunables *t)
+{
+	__u32 state = life_state(life);
+
+	return (READ_ONCE(c->expires) - timeout_of(t, c->proto, state)) * 2 + !state_reusable(c->proto, state);
+}
+
+/*
+ * Number of the line that a packet from a real server's port belongs to, plus 1; 0: none. Two services may have sent the same
+ * client's port to the same port of a real server, one after the other, which the packet does not tell apart: then it is the one
+ * that was heard last. Global: verified once.
+ */
 __noinline __u32 reply_line(struct packet *p, __u32 sport)
 {
+	struct tunables *t = settings();
 	struct region *region;
-	__u32 index, first;
+	__u32 index, first, found = 0, heard = 0;
 
-	if (!p)
+	if (!p || !t)
 		return 0;
 	index = hash_region(p->hash);
 	first = hash_line(p->hash);
@@ -105,11 +118,15 @@ __noinline __u32 reply_line(struct packet *p, __u32 sport)
 		__u64 seen = READ_ONCE(c->life);
 
 		if (life_phase(seen) == PHASE_EMPTY)
-			return 0;
-		if (life_phase(seen) == PHASE_LIVE && reply_is(c, p, sport))
-			return index * REGION_LINES + ((first + i) & (REGION_LINES - 1)) + 1;
+			break;
+		if (life_phase(seen) != PHASE_LIVE || !reply_is(c, p, sport))
+			continue;
+		if (!found || (__s32)(conn_heard(c, seen, t) - heard) > 0) {
+			heard = conn_heard(c, seen, t);
+			found = index * REGION_LINES + ((first + i) & (REGION_LINES - 1)) + 1;
+		}
 	}
-	return 0;
+	return found;
 }
 
 /* The connection of a packet from the real server's port `sport`; its real server in p->real. p has the key but for vport. */
@@ -221,7 +238,7 @@ static __always_inline void reply_mss(struct xdp_md *ctx, __u32 at, __u32 real)
 static __noinline void reply_first(struct ipv4 *ip, __u32 real, __u32 tick, __u64 hop, __u64 ends)
 {
 	struct fragment_key k = reply_key(ip);
-	struct whence from = { .real = real, .tick = tick, .hop = hop, .virt = { ends, ends >> 32 } };
+	struct whence from = { .real = real, .tick = tick, .hop = hop, .virt = { ends }, .client = { ends >> 32 } };
 
 	fragment_keep_reply(&k, &from);
 }
@@ -247,9 +264,9 @@ static __noinline int reply_rest(struct xdp_md *ctx, struct way *w, __u32 at, __
 	ttl_less_one(ip);
 	ip->check = csum_mend(ip->check, csum_change(ip->src, first->virt[0]));
 	ip->src = first->virt[0];
-	if (first->virt[1]) {
-		ip->check = csum_mend(ip->check, csum_change(ip->dst, first->virt[1]));
-		ip->dst = first->virt[1];
+	if (first->client[0]) {
+		ip->check = csum_mend(ip->check, csum_change(ip->dst, first->client[0]));
+		ip->dst = first->client[0];
 	}
 	w->why = FORWARD_REPLY;
 	return 1;

@@ -81,8 +81,11 @@ static __always_inline int reply_rest6(struct frame *f, struct packet *p, struct
 	if (!first || f->ip6->hop_limit <= 1)
 		return 0;
 	count_out(first->real, p->length);
-	if (turn6(f->eth, f->ip6, first->virt, first->hop, w, &change) == NEXT)
-		w->why = FORWARD_REPLY;
+	if (turn6(f->eth, f->ip6, first->virt, first->hop, w, &change) == DONE)
+		return 1;
+	if (first->client[0] | first->client[1] | first->client[2] | first->client[3])
+		__builtin_memcpy(f->ip6->dst, first->client, sizeof(f->ip6->dst));
+	w->why = FORWARD_REPLY;
 	return 1;
 }
 

@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"os"
@@ -236,4 +237,44 @@ func TestReplyFollowsTheRoutes(t *testing.T) {
 	must(netlink.RouteAdd(&netlink.Route{Dst: &net.IPNet{IP: client.Addr().AsSlice(), Mask: net.CIDRMask(32, 32)}, Type: unix.RTN_BLACKHOLE}))
 	r.travel(2)
 	r.want(replyOf(real, ack), LbReasonDROP_NO_NEIGHBOUR)
+}
+
+// TestReplyOfTwoConnectionsWithTheSameEnds: two services send one client's port to one port of a real server. A reply belongs to
+// the connection that was heard last, wherever they lie in the table; of the same moment to the one that is not closed.
+func TestReplyOfTwoConnectionsWithTheSameEnds(t *testing.T) {
+	r := newRig(t, 4)
+	r.neighbourhood()
+	other := netip.AddrPortFrom(vip.Addr(), 443)
+	for _, to := range []netip.AddrPort{vip, other} {
+		s := r.serve(to, tcpProto, LbSchedulerSCHED_RR)
+		real := s.add(1)
+		s.change(real, func(e *LbReal) { e.Forward, e.Port, e.Addr[0] = masq, port2(8080), addr4(realAddr(1)) })
+		r.expectReplies(real)
+	}
+	f := get[LbFilter](r, r.SourceFilter, 0)
+	n := filterBit(addr4(realAddr(1)))
+	f.Bits[n>>6] |= 1 << (n & 63)
+	r.put(r.SourceFilter, 0, f)
+	from := func(out []byte) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(out[26:])), binary.BigEndian.Uint16(out[34:]))
+	}
+	answer := frame{from: netip.AddrPortFrom(realAddr(1), 8080), to: client, src: realMAC(1)}
+	for _, row := range []struct {
+		first, last netip.AddrPort
+		seconds     int
+		end         uint8
+	}{{vip, other, 1, 0}, {other, vip, 1, 0}, {vip, other, 0, rst}, {other, vip, 0, rst}} {
+		r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+		r.want(frame{flags: syn, to: row.first}, LbReasonFORWARD_NEW)
+		r.want(frame{flags: ack, to: row.first}, LbReasonFORWARD_HIT)
+		if row.end != 0 {
+			r.want(frame{flags: row.end, to: row.first}, LbReasonFORWARD_HIT)
+		}
+		r.travel(row.seconds)
+		r.want(frame{flags: syn, to: row.last}, LbReasonFORWARD_NEW)
+		answer.flags = syn | ack
+		if got := from(r.want(answer, LbReasonFORWARD_REPLY)); got != row.last {
+			t.Errorf("%+v: it comes from %v", row, got)
+		}
+	}
 }

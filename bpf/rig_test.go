@@ -115,6 +115,7 @@ func makeRig(t testing.TB, regions int, shift uint32) *rig {
 	r.put(r.Roads, int(LbRoadROAD_BACK), r.RoadBack)
 	r.put(r.Roads, int(LbRoadROAD_BACK6), r.RoadBack6)
 	r.put(r.Roads, int(LbRoadROAD_FULL), r.RoadFull)
+	r.put(r.Roads, int(LbRoadROAD_FULL6), r.RoadFull6)
 	r.put(r.Links, loopback, LbLink{Mac: ourMAC, Attached: 1})
 	r.put(r.Tuning, 0, ipvsTimeouts())
 	return r

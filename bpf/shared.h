@@ -73,7 +73,7 @@ struct conn {
 	__u8 kind;               /* key: enum conn_kind */
 	__u8 pad[2];             /* key: 0 */
 	__u32 expires;           /* tick at which it may go, compared by signed difference */
-	__u32 real;              /* index into reals, which know the service */
+	__u32 real;              /* index into reals, which know the service. KIND_RETURN: see enum proxy */
 	__u32 packets;           /* from the client; not exact under concurrency. Template: of KIND_SIP key */
 	__u32 control;           /* connection: number + 1 of the template line that controls it, or 0. Template: how many it controls */
 	__be32 addr[8];          /* key. IPv4: client, virt, and 6 words that are not key. IPv6: client[4], virt[4] */
@@ -87,10 +87,15 @@ enum spare {
 	SPARE_LOCAL    = 6,      /* FULLNAT: two words, the local address and, above, port and the low half of life's generation */
 };
 
-/* And of a line of KIND_RETURN, whose client is the local end and whose virt is the real server's. */
-enum returning {
-	RETURN_LINE       = 2,   /* number of the line that the connection is */
-	RETURN_GENERATION = 3,   /* of that line's life */
+/*
+ * A line of KIND_RETURN has the local end as client and the real server's as virt. The connection is what stands in line
+ * `control` as long as that one's generation is `packets`. For the PROXY protocol `real` is the client's initial sequence
+ * number and the state in life one of these.
+ */
+enum proxy {
+	PROXY_NONE = 0,          /* nothing is put in front of what the client says */
+	PROXY_DUE,               /* the real server has answered the SYN, and not yet acknowledged the header */
+	PROXY_DONE,
 };
 
 struct region {
@@ -128,6 +133,7 @@ enum service_flag {
 	SERVICE_SCHED_3    = 0x20,
 	SERVICE_SIP        = 0x40, /* persistence engine */
 	SERVICE_DIRECTORS  = 0x80, /* this host or another director is among its real servers */
+	SERVICE_PROXY      = 0x100, /* for a later process: see REAL_PROXY */
 };
 
 enum service_kind {
@@ -233,6 +239,7 @@ enum real_flag {
 	REAL_LOWER    = 4,       /* for a later process: lower was given, and not made of upper */
 	REAL_LOCAL    = 8,       /* its address is this host's: no next hop, the host takes its packets */
 	REAL_PEER     = 16,      /* another director of these services */
+	REAL_PROXY    = 32,      /* FULLNAT of TCP: it is told who the client is, by the PROXY protocol's version 2 */
 };
 
 enum tunnel {
@@ -338,7 +345,8 @@ struct fragment {
 	__u32 real;
 	__u32 tick;              /* of the first fragment */
 	__u64 hop;               /* of a reply: as SPARE_HOP; 0: it is a request */
-	__be32 virt[4];          /* of a reply: where it comes from now */
+	__be32 virt[4];          /* of a reply: where it comes from now. FULLNAT, of a request: its local address */
+	__be32 client[4];        /* of a reply under FULLNAT: where it goes; else 0 */
 };
 
 /* IPv6's lines have no words to spare: how replies of NAT reach a client stands by its address. */
@@ -371,6 +379,7 @@ enum road {                   /* programs that lb goes on to: index into roads *
 	ROAD_BACK,               /* replies of NAT real servers, and ICMP errors */
 	ROAD_BACK6,
 	ROAD_FULL,               /* to real servers of FULLNAT */
+	ROAD_FULL6,
 	ROADS,
 };
 

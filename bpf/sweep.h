@@ -48,6 +48,8 @@ static __always_inline int conn_ends_now(struct conn *c, struct walk *w)
 		return due(w->tick, READ_ONCE(c->expires));
 	if (w->ending == END_DISPENSABLE)
 		return conn_dispensable(c, life, w->tick);
+	if (c->kind & KIND_RETURN) /* behind its connection, which may be anywhere */
+		return w->ending == END_TEMPLATES_OF_REAL && !needed(c);
 	if (w->real != NO_REAL && w->real != c->real)
 		return 0;
 	return !template == (w->ending == END_CONNS_OF_REAL) && !controls(c);

@@ -117,6 +117,7 @@ static __s64 (*const bpf_timer_set_callback)(struct bpf_timer *timer, void *call
 static __s64 (*const bpf_timer_start)(struct bpf_timer *timer, __u64 ns, __u64 flags) = (void *)171;
 static __u64 (*const bpf_xdp_get_buff_len)(struct xdp_md *ctx) = (void *)188; /* 5.18 */
 static __s64 (*const bpf_xdp_load_bytes)(struct xdp_md *ctx, __u32 at, void *to, __u32 length) = (void *)189; /* 5.18 */
+static __s64 (*const bpf_xdp_store_bytes)(struct xdp_md *ctx, __u32 at, void *from, __u32 length) = (void *)190; /* 5.18 */
 static __s64 (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static __s64 (*const bpf_probe_read_kernel)(void *to, __u32 size, const void *from) = (void *)113;
 static __u64 (*const bpf_get_netns_cookie)(void *ctx) = (void *)122;

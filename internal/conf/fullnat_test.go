@@ -25,10 +25,16 @@ func TestWordsOfAServiceThatKeepalivedDoesNotHave(t *testing.T) {
 		"fullnat pool":                        "0, ",
 		"fullnat 10.0.0.0-10.0.1.0":           "0, ",
 		"fullnat 10.0.8.25-28\n\tmss_clamp 9": "0, 10.0.8.25-10.0.8.28",
+		"fullnat 10.0.8.25\n\tsend_proxy_v2":  "0, 10.0.8.25, PROXY",
+		"send_proxy_v2":                       "0, ",
 	} {
 		cfg, _, diags := Load(clampedService(line), "f.conf", Options{})
 		s := cfg.Health.Services[0]
-		if got := fmt.Sprintf("%d, %v", s.Segment, s.Locals); got != want {
+		got := fmt.Sprintf("%d, %v", s.Segment, s.Locals)
+		if s.Proxy {
+			got += ", PROXY"
+		}
+		if got != want {
 			t.Errorf("%q is %q, want %q", line, got, want)
 		}
 		bad := want == "0, " || line[len(line)-1] == '9'

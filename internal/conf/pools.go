@@ -128,6 +128,10 @@ func (l *loader) serviceDefaults(v *service) {
 			v.OnePacket = false
 		}
 	}
+	if v.Proxy && (v.Locals.Len() == 0 || v.hasAddrs() && v.Protocol != lb.TCP) {
+		say("proxy-without-fullnat", "Virtual server %s: send_proxy_v2 without fullnat or TCP - ignoring").Hint = "add: fullnat ADDRESS, one of this host's"
+		v.Proxy = false
+	}
 	if v.Persistence == 0 && v.portless() {
 		d := say("zero-port", "Virtual server %s: zero port only valid for persistent services - setting")
 		d.Hint = "give the service a port, or set persistence_timeout yourself; now it is 360 s"

@@ -18,8 +18,11 @@ var serviceOurs = []keyword{
 		"Most that a TCP handshake may say of its largest segment: requests always, answers with NAT, where they pass here. An extension of vipd.",
 		setSegment).extension(),
 	works("fullnat", "ADDR[-ADDR]", "off", "With lb_kind NAT, real servers see these addresses of this host as their clients, "+
-		"and answer whatever their routes are. They do not learn the client's address. An extension of vipd.", setFullNAT).
-		only("IPv4").extension(),
+		"and answer whatever their routes are. They do not learn the client's address without send_proxy_v2. An extension of vipd.", setFullNAT).
+		extension(),
+	works("send_proxy_v2", "", "off", "With fullnat and TCP, real servers are told the client's address by the PROXY protocol, version 2, "+
+		"and must expect it (accept-proxy of HAProxy, listen … proxy_protocol of nginx). Checks do not send it. An extension of vipd.",
+		flag(func(l *loader) { l.vs.Proxy = true })).extension(),
 	works("check_path", "real|vip|both", "real", "The way that checks take: to the real server's own address, to the virtual address as traffic goes there "+
 		"(lb_kind DR or TUN), or both, of which each must succeed. Of a group: its first address. An extension of vipd.",
 		setCheckPath(func(l *loader) *string { return &l.vs.checkPath })).extension(),

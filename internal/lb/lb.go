@@ -132,6 +132,8 @@ type Service struct {
 	Segment uint16
 	// Locals are this host's addresses from which requests go to real servers that masquerade (FULLNAT). If zero, the client's.
 	Locals AddrRange
+	// Proxy tells those real servers who the client is, by the PROXY protocol's version 2. TCP alone.
+	Proxy bool
 }
 
 // FitSegment is Service.Segment for "whatever fits".

@@ -37,6 +37,8 @@ func CheckService(s lb.Service) error {
 		return fmt.Errorf("netmask %s: %w", s.Netmask(), ErrInvalid)
 	case s.Locals != (lb.AddrRange{}) && (s.Locals.Len() == 0 || s.Locals.First.Is6() != s.Is6() || checkHost(s.Locals.First) != nil):
 		return fmt.Errorf("local addresses %s: %w", s.Locals, ErrInvalid)
+	case s.Proxy && (s.Locals.Len() == 0 || s.Mark == 0 && s.Protocol != lb.TCP):
+		return fmt.Errorf("the PROXY protocol without local addresses or TCP: %w", ErrInvalid)
 	case s.Mark == 0 && !s.Addr.Addr().IsValid():
 		return fmt.Errorf("a service without an address: %w", ErrInvalid)
 	case s.Mark == 0 && s.Protocol != lb.TCP && s.Protocol != lb.UDP && s.Protocol != lb.SCTP:

@@ -284,6 +284,7 @@ syn keyword keepalivedKeyword router_id
 syn keyword keepalivedKeyword rs_init_notifies
 syn keyword keepalivedKeyword script
 syn keyword keepalivedKeyword script_user
+syn keyword keepalivedKeyword send_proxy_v2
 syn keyword keepalivedKeyword set_supplementary_groups
 syn keyword keepalivedKeyword sh-fallback
 syn keyword keepalivedKeyword sh-port

@@ -30,7 +30,7 @@ func TestFullNATService(t *testing.T) {
 	opts.PinDir = pinDir(t)
 	p := opened(t, opts)
 	s := planetest.Web
-	s.Locals, s.Segment = localAddrs(t, "10.0.8.25-28"), lb.FitSegment
+	s.Locals, s.Segment, s.Proxy = localAddrs(t, "10.0.8.25-28"), lb.FitSegment, true
 	nat := planetest.Server(12, 1)
 	nat.Forward = lb.Masq
 	do(t, p, add(s, nat)...)
@@ -47,7 +47,7 @@ func TestFullNATService(t *testing.T) {
 			t.Errorf("connections %+v", list)
 		}
 		before, err := p.Read()
-		if err != nil || before[0].Reals[0].Active != 1 || before[0].Service.Locals != s.Locals || before[0].Service.Segment != s.Segment {
+		if err != nil || before[0].Reals[0].Active != 1 || before[0].Service.Locals != s.Locals || before[0].Service.Segment != s.Segment || !before[0].Service.Proxy {
 			t.Errorf("read %+v, error %v", before, err)
 		}
 		if again {
@@ -63,7 +63,7 @@ func TestFullNATService(t *testing.T) {
 		}
 	}
 	plain := s
-	plain.Locals, plain.Segment = lb.AddrRange{}, 0
+	plain.Locals, plain.Segment, plain.Proxy = lb.AddrRange{}, 0, false
 	do(t, p, plane.Op{Verb: plane.EditService, Service: plain})
 	var tuning bpf.LbTunables
 	if err := p.maps.get(bpf.LbMapTuning, 0, &tuning); err != nil || tuning.Have&uint32(bpf.LbHaveHAVE_FULL|bpf.LbHaveHAVE_MSS) != 0 {
@@ -71,11 +71,37 @@ func TestFullNATService(t *testing.T) {
 	}
 }
 
+// TestFullNATServiceOfIPv6: the same; one connection is listed as one, with its client's own address.
+func TestFullNATServiceOfIPv6(t *testing.T) {
+	opts := small
+	opts.PinDir = pinDir(t)
+	p := opened(t, opts)
+	s := web6
+	s.Locals, s.Proxy = localAddrs(t, "2001:db8:8::fffe-ffff"), true
+	nat := server6(12)
+	nat.Forward = lb.Masq
+	do(t, p, add(s, nat)...)
+	var e bpf.LbReal
+	if err := p.maps.get(bpf.LbMapReals, p.services[s.ServiceKey].reals[0].index, &e); err != nil {
+		t.Fatal(err)
+	}
+	if e.Locals != 2 || addrOf(e.Source, true) != s.Locals.First || e.Flags&isProxy == 0 {
+		t.Errorf("%+v", e)
+	}
+	if got, err := p.Read(); err != nil || got[0].Service.Locals != s.Locals || !got[0].Service.Proxy {
+		t.Errorf("read %+v, error %v", got, err)
+	}
+}
+
 func TestLocalAddressesThatNoServiceCanHave(t *testing.T) {
-	six := web6
-	six.Locals = localAddrs(t, "2001:db8::1-3")
 	other := planetest.Web
-	other.Locals = six.Locals
+	other.Locals = localAddrs(t, "2001:db8::1-3")
+	six := web6
+	six.Locals = localAddrs(t, "10.0.8.25")
+	proxy := planetest.Web
+	proxy.Proxy = true
+	datagrams := planetest.Web
+	datagrams.Proxy, datagrams.Protocol, datagrams.Locals = true, lb.UDP, localAddrs(t, "10.0.8.25")
 	group := planetest.Web
 	group.Locals = localAddrs(t, "224.0.0.1")
 	torn := planetest.Web
@@ -83,7 +109,7 @@ func TestLocalAddressesThatNoServiceCanHave(t *testing.T) {
 	for _, row := range []struct {
 		service lb.Service
 		err     error
-	}{{six, plane.ErrUnsupported}, {other, plane.ErrInvalid}, {group, plane.ErrInvalid}, {torn, plane.ErrInvalid}} {
+	}{{six, plane.ErrInvalid}, {proxy, plane.ErrInvalid}, {datagrams, plane.ErrInvalid}, {other, plane.ErrInvalid}, {group, plane.ErrInvalid}, {torn, plane.ErrInvalid}} {
 		if err := Check(row.service, nil); !errors.Is(err, row.err) {
 			t.Errorf("%v: %v, want %v", row.service.Locals, err, row.err)
 		}

@@ -32,6 +32,7 @@ const (
 	keyIPv6     = uint8(bpf.LbServiceKindSERVICE_IPV6)
 	isPeer      = uint8(bpf.LbRealFlagREAL_PEER)
 	isLocal     = uint8(bpf.LbRealFlagREAL_LOCAL)
+	isProxy     = uint8(bpf.LbRealFlagREAL_PROXY)
 	isSIP       = uint8(bpf.LbConnKindKIND_SIP)
 	isTemplate  = uint8(bpf.LbConnKindKIND_TEMPLATE)
 	isReturn    = uint8(bpf.LbConnKindKIND_RETURN)

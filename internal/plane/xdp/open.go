@@ -311,7 +311,7 @@ func loadOne(spec *ebpf.CollectionSpec, name string, have map[string]*ebpf.Map) 
 // layout do the same.
 func (p *Plane) pave() error {
 	for road, name := range map[bpf.LbRoad]string{bpf.LbRoadROAD_IPV4: bpf.LbProgRoad4, bpf.LbRoadROAD_IPV6: bpf.LbProgRoad6, bpf.LbRoadROAD_BACK: bpf.LbProgRoadBack, bpf.LbRoadROAD_BACK6: bpf.LbProgRoadBack6,
-		bpf.LbRoadROAD_FULL: bpf.LbProgRoadFull} {
+		bpf.LbRoadROAD_FULL: bpf.LbProgRoadFull, bpf.LbRoadROAD_FULL6: bpf.LbProgRoadFull6} {
 		if err := p.maps.put(bpf.LbMapRoads, uint32(road), p.progs[name]); err != nil {
 			return err
 		}

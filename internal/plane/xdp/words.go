@@ -69,13 +69,7 @@ func checkService(s lb.Service) error {
 	if err := plane.CheckService(s); err != nil {
 		return err
 	}
-	if err := checkKey(s.ServiceKey); err != nil {
-		return err
-	}
-	if s.Is6() && s.Locals.Len() != 0 {
-		return unsupported("local addresses (FULLNAT) for IPv6")
-	}
-	return nil
+	return checkKey(s.ServiceKey)
 }
 
 func checkKey(k lb.ServiceKey) error {
@@ -271,6 +265,9 @@ func flagsOf(s lb.Service) uint32 {
 	if s.OnePacket {
 		flags |= uint32(bpf.LbServiceFlagSERVICE_ONE_PACKET)
 	}
+	if s.Proxy {
+		flags |= uint32(bpf.LbServiceFlagSERVICE_PROXY)
+	}
 	if s.Engine != "" { // CheckService knows one
 		flags |= uint32(bpf.LbServiceFlagSERVICE_SIP)
 	}
@@ -281,7 +278,7 @@ func flagsOf(s lb.Service) uint32 {
 func serviceOf(k lb.ServiceKey, e bpf.LbService, c clock) lb.Service {
 	s := lb.Service{ServiceKey: k, Flags: lb.SchedFlags(e.Flags >> 3 & 7),
 		OnePacket: e.Flags&uint32(bpf.LbServiceFlagSERVICE_ONE_PACKET) != 0, Persistence: c.seconds(e.Persist),
-		Wild: wild(e.Netmask, k.Is6()), Segment: e.Segment, Locals: rangeFrom(e.Local, e.Locals, k.Is6())}
+		Wild: wild(e.Netmask, k.Is6()), Segment: e.Segment, Locals: rangeFrom(e.Local, e.Locals, k.Is6()), Proxy: e.Flags&uint32(bpf.LbServiceFlagSERVICE_PROXY) != 0}
 	if e.Flags&uint32(bpf.LbServiceFlagSERVICE_SIP) != 0 {
 		s.Engine = "sip"
 	}
@@ -322,6 +319,9 @@ func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
 	e.Mss = segment(s.spec, r.spec, hop.MTU)
 	if n := s.spec.Locals.Len(); r.spec.Forward == lb.Masq && n != 0 {
 		e.Source, e.Locals = words6(s.spec.Locals.First), uint8(n)
+		if s.spec.Proxy {
+			e.Flags |= isProxy
+		}
 	}
 	if r.spec.Forward == lb.Tunnel {
 		e.Tunnel, e.TunnelPort, e.TunnelFlags = uint8(r.spec.Tunnel.Type), be16(r.spec.Tunnel.Port), tunnelFlags(r.spec.Tunnel)
