@@ -33,7 +33,7 @@ func newDrainCommand(env Env) *cobra.Command {
 safe to take it away. With --wait the command ends then: exit code 0 when it is safe, 1 when TIMEOUT was over before.
 Weight 0 counts nothing towards the quorum, as with keepalived: who drains the last one of a service gets its sorry server.
 A persistent client still comes to a drained server, as with IPVS, unless expire_quiescent_template is set.
-` + operatorHelp
+` + operatorHelp + writeHelp
 	cmd.Use = "drain SERVICE REAL [--wait [TIMEOUT]]"
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until no connection is left, for at most TIMEOUT if it is given, such as 10m")
 	give := cmd.RunE
@@ -56,8 +56,8 @@ A persistent client still comes to a drained server, as with IPVS, unless expire
 func newDisableCommand(env Env) *cobra.Command {
 	cmd := operatorCommand(env, "disable SERVICE REAL", "Take a real server out of its pool; packets of its connections are dropped", control.OrderDisable, cobra.ExactArgs(2))
 	cmd.Long = `Take a real server out of its pool, as a failed check does: it gets nothing any more, and packets of connections that it
-has are dropped until they end or it comes back. To let them go on: vipd drain.
-` + operatorHelp
+has are dropped until they end or it comes back. To let them go on: vipd drain. With --write its block becomes a comment.
+` + operatorHelp + writeHelp
 	return cmd
 }
 
@@ -71,11 +71,12 @@ func newWeightCommand(env Env) *cobra.Command {
 	cmd := operatorCommand(env, "weight SERVICE REAL {N|N%}", "Give a real server another weight than the file's", control.OrderWeight, cobra.ExactArgs(3))
 	cmd.Long = `Give a real server the weight N, from 0 to 65535, in place of what the file and its checks say; or N% of that, which
 follows them. Of a real server that is down it is the weight for when it is up.
-` + operatorHelp
+` + operatorHelp + writeHelp
 	return cmd
 }
 
 func operatorCommand(env Env, use, short, do string, args cobra.PositionalArgs) *cobra.Command {
+	var write bool
 	cmd := &cobra.Command{Use: use, Short: short, Args: mistaken(args)}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o := control.Order{Do: do}
@@ -84,9 +85,12 @@ func operatorCommand(env Env, use, short, do string, args cobra.PositionalArgs) 
 				return err
 			}
 		}
-		return giveOrder(env, cmd, o, args[0], args[1])
+		return giveOrder(env, cmd, o, args[0], args[1], write)
 	}
 	cmd.Flags().String("instance", env.instance(), "name of the daemon to tell ($"+instanceVariable+")")
+	if do != control.OrderReady {
+		cmd.Flags().BoolVar(&write, "write", false, "put it into the configuration file instead")
+	}
 	return cmd
 }
 
@@ -112,7 +116,7 @@ func weightOf(o *control.Order, word string) error {
 }
 
 // giveOrder tells the daemon one verb about all that the words mean.
-func giveOrder(env Env, cmd *cobra.Command, o control.Order, service, real string) error {
+func giveOrder(env Env, cmd *cobra.Command, o control.Order, service, real string, write bool) error {
 	c, err := env.director(cmd)
 	if err != nil {
 		return err
@@ -127,6 +131,9 @@ func giveOrder(env Env, cmd *cobra.Command, o control.Order, service, real strin
 	if err != nil {
 		return err
 	}
+	if write && len(found) > 1 {
+		return misused("--write changes one real server of one service at a time, and %q means %d", service, len(found))
+	}
 	for _, t := range found {
 		if err := worthIt(o, t); err != nil {
 			return err
@@ -134,6 +141,12 @@ func giveOrder(env Env, cmd *cobra.Command, o control.Order, service, real strin
 	}
 	for _, t := range found {
 		o.Service, o.Real = t.service.ServiceKey, t.real.Addr
+		if write {
+			if err := writeOrder(ctx, env, c, &status, o, t); err != nil {
+				return err
+			}
+			continue
+		}
 		out, err := c.Operate(ctx, o)
 		if err != nil {
 			return asked(err)

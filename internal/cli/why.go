@@ -235,7 +235,11 @@ func (o *screen) whyCheck(c *control.WhyCheck) {
 	if !c.Next.IsZero() {
 		next = "next in " + c.Next.Sub(o.now).Round(100*time.Millisecond).String()
 	}
-	o.linef("    %s %s: %s for %s, every %s, %s", c.Kind, c.Target, state, o.ago(c.Since), c.Every, next)
+	target := c.Target
+	if c.Way != "" {
+		target += " to " + c.Way
+	}
+	o.linef("    %s %s: %s for %s, every %s, %s", c.Kind, target, state, o.ago(c.Since), c.Every, next)
 	if c.Expects != "" {
 		o.linef("      expects %s", c.Expects)
 	}

@@ -54,6 +54,7 @@ type WhyRule struct {
 type WhyCheck struct {
 	Kind    string        `json:"kind"`
 	Target  string        `json:"target"`
+	Way     string        `json:"way,omitempty"` // check_path: the virtual address and how it goes there
 	Up      bool          `json:"up"`
 	Ran     bool          `json:"ran"` // if not, up is an assumption
 	Since   time.Time     `json:"since"`

@@ -60,6 +60,12 @@ func (d *daemon) whyCheck(c health.CheckStatus) control.WhyCheck {
 	}
 	out := control.WhyCheck{Kind: string(asked.Kind), Target: asked.Target.String(), Up: c.Up, Ran: c.Ran, Since: c.Since, Every: asked.DelayLoop,
 		Failed: c.Failed, Retry: asked.Retry, Next: c.Next, Expects: asked.Expects(), Command: asked.ByHand(d.scriptRunner(asked.Script)), Last: []control.WhyResult{}}
+	switch {
+	case asked.Way != nil:
+		out.Way = asked.Way.String()
+	case asked.Kind == health.BFDCheck:
+		out.Target = asked.BFD
+	}
 	for _, o := range slices.Backward(c.Last) {
 		out.Last = append(out.Last, whyResult(c.Checker, o))
 	}

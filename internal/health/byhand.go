@@ -11,7 +11,16 @@ import (
 
 // ByHand is the command that repeats a check in a shell, as near as the usual tools come to it; empty where none does. As
 // who a MISC_CHECK runs stands in front of its command, with timeout(1): as is that part, such as "setpriv … --".
+//
+// No tool sends packets by the way of a client's (check_path): for such a check it is the command that asks the virtual address
+// on the real server itself, which tells whether it answers there.
 func (c Checker) ByHand(as string) string {
+	if c.Way != nil {
+		there := c
+		there.Way, there.Bind, there.BindIf, there.Mark = nil, netip.AddrPort{}, "", 0
+		there.Target = netip.AddrPortFrom(c.Way.VIP, c.Target.Port())
+		return typed("ssh", c.Target.Addr().String(), there.ByHand(as))
+	}
 	if make, ok := byHand[c.Kind]; ok {
 		return make(c, as)
 	}

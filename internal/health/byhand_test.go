@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"vipd/internal/lb"
 )
 
 func TestTheCommandThatRepeatsACheck(t *testing.T) {
@@ -22,6 +24,9 @@ func TestTheCommandThatRepeatsACheck(t *testing.T) {
 		return func(c *Checker) { h.URLs = []URL{u}; c.HTTP = &h }
 	}
 	for want, c := range map[string]Checker{
+		"ssh 10.0.8.12 'nc -z -v -w 3 10.0.8.9 80'": of(base, TCPCheck, func(c *Checker) {
+			c.Way, c.Bind, c.Mark = &Path{VIP: netip.MustParseAddr("10.0.8.9"), Forward: lb.Route}, netip.MustParseAddrPort("10.0.8.1:999"), 7
+		}),
 		"nc -z -v -w 3 10.0.8.12 80":                         of(base, TCPCheck, nil),
 		"nc -z -v -w 3 -s 10.0.8.1 -p 999 2001:db8::12 8080": of(v6, TCPCheck, func(c *Checker) { c.Bind = netip.MustParseAddrPort("10.0.8.1:999") }),
 		"socat -u /dev/null 'TCP6:[2001:db8::12]:8080,connect-timeout=3,bind=[::]:999,so-bindtodevice=eth0,setsockopt-int=1:36:7'": of(v6, TCPCheck, func(c *Checker) {
