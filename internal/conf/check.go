@@ -35,13 +35,15 @@ func beginCheck(kind string, connects bool) setter {
 		l.ck = &l.checkRoom.take(1)[0]
 		l.ck.timing, l.ck.place = noTiming(), place{s.file, s.words[0]}
 		l.ck.Kind, l.ck.Path = health.Kind(kind), connects
-		switch kind {
+		switch l.ck.Kind {
 		case "HTTP_GET", "SSL_GET":
 			l.ck.HTTP = &HTTPCheck{TLS: kind == "SSL_GET", Protocol: "1.0"}
 		case "DNS_CHECK":
 			l.ck.DNSType = "SOA"
 		case "UDP_CHECK":
 			l.ck.MaxReply = 255
+		case health.RedisCheck, health.MySQLCheck, health.PostgreSQLCheck, health.GRPCCheck, health.AgentCheck:
+			l.ck.Talk = &health.Talk{}
 		}
 	}
 }
@@ -390,7 +392,7 @@ func endSMTP(l *loader) {
 
 // defaults are keepalived's for a kind of check. The warm-up is the interval unless set.
 func (c *checker) defaults() timing {
-	d := timing{retry: 1, delayBeforeRetry: time.Second, warmup: -1, connect: 5 * time.Second, interval: time.Minute}
+	d := timing{retry: 1, rise: 1, delayBeforeRetry: time.Second, warmup: -1, connect: 5 * time.Second, interval: time.Minute}
 	switch c.Kind {
 	case "HTTP_GET", "SSL_GET":
 		d.delayBeforeRetry = 3 * time.Second
@@ -409,6 +411,7 @@ func (c *checker) settle(v *service, r *realServer, to netip.AddrPort) HealthChe
 	out := c.HealthCheck
 	out.Retry, out.DelayBeforeRetry, out.Warmup = int(t.retry), t.delayBeforeRetry, t.warmup
 	out.ConnectTimeout, out.DelayLoop = t.connect, t.interval
+	out.Rise, out.Jitter = int(t.rise), int(t.jitter)
 	if t.warmup < 0 {
 		out.Warmup = t.interval
 	}

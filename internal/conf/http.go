@@ -67,13 +67,13 @@ func setCodes(l *loader, s *stmt) {
 }
 
 func setHTTPProtocol(l *loader, s *stmt) {
-	switch w := s.text(1); w {
-	case "1.0", "1.1", "1.0C":
+	switch w := s.text(1); {
+	case w == "1.0", w == "1.1", w == "1.0C", w == "2" && l.pass == passAll:
 		l.ck.HTTP.Protocol = w
-	case "1.0c":
+	case w == "1.0c":
 		l.ck.HTTP.Protocol = "1.0C"
 	default:
-		l.badValue(s, 1, "", "Invalid http_protocol version {value}").Expected = "1.0, 1.0C or 1.1"
+		l.badValue(s, 1, "", "Invalid http_protocol version {value}").Expected = "1.0, 1.0C, 1.1 or 2"
 	}
 }
 

@@ -27,6 +27,7 @@ type Global struct {
 	NoCheckerEmails    bool
 	LogAllFailures     bool // of every checker
 	InitNotifies       bool // rs_init_notifies
+	ShareChecks        bool // checker_share
 
 	DefaultInterface  string // for addresses without dev. If empty, eth0.
 	DynamicInterfaces bool

@@ -31,6 +31,7 @@ func (l *loader) completeServices() {
 		l.finishReals(v)
 		l.finishService(v, seen)
 	}
+	l.cfg.Health.Share = l.cfg.Global.ShareChecks
 	l.cfg.Health.InitNotifies, l.cfg.Health.Flush = l.cfg.Global.InitNotifies, l.cfg.Global.FlushStop != ""
 	if l.pass != passAll {
 		l.scriptSecurity("check scripts", l.serviceScripts())
@@ -207,6 +208,9 @@ func (l *loader) realServers(v *service) {
 		}
 		if r.Weight < 0 {
 			r.Weight = v.Weight
+		}
+		if r.SlowStart = v.slow; r.slow != nil {
+			r.SlowStart = *r.slow
 		}
 		r.Alpha, r.InhibitOnFailure = first(v.Alpha, r.alpha), first(v.InhibitOnFailure, r.inhibit)
 		r.SMTPAlert = l.alert(r.smtp, l.cfg.Global.SMTPAlertChecker, true)

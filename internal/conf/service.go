@@ -12,16 +12,22 @@ import (
 
 // timing are the settings that go from a virtual_server to its real servers to their checkers. Negative: not set.
 type timing struct {
-	retry                                       int64
+	retry, rise, jitter                         int64
 	delayBeforeRetry, warmup, connect, interval time.Duration
 }
 
-func noTiming() timing { return timing{-1, -1, -1, -1, -1} }
+func noTiming() timing { return timing{-1, -1, -1, -1, -1, -1, -1} }
 
 // or fills what is not set from o.
 func (t timing) or(o timing) timing {
 	if t.retry < 0 {
 		t.retry = o.retry
+	}
+	if t.rise < 0 {
+		t.rise = o.rise
+	}
+	if t.jitter < 0 {
+		t.jitter = o.jitter
 	}
 	for _, p := range [...]struct {
 		of *time.Duration
@@ -51,6 +57,7 @@ type service struct {
 	proto   bool
 	fam     uint8 // 0 until an address tells, then 4 or 6
 	smtp    *bool
+	slow    time.Duration // slow_start
 	// checkPath is real, vip or both; empty: real.
 	checkPath string
 	orphans   []*Script // of checks whose real server was dropped; keepalived forgets to drop them
@@ -73,6 +80,7 @@ type realServer struct {
 	alpha    *bool
 	smtp     *bool
 	checkers []*checker
+	slow     *time.Duration
 	bfds     []string
 	asked    netip.AddrPort // the address as written
 	// checkPath is real, vip or both; empty: the service's.

@@ -3,7 +3,7 @@ package conf
 import "time"
 
 // realChecks are the checkers; all of a real server's must pass.
-var realChecks = []keyword{
+var realChecks = append([]keyword{
 	works("TCP_CHECK", "", "", "Connects by TCP.", beginCheck("TCP_CHECK", true)).with(tcpBlock, endConnecting),
 	performed("HTTP_GET", "Asks for pages over HTTP.", true, httpBlock, endHTTP),
 	performed("SSL_GET", "Asks for pages over HTTPS.", true, httpBlock, endHTTP),
@@ -14,7 +14,7 @@ var realChecks = []keyword{
 	performed("UDP_CHECK", "Sends a datagram.", true, udpBlock, endUDP),
 	performed("BFD_CHECK", "Follows a BFD session.", false, bfdCheckBlock, endBFDCheck),
 	performed("FILE_CHECK", "Follows a file.", false, fileBlock, endFileCheck),
-}
+}, talkChecks...)
 
 // performed is a checker that is performed.
 func performed(name, text string, connects bool, b *block, leave func(*loader)) keyword {
@@ -39,7 +39,7 @@ func checkRows(row func(name, args, def, text string, set setter) keyword, conne
 				number(0, 1<<32-1, "Invalid fwmark connection value '{value}'", func(l *loader, v int64) { l.ck.Mark = uint32(v) })),
 		}
 	}
-	return append(out,
+	return join(out, paceRows(func(l *loader) *timing { return &l.ck.timing }), []keyword{
 		row("retry", "N", "the real server's", "Further attempts before a failure counts.", setCheckRetry),
 		row("delay_before_retry", "SECS", "the real server's", "Time before a further attempt.",
 			timer(0, "Invalid delay_before_retry connection value '{value}'", func(l *loader, v time.Duration) { l.ck.delayBeforeRetry = v })),
@@ -50,7 +50,7 @@ func checkRows(row func(name, args, def, text string, set setter) keyword, conne
 		row("alpha", "[BOOL]", "the real server's", "Down until this check succeeded.",
 			boolean("Invalid alpha parameter {value}", func(l *loader, v bool) { l.ck.alpha = &v })),
 		row("log_all_failures", "[BOOL]", "checker_log_all_failures", "Log every failure, not only changes.",
-			boolean("Invalid log_all_failures parameter {value}", func(l *loader, v bool) { l.ck.LogAllFailures = v })))
+			boolean("Invalid log_all_failures parameter {value}", func(l *loader, v bool) { l.ck.LogAllFailures = v }))})
 }
 
 var tcpBlock = &block{name: "TCP_CHECK", rows: append(checkRows(works, true),
@@ -96,13 +96,14 @@ var httpBlock = &block{name: "HTTP_GET", rows: append(checkRows(works, true),
 	row(Works, "nb_get_retry", "[N]", "", "Another name of retry; out of use.").begin(setNbGetRetry),
 	row(Works, "url", "", "", "A page to ask for.").begin(beginURL).with(urlBlock, endURL),
 	row(Works, "virtualhost", "STRING", "the real server's", "Host header.").begin(word(func(l *loader, v string) { l.ck.HTTP.VirtualHost = v })),
-	row(Works, "http_protocol", "1.0|1.0C|1.1", "1.0", "Version of the protocol.").begin(setHTTPProtocol),
+	row(Works, "http_protocol", "1.0|1.0C|1.1|2", "1.0", "Version of the protocol; 2 is an extension of vipd.").begin(setHTTPProtocol),
 	row(Works, "enable_sni", "[BOOL]", "off", "Send the host's name in the TLS handshake.").
 		begin(boolean("Invalid enable_sni parameter {value}", func(l *loader, v bool) { l.ck.HTTP.SNI = v })),
 	row(Works, "sni_name", "NAME", "", "Send this name in the TLS handshake.").since24().begin(word(func(l *loader, v string) { l.ck.HTTP.SNIName = v })),
 	row(Works, "fast_recovery", "[BOOL]", "off", "Up again after the first good page.").
 		begin(boolean("Invalid fast_recovery parameter {value}", func(l *loader, v bool) { l.ck.HTTP.FastRecovery = v })),
-	row(Works, "tls_compliant", "", "off", "Insist on a proper end of TLS.").since24().begin(flag(func(l *loader) { l.ck.HTTP.TLSCompliant = true })))}
+	row(Works, "tls_compliant", "", "off", "Insist on a proper end of TLS.").since24().begin(flag(func(l *loader) { l.ck.HTTP.TLSCompliant = true })),
+	tlsRows[0], tlsRows[1], tlsRows[2])}
 
 var urlBlock = &block{name: "url", rows: []keyword{
 	row(Works, "path", "STRING", "/", "What to ask for.").begin(word(func(l *loader, v string) { l.url.Path, l.pathSet = v, true })),

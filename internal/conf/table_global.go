@@ -31,6 +31,8 @@ var globalMail = []keyword{
 	works("no_email_faults", "", "off", "No mail about faults.", gFlag(func(g *Global) *bool { return &g.NoEmailFaults })),
 	works("no_checker_emails", "[BOOL]", "off", "Mail only when a real server is added or removed.", gBool("Invalid value '{value}' for global no_checker_emails specified", func(g *Global) *bool { return &g.NoCheckerEmails })),
 	row(Works, "checker_log_all_failures", "[BOOL]", "off", "Log every failed check, not only changes.").begin(gBool("Invalid value for checker_log_all_failures specified", func(g *Global) *bool { return &g.LogAllFailures })),
+	works("checker_share", "[BOOL]", "off", "Checks that ask the same of the same place, with the same times, are made once for all services."+byVipd,
+		gBool("Invalid value '{value}' for checker_share", func(g *Global) *bool { return &g.ShareChecks })).extension(),
 	row(Works, "rs_init_notifies", "[BOOL]", "off", "Notify the first state of real servers too.").begin(gBool("Invalid value '{value}' for global rs_init_notifies specified", func(g *Global) *bool { return &g.InitNotifies })),
 }
 

@@ -26,6 +26,8 @@ var serviceOurs = []keyword{
 	works("check_path", "real|vip|both", "real", "The way that checks take: to the real server's own address, to the virtual address as traffic goes there "+
 		"(lb_kind DR or TUN), or both, of which each must succeed. Of a group: its first address. An extension of vipd.",
 		setCheckPath(func(l *loader) *string { return &l.vs.checkPath })).extension(),
+	maxEject,
+	slowStart(func(l *loader, v time.Duration) { l.vs.slow = v }),
 }
 
 var serviceMain = []keyword{
@@ -81,7 +83,7 @@ var serviceDefaults = append(timingRows("virtual server", "delay before retry", 
 
 // timingRows are the keywords that a virtual_server and a real_server have for their checkers.
 func timingRows(of string, retry string, at func(l *loader) *timing) []keyword {
-	return []keyword{
+	return append(paceRows(at),
 		works("retry", "N", "1", "Further attempts before a failure counts.",
 			number(1, math.MaxUint32, "retry value invalid - {value}", func(l *loader, v int64) { at(l).retry = v })),
 		works("delay_before_retry", "SECS", "1", "Time before a further attempt.",
@@ -89,8 +91,7 @@ func timingRows(of string, retry string, at func(l *loader) *timing) []keyword {
 		works("warmup", "SECS", "delay_loop", "First checks are spread over this time.",
 			timer(0, of+" warmup '{value}' invalid - ignoring", func(l *loader, v time.Duration) { at(l).warmup = v })),
 		works("connect_timeout", "SECS", "5", "Time to connect.",
-			seconds(1, micros32, of+" connect_timeout {value} invalid - ignoring", func(l *loader, v time.Duration) { at(l).connect = v })),
-	}
+			seconds(1, micros32, of+" connect_timeout {value} invalid - ignoring", func(l *loader, v time.Duration) { at(l).connect = v })))
 }
 
 func setQuorum(l *loader, s *stmt) {
@@ -137,5 +138,6 @@ var realMain = []keyword{
 	works("check_path", "real|vip|both", "the service's", "The way that its checks take. An extension of vipd.",
 		setCheckPath(func(l *loader) *string { return &l.rs.checkPath })).extension(),
 	row(Works, "virtualhost", "STRING", "the service's", "Host for HTTP checks.").begin(word(func(l *loader, v string) { l.rs.VirtualHost = v })),
+	slowStart(func(l *loader, v time.Duration) { l.rs.slow = &v }),
 	planned("snmp_name", "STRING", "", "Name in SNMP.").begin(snmpName("real", func(l *loader) *string { return &l.rs.SNMPName })),
 }

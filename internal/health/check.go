@@ -27,6 +27,13 @@ type check struct {
 	url      int        // of HTTP: the page that is asked for next
 	badURL   int        // of HTTP: the page that failed, or noURL
 	weight   int        // that it adds to the real server's
+	good     int        // successes in a row, while down
+	warned   string     // said last
+	lead     *check     // that is made in its place
+	twins    []*check   // for which it is made
+	agent    Agent      // what an agent has said so far
+	percent  bool       // it has said a weight
+	deaf     bool       // it has no answer, which has been said
 }
 
 // schedule sets when c is checked next.
@@ -43,8 +50,50 @@ func (p *Pools) Observe(now time.Time, id CheckID, res Result) {
 		return
 	}
 	c.running = false
+	asked := c.url
+	delay := p.spread(c, p.take(now, c, res))
+	for _, t := range c.twins {
+		t.url = asked
+		delay = min(delay, p.take(now, t, res))
+	}
+	if c.lead == nil {
+		p.schedule(c, now.Add(delay))
+	}
+}
+
+// take lets one checker have a result.
+func (p *Pools) take(now time.Time, c *check, res Result) time.Duration {
 	c.remember(now, res)
-	p.schedule(c, now.Add(p.judge(now, c, res)))
+	if !res.OK {
+		c.good = 0
+	}
+	if res.Warning != c.warned && (res.OK || res.Warning != "") {
+		if c.warned = res.Warning; res.Warning != "" {
+			p.sayReal(c, "%s on service %s: %s", c.cfg.Kind, c.name(), res.Warning)
+		}
+	}
+	return p.judge(now, c, res)
+}
+
+// spread varies an interval by the jitter.
+func (p *Pools) spread(c *check, delay time.Duration) time.Duration {
+	if c.cfg.Jitter <= 0 || delay != c.cfg.DelayLoop {
+		return delay
+	}
+	by := delay * time.Duration(c.cfg.Jitter) / 100
+	return delay - by + p.random(2*by)
+}
+
+// risen counts a success and tells whether it is the one that brings c up.
+func (c *check) risen() bool {
+	if c.up {
+		return true
+	}
+	if c.good++; c.good < c.cfg.Rise {
+		return false
+	}
+	c.good = 0
+	return true
 }
 
 // judge draws the conclusion from a result and returns the time to the next check.
@@ -69,12 +118,14 @@ func (p *Pools) judge(now time.Time, c *check, res Result) time.Duration {
 		return p.judgeDNS(now, c, res)
 	case FileCheck:
 		return p.judgeFile(now, c, res)
+	case AgentCheck:
+		return p.judgeAgent(now, c, res)
 	}
 	delay := c.cfg.DelayLoop
 	switch {
 	case res.OK:
 		c.attempt = 0
-		if !c.up || !c.ran {
+		if (!c.up || !c.ran) && c.risen() {
 			p.sayReal(c, words.success, c.name())
 			p.settle(now, c, true, fmt.Sprintf("%s succeeded in %s", c.label(), round(res.Took)))
 		}
@@ -137,7 +188,7 @@ func (p *Pools) settle(now time.Time, c *check, up bool, why string) {
 		return
 	}
 	c.up, c.since = up, now
-	turned := r.passing() != r.alive
+	turned := r.passing() != r.alive && !p.keeps(now, s, r, why)
 	switch {
 	case turned:
 		p.turn(now, s, r, !r.alive, why)
@@ -146,6 +197,7 @@ func (p *Pools) settle(now time.Time, c *check, up bool, why string) {
 	case !r.alive && !up:
 		r.why = why // one more reason to be down; the newest is shown
 	}
+	p.ejectMore(now, s)
 	p.emit(c.turned(turned, why))
 }
 
@@ -171,7 +223,8 @@ func (p *Pools) turn(now time.Time, s *service, r *real, alive bool, why string)
 		verb, prep = "Disabling", "of"
 	}
 	p.say(s, r, "%s service %s %s VS %s", verb, s.endpoint(r.cfg.Addr), prep, s.name())
-	r.alive, r.since, r.why = alive, now, why
+	r.alive, r.since, r.why, r.kept = alive, now, why, time.Time{}
+	p.ramp(now, r)
 	p.refresh(s)
 	p.notify(s, r, why)
 }

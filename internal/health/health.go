@@ -30,6 +30,8 @@ type Config struct {
 	Services []Service
 	// InitNotifies tells real servers that are up at the start, or new and up at a reload, as RealUp: rs_init_notifies.
 	InitNotifies bool
+	// Share makes checks that ask the same once, for all services: checker_share.
+	Share bool
 	// Flush: at the stop services go as they are, and nothing is said or told of their real servers: lvs_flush_on_stop.
 	Flush bool
 }
@@ -52,6 +54,8 @@ type Service struct {
 	SorryInhibit bool
 	// HASuspend: real servers are checked only while this host has an address of the service. See Pools.Address.
 	HASuspend bool
+	// MaxEject is the most of its real servers that checks take out, in percent. If zero, all.
+	MaxEject int
 	// InhibitOnFailure is what the file says for its real servers; Real.InhibitOnFailure is what counts.
 	InhibitOnFailure bool
 	DelayLoop        time.Duration // between checks. If zero, 60 s.
@@ -62,8 +66,9 @@ type Real struct {
 	lb.Real
 	// InhibitOnFailure keeps it listed with weight 0 while it is down, instead of removing it.
 	InhibitOnFailure bool
-	Alpha            bool      // what the file says for its checkers; Checker.Alpha is what counts
-	Checkers         []Checker // all must pass; none: always up
+	Alpha            bool          // what the file says for its checkers; Checker.Alpha is what counts
+	SlowStart        time.Duration // over which its weight grows when it comes back. If zero, none.
+	Checkers         []Checker     // all must pass; none: always up
 }
 
 // Checker is one check of one real server, with inheritance already resolved.
@@ -78,6 +83,8 @@ type Checker struct {
 	Retry            int            // further attempts before a failure counts. Negative: keepalived's default, 1.
 	DelayBeforeRetry time.Duration  // If zero, 1 s.
 	Warmup           time.Duration  // the first run is 1 s + a random part of this after the start. Negative: DelayLoop.
+	Rise             int            // successes in a row that bring it up. If zero, 1.
+	Jitter           int            // percent by which DelayLoop varies either way
 	Alpha            bool           // down until it succeeded
 	Way              *Path          // the way of the traffic, to the virtual address. If nil, to Target as it is.
 	LogAllFailures   bool           // a line for each failed check while up, not only for the deciding one
@@ -91,6 +98,7 @@ type Checker struct {
 	Script *Script
 	File   *File
 	BFD    string // BFD_CHECK: the session
+	Talk   *Talk
 }
 
 // Result is what a check found.
@@ -109,6 +117,10 @@ type Result struct {
 	HasWeight bool
 	// Seen is what was sent and received. If nil, nothing was, or nobody looked.
 	Seen *Seen
+	// Warning is what an operator should hear although the check succeeded: a certificate that ends soon.
+	Warning string
+	// Agent is what an agent said.
+	Agent *Agent
 	// Inconclusive: the check could not be made for a reason on our side (no such interface, address not here). It counts
 	// neither as a success nor as a failure; the next one is due a delay_loop later.
 	Inconclusive bool

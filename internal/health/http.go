@@ -39,7 +39,7 @@ func (p *Pools) pageGood(now time.Time, c *check, res Result) time.Duration {
 		c.url++
 	default:
 		c.url = 0
-		if !c.up || !c.ran {
+		if (!c.up || !c.ran) && c.risen() {
 			p.sayReal(c, c.cfg.Kind.words().success, c.name())
 			p.settle(now, c, true, fmt.Sprintf("%s succeeded in %s", c.label(), round(res.Took)))
 		}

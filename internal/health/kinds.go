@@ -23,6 +23,15 @@ const (
 	MiscCheck Kind = "MISC_CHECK"
 	FileCheck Kind = "FILE_CHECK"
 	BFDCheck  Kind = "BFD_CHECK"
+
+	// Those that keepalived does not have.
+	RedisCheck      Kind = "REDIS_CHECK"
+	MemcachedCheck  Kind = "MEMCACHED_CHECK"
+	MySQLCheck      Kind = "MYSQL_CHECK"
+	PostgreSQLCheck Kind = "POSTGRESQL_CHECK"
+	FTPCheck        Kind = "FTP_CHECK"
+	GRPCCheck       Kind = "GRPC_CHECK"
+	AgentCheck      Kind = "AGENT_CHECK"
 )
 
 // HTTP is what HTTP_GET and SSL_GET have of their own.
@@ -35,7 +44,8 @@ type HTTP struct {
 	SNIName      string // If empty, the virtual host.
 	FastRecovery bool   // no delay_loop between the pages that bring a real server up
 	TLSCompliant bool
-	Client       *TLS // the SSL block. If nil, no certificate of ours.
+	Client       *TLS    // the SSL block. If nil, no certificate of ours.
+	Verify       *Verify // If nil, certificates are not looked at.
 }
 
 // URL is one page of HTTP.
@@ -56,6 +66,23 @@ type URL struct {
 // TLS are the files of a certificate that is shown to real servers that ask for one.
 type TLS struct {
 	Password, CA, Certificate, Key string
+}
+
+// Verify is what is asked of a certificate.
+type Verify struct {
+	Chain  bool          // signed by an authority that is trusted, in time, and for the host that is asked for
+	CA     string        // file of the authorities. If empty, the system's.
+	Expiry time.Duration // a warning when it ends within this. If zero, none.
+}
+
+// Talk is what a conversation of the kinds that keepalived does not have says.
+type Talk struct {
+	User     string // MYSQL_CHECK, POSTGRESQL_CHECK. If empty, the first only reads the greeting, the second is postgres.
+	Password string // REDIS_CHECK. If empty, none is sent.
+	Database string // POSTGRESQL_CHECK. If empty, the user's.
+	Service  string // GRPC_CHECK. If empty, the whole server's health.
+	Send     string // AGENT_CHECK: what is said first
+	TLS      bool   // GRPC_CHECK
 }
 
 // DNS is what DNS_CHECK asks.
@@ -90,7 +117,7 @@ type File struct {
 
 // same tells whether two checkers ask the same, whatever their times are.
 func (c Checker) same(o Checker) bool {
-	return c.Helo == o.Helo && c.BFD == o.BFD && reflect.DeepEqual(c.Way, o.Way) && reflect.DeepEqual(c.HTTP, o.HTTP) && reflect.DeepEqual(c.DNS, o.DNS) && reflect.DeepEqual(c.UDP, o.UDP) &&
+	return c.Helo == o.Helo && c.BFD == o.BFD && reflect.DeepEqual(c.Talk, o.Talk) && reflect.DeepEqual(c.Way, o.Way) && reflect.DeepEqual(c.HTTP, o.HTTP) && reflect.DeepEqual(c.DNS, o.DNS) && reflect.DeepEqual(c.UDP, o.UDP) &&
 		reflect.DeepEqual(c.Script, o.Script) && reflect.DeepEqual(c.File, o.File)
 }
 
@@ -110,12 +137,28 @@ func (c Checker) Particulars() string {
 		return fmt.Sprintf("payload %x reply %x/%x of %d to %d bytes", c.UDP.Payload, c.UDP.Reply, c.UDP.ReplyMask, c.UDP.Min, c.UDP.Max)
 	case c.File != nil:
 		return fmt.Sprintf("%s weight %d", c.File.Path, c.File.Weight)
+	case c.Talk != nil:
+		return c.Talk.String()
 	case c.BFD != "":
 		return "session " + c.BFD
 	case c.Helo != "":
 		return "HELO " + c.Helo
 	}
 	return ""
+}
+
+// String leaves the password out.
+func (t *Talk) String() string {
+	var all []string
+	for _, f := range [][2]string{{"user", t.User}, {"database", t.Database}, {"service", t.Service}, {"send", t.Send}} {
+		if f[1] != "" {
+			all = append(all, f[0]+" "+f[1])
+		}
+	}
+	if t.TLS {
+		all = append(all, "tls")
+	}
+	return strings.Join(all, " ")
 }
 
 func (h *HTTP) String() string {

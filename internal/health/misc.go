@@ -14,7 +14,7 @@ func (p *Pools) judgeMisc(now time.Time, c *check, res Result) time.Duration {
 			p.addWeight(now, c, 0)
 		}
 		c.attempt = 0
-		if !c.up || !c.ran {
+		if (!c.up || !c.ran) && c.risen() {
 			p.sayMisc(c, "succeeded", "", "")
 			p.settle(now, c, true, fmt.Sprintf("%s succeeded in %s", c.label(), round(res.Took)))
 		}
@@ -80,7 +80,7 @@ func (p *Pools) judgeSMTP(now time.Time, c *check, res Result) time.Duration {
 	switch {
 	case res.OK:
 		c.attempt = 0
-		if !c.up || !c.ran {
+		if (!c.up || !c.ran) && c.risen() {
 			p.sayReal(c, c.cfg.Kind.words().success, c.name())
 			p.settle(now, c, true, fmt.Sprintf("%s succeeded in %s", c.label(), round(res.Took)))
 		}
@@ -109,7 +109,7 @@ func (p *Pools) judgeDNS(now time.Time, c *check, res Result) time.Duration {
 	switch {
 	case res.OK:
 		c.attempt = 0
-		if !c.up || !c.ran {
+		if (!c.up || !c.ran) && c.risen() {
 			p.settle(now, c, true, fmt.Sprintf("%s succeeded in %s", c.label(), round(res.Took)))
 		}
 	case c.up || !c.ran:

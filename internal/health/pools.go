@@ -23,17 +23,19 @@ type Pools struct {
 	here     map[netip.Addr]bool // addresses of this host
 	sessions map[string]bool     // whether BFD sessions are up
 	cfg      Config              // all but the services
+	ramps    []*real             // in their slow start
 }
 
 type service struct {
-	cfg      Service
-	reals    []*real
-	quorumUp bool
-	sorryUp  bool // the sorry server stands in
-	idle     bool // ha_suspend: its checks are not made
-	since    time.Time
-	want     lb.Pool // as last told by Changed
-	told     bool    // want has been told
+	cfg        Service
+	reals      []*real
+	quorumUp   bool
+	sorryUp    bool // the sorry server stands in
+	idle       bool // ha_suspend: its checks are not made
+	suspicious bool // all fail at once, which has been said
+	since      time.Time
+	want       lb.Pool // as last told by Changed
+	told       bool    // want has been told
 }
 
 type real struct {
@@ -44,6 +46,12 @@ type real struct {
 	since  time.Time
 	why    string
 	hand   *Hand // of an operator; nil: none
+
+	service  *service
+	kept     time.Time // since when max_eject keeps it, though its checks fail. Zero: it does not.
+	rampFrom time.Time // when its slow start began. Zero: it is in none.
+	rampNext time.Time
+	part     int64 // of its weight in the slow start, in percent. 0: all of it.
 
 	adoptedDown bool // the process before had it out of the pool
 }
@@ -123,18 +131,21 @@ func (p *Pools) activate(now time.Time) {
 			p.schedule(c, now.Add(bootstrap+p.random(c.cfg.Warmup)))
 		}
 	}
+	p.pair(now)
 }
 
-// Next is when the next check is due; zero: never.
+// Next is when the next check is due, or the next weight of a slow start; zero: never.
 func (p *Pools) Next() time.Time {
-	if len(p.waiting) == 0 {
-		return time.Time{}
+	next := p.nextRamp()
+	if len(p.waiting) > 0 && (next.IsZero() || p.waiting[0].due.Before(next)) {
+		return p.waiting[0].due
 	}
-	return p.waiting[0].due
+	return next
 }
 
 // Tick asks for every check that is due at now.
 func (p *Pools) Tick(now time.Time) {
+	p.climbs(now)
 	for len(p.waiting) > 0 && !p.waiting[0].due.After(now) {
 		c := p.waiting.take()
 		if c.service.idle {
@@ -178,7 +189,7 @@ func (s *service) pool() lb.Pool {
 		entry := r.cfg.Real
 		switch {
 		case s.uses(r):
-			entry.Weight = r.weight
+			entry.Weight = r.pooled()
 		case s.listed(r):
 			entry.Weight = 0
 		default:

@@ -59,15 +59,20 @@ func (p *Pools) adopt(now time.Time, s, o *service) {
 	}
 	p.adoptSorry(s, o)
 	for _, r := range s.reals {
-		if alive := r.passing(); alive != r.alive {
-			p.turn(now, s, r, alive, "the checkers were changed by a reload")
+		why := "the checkers were changed by a reload"
+		if !r.kept.IsZero() {
+			why = r.why
+		}
+		if alive := r.passing(); alive != r.alive && !p.keeps(now, s, r, why) {
+			p.turn(now, s, r, alive, why)
 		}
 	}
 }
 
 // adoptReal gives r the state of was, but for the verdict that changed checkers may change.
 func (p *Pools) adoptReal(now time.Time, s *service, r, was *real) {
-	r.alive, r.since, r.why = was.alive, was.since, was.why
+	r.alive, r.since, r.why, r.kept = was.alive, was.since, was.why, was.kept
+	p.adoptRamp(now, r, was)
 	left := was.checks
 	for _, c := range r.checks {
 		left = p.adoptCheck(now, c, left)
@@ -94,11 +99,12 @@ func (p *Pools) adoptCheck(now time.Time, c *check, old []*check) []*check {
 		// keepalived: takes an alpha checker that has not run for up, if another of the real server has run.
 		c.up = was.up || !was.ran && !c.cfg.Alpha
 		c.attempt = min(was.attempt, c.cfg.Retry)
-		c.url, c.badURL, c.weight = was.url, was.badURL, was.weight
+		c.url, c.badURL, c.weight, c.good, c.warned = was.url, was.badURL, was.weight, min(was.good, max(c.cfg.Rise-1, 0)), was.warned
+		c.agent, c.percent, c.deaf = was.agent, was.percent, was.deaf
 		p.forget(was)
 		p.checks[c.id] = c
 		if !c.running && c.cfg.Kind != BFDCheck {
-			p.schedule(c, earlier(was.due, now.Add(c.cfg.DelayLoop)))
+			p.schedule(c, earlier(later(was.asked().due, now), now.Add(c.cfg.DelayLoop)))
 		}
 		return append(append([]*check{}, old[:i]...), old[i+1:]...)
 	}
@@ -175,6 +181,7 @@ func (p *Pools) clear(s *service, r *real, stopping bool) {
 
 // forgetAll stops the checkers of a real server.
 func (p *Pools) forgetAll(r *real) {
+	p.endRamp(r)
 	for _, c := range r.checks {
 		p.forget(c)
 	}
@@ -184,6 +191,13 @@ func (p *Pools) forgetAll(r *real) {
 func (p *Pools) forget(c *check) {
 	p.waiting.drop(c)
 	delete(p.checks, c.id)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func earlier(a, b time.Time) time.Time {

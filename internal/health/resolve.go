@@ -33,7 +33,7 @@ func resolve(cfg Service) *service {
 			continue
 		}
 		seen[r.Addr] = true
-		rs := &real{cfg: r, weight: max(r.Weight, 0)}
+		rs := &real{cfg: r, service: s, weight: max(r.Weight, 0)}
 		for _, c := range r.Checkers {
 			rs.checks = append(rs.checks, &check{cfg: c.withDefaults(cfg, r), service: s, real: rs, up: true, slot: -1, badURL: noURL})
 		}

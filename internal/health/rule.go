@@ -13,14 +13,16 @@ type Rule string
 
 // The rules.
 const (
-	RuleOperator Rule = "operator" // an operator's hand
-	RuleCheck    Rule = "check"    // what its checkers found
-	RuleAlpha    Rule = "alpha"    // it is down until a check succeeds
-	RuleRestart  Rule = "restart"  // it was down when the process before ended, until a check succeeds
-	RuleQuorum   Rule = "quorum"   // its service has lost the quorum; the sorry server stands in
-	RuleInhibit  Rule = "inhibit"  // inhibit_on_failure: it stays listed with weight 0
-	RuleSuspend  Rule = "suspend"  // ha_suspend: it is not checked, and what was known stays
-	RuleWeight   Rule = "weight"   // the weight of the file, with what checks add
+	RuleOperator  Rule = "operator"   // an operator's hand
+	RuleCheck     Rule = "check"      // what its checkers found
+	RuleAlpha     Rule = "alpha"      // it is down until a check succeeds
+	RuleRestart   Rule = "restart"    // it was down when the process before ended, until a check succeeds
+	RuleQuorum    Rule = "quorum"     // its service has lost the quorum; the sorry server stands in
+	RuleInhibit   Rule = "inhibit"    // inhibit_on_failure: it stays listed with weight 0
+	RuleMaxEject  Rule = "max_eject"  // its checks fail, and too many others are out already
+	RuleSlowStart Rule = "slow_start" // its weight grows since it came back
+	RuleSuspend   Rule = "suspend"    // ha_suspend: it is not checked, and what was known stays
+	RuleWeight    Rule = "weight"     // the weight of the file, with what checks add
 )
 
 // Ruling is what one rule says of a real server.
@@ -32,7 +34,7 @@ type Ruling struct {
 
 // rules, the strongest first: the first one that has something to say decides what a real server gets, the others say what
 // would count without it. A new rule is a row here.
-var rules = []func(s *service, r *real) (Ruling, bool){ruleDisabled, ruleDown, ruleInhibit, ruleQuorum, ruleHand, ruleWeight, ruleUp, ruleSuspended}
+var rules = []func(s *service, r *real) (Ruling, bool){ruleDisabled, ruleDown, ruleInhibit, ruleQuorum, ruleHand, ruleKept, ruleRamp, ruleWeight, ruleUp, ruleSuspended}
 
 func (s *service) rulings(r *real) (all []Ruling) {
 	for _, rule := range rules {

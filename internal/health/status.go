@@ -91,8 +91,8 @@ func (s *service) statusOf(r *real) RealStatus {
 	for _, c := range r.checks {
 		cs := CheckStatus{ID: c.id, Checker: c.cfg, Up: c.up, Ran: c.ran, Running: c.running, Failed: c.attempt, Since: c.since,
 			Last: slices.Clone(c.last)}
-		if !c.running {
-			cs.Next = c.due
+		if asked := c.asked(); !asked.running {
+			cs.Next = asked.due
 		}
 		st.Checks = append(st.Checks, cs)
 	}

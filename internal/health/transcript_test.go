@@ -81,7 +81,7 @@ func (s *stage) command(f []string) {
 	switch f[0] {
 	case "config":
 		o := options(f[1:])
-		s.cfg = Config{InitNotifies: has(o, "rs_init_notifies"), Flush: has(o, "lvs_flush_on_stop")}
+		s.cfg = Config{InitNotifies: has(o, "rs_init_notifies"), Flush: has(o, "lvs_flush_on_stop"), Share: has(o, "checker_share")}
 	case "service":
 		s.cfg.Services = append(s.cfg.Services, s.service(f[1], options(f[2:])))
 	case "real":
@@ -139,6 +139,7 @@ func (s *stage) service(addr string, o map[string]string) Service {
 	svc.Quorum, svc.Hysteresis = s.number(o["quorum"]), s.number(o["hysteresis"])
 	svc.DelayLoop = s.duration(o["delay_loop"])
 	svc.HASuspend = has(o, "ha_suspend")
+	svc.MaxEject = s.number(o["max_eject"])
 	if a := o["sorry"]; a != "" {
 		svc.Sorry = &lb.Real{Addr: netip.MustParseAddrPort(a), Forward: lb.Route}
 		svc.SorryInhibit = has(o, "sorry_inhibit")
@@ -150,6 +151,7 @@ func (s *stage) service(addr string, o map[string]string) Service {
 func (s *stage) real(addr string, o map[string]string, svc *Service) Real {
 	r := Real{InhibitOnFailure: svc.InhibitOnFailure, Alpha: svc.Alpha,
 		Real: lb.Real{Addr: netip.MustParseAddrPort(addr), Forward: lb.Route, Weight: int32(s.number(o["weight"]))}}
+	r.SlowStart = s.duration(o["slow_start"])
 	if _, unchecked := o["unchecked"]; !unchecked {
 		r.Checkers = []Checker{s.check(o, &r)}
 	}
@@ -164,6 +166,10 @@ func (s *stage) check(o map[string]string, r *Real) Checker {
 	}
 	if v := o["target"]; v != "" {
 		c.Target = netip.MustParseAddrPort(v)
+	}
+	c.Rise, c.Jitter = s.number(o["rise"]), s.number(o["jitter"])
+	if _, agent := o["agent"]; agent {
+		c.Kind = AgentCheck
 	}
 	if v := o["session"]; v != "" {
 		c.Kind, c.BFD = BFDCheck, v
@@ -244,7 +250,15 @@ func (s *stage) said() {
 }
 
 func (s *stage) answer(p Probe) answer {
-	switch s.world[p.Checker.Target.String()] {
+	world := s.world[p.Checker.Target.String()]
+	if p.Checker.Kind == AgentCheck && world != "refused" {
+		a, err := ParseAgent(strings.ReplaceAll(world, "_", " "))
+		if err != nil {
+			return answer{s.now, p.ID, Result{Why: err.Error()}}
+		}
+		return answer{s.now, p.ID, Result{OK: true, Agent: &a}}
+	}
+	switch world {
 	case "refused":
 		return answer{s.now, p.ID, Result{Why: "connection refused"}}
 	case "hang":

@@ -36,14 +36,21 @@ func web(ctx context.Context, c health.Checker) health.Result {
 		return said(health.Result{Why: "regex: " + err.Error()}, "Regex match failed")
 	}
 	res := converse(ctx, c, func(conn net.Conn, timeout time.Duration) health.Result {
+		warning := ""
 		if c.HTTP.TLS {
 			secure, res := handshake(ctx, conn, c, u, timeout)
 			if secure == nil {
 				return res
 			}
-			conn = secure
+			conn, warning = secure, res.Warning
 		}
-		return page(ctx, conn, c, u, match, timeout)
+		ask := page
+		if c.HTTP.Protocol == "2" {
+			ask = page2
+		}
+		res := ask(ctx, conn, c, u, match, timeout)
+		res.Warning = warning
+		return res
 	})
 	if res.Said == "" && !res.OK {
 		res.Said = "Connection failed"
@@ -60,12 +67,17 @@ func page(ctx context.Context, conn net.Conn, c health.Checker, u *health.URL, m
 	if res := a.fetch(conn, c, u, timeout); res.Why != "" {
 		return res
 	}
+	a.witness(ctx, u)
+	return a.judge(u, match)
+}
+
+// witness notes what was found.
+func (a *answer) witness(ctx context.Context, u *health.URL) {
 	witnessOf(ctx).note(func(s *health.Seen) {
 		if s.Status = a.status; u.Digest != "" {
 			s.Digest = hex.EncodeToString(a.sum.Sum(nil))
 		}
 	})
-	return a.judge(u, match)
 }
 
 // fetch asks and reads all of the answer. What it returns is a failure, or nothing.
@@ -138,6 +150,14 @@ func request(c health.Checker, u *health.URL) []byte {
 		host = c.Target.String()
 	}
 	return fmt.Appendf(nil, "GET %s HTTP/1.%d\r\nUser-Agent: KeepAliveClient\r\n%sHost: %s\r\n\r\n", u.Path, minor, closing, host)
+}
+
+// hostName is a Host header's without its port.
+func hostName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return host
 }
 
 func virtualHost(c health.Checker, u *health.URL) string {
@@ -271,8 +291,8 @@ func some(b []byte) string {
 	return strconv.Quote(string(b[:min(len(b), shown)]))
 }
 
-// handshake makes TLS of a connection. keepalived: certificates of real servers are not verified, and old versions and
-// ciphers are good enough for a check.
+// handshake makes TLS of a connection. keepalived: certificates of real servers are not verified, which tls_verify asks for
+// here, and old versions and ciphers are good enough for a check.
 func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.URL, timeout time.Duration) (net.Conn, health.Result) {
 	config := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, CipherSuites: allCiphers()}
 	if c.HTTP.SNI || c.HTTP.SNIName != "" {
@@ -281,17 +301,35 @@ func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.U
 			config.ServerName = virtualHost(c, u)
 		}
 	}
+	if c.HTTP.Protocol == "2" {
+		config.NextProtos = []string{"h2"}
+	}
+	warning, name := "", config.ServerName
+	if name == "" {
+		name = hostName(virtualHost(c, u))
+	}
+	verify(config, c.HTTP.Verify, name, &warning)
 	if err := clientCertificate(config, c.HTTP.Client); err != nil {
 		return nil, health.Result{Inconclusive: true, Why: err.Error()}
 	}
 	_ = conn.SetDeadline(time.Now().Add(timeout))
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
+		var setup *setupError
+		if errors.As(err, &setup) {
+			return nil, health.Result{Inconclusive: true, Why: setup.Error()}
+		}
 		res := unread(err, timeout)
 		res.Why = "TLS: " + res.Why
 		return nil, said(res, "SSL handshake/communication error connecting to")
 	}
-	return watch(ctx, secure), health.Result{}
+	if len(config.NextProtos) > 0 {
+		if got := secure.ConnectionState().NegotiatedProtocol; got != "h2" {
+			return nil, said(health.Result{Why: "the server does not speak HTTP/2"}, "SSL handshake/communication error connecting to")
+		}
+		return secure, health.Result{Warning: warning} // which net/http wants as it is
+	}
+	return watch(ctx, secure), health.Result{Warning: warning}
 }
 
 func allCiphers() (all []uint16) {

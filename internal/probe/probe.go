@@ -26,6 +26,14 @@ var kinds = map[health.Kind]func(context.Context, health.Checker) health.Result{
 	health.UDPCheck:  udp,
 	health.PingCheck: ping,
 	health.FileCheck: file,
+
+	health.RedisCheck:      redis,
+	health.MemcachedCheck:  memcached,
+	health.MySQLCheck:      mysql,
+	health.PostgreSQLCheck: postgres,
+	health.FTPCheck:        ftp,
+	health.GRPCCheck:       grpc,
+	health.AgentCheck:      agent,
 }
 
 // Run makes one check and waits for its end. It never fails otherwise than in the result: where the check could not be

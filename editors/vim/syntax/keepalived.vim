@@ -9,12 +9,19 @@ endif
 syn case match
 syn iskeyword @,48-57,_,-
 
+syn keyword keepalivedBlock AGENT_CHECK
 syn keyword keepalivedBlock BFD_CHECK
 syn keyword keepalivedBlock DNS_CHECK
 syn keyword keepalivedBlock FILE_CHECK
+syn keyword keepalivedBlock FTP_CHECK
+syn keyword keepalivedBlock GRPC_CHECK
 syn keyword keepalivedBlock HTTP_GET
+syn keyword keepalivedBlock MEMCACHED_CHECK
 syn keyword keepalivedBlock MISC_CHECK
+syn keyword keepalivedBlock MYSQL_CHECK
 syn keyword keepalivedBlock PING_CHECK
+syn keyword keepalivedBlock POSTGRESQL_CHECK
+syn keyword keepalivedBlock REDIS_CHECK
 syn keyword keepalivedBlock SMTP_CHECK
 syn keyword keepalivedBlock SSL
 syn keyword keepalivedBlock SSL_GET
@@ -84,6 +91,7 @@ syn keyword keepalivedKeyword checker_process_name
 syn keyword keepalivedKeyword checker_rlimit_rtime
 syn keyword keepalivedKeyword checker_rlimit_rttime
 syn keyword keepalivedKeyword checker_rt_priority
+syn keyword keepalivedKeyword checker_share
 syn keyword keepalivedKeyword child_wait_time
 syn keyword keepalivedKeyword config_save_dir
 syn keyword keepalivedKeyword connect_ip
@@ -91,6 +99,7 @@ syn keyword keepalivedKeyword connect_port
 syn keyword keepalivedKeyword connect_timeout
 syn keyword keepalivedKeyword data_plane
 syn keyword keepalivedKeyword data_use_instance
+syn keyword keepalivedKeyword database
 syn keyword keepalivedKeyword dbus_no_interface_name
 syn keyword keepalivedKeyword dbus_service_name
 syn keyword keepalivedKeyword debug
@@ -159,6 +168,7 @@ syn keyword keepalivedKeyword interval
 syn keyword keepalivedKeyword ip_family
 syn keyword keepalivedKeyword iproute_etc_dir
 syn keyword keepalivedKeyword iproute_usr_dir
+syn keyword keepalivedKeyword jitter
 syn keyword keepalivedKeyword json_dump_file
 syn keyword keepalivedKeyword json_version
 syn keyword keepalivedKeyword kernel_rx_buf_size
@@ -189,6 +199,7 @@ syn keyword keepalivedKeyword lvs_sync_daemon_interface
 syn keyword keepalivedKeyword lvs_sysctl
 syn keyword keepalivedKeyword lvs_timeouts
 syn keyword keepalivedKeyword max_auto_priority
+syn keyword keepalivedKeyword max_eject
 syn keyword keepalivedKeyword max_hops
 syn keyword keepalivedKeyword max_reply_length
 syn keyword keepalivedKeyword mcast_dst_ip
@@ -284,13 +295,16 @@ syn keyword keepalivedKeyword router_id
 syn keyword keepalivedKeyword rs_init_notifies
 syn keyword keepalivedKeyword script
 syn keyword keepalivedKeyword script_user
+syn keyword keepalivedKeyword send
 syn keyword keepalivedKeyword send_proxy_v2
+syn keyword keepalivedKeyword service
 syn keyword keepalivedKeyword set_supplementary_groups
 syn keyword keepalivedKeyword sh-fallback
 syn keyword keepalivedKeyword sh-port
 syn keyword keepalivedKeyword shutdown_script
 syn keyword keepalivedKeyword shutdown_script_timeout
 syn keyword keepalivedKeyword skip_check_adv_addr
+syn keyword keepalivedKeyword slow_start
 syn keyword keepalivedKeyword smtp_alert
 syn keyword keepalivedKeyword smtp_alert_checker
 syn keyword keepalivedKeyword smtp_alert_vrrp
@@ -321,7 +335,11 @@ syn keyword keepalivedKeyword thread_timer_expired
 syn keyword keepalivedKeyword time_window
 syn keyword keepalivedKeyword timeout
 syn keyword keepalivedKeyword timer_expired_backup
+syn keyword keepalivedKeyword tls
+syn keyword keepalivedKeyword tls_ca
 syn keyword keepalivedKeyword tls_compliant
+syn keyword keepalivedKeyword tls_expiry
+syn keyword keepalivedKeyword tls_verify
 syn keyword keepalivedKeyword tmp_config_directory
 syn keyword keepalivedKeyword track_src_ip
 syn keyword keepalivedKeyword ttl
