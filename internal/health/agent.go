@@ -27,7 +27,7 @@ func ParseAgent(line string) (a Agent, err error) {
 	known := false
 	for _, w := range strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t,;\r\n", r) }) {
 		percent, isPercent := strings.CutSuffix(w, "%")
-		n, err := strconv.ParseUint(percent, 10, 16)
+		n, err := strconv.ParseUint(percent, 10, 32)
 		switch {
 		case isPercent && err == nil:
 			a.Percent = int(min(n, maxPercent))

@@ -306,9 +306,9 @@ func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.U
 	}
 	warning, name := "", config.ServerName
 	if name == "" {
-		name = hostName(virtualHost(c, u))
+		name = virtualHost(c, u)
 	}
-	verify(config, c.HTTP.Verify, name, &warning)
+	verify(config, c.HTTP.Verify, hostName(name), &warning)
 	if err := clientCertificate(config, c.HTTP.Client); err != nil {
 		return nil, health.Result{Inconclusive: true, Why: err.Error()}
 	}
