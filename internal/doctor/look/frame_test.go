@@ -1,0 +1,74 @@
+package look
+
+import (
+	"net/netip"
+	"testing"
+
+	"vipd/internal/realserver"
+)
+
+var (
+	us4, them4 = netip.MustParseAddr("10.0.8.25"), netip.MustParseAddr("10.0.8.9")
+	us6, them6 = netip.MustParseAddr("2001:db8:8::25"), netip.MustParseAddr("2001:db8:8::9")
+)
+
+// TestWhatIsSentIsReadBack: every packet, alone and in each tunnel, and as an ICMP error quotes it.
+func TestWhatIsSentIsReadBack(t *testing.T) {
+	for _, ends := range [][2]netip.Addr{{us4, them4}, {us6, them6}} {
+		src, dst := netip.AddrPortFrom(ends[0], 20001), netip.AddrPortFrom(ends[1], 80)
+		for name, p := range map[string]struct {
+			bytes []byte
+			proto uint8
+			dport uint16
+		}{
+			"SYN":      {segment(src, dst, flagSYN, 7, 0), protoTCP, 80},
+			"datagram": {datagram(src, dst, []byte("hello")), protoUDP, 80},
+			"echo":     {echo(ends[0], ends[1], 20001, 1400), map[bool]uint8{false: protoICMP, true: protoICMP6}[ends[0].Is6()], 0},
+		} {
+			q := question{from: src, to: netip.AddrPortFrom(ends[1], p.dport), proto: p.proto}
+			h := parse(p.bytes, 0)
+			if !q.same(h) || p.proto == protoTCP && (h.flags != flagSYN || h.mss != 1460 || h.seq != 7) {
+				t.Errorf("%s of %s: %+v", name, ends[0], h)
+			}
+			for _, tunnel := range []string{"ipip", "gue", "gre"} {
+				n := realserver.Need{Tunnel: tunnel, TunPort: 6080}
+				for _, outer := range [][2]netip.Addr{{us4, them4}, {us6, them6}} {
+					if w := parse(wrap(outer[0], outer[1], n, p.bytes), 0); w == nil || !q.same(w.inside) {
+						t.Errorf("%s in %s of %s: %+v", name, tunnel, outer[0], w)
+					}
+				}
+			}
+			quote := append([]byte{3, 2, 0, 0, 0, 0, 0, 0}, wrap(us4, them4, realserver.Need{Tunnel: "ipip"}, p.bytes)...)
+			e := parse(packet(them4, us4, protoICMP, quote), 0)
+			if e == nil || !e.isError() || e.about == nil || !q.same(e.about.inside) || !e.answer().NoProtocol {
+				t.Errorf("%s quoted: %+v", name, e)
+			}
+		}
+	}
+}
+
+func TestWhoHasIsAskedWithoutASender(t *testing.T) {
+	mac := [6]byte{2, 0, 0, 0, 0, 1}
+	a := arrival{src: mac, typ: etherARP, body: whoHas(mac, them4)[14:]}
+	if addr, _, _, ok := a.claimed(); ok {
+		t.Errorf("the question claims %s", addr)
+	}
+	b := whoHas(mac, them6)
+	if h := parse(b[14:], 0); h == nil || !h.src.IsUnspecified() || h.icmp != 135 || b[14+7] != 255 {
+		t.Errorf("%+v", h)
+	}
+}
+
+func FuzzFrames(f *testing.F) {
+	f.Add(segment(netip.AddrPortFrom(us4, 1), netip.AddrPortFrom(them4, 2), flagSYN|flagACK, 1, 2))
+	f.Add(wrap(us6, them6, realserver.Need{Tunnel: "gue", TunPort: 6080}, echo(us4, them4, 1, 0)))
+	f.Add(packet(them4, us4, protoICMP, append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, datagram(netip.AddrPortFrom(us4, 1), netip.AddrPortFrom(them4, 2), nil)...)))
+	f.Add(whoHas([6]byte{2}, them6)[14:])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if h := parse(b, 0); h != nil {
+			h.answer()
+			(&arrival{ip: h, body: b}).claimed()
+		}
+		(&arrival{typ: etherARP, body: b}).claimed()
+	})
+}
