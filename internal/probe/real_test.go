@@ -1,0 +1,177 @@
+package probe
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/md5"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"vipd/internal/health"
+	"vipd/internal/need"
+)
+
+// realServers are servers of the kinds, as Debian has them. DIR in their arguments and files is a folder of their own.
+var realServers = []struct {
+	program string
+	args    []string
+	files   map[string]string
+	checks  []health.Checker // each must be good; the target's address is 127.0.0.1
+}{
+	{"redis-server", []string{"--port", "6379", "--bind", "127.0.0.1", "--save", "", "--dir", "DIR"}, nil,
+		[]health.Checker{{Kind: health.RedisCheck, Target: at(6379)}}},
+	{"redis-server", []string{"--port", "6379", "--bind", "127.0.0.1", "--save", "", "--dir", "DIR", "--requirepass", "secret"}, nil,
+		[]health.Checker{{Kind: health.RedisCheck, Target: at(6379), Talk: &health.Talk{Password: "secret"}}}},
+	{"memcached", []string{"-u", "root", "-l", "127.0.0.1", "-p", "11211", "-U", "0"}, nil,
+		[]health.Checker{{Kind: health.MemcachedCheck, Target: at(11211)}}},
+	{"vsftpd", []string{"DIR/vsftpd.conf"}, map[string]string{"vsftpd.conf": "listen=YES\nlisten_ipv6=NO\nbackground=NO\nsecure_chroot_dir=DIR\nanonymous_enable=YES\n"},
+		[]health.Checker{{Kind: health.FTPCheck, Target: at(21)}}},
+	{"dnsmasq", []string{"--no-daemon", "--port=53", "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts",
+		"--conf-file=/dev/null", "--address=/example.com/10.0.8.9", "--user=root", "--pid-file="}, nil,
+		[]health.Checker{{Kind: health.DNSCheck, Target: at(53), DNS: &health.DNS{Name: "example.com", Type: "A"}}}},
+	{"exim4", []string{"-bdf", "-C", "DIR/exim.conf", "-oP", "DIR/pid"}, map[string]string{"exim.conf": "primary_hostname = mail.example.org\n" +
+		"daemon_smtp_ports = 2525\nlocal_interfaces = 127.0.0.1\nspool_directory = DIR\nlog_file_path = DIR/%slog\nexim_user = root\nexim_group = root\nnever_users =\n"},
+		[]health.Checker{{Kind: health.SMTPCheck, Target: at(2525), Helo: "director.example.org"}}},
+	{"nginx", []string{"-c", "DIR/nginx.conf"}, map[string]string{"nginx.conf": "daemon off;\nmaster_process off;\npid DIR/pid;\nerror_log DIR/log;\n" +
+		"events {}\nhttp {\naccess_log off;\nclient_body_temp_path DIR/1;\nproxy_temp_path DIR/2;\nfastcgi_temp_path DIR/3;\nuwsgi_temp_path DIR/4;\nscgi_temp_path DIR/5;\n" +
+		"server { listen 127.0.0.1:443 ssl http2; listen 127.0.0.1:80; server_name www.example.com;\nssl_certificate DIR/cert; ssl_certificate_key DIR/key;\n" +
+		"location / { return 200 well; }\nlocation /gone { return 410; } }\nserver { listen 127.0.0.1:81 http2; location / { return 204; } }\n}\n"},
+		[]health.Checker{
+			web11(80, health.HTTP{Protocol: "1.1"}, health.URL{Path: "/", Digest: wellDigest}),
+			web11(443, health.HTTP{TLS: true, SNI: true}, health.URL{Path: "/", Regex: "^we"}),
+			web11(443, health.HTTP{TLS: true, SNI: true, Protocol: "2", Verify: &health.Verify{Chain: true, CA: "DIR/ca"}}, health.URL{Path: "/", Digest: wellDigest}),
+			web11(443, health.HTTP{TLS: true, Protocol: "2"}, health.URL{Path: "/gone", Codes: [][2]int{{410, 410}}}),
+			web11(81, health.HTTP{Protocol: "2"}, health.URL{Path: "/", Codes: [][2]int{{204, 204}}}),
+		}},
+}
+
+var wellDigest = func() string { sum := md5.Sum([]byte("well")); return hex.EncodeToString(sum[:]) }()
+
+func at(port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+}
+
+func web11(port uint16, h health.HTTP, u health.URL) health.Checker {
+	h.URLs, h.VirtualHost = []health.URL{u}, "www.example.com"
+	kind := health.HTTPGet
+	if h.TLS {
+		kind = health.SSLGet
+	}
+	return health.Checker{Kind: kind, Target: at(port), HTTP: &h}
+}
+
+// TestRealServersOfEachKind: each is good while its server runs, and refused when it has been killed.
+func TestRealServersOfEachKind(t *testing.T) {
+	for i, s := range realServers {
+		program := need.Tool(t, s.program)
+		t.Run(fmt.Sprintf("%d %s", i, s.program), func(t *testing.T) {
+			inEmptyNamespace(t, func() {
+				lo, err := netlink.LinkByName("lo")
+				if err == nil {
+					err = netlink.LinkSetUp(lo)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				dir := t.TempDir()
+				here := strings.NewReplacer("DIR", dir)
+				writeServer(t, dir, s.files)
+				var args []string
+				for _, a := range s.args {
+					args = append(args, here.Replace(a))
+				}
+				cmd := exec.Command(program, args...)
+				var out lockedBuffer
+				cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = &out, &out, &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+				if err := cmd.Start(); err != nil {
+					t.Error(err)
+					return
+				}
+				end := sync.OnceFunc(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); _ = cmd.Wait() })
+				defer end()
+				for _, c := range s.checks {
+					c.ConnectTimeout = 10 * time.Second
+					if c.HTTP != nil && c.HTTP.Verify != nil {
+						h := *c.HTTP
+						h.Verify = &health.Verify{Chain: true, CA: here.Replace(h.Verify.CA)}
+						c.HTTP = &h
+					}
+					res := Run(t.Context(), c)
+					for limit := time.Now().Add(30 * time.Second); !res.OK && time.Now().Before(limit); res = Run(t.Context(), c) {
+						time.Sleep(50 * time.Millisecond) // it starts
+					}
+					if !res.OK {
+						t.Errorf("%s %s: %+v\n%s", c.Kind, c.Target, res, out.String())
+					}
+				}
+				end()
+				c := s.checks[0]
+				c.ConnectTimeout = 10 * time.Second
+				if res := Run(t.Context(), c); res.OK || res.Why != "connection refused" {
+					t.Errorf("killed: %+v", res)
+				}
+			})
+		})
+	}
+}
+
+// writeServer puts the files of a server into its folder, and a certificate.
+func writeServer(t *testing.T, dir string, files map[string]string) {
+	ca := newAuthority(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	cert := ca.make(t, &x509.Certificate{DNSNames: []string{"www.example.com"}, NotAfter: time.Now().AddDate(0, 1, 0)}, key)
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	authority, _ := os.ReadFile(ca.file)
+	all := map[string]string{"ca": string(authority), "cert": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})),
+		"key": string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))}
+	for name, text := range files {
+		all[name] = strings.ReplaceAll(text, "DIR", dir)
+	}
+	for name, text := range all {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// lockedBuffer is written by a program while the test reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
