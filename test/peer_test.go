@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -247,4 +248,56 @@ func TestAWrongPasswordIsRefusedByBoth(t *testing.T) {
 	eventually(t, 5*time.Second, "keepalived complains", func() bool { return len(p.nodes[b].complaints(t)) > 0 })
 	eventually(t, 5*time.Second, "vipd counts what it refused", func() bool { return len(p.nodes[a].router(t).Refused) > 0 })
 	t.Logf("keepalived: %q; vipd: %v", p.nodes[b].complaints(t), p.nodes[a].router(t).Refused)
+}
+
+// TestAScanHearsGroupsOfOurOwnAndUnicast has a master that speaks by unicast and one in a group of its own; vipd vrrp scan
+// on the other host, whose instances are the backups, shows both.
+func TestAScanHearsGroupsOfOurOwnAndUnicast(t *testing.T) {
+	if !alone(t, time.Minute, "keepalived") {
+		return
+	}
+	p := newPair(t, "scan")
+	config := func(side, priority int) string {
+		return fmt.Sprintf(`vrrp_instance VI_1 {
+    interface eth0
+    virtual_router_id 51
+    priority %[1]d
+    unicast_peer {
+        10.9.0.%[2]d
+    }
+    virtual_ipaddress {
+        10.9.0.51
+    }
+}
+vrrp_instance VI_2 {
+    interface eth0
+    virtual_router_id 52
+    priority %[1]d
+    mcast_dst_ip 224.0.0.99
+    virtual_ipaddress {
+        10.9.0.52
+    }
+}
+`, priority, 2-side)
+	}
+	p.newNode(t, a, ours, config(a, 100))
+	p.newNode(t, b, theirs, config(b, 150))
+	for _, n := range p.nodes {
+		n.start(t)
+	}
+	eventually(t, 20*time.Second, "keepalived is master of both", func() bool { return strings.Count(p.nodes[b].said(t), "Entering MASTER STATE") == 2 })
+	eventually(t, 20*time.Second, "ours answers", func() bool { return vipd(t, "vrrp", "--instance", "scan-a").code == 0 })
+	var out []byte
+	inside(t, p.lab.Namespace("a"), func() (err error) {
+		out, err = exec.Command(program(), "vrrp", "scan", "eth0", "--for", "3s", "--instance", "scan-a").CombinedOutput()
+		return err
+	})
+	for _, want := range []string{"10.9.0.2 to 10.9.0.1: version 2", "10.9.0.2 to 224.0.0.99: version 2"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("want %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(string(out), "!") {
+		t.Errorf("there is nothing to complain of:\n%s", out)
+	}
 }

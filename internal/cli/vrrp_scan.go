@@ -30,14 +30,16 @@ who sends them and how: version, destination, priority, interval, authentication
 runs here each router of our VRIDs is compared with our instance, field by field; "!" marks what makes two masters.
 Also shown: virtual routers with two masters, and a VRID that is free.
 
-It only listens. Unicast between others is not heard, and neither are backups: they say nothing.`,
+It only listens: to adverts of multicast, to the group of keepalived's default and those of our own instances, and to
+those that are sent to this host. Unicast between others is not heard, and neither are backups: they say nothing.`,
 		SilenceUsage: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			names, err := scanned(args)
 			if err != nil {
 				return &daemon.Failure{Code: daemon.ExitFatal, Err: err}
 			}
-			c, err := hear(names, listen)
+			before, _ := scanStatus(env, instance) // without a daemon there are no groups of its own
+			c, err := hear(names, ownGroups(before.VRRP), listen)
 			if err != nil {
 				code := daemon.ExitFatal
 				if errors.Is(err, os.ErrPermission) {
@@ -45,9 +47,7 @@ It only listens. Unicast between others is not heard, and neither are backups: t
 				}
 				return &daemon.Failure{Code: code, Err: err}
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), statusTime)
-			defer cancel()
-			s, err := askStatus(ctx, env, instance)
+			s, err := scanStatus(env, instance)
 			return printScan(env.Stdout, c, names, s.VRRP, err == nil, env.now())
 		},
 	}
@@ -74,8 +74,27 @@ func scanned(names []string) ([]string, error) {
 	return names, nil
 }
 
-// hear listens on interfaces for a while.
-func hear(names []string, listen time.Duration) (*vrrp.Census, error) {
+func scanStatus(env Env, instance string) (control.Status, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), statusTime)
+	defer cancel()
+	return askStatus(ctx, env, instance)
+}
+
+// ownGroups are the multicast groups that our instances send to.
+func ownGroups(routers []control.Router) []netip.Addr {
+	groups := []netip.Addr{vrrp.GroupIPv4, vrrp.GroupIPv6}
+	for _, r := range routers {
+		for _, to := range r.To {
+			if a, err := netip.ParseAddr(to); err == nil && a.IsMulticast() && !slices.Contains(groups, a) {
+				groups = append(groups, a)
+			}
+		}
+	}
+	return groups
+}
+
+// hear listens on interfaces for a while, as a member of groups where an interface has multicast.
+func hear(names []string, groups []netip.Addr, listen time.Duration) (*vrrp.Census, error) {
 	var sockets []*host.VRRPSocket
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -92,12 +111,10 @@ func hear(names []string, listen time.Duration) (*vrrp.Census, error) {
 				return nil, err
 			}
 			sockets = append(sockets, s)
-			group := vrrp.GroupIPv4
-			if at.V6 {
-				group = vrrp.GroupIPv6
-			}
-			if s.Join(group) != nil {
-				continue // an interface without multicast, or without IPv6
+			for _, group := range groups {
+				if group.Is6() == at.V6 {
+					_ = s.Join(group) // an interface without multicast, or without IPv6, has unicast
+				}
 			}
 			wg.Go(func() {
 				buf := make([]byte, 64<<10)

@@ -118,6 +118,7 @@ type Router struct {
 	V6           bool              `json:"ipv6,omitempty"`
 	Version      uint8             `json:"version"`
 	Unicast      bool              `json:"unicast,omitempty"`
+	To           []string          `json:"to,omitempty"` // where adverts go: the group, or the peers
 	AdvertInt    time.Duration     `json:"advert_int_ns"`
 	MasterInt    time.Duration     `json:"master_advert_int_ns"` // as a backup of version 3 has learnt it
 	Auth         string            `json:"authentication"`       // none, PASS, AH or HMAC

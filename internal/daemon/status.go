@@ -99,6 +99,9 @@ func onTheWire(out *control.Router, r *vrrp.Status) {
 	if r.Source.IsValid() {
 		out.Source = r.Source.String()
 	}
+	for _, to := range r.To {
+		out.To = append(out.To, to.String())
+	}
 	for _, p := range r.Peers {
 		out.Peers = append(out.Peers, control.Peer{Address: p.Addr.String(), Priority: p.Priority, AdvertInt: p.AdvertInt, Checksum: p.Sum.String(), Last: p.Last, Adverts: p.Adverts})
 	}

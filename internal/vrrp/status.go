@@ -49,6 +49,7 @@ type Status struct {
 	Checksum       Sums          // as sent
 	Auth           string        // none, PASS, AH or HMAC
 	V6, Unicast    bool
+	To             []netip.Addr // where adverts go: the group, or the peers
 	VIPs           []netip.Prefix
 	Counters       Counters
 }
@@ -57,7 +58,7 @@ type Status struct {
 func (r *Router) Status() Status {
 	s := Status{
 		Name: r.cfg.Name, Interface: r.cfg.Interface, VRID: r.cfg.VRID,
-		State: r.seen(), Priority: r.priority, Base: r.cfg.Priority, Weights: slices.Clone(r.weights), Source: r.source, Master: r.master, MasterPriority: r.masterPrio, HeardPriority: r.heardPrio,
+		State: r.seen(), To: r.dests(), Priority: r.priority, Base: r.cfg.Priority, Weights: slices.Clone(r.weights), Source: r.source, Master: r.master, MasterPriority: r.masterPrio, HeardPriority: r.heardPrio,
 		Since: r.since, Why: r.why, Faults: slices.Clone(r.faults), Holding: r.holding, Counters: r.counters,
 		History: slices.Clone(r.history), Peers: r.peers.list(), Refused: r.refusals(),
 		Version: r.cfg.Version, AdvertInt: r.cfg.AdvertInt, MasterInt: r.interval, Checksum: r.dialect(), Auth: r.cfg.AuthType.String(),
