@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestBFDWithRealNeighbours has a session of vipd with keepalived's own BFD and with BIRD, each with intervals of
-// 100 ms: it comes up; the instance that follows it leaves FAULT; and within the detection time of a cut it is back.
+// TestBFDWithRealNeighbours has a session of vipd with keepalived's own BFD and with BIRD, over one hop and by the port of
+// several (RFC 5883), over IPv4 and IPv6, each with intervals of 100 ms: it comes up; the instance that follows it leaves FAULT; and within the detection time of a cut it is back.
 func TestBFDWithRealNeighbours(t *testing.T) {
 	if !alone(t, 2*time.Minute, "keepalived", "bird") {
 		return
@@ -20,26 +20,38 @@ func TestBFDWithRealNeighbours(t *testing.T) {
 	before := left(t)
 	t.Run("neighbours", func(t *testing.T) {
 		for i, n := range []struct {
-			name  string
-			start func(t *testing.T, p *pair) *exec.Cmd
-		}{{"keepalived", bfdKeepalived}, {"bird", bfdBird}} {
+			name, config string
+			start        func(t *testing.T, p *pair) *exec.Cmd
+		}{
+			{"keepalived", bfdConfig("10.9.0.2"), bfdKeepalived},
+			{"bird", bfdConfig("10.9.0.2"), bfdBird("accept ipv4 direct;", `neighbor 10.9.0.1 dev "eth0"`)},
+			{"bird IPv6", bfdConfig("fd00:9::2", "source_ip fd00:9::1"), bfdBird("accept ipv6 direct;", `neighbor fd00:9::1 dev "eth0"`)},
+			{"bird multihop", bfdConfig("10.9.0.2", "source_ip 10.9.0.1", "multihop", "max_hops 255"),
+				bfdBird("accept ipv4 multihop;", "neighbor 10.9.0.1 local 10.9.0.2 multihop on")},
+			{"bird IPv6 multihop", bfdConfig("fd00:9::2", "source_ip fd00:9::1", "multihop", "max_hops 255"),
+				bfdBird("accept ipv6 multihop;", "neighbor fd00:9::1 local fd00:9::2 multihop on")},
+		} {
 			t.Run(n.name, func(t *testing.T) {
 				t.Parallel()
-				playBFD(t, newPair(t, fmt.Sprintf("bfd%d", i)), n.start)
+				p := newPair(t, fmt.Sprintf("bfd%d", i))
+				if strings.Contains(n.name, "IPv6") {
+					p.enableIPv6(t)
+				}
+				playBFD(t, p, n.config, n.start)
 			})
 		}
 	})
 	nothingNew(t, before)
 }
 
-func bfdConfig(neighbour string) string {
-	return fmt.Sprintf("bfd_instance peer {\n    neighbor_ip %s\n    min_rx 100\n    min_tx 100\n    multiplier 3\n}\n", neighbour) +
+func bfdConfig(neighbour string, extra ...string) string {
+	return fmt.Sprintf("bfd_instance peer {\n    neighbor_ip %s\n    min_rx 100\n    min_tx 100\n    multiplier 3\n    %s\n}\n", neighbour, strings.Join(extra, "\n    ")) +
 		fmt.Sprintf(trackInstance, 1, "track_bfd {\n peer\n }")
 }
 
-func playBFD(t *testing.T, p *pair, start func(*testing.T, *pair) *exec.Cmd) {
+func playBFD(t *testing.T, p *pair, config string, start func(*testing.T, *pair) *exec.Cmd) {
 	t.Helper()
-	p.newNode(t, a, ours, bfdConfig("10.9.0.2"))
+	p.newNode(t, a, ours, config)
 	us := p.nodes[a]
 	us.start(t)
 	eventually(t, 10*time.Second, "a start in FAULT", func() bool { return strings.Contains(us.said(t), "(VI_1) Entering FAULT STATE") })
@@ -112,15 +124,18 @@ func bfdFile(t *testing.T, name, text string) string {
 	return path
 }
 
-func bfdBird(t *testing.T, p *pair) *exec.Cmd {
-	t.Helper()
-	file := bfdFile(t, "bird.conf", `router id 10.9.0.2;
+func bfdBird(accept, neighbour string) func(*testing.T, *pair) *exec.Cmd {
+	return func(t *testing.T, p *pair) *exec.Cmd {
+		times := "{ min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }"
+		file := bfdFile(t, "bird.conf", fmt.Sprintf(`router id 10.9.0.2;
 protocol device { }
 protocol bfd {
-	accept ipv4 direct;
-	interface "eth0" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; };
-	neighbor 10.9.0.1 dev "eth0";
+	%s
+	interface "eth0" %s;
+	multihop %s;
+	%s;
 }
-`)
-	return foreground(t, p, "bird", "-f", "-c", file, "-s", filepath.Join(filepath.Dir(file), "bird.ctl"))
+`, accept, times, times, neighbour))
+		return foreground(t, p, "bird", "-f", "-c", file, "-s", filepath.Join(filepath.Dir(file), "bird.ctl"))
+	}
 }
