@@ -59,6 +59,9 @@ func (a *ha) ownThread() error {
 		return err
 	}
 	a.loop.SleepIn(alarm)
+	if err := host.Brisk(); err != nil {
+		a.events.Debug("threads have no more of a busy processor than others: " + err.Error())
+	}
 	a.thread = func() {
 		if err := host.OwnThread(a.scheduling); err != nil {
 			a.events.Warn("VRRP has a thread as any other, that may be late on a busy machine: " + err.Error())

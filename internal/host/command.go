@@ -98,6 +98,7 @@ func (c Command) start(out *head) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", c.Args[0], cause(err))
 	}
+	asUsual(cmd.Process.Pid)
 	return cmd, nil
 }
 

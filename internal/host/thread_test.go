@@ -56,7 +56,22 @@ func TestAThreadOfItsOwnIsScheduledAsItIsTold(t *testing.T) {
 		}()
 		<-done
 	}
-	if attr, err := unix.SchedGetAttr(0, 0); err != nil || attr.Policy != unix.SCHED_NORMAL || attr.Nice != 0 {
+	if attr, err := unix.SchedGetAttr(0, 0); err != nil || attr.Policy != unix.SCHED_NORMAL {
 		t.Errorf("another thread is %+v, %v", attr, err)
+	}
+}
+
+func TestWhatABriskProgramStartsHasTheUsualShare(t *testing.T) {
+	need.Root(t)
+	if err := Brisk(); err != nil {
+		t.Fatal(err)
+	}
+	if attr, err := unix.SchedGetAttr(0, 0); err != nil || attr.Nice != briskNice {
+		t.Errorf("%+v, %v", attr, err)
+	}
+	// Field 19 of /proc/PID/stat is the nice value.
+	e := Command{Args: []string{"/bin/sh", "-c", "sleep 0.2; cut -d' ' -f19 /proc/self/stat"}, Keep: 10}.Run(t.Context())
+	if string(e.Output) != "0\n" {
+		t.Errorf("a command runs with %q", e.Output)
 	}
 }
