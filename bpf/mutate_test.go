@@ -36,7 +36,8 @@ func loadSpec() (*ebpf.CollectionSpec, error) {
 }
 
 // judged are the headers in which a mistake sends packets to the wrong place, or counts them there.
-var judged = []string{"schedule.h", "least.h", "hash.h", "lblc.h", "states.h", "csum.h", "conn.h", "open.h", "sweep.h", "nat.h", "lb.bpf.c"}
+var judged = []string{"schedule.h", "least.h", "hash.h", "lblc.h", "states.h", "csum.h", "conn.h", "open.h", "sweep.h", "nat.h",
+	"find.h", "pace.h", "defend.h", "fast.h", "reply.h", "reply6.h", "told.h", "mss.h", "fullnat.h", "full6.h", "proxy.h", "lb.bpf.c"}
 
 // operators are the mistakes. A line may have several of one kind; each is a mutant.
 var operators = []struct {
@@ -213,6 +214,9 @@ var firstRows = map[string]string{
 	"schedule.h": "Picks|Weighted|ManyMembers|Nobody", "least.h": "Picks|Weighted|ManyMembers|Overload", "hash.h": "Picks|Hash",
 	"lblc.h": "Picks|Remember", "states.h": "States", "csum.h": "Checksum|Errors|Masq|Tunnel", "conn.h": "Live|Reuse|States|Table|Template",
 	"open.h": "Template|Region|Client|Reuse", "sweep.h": "Sweep|Forget|Chains|Template", "nat.h": "Masq|Reply",
+	"find.h": "Class|Order|Mark|Template|Scheduled", "pace.h": "Sloppy|Drop|Flood|Rate", "defend.h": "Dispens", "fast.h": "Forward|Masq|Tunnel|Live",
+	"reply.h": "Reply|Fragments", "reply6.h": "IPv6|Masq|Fragments", "told.h": "Tunnel|Errors|Told", "mss.h": "Largest|Proxy", "fullnat.h": "FullNAT|LocalEnd|Proxy",
+	"full6.h": "NAT6|Shared6|Proxy", "proxy.h": "Proxy",
 }
 
 // judge runs the rows on the object.

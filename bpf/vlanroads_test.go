@@ -1,0 +1,84 @@
+package bpf
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"testing"
+)
+
+// inVLANs makes three VLANs ours, of which one is the interface elsewhere.
+func (r *rig) inVLANs() {
+	r.Helper()
+	for _, tci := range [][2]uint16{tciOf(7, 0), tciOf(9, 0), tciOf(ad|9, 7)} {
+		r.station(tci, ourMAC)
+	}
+	r.put(r.Links, elsewhere, LbLink{Mac: ourMAC, Lower: loopback, Tci: tciOf(7, 0)})
+}
+
+// TestRepliesInVLANsOfIPv6AndFullNAT: as TestRepliesInVLANs, on the other roads back; requests under FULLNAT arrive without tags.
+func TestRepliesInVLANsOfIPv6AndFullNAT(t *testing.T) {
+	for name, play := range map[string]struct {
+		make        func(t *testing.T) (*rig, *service, uint32)
+		client, vip netip.AddrPort
+		full        bool
+		serverOf    func(uint32) netip.Addr
+	}{
+		"IPv6":            {func(t *testing.T) (*rig, *service, uint32) { return masqueraded6(t, udpProto) }, client6, vip6, false, realAddr6},
+		"FULLNAT":         {func(t *testing.T) (*rig, *service, uint32) { return fullnat(t, udpProto, 4, 1) }, client, vip, true, realAddr},
+		"FULLNAT of IPv6": {func(t *testing.T) (*rig, *service, uint32) { return fullnat6(t, udpProto, 1) }, client6, vip6, true, realAddr6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _, real := play.make(t)
+			r.inVLANs()
+			inVLAN := []uint32{tagOf(0x8100, 7)}
+			for _, there := range [][]uint32{nil, inVLAN} {
+				for _, here := range [][]uint32{nil, inVLAN, {tagOf(0x8100, 9)}, {tagOf(0x88a8, 9), tagOf(0x8100, 7)}} {
+					r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+					query := frame{proto: udpProto, from: play.client, to: play.vip, summed: true, payload: []byte("query"), tags: there}
+					sent := r.want(query, LbReasonFORWARD_NEW)
+					end := play.client
+					if play.full {
+						end = localEnd(t, sent)
+					}
+					in := frame{proto: udpProto, summed: true, payload: []byte("answer"), tags: here, from: netip.AddrPortFrom(play.serverOf(real), 80), to: end, src: realMAC(int(real))}
+					want := in
+					want.from, want.to, want.src, want.dst, want.ttl, want.tags = play.vip, play.client, ourMAC, routerMAC, 63, there
+					if out := r.want(in, LbReasonFORWARD_REPLY); !bytes.Equal(out, want.bytes()) {
+						t.Errorf("there %x, here %x\ngot  % x\nwant % x", there, here, out, want.bytes())
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestToldInAVLANOfIPv6: an error about a tunnel's packet reaches a client behind a VLAN with its tag, in its own family's words.
+func TestToldInAVLANOfIPv6(t *testing.T) {
+	r := newRig(t, 4)
+	r.neighbourhood()
+	r.inVLANs()
+	s := r.serve(vip6, udpProto, LbSchedulerSCHED_RR)
+	real := s.add(1)
+	r.tune(func(t *LbTunables) { t.Have |= uint32(LbHaveHAVE_TUNNEL | LbHaveHAVE_TUNNEL6) })
+	inVLAN := []uint32{tagOf(0x8100, 7)}
+	for _, row := range []struct {
+		far   netip.Addr
+		about func(outer []byte) frame
+	}{
+		{far6, func(outer []byte) frame {
+			return errorAbout6(netip.MustParseAddr("2001:db8:77::1"), source6, 1, 4, 0, outer)
+		}},
+		{far4, func(outer []byte) frame { return errorAbout(stranger, source, 3, 3, 0, outer) }},
+	} {
+		r.change(real, tunnelTo(row.far, 0, 0))
+		_, out, why := r.run(frame{proto: udpProto, to: vip6, summed: true, payload: make([]byte, 100), tags: inVLAN}.bytes())
+		if !forwardsWhy(why) {
+			t.Fatal(why.name())
+		}
+		_, out, why = r.run(row.about(out[14:]).bytes())
+		if why != LbReasonFORWARD_ICMP || binary.BigEndian.Uint32(out[12:]) != inVLAN[0] || out[16] != 0x86 || out[18+6] != icmp6Proto {
+			t.Errorf("by %v: %s: % x", row.far, why.name(), out)
+		}
+	}
+}
