@@ -27,7 +27,7 @@ var root = &block{rows: []keyword{
 		lines(ruleLines(true, func(l *loader, r Rule) { l.cfg.StaticRules = append(l.cfg.StaticRules, r) })).by(passVRRP),
 	planned("track_group", "NAME", "", "Instances that step back when a static entry is lost.").begin(beginTrackGroup).with(trackGroupBlock, nil).by(passVRRP),
 	inert("linkbeat_interfaces", "", "", "Interfaces whose link is polled.", linkWhy).lines(addLinkbeat).by(passVRRP),
-	planned("interface_up_down_delays", "", "", "Delays before a link change counts.").lines(addDelay).by(passVRRP),
+	acts("interface_up_down_delays", "", "", "Delays before a link change counts.").lines(addDelay).by(passVRRP),
 	row(Works, "garp_group", "", "", "Announcement pacing shared by some interfaces.").begin(beginGarpGroup).with(garpBlock, endGarpGroup).by(passVRRP),
 
 	inert("linkbeat_use_polling", "", "off", "Poll the link state of every interface.", linkWhy).begin(gFlag(func(g *Global) *bool { return &g.Process.LinkbeatPolling })).by(passParent),

@@ -77,7 +77,8 @@ type daemon struct {
 	inForce string            // the file that cfg came from
 	said    []string          // diagnostics of the last file read
 	handsMu sync.Mutex        // of the file of what operators hold
-	undo    []func()          // what a failed start or the stop takes back, last first
+	raised  raised
+	undo    []func() // what a failed start or the stop takes back, last first
 	wg      sync.WaitGroup
 }
 
@@ -111,7 +112,7 @@ func Run(ctx context.Context, opts Options) error {
 // start brings everything up, in this order; each step that leaves something behind adds to undo.
 func (d *daemon) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.checkHost, d.lock, d.openJournal, d.bindHTTP, d.openTell, d.openHA, d.openBFD, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
+		d.checkHost, d.lock, d.openJournal, d.bindHTTP, d.runStartup, d.openTell, d.openHA, d.openBFD, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -197,6 +198,10 @@ func (d *daemon) lock(context.Context) error {
 }
 
 func (d *daemon) openHA(context.Context) (err error) {
+	d.undo = append(d.undo, func() { d.lowerVMACs(nil) })
+	if err := d.raiseVMACs(d.cfg); err != nil {
+		return err
+	}
 	if d.ha, err = newHA(d.host, d.events.of("vrrp"), d.cfg.Instances); err != nil {
 		return err
 	}
@@ -362,6 +367,7 @@ func (d *daemon) stop() {
 		d.pool.loop.Do(d.pool.end)
 	}
 	d.takeBack()
+	d.runShutdown()
 	d.events.Info("Stopped")
 }
 

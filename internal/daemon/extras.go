@@ -254,6 +254,9 @@ func (a *ha) routesChanged(now time.Time) {
 // Next and Tick make a machine of the speaker and of what is tried again.
 func (a *ha) Next() time.Time {
 	next := a.speaker.Next()
+	if held := a.delays.Next(); next.IsZero() || !held.IsZero() && held.Before(next) {
+		next = held
+	}
 	for _, due := range slices.Concat(slices.Collect(maps.Values(a.lacking)), slices.Collect(maps.Values(a.again))) {
 		if next.IsZero() || due.Before(next) {
 			next = due
@@ -268,6 +271,9 @@ func (a *ha) Tick(now time.Time) {
 		a.hear(now)
 	}
 	a.speaker.Tick(now)
+	for _, c := range a.delays.Due(now) {
+		a.countLink(now, c.Name, c.Up)
+	}
 	for name, due := range a.lacking {
 		if !due.After(now) {
 			delete(a.lacking, name)

@@ -89,6 +89,15 @@ func (h *fakeHost) SetSysctl(name, value string) (string, error) {
 	return "0", h.note(name + "=" + value)
 }
 
+func (h *fakeHost) Sysctl(string) (string, error) { return "0", nil }
+
+func (h *fakeHost) VMACs() ([]host.VMAC, []string, error) { return nil, []string{"lo", "eth0"}, nil }
+
+func (h *fakeHost) MakeVMAC(v host.VMAC) (bool, error) { return true, h.note("make " + v.Name) }
+func (h *fakeHost) RemoveVMAC(name string) error       { return h.note("remove " + name) }
+func (h *fakeHost) SwitchOn(name string) error         { return h.note("up " + name) }
+func (h *fakeHost) Quiet(parents map[int]int) error    { return h.note(fmt.Sprint("quiet ", parents)) }
+
 func (h *fakeHost) DropTo(all []netip.Addr) error { return h.note(fmt.Sprint("drop ", all)) }
 
 // note keeps what was asked for besides addresses.

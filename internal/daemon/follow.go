@@ -64,6 +64,9 @@ func followersOf(cfg *conf.Config) (followers []vrrp.Follower, groups []vrrp.Gro
 		r := full[i.Name]
 		if i.Interface != "" && (r == nil || !r.DontTrackOwn) {
 			own = []vrrp.Tracked{{Thing: vrrp.Thing{Kind: vrrp.TrackInterface, Name: i.Interface}}}
+			if i.Wire != "" {
+				own = append(own, vrrp.Tracked{Thing: vrrp.Thing{Kind: vrrp.TrackInterface, Name: i.Wire}})
+			}
 		}
 		if r != nil {
 			own = vrrp.Merge(own, trackedOf(r.Track))

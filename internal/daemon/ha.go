@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ type ha struct {
 	failing map[string]bool  // sends that fail, said once
 	tell    *teller          // nil: nobody is told
 
+	delays         vrrp.Debouncer   // of links
 	extras         map[string]extra // by instance
 	statics        statics
 	promoted       map[string]string          // promote_secondaries as it was, by interface; of the hands
@@ -94,7 +96,7 @@ func (a *ha) add(cfg vrrp.Config) error {
 // endpoint is where an instance's adverts come in and go out. All instances of an interface, family and kind of header
 // share one: two sockets would hear everything twice.
 func endpoint(cfg vrrp.Config) host.Endpoint {
-	at := host.Endpoint{Dev: cfg.Interface, V6: cfg.V6, AH: cfg.AuthType == vrrp.AuthAH}
+	at := host.Endpoint{Dev: cmp.Or(cfg.Wire, cfg.Interface), V6: cfg.V6, AH: cfg.AuthType == vrrp.AuthAH}
 	if at.Dev == "" {
 		at.Local = cfg.Source
 	}
@@ -133,7 +135,22 @@ func (a *ha) configure(cfg *conf.Config) {
 	}
 	a.speaker.LogUnknown = g.LogUnknownVRIDs
 	a.scheduling = scheduling(cfg.Global.Process.VRRP)
+	a.delays.Set(linkDelays(cfg))
 	a.hands.do(func() { a.announcer.Space(time.Now(), g.GarpInterval, g.GnaInterval, groups) })
+}
+
+// linkDelays are those of the file. A VMAC has those of its parent.
+func linkDelays(cfg *conf.Config) map[string]vrrp.LinkDelay {
+	all := map[string]vrrp.LinkDelay{}
+	for _, d := range cfg.Delays {
+		all[d.Interface] = vrrp.LinkDelay{Down: d.Down, Up: d.Up}
+	}
+	for _, i := range cfg.Instances {
+		if d, ok := all[i.Interface]; ok && i.Wire != "" {
+			all[i.Wire] = d
+		}
+	}
+	return all
 }
 
 // close closes the sockets, which ends their receivers.
@@ -203,6 +220,16 @@ func (a *ha) allPresent(cfg vrrp.Config) bool {
 
 // observeLink tells those who follow an interface, their own or another, whether it is up.
 func (a *ha) observeLink(now time.Time, ifname string, up bool) {
+	thing := vrrp.Thing{Kind: vrrp.TrackInterface, Name: ifname}
+	was := a.track.trackers.Known(thing)
+	if was.Known && a.delays.Hold(now, ifname, was.OK, up) {
+		return
+	}
+	a.countLink(now, ifname, up)
+}
+
+// countLink is observeLink without a delay.
+func (a *ha) countLink(now time.Time, ifname string, up bool) {
 	thing := vrrp.Thing{Kind: vrrp.TrackInterface, Name: ifname}
 	if was := a.track.trackers.Known(thing); was.Known && was.OK != up {
 		a.events.Info("Netlink reports "+ifname+" "+map[bool]string{true: "up", false: "down"}[up], "if", ifname)
@@ -342,7 +369,9 @@ func (a *ha) notice(ifname string, packet []byte) {
 	if err != nil || advert.Priority == 0 {
 		return
 	}
-	if slices.ContainsFunc(a.speaker.On(ifname), func(r *vrrp.Router) bool { return r.Config().VRID == advert.VRID }) {
+	if slices.ContainsFunc(a.speaker.Routers(), func(r *vrrp.Router) bool {
+		return cmp.Or(r.Config().Wire, r.Config().Interface) == ifname && r.Config().VRID == advert.VRID
+	}) {
 		if a.other != nil {
 			a.other(advert.Source)
 		}

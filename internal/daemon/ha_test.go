@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"vipd/internal/conf"
 	"vipd/internal/vrrp"
 )
 
@@ -88,6 +89,37 @@ func TestALinkThatGoesDownIsAFaultAndAnAddressIsNoneOfTheLoopsBusiness(t *testin
 		a.do(func(now time.Time) { a.refreshLink(now, "eth0") })
 		if st := a.status()[0]; st.State != vrrp.Fault || h.holds(vip) {
 			t.Fatalf("state %v, holds %v", st.State, h.holds(vip))
+		}
+	})
+}
+
+func TestALinkThatIsDownForAMomentIsNoFaultWithADelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, log := newFakeHost(), new(journal)
+		a, end := runHA(t, h, log)
+		defer end()
+		a.do(func(time.Time) {
+			a.configure(&conf.Config{Instances: []vrrp.Config{siteInstance()}, Delays: []conf.Delay{{Interface: "eth0", Down: 2 * time.Second}}})
+		})
+		time.Sleep(4 * time.Second)
+		turn := func(up bool) {
+			h.mu.Lock()
+			h.up = up
+			h.mu.Unlock()
+			a.do(func(now time.Time) { a.refreshLink(now, "eth0") })
+		}
+		turn(false)
+		time.Sleep(1900 * time.Millisecond)
+		turn(true)
+		time.Sleep(time.Second)
+		turn(false)
+		time.Sleep(1900 * time.Millisecond)
+		if st := a.status()[0]; st.State != vrrp.Master || log.has("reports eth0 down") {
+			t.Fatalf("%v\n%s", st.State, log)
+		}
+		time.Sleep(200 * time.Millisecond)
+		if st := a.status()[0]; st.State != vrrp.Fault {
+			t.Errorf("after two seconds: %v", st.State)
 		}
 	})
 }

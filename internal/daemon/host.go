@@ -26,6 +26,16 @@ type Host interface {
 	DelRule(host.NewRule) error
 	// SetSysctl sets a kernel parameter, by its path below /proc/sys, and returns what it was.
 	SetSysctl(name, value string) (old string, err error)
+	// Sysctl reads one.
+	Sysctl(name string) (string, error)
+	// VMACs are the private macvlans that there are, and the names of all interfaces.
+	VMACs() ([]host.VMAC, []string, error)
+	// MakeVMAC makes one, switched off, and reports whether it was not there before.
+	MakeVMAC(host.VMAC) (made bool, err error)
+	RemoveVMAC(name string) error
+	SwitchOn(name string) error
+	// Quiet sends reports of group membership from the parents of VMACs, by index, and not from them.
+	Quiet(parents map[int]int) error
 	// DropTo makes the host drop packets to and from these addresses, and to no others.
 	DropTo([]netip.Addr) error
 	// Announce sends one gratuitous ARP or, for IPv6, one neighbour advertisement.

@@ -37,6 +37,26 @@ func (m *machine) DelRule(r host.NewRule) error   { return host.DelRule(r) }
 
 func (m *machine) SetSysctl(name, value string) (string, error) { return host.SetSysctl(name, value) }
 
+func (m *machine) Sysctl(name string) (string, error) { return host.Sysctl(name) }
+
+func (m *machine) VMACs() ([]host.VMAC, []string, error) {
+	vmacs, err := host.VMACs()
+	if err != nil {
+		return nil, nil, err
+	}
+	links, err := host.Links()
+	var names []string
+	for _, l := range links {
+		names = append(names, l.Name)
+	}
+	return vmacs, names, err
+}
+
+func (m *machine) MakeVMAC(v host.VMAC) (bool, error) { return host.MakeVMAC(v) }
+func (m *machine) RemoveVMAC(name string) error       { return host.RemoveVMAC(name) }
+func (m *machine) SwitchOn(name string) error         { return host.SwitchOn(name) }
+func (m *machine) Quiet(parents map[int]int) error    { return host.Quiet(m.table, parents) }
+
 func (m *machine) DropTo(all []netip.Addr) error { return host.DropTo(m.table, all) }
 
 func (m *machine) Announce(ifname string, addr netip.Addr) error {

@@ -28,11 +28,13 @@ func (d *daemon) reload(cfg *conf.Config) error {
 		name  string
 		apply func(*conf.Config) error
 	}{
+		{"VMAC interfaces", d.raiseVMACs},
 		{"sockets", func(c *conf.Config) error { return d.ha.open(c.Instances) }},
 		{"packet path", d.reloadPlane},
 		{"static addresses, routes and rules", func(c *conf.Config) error { d.ha.do(func(time.Time) { d.ha.settle(staticsOf(c)) }); return nil }},
 		{"instances", func(c *conf.Config) error { return d.ha.reload(c, follower(d.host, c, d.events.of("vrrp"), true)) }},
 		{"routes and rules", func(c *conf.Config) error { d.ha.do(func(time.Time) { d.ha.equip(extrasOf(c)) }); return nil }},
+		{"VMAC interfaces that are not used any more", func(*conf.Config) error { d.lowerVMACs(d.raised.wanted); return nil }},
 		{"BFD sessions", d.reloadBFD},
 		{"commands of checks", func(c *conf.Config) error { d.checks.configure(d.events.of("check"), c.Global.Scripts); return nil }},
 		{"services", d.reloadPools},

@@ -29,7 +29,7 @@ type link struct {
 	v6     bool
 }
 
-func (c Config) link() link { return link{c.Interface, c.VRID, c.V6} }
+func (c Config) link() link { return link{cmp.Or(c.Wire, c.Interface), c.VRID, c.V6} }
 
 type strayKey struct {
 	link

@@ -37,6 +37,7 @@ type Address struct {
 type Config struct {
 	Name      string
 	Interface string        // If empty, none: unicast needs none.
+	Wire      string        // that adverts leave and come in by: the router's own upon Interface. If empty, Interface.
 	V6        bool          // its family
 	VRID      uint8         // 1..255
 	Priority  uint8         // If zero, 100 (255 when InitialMaster is set). 255 owns the addresses.

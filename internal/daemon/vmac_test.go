@@ -1,0 +1,94 @@
+package daemon
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"vipd/internal/conf"
+	"vipd/internal/host"
+)
+
+// plannedOf says what a file makes on a host with these interfaces: "NAME on PARENT MAC" each, and for each instance by
+// what its adverts leave and where its addresses stand.
+func plannedOf(t *testing.T, file string, have []host.VMAC, names ...string) (vmacs []string, stands map[string]string) {
+	t.Helper()
+	cfg, _, diags := conf.Load(fstest.MapFS{"t.conf": {Data: []byte(file)}}, "t.conf", conf.Options{})
+	if cfg == nil {
+		t.Fatal(diags)
+	}
+	for _, v := range planVMACs(cfg, have, names) {
+		vmacs = append(vmacs, fmt.Sprintf("%s on %s %s", v.Name, v.Parent, v.MAC))
+	}
+	stands = map[string]string{}
+	for _, c := range cfg.Instances {
+		said := []string{"wire " + c.Wire}
+		for _, a := range slices.Concat(c.VIPs, c.Excluded) {
+			said = append(said, a.Prefix.Addr().String()+" "+a.Dev)
+		}
+		stands[c.Name] = strings.Join(said, ", ")
+	}
+	return vmacs, stands
+}
+
+func instanceText(name, vrid, body string) string {
+	return "vrrp_instance " + name + " {\n interface eth0\n virtual_router_id " + vrid + "\n" + body + "\n}\n"
+}
+
+func TestVMACsAreNamedAsKeepalivedNamesThem(t *testing.T) {
+	v4, v6 := " virtual_ipaddress {\n 10.0.0.9\n }", " virtual_ipaddress {\n fe80::9\n }"
+	for name, c := range map[string]struct {
+		file  string
+		have  []host.VMAC
+		names []string
+		want  []string
+	}{
+		"IPv4 and IPv6 of one VRID": {
+			file: instanceText("A", "51", " use_vmac\n"+v4) + instanceText("B", "51", " use_vmac\n"+v6),
+			want: []string{"vrrp.51 on eth0 00:00:5e:00:01:33", "vrrp6.51 on eth0 00:00:5e:00:02:33"},
+		},
+		"a name of its own, and a MAC address with the VRID": {
+			file: instanceText("A", "51", " use_vmac mine 02:00:00:00:aa\n"+v4),
+			want: []string{"mine on eth0 02:00:00:00:aa:33"},
+		},
+		"a name that others have": {
+			file:  instanceText("A", "51", " use_vmac\n"+v4),
+			names: []string{"vrrp.51", "vrrp1.51"},
+			want:  []string{"vrrp2.51 on eth0 00:00:5e:00:01:33"},
+		},
+		"one that a process before has left": {
+			file:  instanceText("A", "51", " use_vmac\n"+v4),
+			have:  []host.VMAC{{Name: "old.51", Parent: "eth0", MAC: host.MAC{0, 0, 0x5e, 0, 1, 51}}},
+			names: []string{"old.51"},
+			want:  []string{"old.51 on eth0 00:00:5e:00:01:33"},
+		},
+		"prefixes, the long one cut": {
+			file: "global_defs {\n vmac_prefix averylongprefix\n vmac_addr_prefix x\n}\n" + instanceText("A", "51", " use_vmac\n virtual_ipaddress {\n 10.0.0.9\n 10.1.0.9 dev eth1 use_vmac\n }"),
+			want: []string{"averylongpre.51 on eth0 00:00:5e:00:01:33", "x.51 on eth1 00:00:5e:00:01:33"},
+		},
+		"none": {file: instanceText("A", "51", v4)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got, _ := plannedOf(t, c.file, c.have, append(c.names, "lo", "eth0", "eth1")...); !slices.Equal(got, c.want) {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAddressesStandOnTheVMACThatIsTheirs(t *testing.T) {
+	body := " virtual_ipaddress {\n 10.0.0.9\n 10.0.0.10 dev eth0\n 10.1.0.9 dev eth1\n }\n virtual_ipaddress_excluded {\n fd00::9\n }"
+	for kind, want := range map[string]string{
+		" use_vmac\n":                          "wire vrrp.51, 10.0.0.9 vrrp.51, 10.0.0.10 vrrp.51, 10.1.0.9 eth1, fd00::9 ",
+		" use_vmac\n vmac_xmit_base\n":         "wire , 10.0.0.9 vrrp.51, 10.0.0.10 vrrp.51, 10.1.0.9 eth1, fd00::9 ",
+		" use_vmac_addr\n":                     "wire , 10.0.0.9 , 10.0.0.10 eth0, 10.1.0.9 vrrp.51, fd00::9 vrrp6.51",
+		" use_vmac\n use_vmac_addr\n":          "wire vrrp.51, 10.0.0.9 vrrp.51, 10.0.0.10 vrrp.51, 10.1.0.9 vrrp1.51, fd00::9 vrrp6.51",
+		" advert_int 1\n dont_track_primary\n": "wire , 10.0.0.9 , 10.0.0.10 eth0, 10.1.0.9 eth1, fd00::9 ",
+	} {
+		if _, stands := plannedOf(t, instanceText("A", "51", kind+body), nil, "eth0", "eth1"); stands["A"] != want {
+			t.Errorf("%q: %s, want %s", kind, stands["A"], want)
+		}
+	}
+}
