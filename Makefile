@@ -1,13 +1,35 @@
 GO ?= go
 BIN := bin/vipd
 .DEFAULT_GOAL := build
-.PHONY: help build lab test check vm-test matrix bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
+.PHONY: help build deb rpm lab test check vm-test matrix bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 build: ## the static binary, bin/vipd (needs Go only)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN) .
+
+# A version is what the last tag says, and what came after it.
+VERSION ?= $(shell sed -n 's/^var version = "\(.*\)"$$/\1/p' internal/daemon/failure.go)
+ARCH ?= $(shell $(GO) env GOARCH)
+DIST := out/package
+package-files: build
+	@rm -rf $(DIST) && mkdir -p $(DIST)/root
+	@cp $(BIN) $(DIST)/root/vipd
+	@$(BIN) man | gzip -9n >$(DIST)/root/vipd.8.gz
+	@gzip -9nc docs/man/vipd.conf.5 >$(DIST)/root/vipd.conf.5.gz
+	@gzip -9nc CHANGELOG.md >$(DIST)/root/changelog.gz
+	@$(BIN) completion bash >$(DIST)/root/vipd.bash
+	@$(BIN) completion zsh >$(DIST)/root/_vipd
+	@$(BIN) completion fish >$(DIST)/root/vipd.fish
+	@packaging/changelog $(VERSION)-1 | gzip -9n >$(DIST)/root/changelog.Debian.gz
+	@packaging/copyright >$(DIST)/root/copyright
+
+deb: package-files ## the Debian package, in out/package
+	VERSION=$(VERSION) ARCH=$(ARCH) $(GO) tool -modfile=packaging/nfpm/go.mod nfpm package -f packaging/nfpm.yaml -p deb -t $(DIST)/
+
+rpm: package-files ## the RPM, in out/package
+	VERSION=$(VERSION) ARCH=$(ARCH) $(GO) tool -modfile=packaging/nfpm/go.mod nfpm package -f packaging/nfpm.yaml -p rpm -t $(DIST)/
 
 lab: setup-lab build ## set up everything and play the site on this machine (root): two directors, two real servers
 	$(BIN) lab

@@ -20,6 +20,7 @@ type keepalivedOptions struct {
 	file, id, log    string
 	test, help, vers bool
 	all              bool // every fault of an include counts
+	run              keepalivedRun
 	signal           string
 	extra            []string
 }
@@ -41,8 +42,8 @@ var keepalivedLong = map[string]string{
 	"version": "v", "help": "h",
 }
 
-// Keepalived is keepalived's command line as far as it tests a file: keepalived -t[LOG] [-f FILE]. name is what it was
-// called by. Options that only a running daemon has are read and passed over.
+// Keepalived is keepalived's command line: it tests a file, keepalived -t[LOG] [-f FILE], or runs a director. name is what it
+// was called by.
 func Keepalived(name string, args []string, env Env) int {
 	o, bad := parseKeepalived(args)
 	if bad != "" {
@@ -54,7 +55,7 @@ func Keepalived(name string, args []string, env Env) int {
 		fmt.Fprintf(env.Stderr, "Keepalived v2.2.7, its language and tests, by vipd %s\n", daemon.Version())
 		return 0
 	case o.help:
-		fmt.Fprintf(env.Stderr, "Usage: %s -t[LOG-FILE] [-f FILE] [-i CONFIG-ID]\nTests a file as keepalived does. To run a director: vipd run -f FILE\n", name)
+		fmt.Fprintf(env.Stderr, "Usage: %s [-nlDG] [-f FILE] [-p PID-FILE] [-S FACILITY]\n       %s -t[LOG-FILE] [-f FILE] [-i CONFIG-ID]\nRuns a director, in the background without -n, or tests a file, as keepalived does. Its own command is vipd run.\n", name, name)
 		return 0
 	case o.signal != "":
 		return signalNumber(env, o.signal)
@@ -63,8 +64,7 @@ func Keepalived(name string, args []string, env Env) int {
 		fmt.Fprintf(env.Stdout, "Unexpected argument(s): %s \n", strings.Join(o.extra, " "))
 	}
 	if !o.test {
-		fmt.Fprintf(env.Stderr, "%s: only -t (test a file) is done under this name\nhint: to run a director: vipd run -f %s\n", name, o.file)
-		return keepalivedFatal
+		return runAsKeepalived(name, o, env)
 	}
 	w := env.Stderr
 	if o.log != "" {
@@ -172,6 +172,8 @@ func (o *keepalivedOptions) cluster(word string, next func() string) (bad string
 
 func (o *keepalivedOptions) set(short, long, value string) {
 	switch {
+	case long == "signum":
+		o.signal = value
 	case short == "f":
 		o.file = value
 	case short == "i":
@@ -184,8 +186,8 @@ func (o *keepalivedOptions) set(short, long, value string) {
 		o.vers = true
 	case short == "h":
 		o.help = true
-	case long == "signum":
-		o.signal = value
+	default:
+		o.run.set(short, long, value)
 	}
 }
 

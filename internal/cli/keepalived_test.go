@@ -34,7 +34,10 @@ func TestKeepalivedCommandLine(t *testing.T) {
 		{"its version", []string{"-v"}, 0, "Keepalived v2.2.7"},
 		{"a signal's number", []string{"--signum=DATA"}, 0, "10\n"},
 		{"no such signal", []string{"--signum", "X"}, 1, "Unknown sigfunc X\n"},
-		{"a start is another command", []string{"-n", "-f", "bad.conf"}, 1, "vipd run -f bad.conf"},
+		{"a start that the file forbids", []string{"-nl", "-p", "pid", "-f", "bad.conf"}, 2, "[no-vrid]"},
+		{"a start without a file", []string{"-nG", "-p", "pid", "-f", "none.conf"}, 6, "none.conf"},
+		{"options that mean nothing here", []string{"-nlP", "-p", "pid", "-f", "none.conf"}, 6, "-P has no effect: there is one process"},
+		{"a facility that there is not", []string{"-n", "-S", "9"}, 2, "-S 9: there is no such facility"},
 		{"a missing file is no error", []string{"-t", "-f", "none.conf"}, 0, "none.conf"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -10,8 +11,19 @@ import (
 	"vipd/internal/daemon"
 )
 
-// defaultConfig is where keepalived's users have their file.
-const defaultConfig = "/etc/keepalived/keepalived.conf"
+// defaultConfig is where keepalived's users have their file, ownConfig where one is that vipd alone is to read.
+const (
+	defaultConfig = "/etc/keepalived/keepalived.conf"
+	ownConfig     = "/etc/vipd/vipd.conf"
+)
+
+// configOf is the file to run with if none was named: our own, if there is one.
+func configOf(own, otherwise string) string {
+	if _, err := os.Stat(own); err == nil {
+		return own
+	}
+	return otherwise
+}
 
 func newRunCommand(env Env) *cobra.Command {
 	var opts daemon.Options
@@ -29,8 +41,11 @@ Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 c
 4 missing permission; 6 no configuration file.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if opts.NoConfig {
+			switch {
+			case opts.NoConfig:
 				opts.Config = ""
+			case !cmd.Flags().Changed("file"):
+				opts.Config = configOf(ownConfig, defaultConfig)
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
@@ -39,7 +54,7 @@ Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 c
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&opts.Config, "file", "f", defaultConfig, "configuration file")
+	f.StringVarP(&opts.Config, "file", "f", "", "configuration file (default "+ownConfig+", if there is none "+defaultConfig+")")
 	f.BoolVar(&opts.NoConfig, "no-config", false, "no file: services come from ipvsadm alone (see vipd ipvsadm)")
 	f.StringVar(&opts.Instance, "instance", "default", "name of this daemon: its socket /run/vipd/NAME.sock and its pins /sys/fs/bpf/vipd/NAME/")
 	f.StringVar(&opts.LogFormat, "log-format", "text", "log lines as text or json")
@@ -52,6 +67,7 @@ Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 c
 	f.Uint16Var(&journalSize, "journal-size", 4, "MiB of one file of the journal of events (vipd events) at most; 0: no journal")
 	f.IntVar(&opts.JournalFiles, "journal-files", 4, "files of the journal of events at most")
 	f.BoolVar(&opts.Discard, "discard", false, "if a killed process has left a packet path that this version cannot take over (another layout or size), remove it with its connections")
+	f.StringVar(&opts.BPFFS, "bpffs", "", "the BPF file system for the pins, where a sandbox shows it elsewhere (default "+daemon.BPFFS+")")
 	f.StringVar(&opts.DataPlane, "data-plane", "", "what forwards: xdp, ipvs (the kernel's) or auto, the first of the two that works here (default: data_plane in the file, else xdp)")
 	cmd.MarkFlagsMutuallyExclusive("file", "no-config")
 	return cmd

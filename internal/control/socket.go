@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +36,10 @@ func SocketPath(instance string) string { return filepath.Join(Dir, instance+".s
 // ErrRunning says that the socket answers: a daemon of this name is running.
 var ErrRunning = errors.New("a daemon of this name is already running")
 
-// Listen makes the socket that people ask, mode 0660, and its directory, mode 0755. A socket that a dead process has
+// Group may ask a daemon too, if there is one of that name: root's packages make it.
+const Group = "vipd"
+
+// Listen makes the socket that people ask, mode 0660, of Group, and its directory, mode 0755. A socket that a dead process has
 // left is replaced; a live one is ErrRunning. Closing the listener removes the socket.
 func Listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -52,11 +57,23 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o660); err != nil {
+	if err := errors.Join(os.Chmod(path, 0o660), giveTo(path, Group)); err != nil {
 		ln.Close()
 		return nil, err
 	}
 	return ln, nil
+}
+
+func giveTo(path, group string) error {
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return nil // there is none: the socket is its maker's
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return nil
+	}
+	return os.Chown(path, -1, gid)
 }
 
 // lockDir keeps two daemons that start at the same moment from both finding a stale socket. A lock on the directory

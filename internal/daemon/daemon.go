@@ -42,6 +42,7 @@ type Options struct {
 	Interfaces  []string  // that the packet path is attached to. If empty, those of the file.
 	HTTP        string    // ADDRESS:PORT for /status and /metrics. If empty, none.
 	Connections uint32    // that the table is made for. If zero, 1,000,000.
+	BPFFS       string    // the BPF file system for the pins. If empty, /sys/fs/bpf.
 	DataPlane   string    // xdp, ipvs or auto. If empty, what the file says.
 	State       string    // folder for what outlives a restart, STATE/INSTANCE/. If empty, nothing is kept.
 	// The journal of events: bytes of one file at most, and files. If JournalSize is zero, there is none.
@@ -59,6 +60,7 @@ type daemon struct {
 	host    Host
 	checks  checkCommands
 	tell    *teller
+	over    supervisor
 	cleared map[string]vrrp.Counters // of instances, when the statistics were cleared
 	ha      *ha
 	bfd     *neighbours
@@ -92,6 +94,9 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	d := &daemon{opts: opts, events: ev, started: time.Now(), orders: make(chan func())}
 	defer ev.sink().close()
+	if d.over, err = newSupervisor(); err != nil {
+		ev.Warn(err.Error() + "; no signs of life will be sent")
+	}
 	if err := d.load(); err != nil {
 		return err
 	}
@@ -323,6 +328,9 @@ func (d *daemon) serve(ctx context.Context, hup, dumps <-chan os.Signal) {
 	}
 	d.events.Info(fmt.Sprintf("vipd %s runs as instance %s with %s", Version(), d.opts.Instance, with))
 	d.events.Info("Startup complete")
+	d.over.ready(d.standing)
+	ticks, endTicks := d.over.ticks()
+	defer endTicks()
 	for {
 		select {
 		case <-ctx.Done():
@@ -330,6 +338,8 @@ func (d *daemon) serve(ctx context.Context, hup, dumps <-chan os.Signal) {
 		case <-hup:
 			d.events.of("config").note("reload was asked for by SIGHUP", byKey, "SIGHUP")
 			_ = d.reread() // which has said what there is to say
+		case <-ticks:
+			d.over.live(ctx, func() { d.ha.do(func(time.Time) {}) })
 		case sig := <-dumps:
 			d.answerDump(sig)
 		case fn := <-d.orders:
@@ -350,6 +360,7 @@ const (
 func (d *daemon) stop() {
 	d.settlePending()
 	d.events.Info("Stopping")
+	d.over.stopping()
 	master := slices.ContainsFunc(d.ha.status(), func(s vrrp.Status) bool { return s.State == vrrp.Master })
 	d.ha.do(func(now time.Time) {
 		select {

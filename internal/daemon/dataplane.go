@@ -74,7 +74,7 @@ func neither(xdpErr, ipvsErr error) error {
 	return fail(code, hint, "no data plane works here: xdp: %w; ipvs: %w", xdpErr, ipvsErr)
 }
 
-func (d *daemon) pinDir() string { return bpffs + "/vipd/" + d.opts.Instance }
+func (d *daemon) pinDir() string { return d.bpffs() + "/vipd/" + d.opts.Instance }
 
 // pinned reports whether a process before has left its packet path.
 func (d *daemon) pinned() bool {

@@ -16,8 +16,16 @@ import (
 	"vipd/internal/plane/xdp"
 )
 
-// bpffs is where pins live; systemd mounts it, other systems may not.
-const bpffs = "/sys/fs/bpf"
+// BPFFS is where pins live; systemd mounts it, other systems may not.
+const BPFFS = "/sys/fs/bpf"
+
+// bpffs is where this process sees it: a sandbox may show it elsewhere.
+func (d *daemon) bpffs() string {
+	if d.opts.BPFFS != "" {
+		return d.opts.BPFFS
+	}
+	return BPFFS
+}
 
 // openPlane opens or adopts the packet path, attaches it and makes the pool machine that drives it. A file without
 // virtual servers needs none, unless somebody comes with ipvsadm later.
@@ -37,8 +45,8 @@ func (d *daemon) connections() uint32 { return cmp.Or(d.opts.Connections, d.cfg.
 
 // makeXDP opens or adopts this program's own packet path.
 func (d *daemon) makeXDP() (err error) {
-	if err := mountBPFFS(); err != nil {
-		return fail(ExitFatal, "mount -t bpf bpf "+bpffs, "%w", err)
+	if err := mountBPFFS(d.bpffs()); err != nil {
+		return fail(ExitFatal, "mount -t bpf bpf "+d.bpffs(), "%w", err)
 	}
 	opts := xdp.Options{
 		PinDir:    d.pinDir(),
@@ -264,13 +272,13 @@ func (d *daemon) reals() (n int) {
 func atLeast(floor uint32, n int) uint32 { return max(floor, uint32(n)) }
 
 // mountBPFFS mounts the BPF file system where pins live if nobody has.
-func mountBPFFS() error {
+func mountBPFFS(at string) error {
 	var s unix.Statfs_t
-	if err := unix.Statfs(bpffs, &s); err == nil && s.Type == unix.BPF_FS_MAGIC {
+	if err := unix.Statfs(at, &s); err == nil && s.Type == unix.BPF_FS_MAGIC {
 		return nil
 	}
-	if err := unix.Mount("bpf", bpffs, "bpf", 0, "mode=0700"); err != nil {
-		return fmt.Errorf("mount a BPF file system on %s: %w", bpffs, err)
+	if err := unix.Mount("bpf", at, "bpf", 0, "mode=0700"); err != nil {
+		return fmt.Errorf("mount a BPF file system on %s: %w", at, err)
 	}
 	return nil
 }

@@ -190,6 +190,8 @@ func (d *daemon) reread() error {
 		return fail(ExitNoConfig, "services are changed with ipvsadm", "started with --no-config: there is no file to read")
 	}
 	d.events.of("config").Info("Reloading ...")
+	d.over.reloading()
+	defer d.over.ready(d.standing)
 	cfg, err := d.read(d.opts.Config)
 	if err == nil {
 		err = d.reload(cfg)

@@ -1,0 +1,29 @@
+#!/bin/sh
+# After an installation or an upgrade, of Debian's package (configure VERSION-BEFORE) and of the rpm (1: first, 2: upgrade).
+set -e
+
+# The names that fingers know, where no package has them. An installed keepalived or ipvsadm keeps its own.
+for name in keepalived ipvsadm genhash; do
+	case $name in
+	genhash) path=/usr/bin/$name ;;
+	*) path=/usr/sbin/$name ;;
+	esac
+	if [ -e "$path" ] && [ ! -L "$path" ]; then
+		continue
+	fi
+	if command -v update-alternatives >/dev/null 2>&1; then
+		update-alternatives --quiet --install "$path" "$name" /usr/sbin/vipd 10
+	fi
+done
+
+getent group vipd >/dev/null 2>&1 || groupadd --system vipd 2>/dev/null || addgroup --quiet --system vipd
+
+if [ -d /run/systemd/system ]; then
+	systemctl daemon-reload || true
+	# An upgrade: the running one is replaced. It is neither enabled nor started for the first time: two directors that both
+	# believe to be alone are worse than none. keepalived, if it runs, goes on until somebody says: systemctl start vipd
+	if [ -n "$2" ] || [ "$1" = 2 ]; then
+		systemctl try-restart vipd.service || true
+	fi
+fi
+exit 0
