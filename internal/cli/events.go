@@ -138,7 +138,7 @@ func eventText(e journal.Event) string {
 
 // text is what happened, to whom if the words do not say so.
 func text(e journal.Event) string {
-	t := e.Text
+	t, _, _ := strings.Cut(e.Text, "\n") // what follows in a diagnostic is the line of the file
 	for _, who := range []string{e.RS, e.VS, e.VI} {
 		if who != "" && !strings.Contains(t, who) {
 			t += " " + who

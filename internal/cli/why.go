@@ -222,10 +222,8 @@ func (o *screen) whyReal(r *control.WhyReal) {
 func (o *screen) whyCheck(c *control.WhyCheck) {
 	state := "up"
 	switch {
-	case !c.Ran && c.Up:
-		state = "assumed up, it has not run yet"
 	case !c.Ran:
-		state = "assumed down, it has not run yet"
+		state = "not run yet, assumed " + map[bool]string{true: "up", false: "down"}[c.Up]
 	case !c.Up:
 		state = "down"
 	case c.Failed > 0:

@@ -87,16 +87,18 @@ func fullStatus() Status {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return Status{Instance: "test", Version: "1", PID: 7, Started: at, Config: "/etc/x.conf", TableSize: 4096, DataPlane: Path{"xdp", "auto"},
 		Links:    []Link{{"eth0", "native"}},
+		State:    "/var/lib/vipd",
+		Held:     []Held{{Service: "FWM 7", Real: "10.0.8.99:0", Hand: Hand{Do: OrderDrain, Since: at}}},
 		Verdicts: []Reason{{"hit", "forward", 12}},
 		VRRP: []Router{{Name: "VI_1", Interface: "eth0", VRID: 51, State: "MASTER", Priority: 100, VIPs: []string{"10.0.8.9/32"},
 			Since: at, Why: "no advert", Refused: map[string]uint64{"ttl": 3}, BecameMaster: 1}},
 		Services: []Service{
 			{Service: lb.Service{ServiceKey: lb.ServiceKey{Protocol: lb.TCP, Addr: netip.MustParseAddrPort("10.0.8.9:80")},
 				Scheduler: "sh", Flags: lb.SchedFlag1 | lb.SchedFlag2, Persistence: 10 * time.Second, Wild: 0x00ff00ff, Engine: "sip"},
-				Name: "web", Total: lb.Counters{Conns: 1, InPkts: 2, OutPkts: 3, InBytes: 4, OutBytes: 1 << 63}, Rate: lb.Rates{Conns: 9}, Quorum: true,
+				Name: "web", Group: "g", Total: lb.Counters{Conns: 1, InPkts: 2, OutPkts: 3, InBytes: 4, OutBytes: 1 << 63}, Rate: lb.Rates{Conns: 9}, Quorum: true,
 				Reals: []Real{
 					{Real: lb.Real{Addr: netip.MustParseAddrPort("10.0.8.12:80"), Forward: lb.Tunnel, Weight: 2, Upper: 10, Lower: 5,
-						Tunnel: lb.TunnelOptions{Type: lb.GUE, Port: 6080, Csum: true}}, Name: "rs1", InPool: true, Healthy: true, Since: at, Hop: "eth0", Active: 1, Inactive: 2, Persist: 3},
+						Tunnel: lb.TunnelOptions{Type: lb.GUE, Port: 6080, Csum: true}}, Name: "rs1", InPool: true, Healthy: true, Since: at, Operator: &Hand{Do: OrderWeight, Percent: 50, Since: at, By: "root for alice"}, Hop: "eth0", Active: 1, Inactive: 2, Persist: 3},
 					{Real: lb.Real{Addr: netip.MustParseAddrPort("10.0.8.13:80"), Forward: lb.Masq}, Why: "refused", Since: at},
 				}},
 			{Service: lb.Service{ServiceKey: lb.ServiceKey{Mark: 7, V6: true}, Scheduler: "rr", OnePacket: true}, Reals: []Real{}},
@@ -349,7 +351,7 @@ func TestMetricsHaveTheLogsLabels(t *testing.T) {
 	defer func() { cancel(); <-done }()
 	page := httpGet(t, "http://"+ln.Addr().String()+"/metrics", 200)
 	for _, want := range []string{`vipd_vrrp_master{if="eth0",vi="VI_1"} 1`, `vipd_packets_total{reason="hit",verdict="forward"} 12`,
-		`vipd_real_in_pool{rs="10.0.8.13:80",vs="[10.0.8.9]:tcp:80"} 0`, `vipd_service_quorum{vs="FWM 7 IPv6"} 0`,
+		`vipd_real_held{do="weight",rs="10.0.8.12:80",vs="[10.0.8.9]:tcp:80"} 1`, `vipd_real_in_pool{rs="10.0.8.13:80",vs="[10.0.8.9]:tcp:80"} 0`, `vipd_service_quorum{vs="FWM 7 IPv6"} 0`,
 		`vipd_vrrp_adverts_refused_total{if="eth0",reason="ttl",vi="VI_1"} 3`, `vipd_info{instance="test",version="1"} 1`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %s in\n%s", want, page)

@@ -159,3 +159,16 @@ func FuzzHands(f *testing.F) {
 		p.Start(time.Unix(0, 0))
 	})
 }
+
+func TestTheDumpHasWhatOperatorsHoldAndNothingOfItOtherwise(t *testing.T) {
+	var b bytes.Buffer
+	(&dump{}).held(&b)
+	if b.Len() != 0 {
+		t.Errorf("got %q", b.String())
+	}
+	(&dump{hands: []health.Held{{Service: webKey, Real: real12, Hand: health.Hand{Do: health.Weigh, Weight: 3, By: "root", Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}}}).held(&b)
+	want := "------< Held by an operator >------\n Real server = [10.0.8.12]:tcp:80 of VS [10.0.8.9]:tcp:80\n   Operator = root\n   Does = weight 3\n   Since = 2026-01-02 03:04:05\n"
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}

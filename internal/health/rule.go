@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"vipd/internal/lb"
@@ -69,7 +70,7 @@ func ruleDown(_ *service, r *real) (Ruling, bool) {
 			rule = RuleRestart
 		}
 	}
-	return Ruling{rule, r.why, r.since}, true
+	return Ruling{rule, strings.TrimPrefix(r.why, string(RuleAlpha)+": "), r.since}, true
 }
 
 func ruleInhibit(_ *service, r *real) (Ruling, bool) {
