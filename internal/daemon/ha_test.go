@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -164,4 +165,29 @@ func TestAStoppingDirectorNoticesWhoTakesOver(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Those who receive are threads as others: what has arrived, and they have not brought, counts before a takeover.
+func TestWhatHasArrivedIsHeardBeforeATakeover(t *testing.T) {
+	h, log := newFakeHost(), new(journal)
+	a, err := newHA(h, quiet(t, log), []vrrp.Config{siteInstance()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	now := time.Now()
+	a.start(now)
+	h.wire.in = make(chan []byte, 1)
+	h.wire.in <- advert("10.0.8.55", 250)
+	takesOver := func() bool {
+		a.speaker.Take()
+		a.Tick(a.Next())
+		return slices.ContainsFunc(a.speaker.Take(), func(e vrrp.Effect) bool { _, is := e.(vrrp.AddAddresses); return is })
+	}
+	if takesOver() {
+		t.Error("an advert was there, and it takes over")
+	}
+	if !takesOver() {
+		t.Error("no advert was there, and it does not take over")
+	}
 }
