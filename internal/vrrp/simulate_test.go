@@ -354,6 +354,9 @@ func (h *history) loseMaster() string {
 	for _, host := range rest {
 		for _, at := range host.becameMaster {
 			switch {
+			case h.kind.mixed && !unique:
+				// Two equal ones take over together, and who hears last the one that yields, whose interval is shorter, takes
+				// the other's for over (RFC 9568 §6.4.2 has it so): one more conflict, which the verdict sees end.
 			case at.After(limit.Add(2*fast + slowest)):
 				return fmt.Sprintf("%s took over %s late", host.name, at.Sub(limit))
 			case host != best && unique:
