@@ -1,7 +1,7 @@
 GO ?= go
 BIN := bin/vipd
 .DEFAULT_GOAL := build
-.PHONY: help build deb rpm lab test check vm-test matrix bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
+.PHONY: help build deb rpm lab test check vm-test matrix ward bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -50,6 +50,9 @@ vm-test: setup-test ## set up everything and run what needs a VM: Debian's kerne
 
 matrix: setup-test ## every way of speaking VRRP beside keepalived and FRR: times and changes of the holder in a table (root)
 	VIPD_MATRIX=whole $(GO) test -timeout 20m -v -count=1 -run 'EveryWayOfSpeaking|FRR' ./test/
+
+ward: setup-test ## every fault that the doctor knows, made, found and mended by what it prints (root)
+	VIPD_WARD=1 $(GO) test -timeout 20m -v -count=1 -run TheDoctorFinds ./test/
 
 FLOWS ?= 1,1024,65536,1048576,8388608
 BENCH ?= out/bench
