@@ -71,7 +71,7 @@ var globalVRRP = join([]keyword{
 	row(Works, "vrrp_garp_interval", "SECS", "0", "Time between gratuitous ARPs on an interface.").begin(interval(func(g *GlobalVRRP) *time.Duration { return &g.GarpInterval })),
 	row(Works, "vrrp_gna_interval", "SECS", "0", "Time between neighbour advertisements on an interface.").begin(interval(func(g *GlobalVRRP) *time.Duration { return &g.GnaInterval })),
 	row(Works, "vrrp_min_garp", "[BOOL]", "off", "One gratuitous ARP, no second block.").begin(setMinGarp),
-}, planned("vrrp_garp_extra_if", "[all] SECS", "off", "Announce on other interfaces with addresses too.").begin(setGlobalExtraIf).also("vrrp_vmac_garp_intvl"), []keyword{
+}, acts("vrrp_garp_extra_if", "[all] SECS", "off", "Announce on other interfaces with addresses too.").begin(setGlobalExtraIf).also("vrrp_vmac_garp_intvl"), []keyword{
 	row(Works, "vrrp_down_timer_adverts", "1..100", "3", "Adverts missed before a takeover.").begin(number(1, 100, "Invalid vrrp_down_timer_adverts [1:100] '{value}'", func(l *loader, v int64) { l.cfg.Global.VRRP.DownTimerAdverts = int(v) })),
 	works("vrrp_lower_prio_no_advert", "[BOOL]", "false", "Do not answer a lower advert.", gBool("Invalid value for vrrp_lower_prio_no_advert specified", func(g *Global) *bool { return &g.VRRP.LowerPrioNoAdvert })),
 	works("vrrp_higher_prio_send_advert", "[BOOL]", "false", "Send one advert before giving way.", gBool("Invalid value for vrrp_higher_prio_send_advert specified", func(g *Global) *bool { return &g.VRRP.HigherPrioSend })),

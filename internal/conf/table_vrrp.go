@@ -43,7 +43,7 @@ var instanceGarp = join([]keyword{
 	works("garp_master_refresh_repeat", "N", "vrrp_garp_master_refresh_repeat", "Announcements each time.", garpRepeat(func(v *instance) **uint32 { return &v.refreshRepeat })),
 	works("garp_lower_prio_delay", "SECS", "garp_master_delay", "The delay after a lower advert was heard as master.", garpSeconds(4294, "({vi}): garp_lower_prio_delay '{value}' invalid - ignoring", func(v *instance) **time.Duration { return &v.lowerDelay })),
 	works("garp_lower_prio_repeat", "N", "garp_master_repeat", "Announcements after a lower advert was heard as master.", garpCount(1<<31-1, "({vi}): Invalid garp_lower_prio_repeat '{value}'", func(v *instance) **uint32 { return &v.lowerRepeat })),
-}, planned("garp_extra_if", "[all] SECS", "vrrp_garp_extra_if", "Announce on other interfaces with addresses too.").begin(setExtraIf).also("vmac_garp_intvl"))
+}, acts("garp_extra_if", "[all] SECS", "vrrp_garp_extra_if", "Announce on other interfaces with addresses too.").begin(setExtraIf).also("vmac_garp_intvl"))
 
 var instancePeers = []keyword{
 	row(Works, "unicast_peer", "", "multicast", "Send adverts to these addresses instead of the group.").begin(vmacFlag(func(v *instance) { v.unicastSet = true })).lines(addPeer),

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -51,6 +52,27 @@ func planVMACs(cfg *conf.Config, have []host.VMAC, names []string) []vmac {
 		}
 	}
 	return p.vmacs
+}
+
+// extraAnnouncements are those of garp_extra_if: for one address on each interface that sends no adverts, be it VMACs or,
+// with all, any.
+func extraAnnouncements(cfg *conf.Config, vmacs []vmac) {
+	for i := range cfg.Instances {
+		c := &cfg.Instances[i]
+		r := routerNamed(cfg, c.Name)
+		if r == nil {
+			continue
+		}
+		c.GarpExtra, c.GarpExtraTo = r.ExtraIf, nil
+		said := []string{cmp.Or(c.Wire, c.Interface), ""}
+		for _, a := range slices.Concat(c.VIPs, c.Excluded) {
+			ours := slices.ContainsFunc(vmacs, func(v vmac) bool { return v.Name == a.Dev })
+			if (ours || r.ExtraAll) && !slices.Contains(said, a.Dev) {
+				said = append(said, a.Dev)
+				c.GarpExtraTo = append(c.GarpExtraTo, vrrp.Target{Dev: a.Dev, Addr: a.Prefix.Addr()})
+			}
+		}
+	}
 }
 
 func routerNamed(cfg *conf.Config, name string) *conf.Instance {

@@ -45,6 +45,7 @@ func (d *daemon) raiseVMACs(cfg *conf.Config) error {
 		return err
 	}
 	d.raised.wanted = plan
+	extraAnnouncements(cfg, plan)
 	hint := "a VMAC needs an Ethernet interface and a kernel with macvlan (modprobe macvlan)"
 	for _, v := range plan {
 		if err := d.raise(v); err != nil {

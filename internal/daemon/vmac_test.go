@@ -92,3 +92,18 @@ func TestAddressesStandOnTheVMACThatIsTheirs(t *testing.T) {
 		}
 	}
 }
+
+func TestExtraAnnouncementsAreOnInterfacesThatSendNoAdverts(t *testing.T) {
+	body := " virtual_ipaddress {\n 10.0.0.9\n 10.1.0.9 dev eth1 use_vmac\n 10.1.0.10 dev eth1 use_vmac\n 10.2.0.9 dev eth2\n }"
+	for line, want := range map[string]string{
+		" use_vmac\n garp_extra_if 60\n":     "1m0s [{vrrp1.51 10.1.0.9}]",
+		" use_vmac\n garp_extra_if all 60\n": "1m0s [{vrrp1.51 10.1.0.9} {eth2 10.2.0.9}]",
+		" use_vmac\n":                        "0s [{vrrp1.51 10.1.0.9}]",
+	} {
+		cfg, _, _ := conf.Load(fstest.MapFS{"t.conf": {Data: []byte(instanceText("A", "51", line+body))}}, "t.conf", conf.Options{})
+		extraAnnouncements(cfg, planVMACs(cfg, nil, []string{"eth0", "eth1", "eth2"}))
+		if got := fmt.Sprint(cfg.Instances[0].GarpExtra, " ", cfg.Instances[0].GarpExtraTo); got != want {
+			t.Errorf("%q: %s, want %s", line, got, want)
+		}
+	}
+}

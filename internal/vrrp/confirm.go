@@ -58,6 +58,7 @@ func (r *Router) Confirm(now time.Time, term uint64) {
 		// keepalived: the first one is counted from the second block.
 		r.refreshAt = now.Add(max(r.cfg.GarpMasterDelay, 0) + r.cfg.GarpMasterRefresh)
 	}
+	r.planExtra(now)
 	r.counters.BecameMaster++
 	r.since = now
 	r.tell(now, asked.from, Master, asked.why)

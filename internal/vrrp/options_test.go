@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -80,4 +81,23 @@ func TestASecondStartIsNone(t *testing.T) {
 	taken(r)
 	r.Start(at(time.Second), false)
 	expect(t, r, "second start")
+}
+
+// garp_extra_if: interfaces that send no adverts are announced on one by one, after the second block.
+func TestOtherInterfacesAreAnnouncedOnFromTimeToTime(t *testing.T) {
+	to := []Target{{Dev: "vrrp1.51", Addr: ip("10.1.0.9")}}
+	r := mastered(func(c *Config) { c.GarpExtra, c.GarpExtraTo, c.GarpMasterDelay = 10*time.Second, to, 5*time.Second })
+	var when []time.Duration
+	for r.Next().Before(r.since.Add(36 * time.Second)) {
+		now := r.Next()
+		r.Tick(now)
+		for _, e := range taken(r) {
+			if a, ok := e.(Announce); ok && len(a.Targets) == 1 && a.Targets[0] == to[0] && a.Repeat == 1 {
+				when = append(when, now.Sub(r.since))
+			}
+		}
+	}
+	if want := []time.Duration{15 * time.Second, 25 * time.Second, 35 * time.Second}; !slices.Equal(when, want) {
+		t.Errorf("announced after %v, want %v", when, want)
+	}
 }

@@ -83,6 +83,9 @@ func (r *Router) renew(now time.Time, cfg Config) {
 		return
 	}
 	r.configure(cfg)
+	if r.state == Master && !r.pending() && cfg.GarpExtra != old.GarpExtra {
+		r.planExtra(now)
+	}
 	r.renewAddresses(all(old), all(cfg))
 	switch {
 	case r.state == Master:

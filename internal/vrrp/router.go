@@ -57,6 +57,7 @@ type Router struct {
 	blockAt    time.Time // MASTER: the next delayed block of announcements …
 	blockLen   int       // … and its rounds
 	refreshAt  time.Time // MASTER
+	extraAt    time.Time // MASTER: the next announcement on other interfaces
 
 	// preemptAt is when preempt_delay is over; zero: it has not begun. Meaningful in BACKUP.
 	preemptAt time.Time
@@ -226,7 +227,7 @@ func (r *Router) become(now time.Time, to State, why string) {
 		r.masterDown = time.Time{}
 	}
 	if to != Master {
-		r.advertAt, r.blockAt, r.refreshAt = time.Time{}, time.Time{}, time.Time{}
+		r.advertAt, r.blockAt, r.refreshAt, r.extraAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	}
 	r.preemptAt = time.Time{}
 	r.wants = to == Master

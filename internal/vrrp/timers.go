@@ -5,7 +5,7 @@ import "time"
 // Next is the earliest deadline. The zero time: none.
 func (r *Router) Next() time.Time {
 	var next time.Time
-	for _, at := range [...]time.Time{r.masterDown, r.advertAt, r.blockAt, r.refreshAt, r.rogue.until} {
+	for _, at := range [...]time.Time{r.masterDown, r.advertAt, r.blockAt, r.refreshAt, r.extraAt, r.rogue.until} {
 		next = earlier(next, at)
 	}
 	return next
@@ -42,6 +42,18 @@ func (r *Router) Tick(now time.Time) {
 	if due(now, r.refreshAt) {
 		r.refreshAt = following(now, r.refreshAt, r.cfg.GarpMasterRefresh)
 		r.announce(r.cfg.GarpRefreshRepeat)
+	}
+	if due(now, r.extraAt) {
+		r.extraAt = following(now, r.extraAt, r.cfg.GarpExtra)
+		r.emit(Announce{Instance: r.cfg.Name, Repeat: 1, Targets: r.cfg.GarpExtraTo})
+	}
+}
+
+// planExtra keeps switches from forgetting the interfaces that send nothing by themselves: no adverts leave there.
+func (r *Router) planExtra(now time.Time) {
+	r.extraAt = time.Time{}
+	if r.cfg.GarpExtra > 0 && len(r.cfg.GarpExtraTo) > 0 {
+		r.extraAt = now.Add(max(r.cfg.GarpMasterDelay, 0) + r.cfg.GarpExtra)
 	}
 }
 

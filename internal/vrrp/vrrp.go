@@ -36,13 +36,16 @@ type Address struct {
 // Config is one vrrp_instance.
 type Config struct {
 	Name      string
-	Interface string        // If empty, none: unicast needs none.
-	Wire      string        // that adverts leave and come in by: the router's own upon Interface. If empty, Interface.
-	V6        bool          // its family
-	VRID      uint8         // 1..255
-	Priority  uint8         // If zero, 100 (255 when InitialMaster is set). 255 owns the addresses.
-	AdvertInt time.Duration // Version 2: whole seconds, version 3: 10 ms to 40.95 s in steps of 10 ms. If zero, 1 s.
-	Version   uint8         // If zero, 2, with V6 3.
+	Interface string // If empty, none: unicast needs none.
+	// GarpExtra is how often a master announces on its other interfaces, one address on each. If zero, never.
+	GarpExtra   time.Duration
+	GarpExtraTo []Target
+	Wire        string        // that adverts leave and come in by: the router's own upon Interface. If empty, Interface.
+	V6          bool          // its family
+	VRID        uint8         // 1..255
+	Priority    uint8         // If zero, 100 (255 when InitialMaster is set). 255 owns the addresses.
+	AdvertInt   time.Duration // Version 2: whole seconds, version 3: 10 ms to 40.95 s in steps of 10 ms. If zero, 1 s.
+	Version     uint8         // If zero, 2, with V6 3.
 	// InitialMaster is "state MASTER". keepalived: it gives no head start unless the priority is 255, and clears
 	// NoPreempt and PreemptDelay.
 	InitialMaster    bool
