@@ -51,6 +51,7 @@ type ha struct {
 
 	stalls     stalls
 	scheduling host.Scheduling // of the loop's thread
+	asked      bool            // the file says something of it
 	thread     func()          // makes the calling goroutine's thread that. If nil, it runs on any.
 
 	vips atomic.Pointer[[]netip.Addr]       // all of them, in order; set by note
@@ -134,7 +135,8 @@ func (a *ha) configure(cfg *conf.Config) {
 		groups = append(groups, vrrp.Group{Devs: one.Interfaces, Garp: one.Garp, Gna: one.Gna})
 	}
 	a.speaker.LogUnknown = g.LogUnknownVRIDs
-	a.scheduling = scheduling(cfg.Global.Process.VRRP)
+	t := cfg.Global.Process.VRRP
+	a.scheduling, a.asked = scheduling(t), t.Realtime != 0 || t.Nice != 0 || len(t.CPUs) > 0
 	a.delays.Set(linkDelays(cfg))
 	a.hands.do(func() { a.announcer.Space(time.Now(), g.GarpInterval, g.GnaInterval, groups) })
 }
