@@ -45,7 +45,7 @@ func codes(all []Diagnostic) string {
 
 func siteCheck(last byte) health.Checker {
 	return health.Checker{Kind: health.TCPCheck, Target: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 8, last}), 80),
-		ConnectTimeout: 3 * time.Second, DelayLoop: 6 * time.Second, Retry: 3, DelayBeforeRetry: 3 * time.Second, Warmup: 6 * time.Second}
+		ConnectTimeout: 3 * time.Second, DelayLoop: 6 * time.Second, Retry: 3, DelayBeforeRetry: 3 * time.Second, Warmup: 6 * time.Second, Rise: 1}
 }
 
 func siteReal(last byte) health.Real {

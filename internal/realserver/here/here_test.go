@@ -64,7 +64,8 @@ func sh(t *testing.T, line string) string {
 // world is all that a real server's preparation may change.
 func world(t *testing.T) string {
 	t.Helper()
-	out := sh(t, "ip -o addr; ip route show table all; ip -6 route show table all; ip -d -o link | grep -o '[a-z0-9@]*:.*xdp.*' || true; "+
+	// The kernel adds the groups of an interface a while after it is up.
+	out := sh(t, "ip -o addr; ip route show table all | grep -v ^multicast; ip -6 route show table all | grep -v ^multicast; ip -d -o link | grep -o '[a-z0-9@]*:.*xdp.*' || true; "+
 		"grep . /proc/sys/net/ipv4/conf/*/arp_* /proc/sys/net/ipv4/conf/*/rp_filter")
 	return out
 }
