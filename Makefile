@@ -12,18 +12,19 @@ build: ## the static binary, bin/vipd (needs Go only)
 # A version is what the last tag says, and what came after it.
 VERSION ?= $(shell sed -n 's/^var version = "\(.*\)"$$/\1/p' internal/daemon/failure.go)
 ARCH ?= $(shell $(GO) env GOARCH)
-DIST := out/package
+DIST ?= out/package
+PACKED := out/packed
 package-files: build
-	@rm -rf $(DIST) && mkdir -p $(DIST)/root
-	@cp $(BIN) $(DIST)/root/vipd
-	@$(BIN) man | gzip -9n >$(DIST)/root/vipd.8.gz
-	@gzip -9nc docs/man/vipd.conf.5 >$(DIST)/root/vipd.conf.5.gz
-	@gzip -9nc CHANGELOG.md >$(DIST)/root/changelog.gz
-	@$(BIN) completion bash >$(DIST)/root/vipd.bash
-	@$(BIN) completion zsh >$(DIST)/root/_vipd
-	@$(BIN) completion fish >$(DIST)/root/vipd.fish
-	@packaging/changelog $(VERSION)-1 | gzip -9n >$(DIST)/root/changelog.Debian.gz
-	@packaging/copyright >$(DIST)/root/copyright
+	@rm -rf $(DIST) $(PACKED) && mkdir -p $(DIST) $(PACKED)
+	@cp $(BIN) $(PACKED)/vipd
+	@$(BIN) man | gzip -9n >$(PACKED)/vipd.8.gz
+	@gzip -9nc docs/man/vipd.conf.5 >$(PACKED)/vipd.conf.5.gz
+	@gzip -9nc CHANGELOG.md >$(PACKED)/changelog.gz
+	@$(BIN) completion bash >$(PACKED)/vipd.bash
+	@$(BIN) completion zsh >$(PACKED)/_vipd
+	@$(BIN) completion fish >$(PACKED)/vipd.fish
+	@packaging/changelog $(VERSION)-1 | gzip -9n >$(PACKED)/changelog.Debian.gz
+	@packaging/copyright >$(PACKED)/copyright
 
 deb: package-files ## the Debian package, in out/package
 	VERSION=$(VERSION) ARCH=$(ARCH) $(GO) tool -modfile=packaging/nfpm/go.mod nfpm package -f packaging/nfpm.yaml -p deb -t $(DIST)/
@@ -42,7 +43,7 @@ check: ## the tests alone
 	GOOS=windows CGO_ENABLED=0 $(GO) vet . ./internal/realserver/...
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '^vipd/test')
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m -v ./test/ # alone: it keeps real time
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m -v ./test/ # alone: it keeps real time
 	$(GO) test -timeout 20m -v ./test/vm/ # alone: each VM wants a processor
 
 vm-test: setup-test ## set up everything and run what needs a VM: Debian's kernel, its IPVS, the real ipvsadm

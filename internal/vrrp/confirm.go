@@ -63,6 +63,7 @@ func (r *Router) Confirm(now time.Time, term uint64) {
 	r.since = now
 	r.tell(now, asked.from, Master, asked.why)
 	if r.group != nil {
+		r.group.led(r)
 		r.group.confirmed()
 	}
 }

@@ -31,6 +31,7 @@ type group struct {
 	queue   *queue
 	syncing bool         // a change is being passed on: what it causes in members is not passed back
 	held    *GroupChange // to MASTER, until all members have their addresses
+	leader  *Router      // led the others to MASTER and is not confirmed yet: nobody was told
 }
 
 // SetGroups makes these the groups: before Start, and at a reload. Members keep their state; those that no longer go
@@ -116,7 +117,11 @@ func (g *group) follow(now time.Time, leader *Router, why string) {
 	}
 	g.syncing = true
 	defer func() { g.syncing = false }()
-	g.say("Syncing instances to %s state", leader.state)
+	if g.leader = nil; leader.pending() {
+		g.leader = leader
+	} else {
+		g.say("Syncing instances to %s state", leader.state)
+	}
 	for _, m := range g.members {
 		if m != leader && m.state != leader.state {
 			m.join(now, leader, why)
@@ -160,6 +165,14 @@ func (g *group) become(to State, why string) {
 		g.confirmed()
 	case from != to:
 		g.queue.effects = append(g.queue.effects, change)
+	}
+}
+
+// led tells that the others follow r, after what was told of r itself.
+func (g *group) led(r *Router) {
+	if g.leader == r {
+		g.leader = nil
+		g.say("Syncing instances to %s state", Master)
 	}
 }
 

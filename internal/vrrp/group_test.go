@@ -214,7 +214,7 @@ func TestAGroupSaysWhatKeepalivedSays(t *testing.T) {
 		}
 	}
 	want := []string{"(VI_1) Receive advertisement timeout", "(VI_2) Receive advertisement timeout", "(VI_2) setting VIPs.",
-		"VRRP_Group(G) Syncing instances to MASTER state", "(VI_1) setting VIPs.", "(VI_2) Entering MASTER STATE", "(VI_1) Entering MASTER STATE"}
+		"(VI_1) setting VIPs.", "(VI_2) Entering MASTER STATE", "VRRP_Group(G) Syncing instances to MASTER state", "(VI_1) Entering MASTER STATE"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("said\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
 	}
