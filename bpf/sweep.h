@@ -67,6 +67,19 @@ static __always_inline int conn_extend(struct conn *c, __u32 tick)
 	return 1;
 }
 
+/* The lines that the chain of the connection in line i passes, as bits. Global, as line_end: verified once, not 64 times. */
+__noinline __u64 line_chain(struct conn *c, __u32 i)
+{
+	__u32 home;
+	__u64 chain;
+
+	if (!c || life_phase(c->life) != PHASE_LIVE)
+		return 0;
+	home = hash_line(line_hash(c));
+	chain = (2ull << ((i - home) & 63)) - 1;
+	return home ? chain << home | chain >> (64 - home) : chain;
+}
+
 /*
  * Dead lines that no chain passes over become empty again. Chains are the lines from where a hash begins to where its
  * connection lies; 64 lines are the bits of a word.
@@ -75,17 +88,8 @@ static __always_inline void region_tidy(struct region *r)
 {
 	__u64 passed = 0;
 
-	for (__u32 i = 0; i < REGION_LINES; i++) {
-		struct conn *c = &r->line[i];
-		__u32 home;
-		__u64 chain;
-
-		if (life_phase(c->life) != PHASE_LIVE)
-			continue;
-		home = hash_line(line_hash(c));
-		chain = (2ull << ((i - home) & 63)) - 1;
-		passed |= home ? chain << home | chain >> (64 - home) : chain;
-	}
+	for (__u32 i = 0; i < REGION_LINES; i++)
+		passed |= line_chain(&r->line[i], i);
 	for (__u32 i = 0; i < REGION_LINES; i++) {
 		struct conn *c = &r->line[i];
 
@@ -105,21 +109,26 @@ __noinline int region_due(struct region *r, struct walk *w)
 	return 0;
 }
 
+/* Ends the connection in a line if its time has come; how many were ended. */
+__noinline __u32 line_end(struct conn *c, struct region_head *head, struct walk *w)
+{
+	if (!c || !head || !w)
+		return 0;
+	if (!conn_ends_now(c, w) || (w->ending == END_EXPIRED && conn_extend(c, w->tick)))
+		return 0;
+	if (w->ending == END_DISPENSABLE && !conn_turn(c))
+		return 0;
+	return conn_retire(c, head);
+}
+
 __noinline __u32 region_end(struct region *r, struct region_head *head, struct walk *w)
 {
 	__u32 done = 0;
 
 	if (!r || !head || !w)
 		return 0;
-	for (__u32 i = 0; i < REGION_LINES; i++) {
-		struct conn *c = &r->line[i];
-
-		if (!conn_ends_now(c, w) || (w->ending == END_EXPIRED && conn_extend(c, w->tick)))
-			continue;
-		if (w->ending == END_DISPENSABLE && !conn_turn(c))
-			continue;
-		done += conn_retire(c, head);
-	}
+	for (__u32 i = 0; i < REGION_LINES; i++)
+		done += line_end(&r->line[i], head, w);
 	if (done)
 		region_tidy(r);
 	return done;
