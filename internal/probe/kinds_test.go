@@ -43,6 +43,7 @@ func TestAMailServerIsGreeted(t *testing.T) {
 					}
 					conn.Write([]byte(line))
 				}
+				in.ReadString('\n') // what is not read when it closes would make a reset of the close
 			})
 			got := Run(t.Context(), health.Checker{Kind: health.SMTPCheck, Target: to, ConnectTimeout: 5 * time.Second, Helo: "lb.example"})
 			server := fmt.Sprintf("[%s]:%d", to.Addr(), to.Port())
