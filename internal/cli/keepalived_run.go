@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/syslog"
 	"net"
 	"os"
@@ -91,7 +92,7 @@ func runAsKeepalived(name string, o keepalivedOptions, env Env) int {
 	}
 	release, err := writePid(pid)
 	if err != nil {
-		return report(env, &daemon.Failure{Code: daemon.ExitRunning, Err: err, Hint: "stop it, or name another file with -p"})
+		return report(env, err)
 	}
 	defer release()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -138,15 +139,20 @@ func writePid(path string) (release func(), err error) {
 	if b, err := os.ReadFile(path); err == nil {
 		pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 		if err == nil && pid != os.Getpid() && syscall.Kill(pid, 0) == nil {
-			return nil, fmt.Errorf("%s: daemon is already running: process %d", path, pid)
+			return nil, &daemon.Failure{Code: daemon.ExitRunning, Err: fmt.Errorf("%s: daemon is already running: process %d", path, pid), Hint: "stop it, or name another file with -p"}
 		}
 	}
 	part := path + ".part"
-	if err := os.WriteFile(part, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644); err != nil {
-		return nil, fmt.Errorf("write the pid file: %w", err)
+	err = os.WriteFile(part, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644)
+	if err == nil {
+		err = os.Rename(part, path)
 	}
-	if err := os.Rename(part, path); err != nil {
-		return nil, fmt.Errorf("write the pid file: %w", err)
+	if err != nil {
+		code := daemon.ExitFatal
+		if errors.Is(err, fs.ErrPermission) {
+			code = daemon.ExitPermission
+		}
+		return nil, &daemon.Failure{Code: code, Err: fmt.Errorf("write the pid file: %w", err), Hint: "run it as root, or name another file with -p"}
 	}
 	return func() { os.Remove(path) }, nil
 }

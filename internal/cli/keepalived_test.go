@@ -36,6 +36,7 @@ func TestKeepalivedCommandLine(t *testing.T) {
 		{"no such signal", []string{"--signum", "X"}, 1, "Unknown sigfunc X\n"},
 		{"a start that the file forbids", []string{"-nl", "-p", "pid", "-f", "bad.conf"}, 2, "[no-vrid]"},
 		{"a start without a file", []string{"-nG", "-p", "pid", "-f", "none.conf"}, 6, "none.conf"},
+		{"a pid file where none can be", []string{"-nG", "-p", "none/pid", "-f", "empty.conf"}, 1, "write the pid file: open none/pid.part"},
 		{"options that mean nothing here", []string{"-nlP", "-p", "pid", "-f", "none.conf"}, 6, "-P has no effect: there is one process"},
 		{"a facility that there is not", []string{"-n", "-S", "9"}, 2, "-S 9: there is no such facility"},
 		{"a missing file is no error", []string{"-t", "-f", "none.conf"}, 0, "none.conf"},

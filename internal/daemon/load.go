@@ -40,9 +40,18 @@ func (d *daemon) read(path string) (*conf.Config, error) {
 	if err := d.judge(path, diags); err != nil {
 		return nil, err
 	}
+	if nothing(cfg) && slices.ContainsFunc(diags, func(x conf.Diagnostic) bool { return x.Code == "unreadable-line" }) {
+		return nil, fail(ExitConfig, "it may be a program, an archive, or text in UTF-16; vipd check FILE says more", "%s: refused: it has NUL bytes and no instance or virtual server, so it is no configuration", path)
+	}
 	d.leaveOut(cfg)
 	return cfg, nil
 }
+
+// nothing tells a configuration of which nobody would notice that it runs.
+//
+// keepalived: leaves lines with NUL bytes out and runs with what is left, which of a file that is none is nothing: a reload would
+// take all services down.
+func nothing(cfg *conf.Config) bool { return len(cfg.Instances) == 0 && len(cfg.Health.Services) == 0 }
 
 // leaveOut drops the instances that this version cannot run, loudly. keepalived would start with such a file, so the
 // rest of it is started here too.
