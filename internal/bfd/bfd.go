@@ -31,6 +31,7 @@ type Config struct {
 	Passive              bool // sends nothing before the neighbour does
 	Multihop             bool
 	TTL                  uint8 // that packets leave with
+	PeerTTL              uint8 // that those of the neighbour leave with at least. If zero, TTL.
 	MaxHops              int   // by how much it may have dropped in those that come. Negative, or 255: any.
 }
 
@@ -127,7 +128,7 @@ func (s *Sessions) Receive(now time.Time, a Arrival) {
 	// RFC 5881 §5: "all received BFD Control packets that are demultiplexed to the session MUST be discarded if the
 	// received TTL or Hop Limit is not equal to 255". keepalived: with max_hops less is enough.
 	case s.sessions[i].tooFar(a.TTL):
-		s.discard(a, "ttl", fmt.Sprintf("ttl %d < %d", a.TTL, int(s.sessions[i].cfg.TTL)-s.sessions[i].cfg.MaxHops))
+		s.discard(a, "ttl", fmt.Sprintf("ttl %d < %d", a.TTL, s.sessions[i].least()))
 	// "If the A bit is set and no authentication is in use (bfd.AuthType is zero), the packet MUST be discarded."
 	case p.Auth:
 		s.discard(a, "auth", "auth bit is set, but no authentication is in use")

@@ -266,6 +266,8 @@ func TestWhichPacketsASessionTakes(t *testing.T) {
 		{"another discriminator", nil, Arrival{From: right, To: left, TTL: 255}, Packet{State: Down, MyDiscr: 1, YourDiscr: 5, DetectMult: 1}, "no session"},
 		{"from a hop away", nil, Arrival{From: right, To: left, TTL: 254}, Packet{State: Down, MyDiscr: 1, DetectMult: 1}, "ttl"},
 		{"one hop is allowed", func(c *Config) { c.MaxHops = 1 }, Arrival{From: right, To: left, TTL: 254}, Packet{State: Down, MyDiscr: 1, DetectMult: 1}, ""},
+		{"a neighbour that sends with less", func(c *Config) { c.PeerTTL = 64 }, Arrival{From: right, To: left, TTL: 64}, Packet{State: Down, MyDiscr: 1, DetectMult: 1}, ""},
+		{"and is too far", func(c *Config) { c.PeerTTL = 64 }, Arrival{From: right, To: left, TTL: 63}, Packet{State: Down, MyDiscr: 1, DetectMult: 1}, "ttl"},
 		{"any is allowed", func(c *Config) { c.MaxHops = -1 }, Arrival{From: right, To: left, TTL: 1}, Packet{State: Down, MyDiscr: 1, DetectMult: 1}, ""},
 		{"the other port", nil, Arrival{From: right, To: left, TTL: 255, Multihop: true}, Packet{State: Down, MyDiscr: 1, DetectMult: 1}, "no session"},
 		{"multihop", func(c *Config) { c.Multihop = true }, Arrival{From: right, To: left, TTL: 255, Multihop: true}, Packet{State: Down, MyDiscr: 1, DetectMult: 1}, ""},

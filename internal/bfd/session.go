@@ -1,6 +1,7 @@
 package bfd
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -77,8 +78,11 @@ func (n *session) meant(a Arrival, p Packet) bool {
 }
 
 func (n *session) tooFar(ttl int) bool {
-	return ttl != 0 && n.cfg.MaxHops >= 0 && n.cfg.MaxHops < 255 && n.cfg.MaxHops+ttl < int(n.cfg.TTL)
+	return ttl != 0 && n.cfg.MaxHops >= 0 && n.cfg.MaxHops < 255 && ttl < n.least()
 }
+
+// least is the lowest hop limit that a packet may come with.
+func (n *session) least() int { return int(cmp.Or(n.cfg.PeerTTL, n.cfg.TTL)) - n.cfg.MaxHops }
 
 // receive is RFC 5880 §6.8.6 from "Set bfd.RemoteDiscr" on.
 func (n *session) receive(now time.Time, p Packet) {

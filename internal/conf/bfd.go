@@ -133,7 +133,10 @@ func endBFD(l *loader) {
 		}
 		return
 	}
-	if b.TTL == 0 {
+	if b.SendTTL = b.TTL; b.TTL == 0 {
+		// RFC 5881 §5: "all BFD Control packets for the session MUST be sent with a TTL or Hop Limit value of 255".
+		// keepalived: 64 with IPv6, which other programs throw away; what comes with so little is taken all the same.
+		b.SendTTL = 255
 		if b.TTL = 255; b.Neighbor.Is6() {
 			b.TTL = 64
 		}

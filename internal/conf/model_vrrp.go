@@ -135,7 +135,8 @@ type BFD struct {
 	MinRx, MinTx, IdleTx time.Duration
 	Multiplier           int
 	Passive, Multihop    bool
-	TTL, MaxHops         int
+	TTL, MaxHops         int // TTL: what those that come are held against
+	SendTTL              int // that packets leave with
 	Weight               int
 	Reverse              bool
 	VRRP, Checker        bool // who hears of it

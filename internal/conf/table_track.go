@@ -48,7 +48,7 @@ var bfdBlock = &block{name: "bfd_instance", rows: join(
 		acts("vrrp", "", "both", "Only instances hear of it.").begin(flag(func(l *loader) { l.bfd.vrrp = true })),
 		acts("checker", "", "both", "Only checkers hear of it.").begin(flag(func(l *loader) { l.bfd.checker = true })),
 	},
-	acts("ttl", "1..255", "255, IPv6: 64", "Hop limit of our packets.").
+	acts("ttl", "1..255", "255", "Hop limit of our packets; what IPv6 packets come with may be 64 where nothing is said.").
 		begin(number(1, 255, bfdSays+"ttl/hoplimit value {value} not valid (must be in range [1-255]), ignoring", func(l *loader, v int64) { l.bfd.TTL = int(v) })).by(passBFD).also("hoplimit"),
 )}
 

@@ -184,3 +184,19 @@ func TestTheLanguageFile(t *testing.T) {
 		t.Errorf("real servers (-want +got):\n%s", diff)
 	}
 }
+
+// RFC 5881 §5: "all BFD Control packets for the session MUST be sent with a TTL or Hop Limit value of 255".
+func TestTheHopLimitOfBFD(t *testing.T) {
+	for _, c := range []struct {
+		lines          string
+		send, received int
+	}{
+		{"neighbor_ip 10.0.0.2", 255, 255}, {"neighbor_ip fd00::2", 255, 64},
+		{"neighbor_ip 10.0.0.2\n ttl 9", 9, 9}, {"neighbor_ip fd00::2\n hoplimit 64", 64, 64}, {"neighbor_ip fd00::2\n hoplimit 255", 255, 255},
+	} {
+		cfg, _ := load(t, "bfd_instance b {\n "+c.lines+"\n}\n")
+		if len(cfg.BFDs) != 1 || cfg.BFDs[0].SendTTL != c.send || cfg.BFDs[0].TTL != c.received {
+			t.Errorf("%s: %+v", c.lines, cfg.BFDs)
+		}
+	}
+}

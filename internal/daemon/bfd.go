@@ -64,7 +64,7 @@ func newNeighbours(h Host, ev events, tell ...func(string, bool)) *neighbours {
 func bfdConfigs(cfg *conf.Config) (all []bfd.Config) {
 	for _, b := range cfg.BFDs {
 		all = append(all, bfd.Config{Name: b.Name, Neighbor: b.Neighbor, Source: b.Source, MinRx: b.MinRx, MinTx: b.MinTx, IdleTx: b.IdleTx,
-			Multiplier: uint8(b.Multiplier), Passive: b.Passive, Multihop: b.Multihop, TTL: uint8(b.TTL), MaxHops: b.MaxHops})
+			Multiplier: uint8(b.Multiplier), Passive: b.Passive, Multihop: b.Multihop, TTL: uint8(b.SendTTL), PeerTTL: uint8(b.TTL), MaxHops: b.MaxHops})
 	}
 	return all
 }
