@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +16,7 @@ import (
 // TestBFDWithRealNeighbours has a session of vipd with keepalived's own BFD and with BIRD, over one hop (IPv4) and by the port of
 // several (RFC 5883), over IPv4 and IPv6, each with intervals of 100 ms: it comes up; the instance that follows it leaves FAULT; and within the detection time of a cut it is back.
 func TestBFDWithRealNeighbours(t *testing.T) {
-	if !alone(t, 2*time.Minute, "keepalived", "bird") {
+	if !alone(t, 4*time.Minute, "keepalived", "bird") {
 		return
 	}
 	before := left(t)
@@ -53,27 +55,58 @@ func playBFD(t *testing.T, p *pair, config string, start func(*testing.T, *pair)
 	p.newNode(t, a, ours, config)
 	us := p.nodes[a]
 	us.start(t)
-	eventually(t, 10*time.Second, "a start in FAULT", func() bool { return strings.Contains(us.said(t), "(VI_1) Entering FAULT STATE") })
-	them := start(t, p)
-	if them != nil {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(us.said(t))
+		}
+	})
+	eventually(t, 30*time.Second, "a start in FAULT", func() bool { return strings.Contains(us.said(t), "(VI_1) Entering FAULT STATE") })
+	if them := start(t, p); them != nil {
 		t.Cleanup(func() { _ = them.Process.Kill(); _ = them.Wait() })
 	}
-	count := func(line string) int { return strings.Count(us.said(t), line) }
+	// Where the processors are busy a session of 300 ms may go down and come back by itself: what counts is the last that was said.
+	is := func(lines ...string) func() bool {
+		return func() bool { return strings.HasSuffix(lastOf(us.said(t), lines), lines[0]) }
+	}
+	up, down := "Tracked BFD instance peer is UP", "Tracked BFD instance peer is DOWN"
+	master, fault, backup := "(VI_1) Entering MASTER STATE", "(VI_1) Entering FAULT STATE", "(VI_1) Entering BACKUP STATE"
 	for round := 1; round <= 2; round++ {
-		eventually(t, 20*time.Second, "the session up", func() bool { return count("Tracked BFD instance peer is UP") == round })
-		eventually(t, 10*time.Second, "mastership", func() bool { return count("(VI_1) Entering MASTER STATE") == round })
+		eventually(t, 60*time.Second, "the session up", is(up, down))
+		eventually(t, 60*time.Second, "mastership", is(master, fault, backup))
+		before := len(us.said(t))
 		p.cable(t, false)
 		cut := time.Now()
-		eventually(t, 10*time.Second, "the session down", func() bool { return count("Tracked BFD instance peer is DOWN") == round })
+		eventually(t, 10*time.Second, "the session down", is(down, up))
 		t.Logf("round %d: down %d ms after the cut, of 300 ms", round, time.Since(cut).Milliseconds())
-		if !strings.Contains(us.said(t), "(peer) Expired after 3") {
-			t.Errorf("no expiry after about 300 ms:\n%s", us.said(t))
+		eventually(t, 10*time.Second, "FAULT", is(fault, master, backup))
+		if said := us.said(t)[before:]; !expired(said) {
+			t.Errorf("no expiry after 300 ms:\n%s", said)
 		}
 		p.cable(t, true)
 	}
-	if t.Failed() {
-		t.Log(us.said(t))
+}
+
+// lastOf is the last of some lines that a log has.
+func lastOf(log string, lines []string) (last string) {
+	at := -1
+	for _, line := range lines {
+		if i := strings.LastIndex(log, line); i > at {
+			at, last = i, line
+		}
 	}
+	return last
+}
+
+var expiry = regexp.MustCompile(`\(peer\) Expired after (\d+) ms`)
+
+// expired tells whether a session's detection time of 300 ms ran out, and no sooner.
+func expired(log string) bool {
+	m := expiry.FindStringSubmatch(log)
+	if m == nil {
+		return false
+	}
+	ms, err := strconv.Atoi(m[1])
+	return err == nil && ms >= 300
 }
 
 // bfdKeepalived is keepalived with a session and nothing else.

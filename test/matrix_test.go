@@ -114,7 +114,9 @@ func (w *wire) config(side, priority int, extra ...string) string {
 	return b.String()
 }
 
-// enableIPv6 gives the nodes IPv6, which a laboratory is without: link-local addresses, and fd00:9::1 and fd00:9::2.
+// enableIPv6 gives the nodes IPv6, which a laboratory is without: link-local addresses, and fd00:9::1 and fd00:9::2. It
+// waits until they can be used: the kernel makes the route of multicasts and looks for duplicates when it gets to it, and a
+// program that binds an address before that gives up (BIRD does).
 func (p *pair) enableIPv6(t *testing.T) {
 	t.Helper()
 	for i, host := range []string{"a", "b"} {
@@ -133,6 +135,12 @@ func (p *pair) enableIPv6(t *testing.T) {
 				return err
 			}
 			return netlink.AddrAdd(link, addr)
+		})
+		ns := p.lab.Namespace(host)
+		eventually(t, 30*time.Second, "IPv6 of host "+host+" is ready", func() bool {
+			addrs := script(t, 0, "ip -n "+ns+" -6 addr show dev eth0")
+			return strings.Contains(addrs, "fe80:") && strings.Contains(addrs, "fd00:9:") && !strings.Contains(addrs, "tentative") &&
+				strings.Contains(script(t, 0, "ip -n "+ns+" -6 route show table all type multicast dev eth0"), "ff00::/8")
 		})
 	}
 }
