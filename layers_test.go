@@ -19,7 +19,7 @@ import (
 var floors = map[string]int{
 	"vipd/internal/lb": 0, "vipd/internal/vrrp": 0, "vipd/internal/bfd": 0, "vipd/internal/host": 0, "vipd/internal/loop": 0, "vipd/internal/need": 0, "vipd/internal/mail": 0, "vipd/internal/journal": 0,
 	"vipd/bpf": 0, "vipd/examples/site": 0,
-	"vipd/internal/health": 1, "vipd/internal/checkpath": 1, "vipd/internal/plane": 1, "vipd/internal/control": 1, "vipd/internal/vm": 1,
+	"vipd/internal/health": 1, "vipd/internal/checkpath": 1, "vipd/internal/plane": 1, "vipd/internal/control": 1, "vipd/internal/connsync": 1, "vipd/internal/vm": 1,
 	"vipd/internal/conf": 2, "vipd/internal/probe": 2, "vipd/internal/plane/xdp": 2, "vipd/internal/plane/ipvs": 2, "vipd/internal/plane/planetest": 2,
 	"vipd/internal/lab":    2,
 	"vipd/internal/doctor": 2, "vipd/internal/doctor/look": 3, "vipd/internal/realserver": 1, "vipd/internal/realserver/here": 3,
@@ -33,7 +33,7 @@ var testSupport = []string{"vipd/internal/need", "vipd/internal/vm"}
 
 // pure packages decide and never touch: neither they nor anything that they import knows the network, another process
 // or a logger, and they never read the clock. loop alone may read it, on behalf of the others.
-var pure = []string{"vipd/internal/lb", "vipd/internal/bfd", "vipd/internal/loop", "vipd/internal/vrrp", "vipd/internal/health", "vipd/internal/plane", "vipd/internal/conf", "vipd/internal/realserver", "vipd/internal/doctor"}
+var pure = []string{"vipd/internal/lb", "vipd/internal/bfd", "vipd/internal/loop", "vipd/internal/vrrp", "vipd/internal/health", "vipd/internal/plane", "vipd/internal/conf", "vipd/internal/connsync", "vipd/internal/realserver", "vipd/internal/doctor"}
 
 var (
 	impure = []string{"net", "os/exec", "golang.org/x/sys/unix", "log", "log/slog"}
