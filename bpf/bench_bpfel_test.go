@@ -21,6 +21,7 @@ const (
 	BenchMapClasses       = "classes"
 	BenchMapClients6      = "clients6"
 	BenchMapFragments     = "fragments"
+	BenchMapLesson        = "lesson"
 	BenchMapLinks         = "links"
 	BenchMapMembers       = "members"
 	BenchMapMhLines       = "mh_lines"
@@ -55,6 +56,7 @@ const (
 	BenchProgForget       = "forget"
 	BenchProgJudge        = "judge"
 	BenchProgLb           = "lb"
+	BenchProgLearn        = "learn"
 	BenchProgRacePath     = "race_path"
 	BenchProgRoad4        = "road4"
 	BenchProgRoad6        = "road6"
@@ -131,6 +133,7 @@ type BenchProgramSpecs struct {
 	Forget      *ebpf.ProgramSpec `ebpf:"forget"`
 	Judge       *ebpf.ProgramSpec `ebpf:"judge"`
 	Lb          *ebpf.ProgramSpec `ebpf:"lb"`
+	Learn       *ebpf.ProgramSpec `ebpf:"learn"`
 	RacePath    *ebpf.ProgramSpec `ebpf:"race_path"`
 	Road4       *ebpf.ProgramSpec `ebpf:"road4"`
 	Road6       *ebpf.ProgramSpec `ebpf:"road6"`
@@ -151,6 +154,7 @@ type BenchMapSpecs struct {
 	Classes       *ebpf.MapSpec `ebpf:"classes"`
 	Clients6      *ebpf.MapSpec `ebpf:"clients6"`
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
+	Lesson        *ebpf.MapSpec `ebpf:"lesson"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
 	MhLines       *ebpf.MapSpec `ebpf:"mh_lines"`
@@ -221,6 +225,7 @@ type BenchMaps struct {
 	Classes       *ebpf.Map `ebpf:"classes"`
 	Clients6      *ebpf.Map `ebpf:"clients6"`
 	Fragments     *ebpf.Map `ebpf:"fragments"`
+	Lesson        *ebpf.Map `ebpf:"lesson"`
 	Links         *ebpf.Map `ebpf:"links"`
 	Members       *ebpf.Map `ebpf:"members"`
 	MhLines       *ebpf.Map `ebpf:"mh_lines"`
@@ -254,6 +259,7 @@ func (m *BenchMaps) Close() error {
 		m.Classes,
 		m.Clients6,
 		m.Fragments,
+		m.Lesson,
 		m.Links,
 		m.Members,
 		m.MhLines,
@@ -314,6 +320,7 @@ type BenchPrograms struct {
 	Forget      *ebpf.Program `ebpf:"forget"`
 	Judge       *ebpf.Program `ebpf:"judge"`
 	Lb          *ebpf.Program `ebpf:"lb"`
+	Learn       *ebpf.Program `ebpf:"learn"`
 	RacePath    *ebpf.Program `ebpf:"race_path"`
 	Road4       *ebpf.Program `ebpf:"road4"`
 	Road6       *ebpf.Program `ebpf:"road6"`
@@ -337,6 +344,7 @@ func (p *BenchPrograms) Close() error {
 		p.Forget,
 		p.Judge,
 		p.Lb,
+		p.Learn,
 		p.RacePath,
 		p.Road4,
 		p.Road6,

@@ -30,6 +30,7 @@
 #include "related.h"
 #include "related6.h"
 #include "sweep.h"
+#include "learn.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -64,6 +65,8 @@ struct {
 	enum have have;
 	enum road road;
 	enum reason reason;
+	enum learn_outcome learn_outcome;
+	struct learned learned;
 	struct order order;
 	struct instant instant;
 	struct meta meta;
@@ -633,6 +636,17 @@ int start_sweep(struct xdp_md *ctx)
 	if (bpf_timer_set_callback(&s->timer, sweep_turn) || bpf_timer_start(&s->timer, SWEEP_NS, 0))
 		return XDP_ABORTED;
 	return XDP_PASS;
+}
+
+/* Takes over what another director told. Frame: struct learned, up to LEARN_MOST of them. */
+SEC("xdp")
+int learn(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	struct lessons all = { .ctx = ctx, .one = bpf_map_lookup_elem(&lesson, &zero) };
+
+	bpf_loop(LEARN_MOST, learn_next, &all, 0);
+	return all.done ? XDP_PASS : XDP_ABORTED;
 }
 
 /* Both clocks at one moment, from which user space learns HZ. Frame: struct instant. */

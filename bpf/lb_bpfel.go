@@ -184,6 +184,34 @@ type LbKey struct {
 	Number uint32
 }
 
+type LbLearnOutcome uint32
+
+const (
+	LbLearnOutcomeLEARN_NEW     LbLearnOutcome = 0
+	LbLearnOutcomeLEARN_AGAIN   LbLearnOutcome = 1
+	LbLearnOutcomeLEARN_STALE   LbLearnOutcome = 2
+	LbLearnOutcomeLEARN_NO_ROOM LbLearnOutcome = 3
+	LbLearnOutcomeLEARN_BUSY    LbLearnOutcome = 4
+)
+
+type LbLearned struct {
+	_          structs.HostLayout
+	Addr       [8]uint32
+	Cport      uint16
+	Vport      uint16
+	Proto      uint8
+	Kind       uint8
+	Pad        [2]uint8
+	Real       uint32
+	Flags      uint32
+	State      uint32
+	Ticks      uint32
+	Packets    uint32
+	Outcome    uint32
+	Line       uint32
+	Generation uint32
+}
+
 type LbLink struct {
 	_        structs.HostLayout
 	Mac      [6]uint8
@@ -230,6 +258,7 @@ const (
 	LbNumberSTATES       LbNumber = 16
 	LbNumberEVENTS       LbNumber = 16
 	LbNumberDEAD_VPORT   LbNumber = 65535
+	LbNumberLEARN_MOST   LbNumber = 32
 	LbNumberNO_REAL      LbNumber = 4294967295
 )
 
@@ -599,6 +628,7 @@ const (
 	LbMapClasses       = "classes"
 	LbMapClients6      = "clients6"
 	LbMapFragments     = "fragments"
+	LbMapLesson        = "lesson"
 	LbMapLinks         = "links"
 	LbMapMembers       = "members"
 	LbMapMhLines       = "mh_lines"
@@ -628,6 +658,7 @@ const (
 	LbProgForget       = "forget"
 	LbProgJudge        = "judge"
 	LbProgLb           = "lb"
+	LbProgLearn        = "learn"
 	LbProgRoad4        = "road4"
 	LbProgRoad6        = "road6"
 	LbProgRoadBack     = "road_back"
@@ -689,6 +720,7 @@ type LbProgramSpecs struct {
 	Forget     *ebpf.ProgramSpec `ebpf:"forget"`
 	Judge      *ebpf.ProgramSpec `ebpf:"judge"`
 	Lb         *ebpf.ProgramSpec `ebpf:"lb"`
+	Learn      *ebpf.ProgramSpec `ebpf:"learn"`
 	Road4      *ebpf.ProgramSpec `ebpf:"road4"`
 	Road6      *ebpf.ProgramSpec `ebpf:"road6"`
 	RoadBack   *ebpf.ProgramSpec `ebpf:"road_back"`
@@ -708,6 +740,7 @@ type LbMapSpecs struct {
 	Classes       *ebpf.MapSpec `ebpf:"classes"`
 	Clients6      *ebpf.MapSpec `ebpf:"clients6"`
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
+	Lesson        *ebpf.MapSpec `ebpf:"lesson"`
 	Links         *ebpf.MapSpec `ebpf:"links"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
 	MhLines       *ebpf.MapSpec `ebpf:"mh_lines"`
@@ -769,6 +802,7 @@ type LbMaps struct {
 	Classes       *ebpf.Map `ebpf:"classes"`
 	Clients6      *ebpf.Map `ebpf:"clients6"`
 	Fragments     *ebpf.Map `ebpf:"fragments"`
+	Lesson        *ebpf.Map `ebpf:"lesson"`
 	Links         *ebpf.Map `ebpf:"links"`
 	Members       *ebpf.Map `ebpf:"members"`
 	MhLines       *ebpf.Map `ebpf:"mh_lines"`
@@ -802,6 +836,7 @@ func (m *LbMaps) Close() error {
 		m.Classes,
 		m.Clients6,
 		m.Fragments,
+		m.Lesson,
 		m.Links,
 		m.Members,
 		m.MhLines,
@@ -848,6 +883,7 @@ type LbPrograms struct {
 	Forget     *ebpf.Program `ebpf:"forget"`
 	Judge      *ebpf.Program `ebpf:"judge"`
 	Lb         *ebpf.Program `ebpf:"lb"`
+	Learn      *ebpf.Program `ebpf:"learn"`
 	Road4      *ebpf.Program `ebpf:"road4"`
 	Road6      *ebpf.Program `ebpf:"road6"`
 	RoadBack   *ebpf.Program `ebpf:"road_back"`
@@ -865,6 +901,7 @@ func (p *LbPrograms) Close() error {
 		p.Forget,
 		p.Judge,
 		p.Lb,
+		p.Learn,
 		p.Road4,
 		p.Road6,
 		p.RoadBack,

@@ -26,6 +26,7 @@ enum number {
 	STATES       = 16,
 	EVENTS       = 16,       /* of enum event; a power of two, so that an index can be masked */
 	DEAD_VPORT   = 65535,    /* of a template that can no longer match */
+	LEARN_MOST   = 32,       /* connections in one order */
 	NO_REAL      = 0xffffffff,
 };
 
@@ -463,6 +464,28 @@ struct order {                /* sweep, forget */
 	__u32 first, count;      /* regions; count 0: all from first on */
 	__u32 real;              /* forget: connections and templates of this one; NO_REAL: all */
 	__u32 done;              /* answer: lines freed */
+};
+
+enum learn_outcome {
+	LEARN_NEW = 0,           /* it has a line */
+	LEARN_AGAIN,             /* it had one, which says now what was told */
+	LEARN_STALE,             /* inactive, and of another real server than the one that is here: it has been replaced */
+	LEARN_NO_ROOM,
+	LEARN_BUSY,              /* a lock was not had in time */
+};
+
+struct learned {              /* learn: one connection that another director told of. The frame is up to LEARN_MOST of them */
+	__be32 addr[8];          /* as in conn, with 0 in all words that are not key */
+	__be16 cport, vport;
+	__u8 proto, kind;
+	__u8 pad[2];
+	__u32 real;
+	__u32 flags, state;      /* as in conn.life */
+	__u32 ticks;             /* until it expires; 0: as its state has it */
+	__u32 packets;           /* as in conn */
+	/* the answer */
+	__u32 outcome;           /* enum learn_outcome */
+	__u32 line, generation;  /* of LEARN_NEW and LEARN_AGAIN: where it is */
 };
 
 struct instant {              /* clock_probe, answer: the same moment on both clocks */
