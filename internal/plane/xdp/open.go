@@ -55,6 +55,7 @@ type Plane struct {
 	adopted bool
 	veth    bool   // Options.GenericVeth
 	table   []byte // the regions, mapped for reading
+	heads   []byte // and what is in use of each
 	*state
 }
 
@@ -129,6 +130,9 @@ func (p *Plane) begin(opts Options) (err error) {
 		return err
 	}
 	if p.table, err = mapRegions(p.maps[bpf.LbMapRegions]); err != nil {
+		return explain("map the connection table", err)
+	}
+	if p.heads, err = mapRegions(p.maps[bpf.LbMapRegionHeads]); err != nil {
 		return explain("map the connection table", err)
 	}
 	if p.state, err = readState(p.maps, p.clock); err != nil {
@@ -354,9 +358,11 @@ func (p *Plane) Close() error {
 }
 
 func (p *Plane) release() {
-	if p.table != nil {
-		unix.Munmap(p.table)
-		p.table = nil
+	for _, m := range []*[]byte{&p.table, &p.heads} {
+		if *m != nil {
+			unix.Munmap(*m)
+			*m = nil
+		}
 	}
 	for _, l := range p.links {
 		l.link.Close() // pinned: this closes a descriptor and no more
