@@ -3,15 +3,52 @@ package test
 import (
 	"fmt"
 	"os"
+	"sync"
 	"time"
 )
 
 // The bounds here are seconds of VRRP and tenths of seconds of silence, and `go test ./...` compiles and tests other
 // packages meanwhile. What fails while the processors were that busy says nothing and is tried again; a defect fails again.
 const (
-	tooBusy  = 0.75
+	tooBusy  = 0.75 // of all processors' time
+	crowded  = 0.25 // of the time somebody waited for a processor
 	attempts = 3
 )
+
+// stage is where tests are that keep real time: many at once, or one that is tried again and has it for itself.
+var stage sync.RWMutex
+
+// pressure tells how busy the processors were since watchLoad: the share of their time that was used, and the share of the time
+// in which somebody waited for one (/proc/pressure/cpu; 0 where the kernel does not tell).
+type pressure struct{ used, waited float64 }
+
+func (l pressure) tooMuch() bool { return l.used > tooBusy || l.waited > crowded }
+
+func (l pressure) String() string {
+	return fmt.Sprintf("the processors were %.0f %% busy, and for %.0f %% of the time somebody waited for one", 100*l.used, 100*l.waited)
+}
+
+// watchLoad begins to measure.
+func watchLoad() func() pressure {
+	busy, since, waited := busyShare(), time.Now(), waitedForProcessors()
+	return func() pressure {
+		return pressure{busy(), (waitedForProcessors() - waited).Seconds() / max(time.Since(since).Seconds(), 1e-3)}
+	}
+}
+
+// waitedForProcessors is how long somebody has waited since the start of the machine.
+func waitedForProcessors() time.Duration {
+	text, err := os.ReadFile("/proc/pressure/cpu")
+	if err != nil {
+		return 0
+	}
+	var ten, minute, five float64
+	var us int64
+	if n, _ := fmt.Sscanf(string(text), "some avg10=%f avg60=%f avg300=%f total=%d", &ten, &minute, &five, &us); n != 4 {
+		return 0
+	}
+	return time.Duration(us) * time.Microsecond
+}
 
 // busyShare begins to measure; the function that it returns tells how busy the processors were since, from 0 to 1.
 func busyShare() func() float64 {

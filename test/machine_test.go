@@ -76,20 +76,34 @@ func alone(t *testing.T, limit time.Duration, tools ...string) bool {
 	build(t)
 	t.Parallel()
 	for attempt := 1; ; attempt++ {
-		busy := busyShare()
-		out, err := run(t, limit)
-		if share := busy(); err != nil && share > tooBusy && attempt < attempts {
-			t.Logf("it failed while the processors were %.0f %% busy with this and other things; again when they are not\n%v\n%s", 100*share, err, out)
-			calm(60 * time.Second)
+		out, err, loaded := runOnStage(t, limit, attempt > 1)
+		switch {
+		case err != nil && loaded.tooMuch() && attempt < attempts:
+			t.Logf("it failed while %s; again, with nothing of this package beside it\n%v\n%s", loaded, err, out)
 			continue
-		}
-		if err != nil {
-			t.Errorf("%v\n%s", err, out)
-		} else {
+		case err != nil:
+			t.Errorf("%v (%s)\n%s", err, loaded, out)
+		default:
 			t.Logf("%s", out)
 		}
 		return false
 	}
+}
+
+// runOnStage runs the calling test beside others, or by itself once the machine is calm.
+func runOnStage(t *testing.T, limit time.Duration, byItself bool) ([]byte, error, pressure) {
+	t.Helper()
+	if byItself {
+		stage.Lock()
+		defer stage.Unlock()
+		calm(60 * time.Second)
+	} else {
+		stage.RLock()
+		defer stage.RUnlock()
+	}
+	loaded := watchLoad()
+	out, err := run(t, limit)
+	return out, err, loaded()
 }
 
 // run runs the calling test on a new machine and returns what it said.

@@ -188,7 +188,7 @@ func TestEveryWayOfSpeakingElectsAsKeepalivedDoes(t *testing.T) {
 	for attempt := 1; len(todo) > 0; attempt++ {
 		var mu sync.Mutex
 		var again []cell
-		busy := busyShare()
+		loaded := watchLoad()
 		t.Run(fmt.Sprintf("pairs, attempt %d", attempt), func(t *testing.T) {
 			for _, c := range todo {
 				t.Run(c.String(), func(t *testing.T) {
@@ -198,8 +198,8 @@ func TestEveryWayOfSpeakingElectsAsKeepalivedDoes(t *testing.T) {
 					err := c.play(t, &table, attempt)
 					switch {
 					case err == nil:
-					case attempt < attempts && busy() > tooBusy:
-						t.Logf("while the processors were %.0f %% busy, so again: %v", 100*busy(), err)
+					case attempt < attempts && loaded().tooMuch():
+						t.Logf("while %s, so again: %v", loaded(), err)
 						mu.Lock()
 						defer mu.Unlock()
 						again = append(again, c)
