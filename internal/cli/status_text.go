@@ -187,6 +187,9 @@ func (o *screen) real(r *control.Real) []string {
 // poolText says whether a real server gets connections and, if anything is unusual, why and since when.
 func (o *screen) poolText(r *control.Real) string {
 	text := o.poolState(r)
+	if c := r.Certificate; c != nil && c.Warning != "" {
+		text += ", " + c.Warning
+	}
 	if h := r.Operator; h != nil {
 		return fmt.Sprintf("%s, %s by operator %s for %s", text, h, cmp.Or(h.By, "(unknown)"), o.ago(h.Since))
 	}

@@ -241,12 +241,24 @@ func (o *screen) whyCheck(c *control.WhyCheck) {
 	if c.Expects != "" {
 		o.linef("      expects %s", c.Expects)
 	}
+	if cert := c.Certificate; cert != nil {
+		o.linef("      certificate ends on %s", certificateText(cert, o.now))
+	}
 	for _, r := range c.Last {
 		o.linef("      %s  %-6s %s", r.At.Format("01-02 15:04:05.000"), r.Result, resultText(r))
 	}
 	if c.Command != "" {
 		o.linef("      by hand: %s", c.Command)
 	}
+}
+
+// certificateText is when one ends and how long that is.
+func certificateText(c *control.Certificate, now time.Time) string {
+	at := c.Ends.UTC().Format(time.DateOnly)
+	if left := c.Ends.Sub(now); left >= 0 {
+		return fmt.Sprintf("%s, in %s", at, countOf(int(left/(24*time.Hour)), "day"))
+	}
+	return at + ", it has ended"
 }
 
 func resultText(r control.WhyResult) string {

@@ -22,7 +22,7 @@ func (r *reasoner) Explain(_ context.Context, key lb.ServiceKey) (control.Why, e
 	r.asked = append(r.asked, control.ServiceWord(key))
 	w := control.Why{Service: control.ServiceWord(key), Quorum: true, Since: noon.Add(-time.Hour), Alive: 2, Gained: 1, Sorry: "10.0.8.99:80"}
 	check := control.WhyCheck{Kind: "HTTP_GET", Target: "10.0.8.12:80", Ran: true, Since: noon.Add(-time.Minute), Every: 6 * time.Second, Retry: 3, Next: noon.Add(2500 * time.Millisecond),
-		Expects: "status 200-299", Command: "curl http://10.0.8.12:80/", Last: []control.WhyResult{
+		Expects: "status 200-299", Command: "curl http://10.0.8.12:80/", Certificate: &control.Certificate{Ends: noon.Add(50 * time.Hour)}, Last: []control.WhyResult{
 			{At: noon.Add(-time.Second), Result: "failed", Took: 1234567, Why: "status code 503", Page: "/", Status: 503, Sent: 70, Received: 120, First: []byte("HTTP/1.1 503 \x1b[31m")},
 			{At: noon.Add(-7 * time.Second), Result: "void", Why: "no such interface"}}}
 	for _, real := range []string{"10.0.8.12:80", "10.0.8.13:80"} {
@@ -51,6 +51,7 @@ const wantWhy = `tcp/10.0.8.9:80 has its quorum for 1h0m: weight 2 is alive, it 
     besides: operator: drained by root, for 0s
     HTTP_GET 10.0.8.12:80: down for 1m0s, every 6s, next in 2.5s
       expects status 200-299
+      certificate ends on CERTIFICATE, in 2 days
       11-26 11:59:59.000  failed in 1.23ms, status code 503, /, status 503, 70 bytes sent, 120 received, beginning "HTTP/1.1 503 \x1b[31m"
       11-26 11:59:53.000  void   in 0s, no such interface
       by hand: curl http://10.0.8.12:80/
@@ -59,6 +60,7 @@ const wantWhy = `tcp/10.0.8.9:80 has its quorum for 1h0m: weight 2 is alive, it 
 func TestWhySaysWhatDecidesAndWhatWasFound(t *testing.T) {
 	_, out, errs, code := why(t, "tcp/10.0.8.9:80", "10.0.8.12")
 	want := strings.ReplaceAll(wantWhy, "11-26", noon.Format("01-02"))
+	want = strings.ReplaceAll(want, "CERTIFICATE", noon.Add(50*time.Hour).UTC().Format(time.DateOnly))
 	want = strings.ReplaceAll(want, "11:59:59", noon.Add(-time.Second).Format("15:04:05"))
 	want = strings.ReplaceAll(want, "11:59:53", noon.Add(-7*time.Second).Format("15:04:05"))
 	if out != want || errs != "" || code != 0 {

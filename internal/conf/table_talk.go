@@ -33,7 +33,9 @@ var talkChecks = []keyword{
 	conversing("FTP_CHECK", "Greets an FTP server."),
 	conversing("GRPC_CHECK", "Asks the gRPC health service.",
 		talkWord("service", "NAME", "the whole server", "Of which service.", func(t *health.Talk) *string { return &t.Service }),
-		works("tls", "[BOOL]", "off", "Speak TLS; certificates are not verified."+byVipd, boolean("Invalid tls parameter {value}", func(l *loader, v bool) { l.ck.Talk.TLS = v })).extension()),
+		talkWord("virtualhost", "NAME", "the address and port", "The host that HTTP/2 and TLS ask for.", func(t *health.Talk) *string { return &t.Name }),
+		works("tls", "[BOOL]", "off", "Speak TLS."+byVipd, boolean("Invalid tls parameter {value}", func(l *loader, v bool) { l.ck.Talk.TLS = v })).extension(),
+		tlsRows[0], tlsRows[1], tlsRows[2]),
 	conversing("AGENT_CHECK", "Asks an agent on the real server for its weight in % of the configured one, and for its state: up, down, fail, stopped, drain, maint, ready. "+
 		"One that does not answer changes nothing. The protocol is HAProxy's.",
 		talkWord("send", "STRING", "", "What is said first, without an end of line.", func(t *health.Talk) *string { return &t.Send })),
@@ -59,18 +61,22 @@ func slowStart(put func(l *loader, v time.Duration)) keyword {
 var maxEject = works("max_eject", "1..100", "100", "Percent of its real servers that checks take out at most: when all fail at once, this director may be what is cut off."+byVipd,
 	number(1, 100, "max_eject {value} is not from 1 to 100 - ignoring", func(l *loader, v int64) { l.vs.MaxEject = int(v) })).extension()
 
-// tlsRows are what SSL_GET asks of a certificate.
+// tlsRows are what SSL_GET and GRPC_CHECK ask of a certificate.
 var tlsRows = []keyword{
 	works("tls_verify", "[BOOL]", "off", "The certificate must be signed by a trusted authority, in time, and for the host that is asked for."+byVipd,
 		boolean("Invalid tls_verify parameter {value}", func(l *loader, v bool) { l.verify().Chain = v })).extension(),
 	works("tls_ca", "FILE", "the system's", "Authorities that are trusted."+byVipd, word(func(l *loader, v string) { l.verify().CA = v })).extension(),
-	works("tls_expiry", "DAYS", "off", "Say in the log, once a day, when the certificate ends within so many days."+byVipd,
+	works("tls_expiry", "DAYS", "off", "Say in the log, once a day, and in vipd status when the certificate ends within so many days."+byVipd,
 		number(1, 3650, "tls_expiry {value} is not from 1 to 3650 - ignoring", func(l *loader, v int64) { l.verify().Expiry = time.Duration(v) * 24 * time.Hour })).extension(),
 }
 
 func (l *loader) verify() *health.Verify {
-	if l.ck.HTTP.Verify == nil {
-		l.ck.HTTP.Verify = &health.Verify{}
+	at := &l.ck.HTTP.Verify
+	if l.ck.Talk != nil {
+		at = &l.ck.Talk.Verify
 	}
-	return l.ck.HTTP.Verify
+	if *at == nil {
+		*at = &health.Verify{}
+	}
+	return *at
 }

@@ -212,6 +212,14 @@ type Real struct {
 	Rate     lb.Rates    `json:"rate"`
 	// Ways are the verdicts by the way that checks take, where check_path has some go that of the traffic.
 	Ways []Way `json:"check_paths,omitempty"`
+	// Certificate is the one that ends first of those that its checks look at (tls_verify, tls_expiry).
+	Certificate *Certificate `json:"certificate,omitempty"`
+}
+
+// Certificate is one that a real server shows.
+type Certificate struct {
+	Ends    time.Time `json:"ends"`
+	Warning string    `json:"warning,omitempty"` // that it ends soon, or has
 }
 
 // Way is what the checks that take one way say together.

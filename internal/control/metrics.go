@@ -48,6 +48,7 @@ var (
 	mBytes     = newMetric("service_bytes_total", "Bytes of a service.", counter, "vs", "direction")
 	mInPool    = newMetric("real_in_pool", "1 if the real server gets connections.", gauge, "vs", "rs")
 	mHealthy   = newMetric("real_healthy", "1 if the real server's checks succeed.", gauge, "vs", "rs")
+	mCertEnd   = newMetric("real_certificate_end_seconds", "When the certificate ends that the real server shows to its checks, in Unix time; of several the first.", gauge, "vs", "rs")
 	mWeight    = newMetric("real_weight", "Weight of the real server.", gauge, "vs", "rs")
 	mHeld      = newMetric("real_held", "1 if an operator holds the real server: drain, disable or weight.", gauge, "vs", "rs", "do")
 	mActive    = newMetric("real_active_connections", "Connections in an active state.", gauge, "vs", "rs")
@@ -171,6 +172,9 @@ func (c *collector) service(put putFunc, s *Service) {
 		}
 		put(mInPool, one(r.InPool), vs, rs)
 		put(mHealthy, one(r.Healthy), vs, rs)
+		if r.Certificate != nil {
+			put(mCertEnd, float64(r.Certificate.Ends.Unix()), vs, rs)
+		}
 		put(mWeight, float64(r.Weight), vs, rs)
 		if r.Operator != nil {
 			put(mHeld, 1, vs, rs, r.Operator.Do)

@@ -65,6 +65,8 @@ type WhyCheck struct {
 	Expects string        `json:"expects,omitempty"`
 	Command string        `json:"command,omitempty"`
 	Last    []WhyResult   `json:"last"` // the latest first
+
+	Certificate *Certificate `json:"certificate,omitempty"` // where it looks at one
 }
 
 // WhyResult is what one check found.

@@ -198,6 +198,11 @@ func realStatus(p lb.Protocol, r health.RealStatus, counted map[netip.AddrPort]p
 	}
 	out.Hop = hopText(hops, r.Real.Addr.Addr())
 	out.Ways = waysOf(r.Checks)
+	for _, c := range r.Checks {
+		if !c.Ends.IsZero() && (out.Certificate == nil || c.Ends.Before(out.Certificate.Ends)) {
+			out.Certificate = &control.Certificate{Ends: c.Ends, Warning: c.Warning}
+		}
+	}
 	return out
 }
 

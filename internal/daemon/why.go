@@ -60,6 +60,9 @@ func (d *daemon) whyCheck(c health.CheckStatus) control.WhyCheck {
 	}
 	out := control.WhyCheck{Kind: string(asked.Kind), Target: asked.Target.String(), Up: c.Up, Ran: c.Ran, Since: c.Since, Every: asked.DelayLoop,
 		Failed: c.Failed, Retry: asked.Retry, Next: c.Next, Expects: asked.Expects(), Command: asked.ByHand(d.scriptRunner(asked.Script)), Last: []control.WhyResult{}}
+	if !c.Ends.IsZero() {
+		out.Certificate = &control.Certificate{Ends: c.Ends, Warning: c.Warning}
+	}
 	switch {
 	case asked.Way != nil:
 		out.Way = asked.Way.String()

@@ -81,6 +81,68 @@ var byHand = map[Kind]func(c Checker, as string) string{
 		}
 		return typed("cat", c.File.Path)
 	},
+	RedisCheck: func(c Checker, _ string) string {
+		if c.Talk != nil && c.Talk.Password != "" { // it is not shown: the shell has it, or says nothing
+			return `printf 'AUTH %s\r\nPING\r\nQUIT\r\n' "$password" | ` + c.stream("TCP")
+		}
+		return `printf 'PING\r\nQUIT\r\n' | ` + c.stream("TCP")
+	},
+	MemcachedCheck: func(c Checker, _ string) string { return `printf 'version\r\nquit\r\n' | ` + c.stream("TCP") },
+	FTPCheck:       func(c Checker, _ string) string { return `(sleep 1; printf 'QUIT\r\n') | ` + c.stream("TCP") },
+	AgentCheck: func(c Checker, _ string) string {
+		if c.Talk == nil || c.Talk.Send == "" {
+			return c.stream("TCP") + " </dev/null"
+		}
+		return "printf '" + octal([]byte(c.Talk.Send)) + "' | " + c.stream("TCP")
+	},
+	MySQLCheck: func(c Checker, _ string) string {
+		if c.Talk == nil || c.Talk.User == "" {
+			return c.stream("TCP") + " </dev/null | od -c"
+		}
+		all := append([]string{"mysql", "--no-defaults", "--protocol=TCP"}, c.at("--host=", "--port=")...)
+		if c.Bind.Addr().IsValid() {
+			all = append(all, "--bind-address="+c.Bind.Addr().String())
+		}
+		return typed(append(all, "--user="+c.Talk.User, "--skip-password", "--connect-timeout="+whole(c.ConnectTimeout), "-e", "SELECT 1")...)
+	},
+	PostgreSQLCheck: func(c Checker, _ string) string {
+		all := append([]string{"pg_isready"}, c.at("--host=", "--port=")...)
+		talk := Talk{}
+		if c.Talk != nil {
+			talk = *c.Talk
+		}
+		all = append(all, "--username="+cmp.Or(talk.User, "postgres"))
+		if talk.Database != "" {
+			all = append(all, "--dbname="+talk.Database)
+		}
+		return typed(append(all, "--timeout="+whole(c.ConnectTimeout))...)
+	},
+	GRPCCheck: grpcByHand,
+}
+
+// grpcByHand is the command of grpc_health_probe, which asks as we do; grpcurl wants a server that describes itself.
+func grpcByHand(c Checker, _ string) string {
+	limit := whole(c.ConnectTimeout) + "s"
+	all := []string{"grpc_health_probe", "-addr=" + c.Target.String(), "-connect-timeout=" + limit, "-rpc-timeout=" + limit}
+	if c.Talk == nil {
+		return typed(all...)
+	}
+	if c.Talk.Service != "" {
+		all = append(all, "-service="+c.Talk.Service)
+	}
+	if c.Talk.TLS {
+		all = append(all, "-tls")
+		switch v := c.Talk.Verify; {
+		case v == nil || !v.Chain:
+			all = append(all, "-tls-no-verify")
+		case v.CA != "":
+			all = append(all, "-tls-ca-cert="+v.CA)
+		}
+		if c.Talk.Name != "" {
+			all = append(all, "-tls-server-name="+c.Talk.Name)
+		}
+	}
+	return typed(all...)
 }
 
 // httpByHand is curl's command for the page that is asked for.
@@ -205,6 +267,11 @@ func (c Checker) place() []string {
 	return []string{c.Target.Addr().String(), strconv.Itoa(int(c.Target.Port()))}
 }
 
+// at is the place by a tool's options for host and port.
+func (c Checker) at(host, port string) []string {
+	return []string{host + c.Target.Addr().String(), port + strconv.Itoa(int(c.Target.Port()))}
+}
+
 // socat is its address of the target, with the options that nc does not have.
 func (c Checker) socat(protocol string) string {
 	family := "4"
@@ -292,10 +359,18 @@ func (c Checker) Expects() string {
 		return "0, or no file"
 	case c.Kind == BFDCheck:
 		return "the session " + c.BFD + " to be up"
-	case c.Kind == TCPCheck:
-		return "a connection"
+	case c.Kind == MySQLCheck && c.Talk != nil && c.Talk.User != "":
+		return "a login as " + c.Talk.User
+	case c.Kind == GRPCCheck && c.Talk != nil && c.Talk.Service != "":
+		return "SERVING of " + c.Talk.Service
 	}
-	return ""
+	return answers[c.Kind]
+}
+
+// answers are what the kinds expect whatever they are told.
+var answers = map[Kind]string{
+	TCPCheck: "a connection", RedisCheck: "+PONG", MemcachedCheck: "VERSION …", FTPCheck: "220", MySQLCheck: "a greeting of protocol 10",
+	PostgreSQLCheck: "a question for a password, or readiness", GRPCCheck: "SERVING", AgentCheck: "a line of weight and state",
 }
 
 func (u URL) expects() string {

@@ -52,7 +52,26 @@ func TestTheCommandThatRepeatsACheck(t *testing.T) {
 		"ping -n -c 1 -W 3 -m 7 -I eth0 -I 10.0.8.1 10.0.8.12":                               of(base, PingCheck, func(c *Checker) { c.Mark, c.BindIf, c.Bind = 7, "eth0", netip.MustParseAddrPort("10.0.8.1:0") }),
 		"as -- timeout 6 /bin/check 'a b' '' '$HOME'; echo exit status $?":                   of(base, MiscCheck, func(c *Checker) { c.Script = &Script{Args: []string{"/bin/check", "a b", "", "$HOME"}} }),
 		"cat '/run/my file'": of(base, FileCheck, func(c *Checker) { c.File = &File{Path: "/run/my file"} }),
-		"":                   of(base, "OTHER", nil),
+		`printf 'PING\r\nQUIT\r\n' | nc -w 3 10.0.8.12 80`:                                                of(base, RedisCheck, nil),
+		`printf 'AUTH %s\r\nPING\r\nQUIT\r\n' "$password" | nc -w 3 2001:db8::12 8080`:                    of(v6, RedisCheck, func(c *Checker) { c.Talk = &Talk{Password: "secret"} }),
+		`printf 'version\r\nquit\r\n' | socat - TCP4:10.0.8.12:80,connect-timeout=3,so-bindtodevice=eth0`: of(base, MemcachedCheck, func(c *Checker) { c.BindIf = "eth0" }),
+		`(sleep 1; printf 'QUIT\r\n') | nc -w 3 10.0.8.12 80`:                                             of(base, FTPCheck, nil),
+		"nc -w 3 10.0.8.12 80 </dev/null":                                                                 of(base, AgentCheck, nil),
+		`printf '\163\145\156\144\047' | nc -w 3 10.0.8.12 80`:                                            of(base, AgentCheck, func(c *Checker) { c.Talk = &Talk{Send: "send'"} }),
+		"nc -w 3 10.0.8.12 80 </dev/null | od -c":                                                         of(base, MySQLCheck, nil),
+		"mysql --no-defaults --protocol=TCP --host=2001:db8::12 --port=8080 --bind-address=2001:db8::1 '--user=a b' --skip-password --connect-timeout=3 -e 'SELECT 1'": of(v6, MySQLCheck, func(c *Checker) {
+			c.Talk, c.Bind = &Talk{User: "a b"}, netip.MustParseAddrPort("[2001:db8::1]:0")
+		}),
+		"pg_isready --host=10.0.8.12 --port=80 --username=postgres --timeout=3":     of(base, PostgreSQLCheck, nil),
+		"pg_isready --host=10.0.8.12 --port=80 --username=u --dbname=d --timeout=3": of(base, PostgreSQLCheck, func(c *Checker) { c.Talk = &Talk{User: "u", Database: "d"} }),
+		"grpc_health_probe -addr=10.0.8.12:80 -connect-timeout=3s -rpc-timeout=3s":  of(base, GRPCCheck, nil),
+		"grpc_health_probe '-addr=[2001:db8::12]:8080' -connect-timeout=3s -rpc-timeout=3s -service=pay -tls -tls-no-verify": of(v6, GRPCCheck, func(c *Checker) {
+			c.Talk = &Talk{Service: "pay", TLS: true}
+		}),
+		"grpc_health_probe -addr=10.0.8.12:80 -connect-timeout=3s -rpc-timeout=3s -tls -tls-ca-cert=/ca.pem -tls-server-name=api.example.com": of(base, GRPCCheck, func(c *Checker) {
+			c.Talk = &Talk{TLS: true, Name: "api.example.com", Verify: &Verify{Chain: true, CA: "/ca.pem"}}
+		}),
+		"": of(base, "OTHER", nil),
 	} {
 		as := ""
 		if c.Kind == MiscCheck {
@@ -80,6 +99,11 @@ func TestWhatACheckExpectsInOneClause(t *testing.T) {
 		"0, or no file":                {Kind: FileCheck, File: &File{}},
 		"a number that is not 0":       {Kind: FileCheck, File: &File{Reverse: true}},
 		"a number that makes a weight": {Kind: FileCheck, File: &File{Weight: 1}},
+		"+PONG":                        {Kind: RedisCheck},
+		"a greeting of protocol 10":    {Kind: MySQLCheck, Talk: &Talk{}},
+		"a login as u":                 {Kind: MySQLCheck, Talk: &Talk{User: "u"}},
+		"SERVING of pay":               {Kind: GRPCCheck, Talk: &Talk{Service: "pay"}},
+		"SERVING":                      {Kind: GRPCCheck, Talk: &Talk{}},
 		"":                             {Kind: "OTHER"},
 	} {
 		if got := c.Expects(); got != want {

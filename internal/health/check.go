@@ -29,6 +29,7 @@ type check struct {
 	weight   int        // that it adds to the real server's
 	good     int        // successes in a row, while down
 	warned   string     // said last
+	ends     time.Time  // of the certificate that was shown last
 	lead     *check     // that is made in its place
 	twins    []*check   // for which it is made
 	agent    Agent      // what an agent has said so far
@@ -66,6 +67,9 @@ func (p *Pools) take(now time.Time, c *check, res Result) time.Duration {
 	c.remember(now, res)
 	if !res.OK {
 		c.good = 0
+	}
+	if !res.Ends.IsZero() {
+		c.ends = res.Ends
 	}
 	if res.Warning != c.warned && (res.OK || res.Warning != "") {
 		if c.warned = res.Warning; res.Warning != "" {

@@ -119,6 +119,8 @@ type Result struct {
 	Seen *Seen
 	// Warning is what an operator should hear although the check succeeded: a certificate that ends soon.
 	Warning string
+	// Ends is when the certificate does, where one is looked at.
+	Ends time.Time
 	// Agent is what an agent said.
 	Agent *Agent
 	// Inconclusive: the check could not be made for a reason on our side (no such interface, address not here). It counts

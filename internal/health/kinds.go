@@ -83,6 +83,9 @@ type Talk struct {
 	Service  string // GRPC_CHECK. If empty, the whole server's health.
 	Send     string // AGENT_CHECK: what is said first
 	TLS      bool   // GRPC_CHECK
+
+	Name   string  // GRPC_CHECK: what TLS and HTTP/2 call the server. If empty, nothing and the target.
+	Verify *Verify // GRPC_CHECK over TLS. If nil, certificates are not looked at.
 }
 
 // DNS is what DNS_CHECK asks.
@@ -150,7 +153,7 @@ func (c Checker) Particulars() string {
 // String leaves the password out.
 func (t *Talk) String() string {
 	var all []string
-	for _, f := range [][2]string{{"user", t.User}, {"database", t.Database}, {"service", t.Service}, {"send", t.Send}} {
+	for _, f := range [][2]string{{"user", t.User}, {"database", t.Database}, {"service", t.Service}, {"name", t.Name}, {"send", t.Send}} {
 		if f[1] != "" {
 			all = append(all, f[0]+" "+f[1])
 		}

@@ -67,6 +67,40 @@ func TestTheFirstRunIsOneSecondAndARandomPartOfTheWarmupAfterTheStart(t *testing
 	}
 }
 
+// TestJitterVariesTheTimeBetweenChecks either way by as many percent of it, and no retry.
+func TestJitterVariesTheTimeBetweenChecks(t *testing.T) {
+	const loop, again = 10 * time.Second, 3 * time.Second
+	for _, c := range []struct {
+		name   string
+		jitter int
+		part   int64 // of what the random part may be, in percent
+		result Result
+		next   time.Duration
+	}{
+		{"none", 0, 100, Result{OK: true}, loop},
+		{"the earliest", 20, 0, Result{OK: true}, 8 * time.Second},
+		{"the middle", 20, 50, Result{OK: true}, loop},
+		{"the latest", 20, 100, Result{OK: true}, 12 * time.Second},
+		{"a retry", 20, 100, Result{Why: "refused"}, again},
+		{"one that could not be made", 20, 0, Result{Inconclusive: true}, 8 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := New(oneService(Service{}, checked(rip1, Checker{Jitter: c.jitter, DelayLoop: loop, DelayBeforeRetry: again, Retry: 3})),
+				func(limit time.Duration) time.Duration { return limit * time.Duration(c.part) / 100 })
+			p.Start(epoch)
+			now := p.Next()
+			p.Tick(now)
+			p.Observe(now, probes(p)[0].ID, Result{OK: true}) // up from now on: what is down is not retried
+			now = p.Next()
+			p.Tick(now)
+			p.Observe(now, probes(p)[0].ID, c.result)
+			if got := p.Next().Sub(now); got != c.next {
+				t.Errorf("next after %v, want %v", got, c.next)
+			}
+		})
+	}
+}
+
 func TestNextCheckIsCountedFromTheEndOfTheLastToTheMillisecond(t *testing.T) {
 	cfg := Checker{Retry: 2, DelayLoop: 6 * time.Second, DelayBeforeRetry: 1500 * time.Millisecond}
 	p := New(oneService(Service{}, checked(rip1, cfg)), nil)

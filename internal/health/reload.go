@@ -100,6 +100,7 @@ func (p *Pools) adoptCheck(now time.Time, c *check, old []*check) []*check {
 		c.up = was.up || !was.ran && !c.cfg.Alpha
 		c.attempt = min(was.attempt, c.cfg.Retry)
 		c.url, c.badURL, c.weight, c.good, c.warned = was.url, was.badURL, was.weight, min(was.good, max(c.cfg.Rise-1, 0)), was.warned
+		c.ends = was.ends
 		c.agent, c.percent, c.deaf = was.agent, was.percent, was.deaf
 		p.forget(was)
 		p.checks[c.id] = c

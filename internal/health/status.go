@@ -45,6 +45,8 @@ type CheckStatus struct {
 	Since   time.Time
 	Next    time.Time  // zero while Running
 	Last    []Observed // the last results, oldest first
+	Ends    time.Time  // of the certificate that it was shown, where it looks at one
+	Warning string     // about it; empty: none
 }
 
 // Observed is a result and when it came.
@@ -90,7 +92,7 @@ func (s *service) statusOf(r *real) RealStatus {
 	st.Real.Weight = r.weight
 	for _, c := range r.checks {
 		cs := CheckStatus{ID: c.id, Checker: c.cfg, Up: c.up, Ran: c.ran, Running: c.running, Failed: c.attempt, Since: c.since,
-			Last: slices.Clone(c.last)}
+			Last: slices.Clone(c.last), Ends: c.ends, Warning: c.warned}
 		if asked := c.asked(); !asked.running {
 			cs.Next = asked.due
 		}

@@ -36,21 +36,19 @@ func web(ctx context.Context, c health.Checker) health.Result {
 		return said(health.Result{Why: "regex: " + err.Error()}, "Regex match failed")
 	}
 	res := converse(ctx, c, func(conn net.Conn, timeout time.Duration) health.Result {
-		warning := ""
+		var note health.Result
 		if c.HTTP.TLS {
 			secure, res := handshake(ctx, conn, c, u, timeout)
 			if secure == nil {
 				return res
 			}
-			conn, warning = secure, res.Warning
+			conn, note = secure, res
 		}
 		ask := page
 		if c.HTTP.Protocol == "2" {
 			ask = page2
 		}
-		res := ask(ctx, conn, c, u, match, timeout)
-		res.Warning = warning
-		return res
+		return noted(ask(ctx, conn, c, u, match, timeout), note)
 	})
 	if res.Said == "" && !res.OK {
 		res.Said = "Connection failed"
@@ -304,11 +302,12 @@ func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.U
 	if c.HTTP.Protocol == "2" {
 		config.NextProtos = []string{"h2"}
 	}
-	warning, name := "", config.ServerName
+	var note health.Result
+	name := config.ServerName
 	if name == "" {
 		name = virtualHost(c, u)
 	}
-	verify(config, c.HTTP.Verify, hostName(name), &warning)
+	verify(config, c.HTTP.Verify, hostName(name), &note)
 	if err := clientCertificate(config, c.HTTP.Client); err != nil {
 		return nil, health.Result{Inconclusive: true, Why: err.Error()}
 	}
@@ -319,7 +318,7 @@ func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.U
 		if errors.As(err, &setup) {
 			return nil, health.Result{Inconclusive: true, Why: setup.Error()}
 		}
-		res := unread(err, timeout)
+		res := noted(unread(err, timeout), note)
 		res.Why = "TLS: " + res.Why
 		return nil, said(res, "SSL handshake/communication error connecting to")
 	}
@@ -327,9 +326,9 @@ func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.U
 		if got := secure.ConnectionState().NegotiatedProtocol; got != "h2" {
 			return nil, said(health.Result{Why: "the server does not speak HTTP/2"}, "SSL handshake/communication error connecting to")
 		}
-		return secure, health.Result{Warning: warning} // which net/http wants as it is
+		return secure, note // which net/http wants as it is
 	}
-	return watch(ctx, secure), health.Result{Warning: warning}
+	return watch(ctx, secure), note
 }
 
 func allCiphers() (all []uint16) {

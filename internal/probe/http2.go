@@ -91,22 +91,21 @@ func grpc(ctx context.Context, c health.Checker) health.Result {
 	talk := talkOf(c)
 	return converse(ctx, c, func(conn net.Conn, timeout time.Duration) health.Result {
 		scheme := "http"
+		var note health.Result
 		if talk.TLS {
 			scheme = "https"
-			secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-			_ = conn.SetDeadline(time.Now().Add(timeout))
-			if err := secure.HandshakeContext(ctx); err != nil {
-				res := unread(err, timeout)
-				res.Why = "TLS: " + res.Why
+			secure, res := grpcSecure(ctx, conn, talk, timeout)
+			if secure == nil {
 				return res
 			}
-			conn = secure
+			conn, note = secure, res
 		}
 		_ = conn.SetDeadline(time.Time{})
 		req, err := http.NewRequest(http.MethodPost, scheme+"://"+c.Target.String()+"/grpc.health.v1.Health/Check", bytes.NewReader(grpcRequest(talk.Service)))
 		if err != nil {
 			return health.Result{Why: err.Error()}
 		}
+		req.Host = talk.Name
 		req.Header.Set("Content-Type", "application/grpc")
 		req.Header.Set("TE", "trailers")
 		ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -120,12 +119,34 @@ func grpc(ctx context.Context, c health.Checker) health.Result {
 		})
 		switch {
 		case err == nil:
-			return health.Result{OK: true}
+			return noted(health.Result{OK: true}, note)
 		case errors.Is(err, context.DeadlineExceeded):
-			return health.Result{Why: "no answer within " + timeout.String(), Timeout: true}
+			return noted(health.Result{Why: "no answer within " + timeout.String(), Timeout: true}, note)
 		}
-		return unread(err, timeout)
+		return noted(unread(err, timeout), note)
 	})
+}
+
+// grpcSecure makes TLS of a connection. Without one the result tells why; with one, what the certificate told.
+func grpcSecure(ctx context.Context, conn net.Conn, talk health.Talk, timeout time.Duration) (net.Conn, health.Result) {
+	var note health.Result
+	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}, ServerName: hostName(talk.Name)}
+	verify(config, talk.Verify, config.ServerName, &note)
+	secure := tls.Client(conn, config)
+	_ = conn.SetDeadline(time.Now().Add(timeout))
+	err := secure.HandshakeContext(ctx)
+	var setup *setupError
+	switch {
+	case errors.As(err, &setup):
+		return nil, health.Result{Inconclusive: true, Why: setup.Error()}
+	case err != nil:
+		res := noted(unread(err, timeout), note)
+		res.Why = "TLS: " + res.Why
+		return nil, res
+	case secure.ConnectionState().NegotiatedProtocol != "h2":
+		return nil, health.Result{Why: "the server does not speak HTTP/2"}
+	}
+	return secure, note
 }
 
 // trailer is a field behind the body, or of an answer without one before it.

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -236,6 +237,51 @@ func TestGRPCHealth(t *testing.T) {
 				t.Errorf("TLS %v, service %q: %+v", secure, service, res)
 			}
 		}
+	}
+}
+
+// TestGRPCOverTLSLooksAtTheCertificate as SSL_GET does, and asks for the host that is said.
+func TestGRPCOverTLSLooksAtTheCertificate(t *testing.T) {
+	ours, theirs := newAuthority(t), newAuthority(t)
+	hosts := make(chan string, 8)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hosts <- r.TLS.ServerName + " " + r.Host
+		w.Header().Set("Trailer", "Grpc-Status")
+		_, _ = w.Write([]byte("\x00\x00\x00\x00\x02\x08\x01"))
+		w.Header().Set("Grpc-Status", "0")
+	}))
+	srv.TLS, srv.EnableHTTP2 = &tls.Config{Certificates: []tls.Certificate{ours.certificate(t, 5)}}, true
+	srv.StartTLS()
+	defer srv.Close()
+	target := netip.MustParseAddrPort(srv.Listener.Addr().String())
+	for name, c := range map[string]struct {
+		host    string
+		verify  *health.Verify
+		why     string // part of it; "" is good
+		warning string
+		asked   string
+	}{
+		"nobody looks":        {"", nil, "", "", " " + target.String()},
+		"as it should be":     {"www.example.com", &health.Verify{Chain: true, CA: ours.file}, "", "", "www.example.com www.example.com"},
+		"another host":        {"api.example.com", &health.Verify{Chain: true, CA: ours.file}, "not api.example.com", "", ""},
+		"another authority":   {"www.example.com", &health.Verify{Chain: true, CA: theirs.file}, "TLS: ", "", ""},
+		"it ends soon":        {"www.example.com:443", &health.Verify{Expiry: 14 * 24 * time.Hour}, "", "in 5 days", "www.example.com www.example.com:443"},
+		"no such authorities": {"", &health.Verify{Chain: true, CA: "/nowhere"}, "tls_ca", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := Run(t.Context(), health.Checker{Kind: health.GRPCCheck, Talk: &health.Talk{TLS: true, Name: c.host, Verify: c.verify}, Target: target, ConnectTimeout: 30 * time.Second})
+			if res.OK != (c.why == "") || !strings.Contains(res.Why, c.why) || !strings.Contains(res.Warning, c.warning) || (res.Warning == "") != (c.warning == "") {
+				t.Errorf("%+v", res)
+			}
+			if looked := c.verify != nil && c.verify.CA != "/nowhere"; looked == res.Ends.IsZero() {
+				t.Errorf("it ends %v", res.Ends)
+			}
+			if c.asked != "" {
+				if got := <-hosts; got != c.asked {
+					t.Errorf("asked for %q, want %q", got, c.asked)
+				}
+			}
+		})
 	}
 }
 

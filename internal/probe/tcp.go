@@ -18,6 +18,13 @@ const defaultConnectTimeout = 5 * time.Second
 // tcp makes a TCP_CHECK: a connection that is made within connect_timeout is a success. It is closed at once with FIN;
 // resets of earlier days filled the logs of real servers.
 func tcp(ctx context.Context, c health.Checker) health.Result {
+	if c.Way == nil && c.Bind.Port() == 0 && c.Target.Addr().Zone() == "" && c.Bind.Addr().Zone() == "" {
+		timeout := patienceOf(c)
+		if err := knock(ctx, c, timeout); err != nil {
+			return failure(ctx, c, err, timeout)
+		}
+		return health.Result{OK: true}
+	}
 	conn, res := connect(ctx, c)
 	if conn == nil {
 		return res
@@ -31,12 +38,17 @@ func tcp(ctx context.Context, c health.Checker) health.Result {
 	return health.Result{OK: true}
 }
 
+// patienceOf is how long a connection may take.
+func patienceOf(c health.Checker) time.Duration {
+	if c.ConnectTimeout > 0 {
+		return c.ConnectTimeout
+	}
+	return defaultConnectTimeout
+}
+
 // connect opens the connection that every stream checker begins with. Without one the result tells why.
 func connect(ctx context.Context, c health.Checker) (*net.TCPConn, health.Result) {
-	timeout := c.ConnectTimeout
-	if timeout <= 0 {
-		timeout = defaultConnectTimeout
-	}
+	timeout := patienceOf(c)
 	dialer := net.Dialer{Timeout: timeout, KeepAlive: -1, Control: control(ctx, c)}
 	dialer.SetMultipathTCP(false) // the options of MPTCP in a SYN are dropped by some firewalls
 	if c.Bind.IsValid() || c.Bind.Port() != 0 {

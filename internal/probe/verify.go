@@ -12,8 +12,8 @@ import (
 )
 
 // verify has a handshake look at the certificate as v wants it. name is the host that is asked for; if empty, the certificate
-// may be of any. What is not bad enough for a failure is put into warning.
-func verify(config *tls.Config, v *health.Verify, name string, warning *string) {
+// may be of any. When it ends is put into note, and a warning when that is not bad enough for a failure.
+func verify(config *tls.Config, v *health.Verify, name string, note *health.Result) {
 	if v == nil {
 		return
 	}
@@ -22,13 +22,14 @@ func verify(config *tls.Config, v *health.Verify, name string, warning *string) 
 			return errors.New("the server shows no certificate")
 		}
 		leaf := state.PeerCertificates[0]
+		note.Ends = leaf.NotAfter
 		if v.Chain {
 			if err := chain(state.PeerCertificates, v.CA, name); err != nil {
 				return err
 			}
 		}
 		if left := time.Until(leaf.NotAfter); v.Expiry > 0 && left < v.Expiry {
-			*warning = ending(leaf, left)
+			note.Warning = ending(leaf, left)
 		}
 		return nil
 	}
@@ -44,6 +45,12 @@ func ending(leaf *x509.Certificate, left time.Duration) string {
 		return fmt.Sprintf("the certificate of %.60q has ended on %s", who, at)
 	}
 	return fmt.Sprintf("the certificate of %.60q ends on %s, in %d days", who, at, int(left/(24*time.Hour)))
+}
+
+// noted is a result with what the certificate told.
+func noted(res, note health.Result) health.Result {
+	res.Ends, res.Warning = note.Ends, note.Warning
+	return res
 }
 
 func chain(shown []*x509.Certificate, ca, name string) error {

@@ -64,16 +64,22 @@ func (a *authority) make(t *testing.T, template *x509.Certificate, key *ecdsa.Pr
 // server shows a certificate that ends in some days.
 func (a *authority) server(t *testing.T, days int) *httptest.Server {
 	t.Helper()
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{a.certificate(t, days)}}
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+// certificate is one of www.example.com that ends in some days and an hour.
+func (a *authority) certificate(t *testing.T, days int) tls.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	der := a.make(t, &x509.Certificate{DNSNames: []string{"www.example.com"}, NotAfter: time.Now().Add(time.Duration(days)*24*time.Hour + time.Hour)}, key)
-	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	srv.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	srv.StartTLS()
-	t.Cleanup(srv.Close)
-	return srv
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 func TestCertificatesAreLookedAtWhereThatIsAskedFor(t *testing.T) {
@@ -102,6 +108,9 @@ func TestCertificatesAreLookedAtWhereThatIsAskedFor(t *testing.T) {
 			res := Run(t.Context(), pageOf(c.server, health.SSLGet, health.HTTP{VirtualHost: c.host, SNI: true, Verify: c.verify}, health.URL{Path: "/"}))
 			if res.OK != (c.why == "") || !strings.Contains(res.Why, c.why) || !strings.Contains(res.Warning, c.warning) || (res.Warning == "") != (c.warning == "") {
 				t.Errorf("%+v", res)
+			}
+			if (c.verify == nil) != res.Ends.IsZero() {
+				t.Errorf("it ends %v", res.Ends)
 			}
 		})
 	}
