@@ -5,10 +5,13 @@
 
 #include "headers/net.h"
 
+/*
+ * Of a sum below 0xffff << 32, which is more than 64 KiB in words of 32 bits. The first line leaves at most 1 << 32 and less
+ * than 0xffff, the second at most 0x1fffe, so that the third has no carry.
+ */
 static __always_inline __u16 csum_fold(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return sum;
