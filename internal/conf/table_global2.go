@@ -23,7 +23,7 @@ var globalLVS = join([]keyword{
 })
 
 // vrrpThread is the default of what the thread has that speaks VRRP.
-var vrrpThread = map[string]string{"rt_priority": "1, without vrrp_priority"}
+var vrrpThread = map[string]string{"rt_priority": "2, without vrrp_priority"}
 
 // perProcess makes rows for keepalived's processes: NAME with vrrp_, checker_ and bfd_ before it.
 func perProcess(name, args, text string) []keyword {

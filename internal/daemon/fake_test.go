@@ -157,14 +157,16 @@ func (w *fakeWire) Recv(buf []byte) (int, error) {
 	}
 }
 
-func (w *fakeWire) TryRecv(buf []byte) int {
+func (w *fakeWire) TryRecv(buf []byte) (int, error) {
 	select {
 	case p := <-w.in:
-		return copy(buf, p)
+		return copy(buf, p), nil
 	default:
-		return 0
+		return 0, nil
 	}
 }
+
+func (w *fakeWire) Descriptor() int { return -1 }
 
 func (w *fakeWire) Join(netip.Addr) error { return nil }
 

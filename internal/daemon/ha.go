@@ -3,14 +3,11 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"vipd/internal/conf"
@@ -58,6 +55,8 @@ type ha struct {
 	on   atomic.Pointer[map[string][2]bool] // by interface: has IPv4, has IPv6
 
 	receivers *sync.WaitGroup // nil before run
+	alarm     *host.Alarm     // where the loop sleeps. If nil, it has no thread of its own.
+	buffer    []byte          // of read
 }
 
 // newHA opens a socket on every interface of instances. Nothing is sent before start.
@@ -115,7 +114,7 @@ func (a *ha) openWire(cfg vrrp.Config) error {
 		}
 		a.wires[at] = wire
 		if a.receivers != nil {
-			a.receivers.Go(func() { a.receive(at, wire) })
+			a.listen(at, wire)
 		}
 	}
 	if cfg.Unicast {
@@ -169,7 +168,7 @@ func (a *ha) close() {
 func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
 	a.receivers = wg
 	for at, wire := range a.wires {
-		wg.Go(func() { a.receive(at, wire) })
+		a.listen(at, wire)
 	}
 	a.loop.Send(func(time.Time) { a.track.run(ctx, wg) })
 	loopEnded, end := context.WithCancel(context.Background()) // what the loop says last is still done
@@ -177,6 +176,7 @@ func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
 		defer end()
 		if a.thread != nil {
 			a.thread()
+			a.handsThread()
 		}
 		a.loop.Run(ctx)
 	})
@@ -342,47 +342,6 @@ func (a *ha) isVIP(addr netip.Addr) bool {
 
 // interfaces are those that instances are on, and of which families (IPv4, IPv6), and those that they follow beside.
 func (a *ha) interfaces() map[string][2]bool { return *a.on.Load() }
-
-// receive hands packets to the loop until the socket is closed.
-func (a *ha) receive(at host.Endpoint, wire Wire) {
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := wire.Recv(buf)
-		switch {
-		case errors.Is(err, os.ErrClosed):
-			return
-		case errors.Is(err, syscall.ENETDOWN): // said once when a link goes; the link events say the rest
-			continue
-		case err != nil:
-			a.events.Error("receive adverts: "+err.Error(), "if", at.Dev)
-			return
-		}
-		packet := slices.Clone(buf[:n])
-		a.loop.Send(func(now time.Time) {
-			a.speaker.Receive(now, at.Dev, packet)
-			a.notice(at.Dev, packet)
-		})
-	}
-}
-
-// notice lets a stopping daemon know that somebody else announces one of our virtual routers.
-func (a *ha) notice(ifname string, packet []byte) {
-	advert, err := vrrp.Parse(packet)
-	if err != nil || advert.Priority == 0 {
-		return
-	}
-	if slices.ContainsFunc(a.speaker.Routers(), func(r *vrrp.Router) bool {
-		return cmp.Or(r.Config().Wire, r.Config().Interface) == ifname && r.Config().VRID == advert.VRID
-	}) {
-		if a.other != nil {
-			a.other(advert.Source)
-		}
-		select {
-		case a.heard <- struct{}{}:
-		default:
-		}
-	}
-}
 
 // drain executes the speaker's effects, in order.
 func (a *ha) drain(time.Time) {

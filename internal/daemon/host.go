@@ -50,7 +50,9 @@ type Wire interface {
 	Join(group netip.Addr) error
 	Send(packet []byte, to netip.Addr) error
 	Recv(buf []byte) (int, error)
-	// TryRecv does not wait: 0 is that there is nothing.
-	TryRecv(buf []byte) int
+	// TryRecv does not wait: 0 without an error is that there is nothing.
+	TryRecv(buf []byte) (int, error)
+	// Descriptor is that of the socket, which can be read when something has arrived.
+	Descriptor() int
 	Close() error
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/metrics"
 	"time"
 
@@ -17,6 +18,9 @@ const (
 	lateWake  = time.Millisecond
 	lateStall = 100 * time.Millisecond
 )
+
+// spareProcessors are those of Go's runtime beyond the real ones.
+const spareProcessors = 4
 
 // stalls are times at which this program was not scheduled.
 type stalls struct {
@@ -40,26 +44,22 @@ func (a *ha) late(now time.Time, by time.Duration) {
 	}
 }
 
-// hear receives what has arrived and what those who receive have not brought yet: they are threads as others, and may
-// wait for a processor when this one does not.
-func (a *ha) hear(now time.Time) {
-	buf := make([]byte, 64<<10)
-	for at, wire := range a.wires {
-		for n := wire.TryRecv(buf); n > 0; n = wire.TryRecv(buf) {
-			a.speaker.Receive(now, at.Dev, buf[:n])
-			a.notice(at.Dev, buf[:n])
-		}
-	}
-}
-
 // ownThread gives the loop of VRRP a thread of its own, so that adverts leave on time whatever else this program and the
-// machine do.
+// machine do, and another one to the hands: a takeover waits for the addresses that these set.
 func (a *ha) ownThread() error {
-	alarm, err := host.NewAlarm() // never closed: whoever sends something to the loop may call it
-	if err != nil {
-		return err
+	var beds [2]*host.Alarm // never closed: whoever sends something to the loop may wake it
+	for i := range beds {
+		bed, err := host.NewAlarm()
+		if err != nil {
+			return err
+		}
+		beds[i] = bed
 	}
-	a.loop.SleepIn(alarm)
+	// A goroutine that comes back from the kernel needs a processor of the runtime; those that there are may all be with
+	// threads that wait for a real one, behind the work of others. So there are some more.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), runtime.NumCPU()+spareProcessors))
+	a.alarm, a.hands.bed = beds[0], beds[1]
+	a.loop.SleepIn(a.alarm)
 	if err := host.Brisk(); err != nil {
 		a.events.Debug("threads have no more of a busy processor than others: " + err.Error())
 	}
@@ -76,15 +76,32 @@ func (a *ha) ownThread() error {
 	return nil
 }
 
-// scheduling is how the thread of VRRP runs: with the least real-time priority where the file says nothing.
+// scheduling is how the thread of VRRP runs: with a low real-time priority where the file says nothing.
 //
 // keepalived: an ordinary process, unless vrrp_rt_priority or max_auto_priority is set.
 func scheduling(t conf.Tuning) host.Scheduling {
 	s := host.Scheduling{Realtime: t.Realtime, Nice: t.Nice, CPUs: t.CPUs}
 	if s.Realtime == 0 && s.Nice == 0 {
-		s.Realtime = 1
+		s.Realtime = 2
 	}
 	return s
+}
+
+// second is how the thread of the hands runs: as that of the loop, which comes first where both want a processor.
+func second(s host.Scheduling) host.Scheduling {
+	if s.Realtime > 0 {
+		s.Realtime--
+	}
+	if s.Realtime == 0 && s.Nice == 0 {
+		s.Nice = host.BriskNice
+	}
+	return s
+}
+
+// handsThread has the hands take their thread, or change it.
+func (a *ha) handsThread() {
+	s := second(a.scheduling)
+	a.hands.do(func() { _ = host.OwnThread(s) }) // the loop says what it was refused
 }
 
 // timing is what is known of how punctual this program is.

@@ -148,6 +148,7 @@ func (a *ha) reload(cfg *conf.Config, f following) (err error) {
 		a.configure(cfg)
 		if a.thread != nil {
 			a.thread()
+			a.handsThread()
 		}
 		a.hands.do(func() { a.tell.retire(true) })
 		a.speaker.Retire(now, instances)
@@ -177,7 +178,7 @@ func (a *ha) closeUnused() {
 	}
 	for at, w := range a.wires {
 		if !used[at] {
-			_ = w.Close()
+			a.unlisten(w)
 			delete(a.wires, at)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"vipd/internal/loop"
 )
 
 // worker does what a loop must not wait for, in order, in a goroutine of its own: the VRRP loop hands over addresses,
@@ -15,6 +17,7 @@ type worker struct {
 	dropped int
 	ended   bool
 	wake    chan struct{}
+	bed     loop.Sleeper // of one that has a thread of its own. If nil, it waits as goroutines do.
 }
 
 func newWorker(limit int) *worker { return &worker{limit: limit, wake: make(chan struct{}, 1)} }
@@ -38,6 +41,10 @@ func (w *worker) append(fn func()) bool {
 		return true
 	}
 	w.todo = append(w.todo, fn)
+	if w.bed != nil {
+		w.bed.Wake()
+		return true
+	}
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -56,8 +63,8 @@ func (w *worker) flush() {
 // run works until ctx ends and nothing is left. idle, if there is one, is called whenever nothing waits and does a bit
 // of work of its own if that is due; it gives the time of its next bit, zero for none.
 func (w *worker) run(ctx context.Context, idle func(now time.Time) time.Time) {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+	sleep, end := w.sleeper(ctx)
+	defer end()
 	for {
 		w.work()
 		wait := time.Hour
@@ -66,15 +73,35 @@ func (w *worker) run(ctx context.Context, idle func(now time.Time) time.Time) {
 				wait = max(time.Until(next), 0)
 			}
 		}
+		if !sleep(wait) {
+			w.end()
+			return
+		}
+	}
+}
+
+// sleeper gives what sleeps until there is something to do, and reports false when ctx has ended; the other ends it.
+func (w *worker) sleeper(ctx context.Context) (sleep func(wait time.Duration) bool, end func()) {
+	if w.bed != nil {
+		stop := context.AfterFunc(ctx, w.bed.Wake)
+		return func(wait time.Duration) bool {
+			if ctx.Err() == nil {
+				w.bed.Sleep(wait)
+			}
+			return ctx.Err() == nil
+		}, func() { stop() }
+	}
+	timer := time.NewTimer(time.Hour)
+	return func(wait time.Duration) bool {
 		timer.Reset(wait)
 		select {
 		case <-w.wake:
 		case <-timer.C:
 		case <-ctx.Done():
-			w.end()
-			return
+			return false
 		}
-	}
+		return true
+	}, func() { timer.Stop() }
 }
 
 // take gives the next function, or nil.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -42,6 +43,7 @@ func (e Endpoint) String() string {
 type VRRPSocket struct {
 	at      Endpoint
 	ifindex int // 0: any
+	fd      int
 	file    *os.File
 	closed  atomic.Bool
 }
@@ -73,7 +75,7 @@ func ListenVRRP(at Endpoint) (*VRRPSocket, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("listen for VRRP on %s: %w", at, gone(err, at.Dev))
 	}
-	return &VRRPSocket{at: at, ifindex: link.Index, file: os.NewFile(uintptr(fd), "vrrp "+at.String())}, nil
+	return &VRRPSocket{at: at, ifindex: link.Index, fd: fd, file: os.NewFile(uintptr(fd), "vrrp "+at.String())}, nil
 }
 
 type step struct {
@@ -231,21 +233,32 @@ func (s *VRRPSocket) Recv(buf []byte) (n int, err error) {
 	return n, nil
 }
 
-// TryRecv is Recv that does not wait, also not for another goroutine that is in Recv: it gives 0 when nothing is there,
-// or when the socket is not well.
-func (s *VRRPSocket) TryRecv(buf []byte) (n int) {
+// TryRecv is Recv that does not wait, also not for another goroutine that is in Recv: it gives 0 when nothing is there.
+func (s *VRRPSocket) TryRecv(buf []byte) (n int, err error) {
+	if s.closed.Load() {
+		return 0, os.ErrClosed
+	}
 	conn, err := s.file.SyscallConn()
 	if err != nil {
-		return 0
+		return 0, fmt.Errorf("receive adverts on %s: %w", s.at, err)
 	}
 	// Control and not Read, whose lock a waiting Recv holds.
-	_ = conn.Control(func(fd uintptr) {
-		if n, err = s.read(int(fd), buf); err != nil {
-			n = 0
+	controlled := conn.Control(func(fd uintptr) {
+		for n, err = s.read(int(fd), buf); err == unix.EINTR; {
+			n, err = s.read(int(fd), buf)
 		}
 	})
-	return n
+	switch err = errors.Join(controlled, err); {
+	case errors.Is(err, unix.EAGAIN):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("receive adverts on %s: %w", s.at, err)
+	}
+	return n, nil
 }
+
+// Descriptor is the socket's, for poll(2), as long as it is open.
+func (s *VRRPSocket) Descriptor() int { return s.fd }
 
 func (s *VRRPSocket) read(fd int, buf []byte) (int, error) {
 	if !s.at.V6 {

@@ -73,8 +73,8 @@ func TestIPv6AdvertsArriveWithTheHeaderThatWasWritten(t *testing.T) {
 		far.Recv(make([]byte, 100))
 	}()
 	time.Sleep(50 * time.Millisecond) // until it waits: TryRecv is not kept by it
-	if n := far.TryRecv(make([]byte, 100)); n != 0 {
-		t.Errorf("%d bytes of nothing", n)
+	if n, err := far.TryRecv(make([]byte, 100)); n != 0 || err != nil {
+		t.Errorf("%d bytes of nothing, %v", n, err)
 	}
 	check(t, far.Close())
 	<-waiting

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -13,12 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Alarm is where one thread sleeps until a time, or until another thread wakes it: an eventfd in ppoll(2), so that the
-// kernel wakes the very thread. It is a loop.Sleeper.
+// Alarm is where one thread sleeps until a time, until another thread wakes it, or until something arrives that it waits
+// for: an eventfd and sockets in ppoll(2), so that the kernel wakes the very thread. It is a loop.Sleeper.
 type Alarm struct {
-	fd     int
-	called atomic.Bool // Wake was, since the last Sleep
+	fd      int
+	called  atomic.Bool // Wake has written, or is about to, since the last Sleep
+	files   []unix.PollFd
+	ready   []func() bool // of the same index in files; the first is the eventfd's, which has none
+	resting bool          // some of files are left out
 }
+
+// restingTime is for how long a socket is left alone that had more than is read at a time: a flood must not have all of
+// the time of a thread that may have all of a processor.
+const restingTime = time.Millisecond
 
 // NewAlarm makes one; Close it when nobody sleeps in it or wakes it any more.
 func NewAlarm() (*Alarm, error) {
@@ -26,22 +34,71 @@ func NewAlarm() (*Alarm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an eventfd: %w", err)
 	}
-	return &Alarm{fd: fd}, nil
+	return &Alarm{fd: fd, files: []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, ready: []func() bool{nil}}, nil
 }
 
-// Sleep returns after d, or when Wake was called since the last Sleep.
+// Watch has Sleep call ready, and return, when fd can be read or has an error. ready does not wait; it reports whether
+// there may be more than it has read. Watch and Unwatch are for the thread that sleeps, or for one before it does.
+func (a *Alarm) Watch(fd int, ready func() (more bool)) {
+	a.files, a.ready = append(a.files, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}), append(a.ready, ready)
+}
+
+// Unwatch ends that. It comes before fd is closed.
+func (a *Alarm) Unwatch(fd int) {
+	a.rouse()
+	if i := slices.IndexFunc(a.files, func(f unix.PollFd) bool { return f.Fd == int32(fd) }); i > 0 {
+		a.files, a.ready = slices.Delete(a.files, i, i+1), slices.Delete(a.ready, i, i+1)
+	}
+}
+
+// Sleep returns after d, when Wake was called since the last Sleep, or when something has arrived; now and then before.
 func (a *Alarm) Sleep(d time.Duration) {
+	if a.resting {
+		d = min(d, restingTime)
+	}
 	at := time.Now().Add(d)
-	for left := d; left > 0; left = time.Until(at) {
+	n := -1
+	for left := d; n < 0; left = max(time.Until(at), 0) {
 		timeout := unix.NsecToTimespec(int64(left))
-		if n, err := unix.Ppoll([]unix.PollFd{{Fd: int32(a.fd), Events: unix.POLLIN}}, &timeout, nil); err == nil && n >= 0 {
-			break
+		var err error
+		if n, err = unix.Ppoll(a.files, &timeout, nil); err != nil {
+			n = -1 // a signal
 		}
 	}
-	if a.called.Swap(false) {
+	a.rouse()
+	if n > 0 && a.files[0].Revents != 0 {
 		var count [8]byte
 		_, _ = unix.Read(a.fd, count[:])
 	}
+	// After the read: who calls in between has not written, and what it has to say is looked at now; the other way round
+	// its word would be taken with the older one, and who calls next would believe that the thread is being woken.
+	a.called.Store(false)
+	if n > 0 {
+		a.arrived()
+	}
+}
+
+// arrived has all that can be read be read.
+func (a *Alarm) arrived() {
+	for _, f := range slices.Clone(a.files[1:]) {
+		if f.Revents == 0 {
+			continue
+		}
+		i := slices.IndexFunc(a.files, func(g unix.PollFd) bool { return g.Fd == f.Fd })
+		if i > 0 && a.ready[i]() {
+			a.files[i].Fd, a.resting = ^f.Fd, true // poll(2): "If this field is negative, then … the revents field returns zero"
+		}
+	}
+}
+
+// rouse takes those that rest into account again.
+func (a *Alarm) rouse() {
+	for i := range a.files {
+		if a.resting && a.files[i].Fd < 0 {
+			a.files[i].Fd = ^a.files[i].Fd
+		}
+	}
+	a.resting = false
 }
 
 // Wake ends a Sleep, or the next one.
@@ -56,9 +113,9 @@ func (a *Alarm) Wake() {
 // Close closes it.
 func (a *Alarm) Close() error { return unix.Close(a.fd) }
 
-// briskNice is the nice value of this program's threads. A thread that collects garbage stops all others for some
+// BriskNice is the nice value of this program's threads. A thread that collects garbage stops all others for some
 // microseconds; one that has to wait for a processor just then, behind the work of others, stops them for that long too.
-const briskNice = -10
+const BriskNice = -10
 
 // usual is what Brisk has changed: 20 less the nice value; nil: nothing.
 var usual atomic.Pointer[int]
@@ -87,7 +144,7 @@ func Brisk() error {
 		if err != nil {
 			continue
 		}
-		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, briskNice); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := unix.Setpriority(unix.PRIO_PROCESS, tid, BriskNice); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("schedule the threads: %w", err)
 		}
 	}

@@ -128,10 +128,11 @@ func (l *Loop) inThread(ctx context.Context) func(next time.Time, wait time.Dura
 		if ctx.Err() != nil {
 			return false
 		}
-		if wait > 0 && len(l.inbox) == 0 {
-			l.bed.Sleep(wait)
-			l.wake(next, wait)
+		if len(l.inbox) > 0 {
+			wait = 0 // what arrives where it sleeps has its turn all the same
 		}
+		l.bed.Sleep(wait)
+		l.wake(next, wait)
 		return true
 	}
 }
