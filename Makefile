@@ -44,6 +44,7 @@ check: ## the tests alone
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '^vipd/test')
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m -v ./test/ # alone: it keeps real time
+	cd examples/forum && $(GO) vet . && CGO_ENABLED=1 $(GO) test -race . # a module of its own
 	$(GO) test -timeout 20m -v ./test/vm/ # alone: each VM wants a processor
 
 vm-test: setup-test ## set up everything and run what needs a VM: Debian's kernel, its IPVS, the real ipvsadm
