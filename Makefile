@@ -1,13 +1,16 @@
 GO ?= go
 BIN := bin/vipd
 .DEFAULT_GOAL := build
-.PHONY: help build deb rpm lab test check vm-test matrix ward bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
+.PHONY: help build forum deb rpm lab test check vm-test matrix ward bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 build: ## the static binary, bin/vipd (needs Go only)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN) .
+
+forum: ## what the lab's real servers run, bin/forum
+	cd examples/forum && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/forum .
 
 # A version is what the last tag says, and what came after it.
 VERSION ?= $(shell sed -n 's/^var version = "\(.*\)"$$/\1/p' internal/daemon/failure.go)
@@ -32,8 +35,8 @@ deb: package-files ## the Debian package, in out/package
 rpm: package-files ## the RPM, in out/package
 	VERSION=$(VERSION) ARCH=$(ARCH) $(GO) tool -modfile=packaging/nfpm/go.mod nfpm package -f packaging/nfpm.yaml -p rpm -t $(DIST)/
 
-lab: setup-lab build ## set up everything and play the site on this machine (root): two directors, two real servers
-	$(BIN) lab
+lab: setup-lab build forum ## set up everything and play the site on this machine (root): directors, real servers with a forum, what they share
+	$(BIN) lab --site
 
 test: setup-test build bpf-check check ## set up everything and run all tests (root)
 

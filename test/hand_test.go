@@ -197,7 +197,7 @@ func passing(t *testing.T) {
 func labStatus(t *testing.T, master string) {
 	out := works(t, "lab", "status")
 	for _, want := range []string{
-		`client     10\.0\.4\.102-111`,
+		`client     10\.0\.4\.102-115`,
 		`router     10\.0\.4\.1 10\.0\.8\.1`,
 		master + `  10\.0\.8\.\d+ +vipd runs \(pid \d+\), MASTER, has the virtual IP`,
 		`real1      10\.0\.8\.13 +web server runs \(pid \d+\)`,

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,25 +38,6 @@ const (
 // "( (256 - Priority) / 256 )" (RFC 3768 §6.1).
 const takeover = 3000 + 156.0/256*1000 + 500
 
-func TestTheSceneHoldsWhenTheActiveDirectorLosesItsPower(t *testing.T) {
-	if !alone(t, 3*time.Minute) {
-		return
-	}
-	steps := play(t, "--power-off")
-	// The client's addresses come in turn, and each stays on its real server: any stretch is even within one turn.
-	even(t, steps["steady"], 2)
-	// Which real server an address is bound to is known to one director alone, so a takeover may move it. So may the return
-	// of a real server: a client that uses a port again meets the entry of its first use, which is of that server.
-	for _, name := range []string{"steady", "director_back"} {
-		if n := steps[name].Moved; n != 0 {
-			t.Errorf("%s: the service is persistent, and %d client addresses were moved", name, n)
-		}
-	}
-	if s := steps["director_killed"]; s.Failed == 0 {
-		t.Errorf("director_killed: a director without power served on: %+v", s)
-	}
-}
-
 func TestTheSceneHoldsWithoutPersistence(t *testing.T) {
 	if !alone(t, 3*time.Minute) {
 		return
@@ -86,21 +68,54 @@ func TestTheSceneHoldsWithoutPersistence(t *testing.T) {
 // It returns the steps by name.
 func play(t *testing.T, args ...string) map[string]stepFigures {
 	t.Helper()
+	data := playLab(t, args...)
+	return playedSteps(t, data, fallen, survivor, "steady real_down real_up director_killed director_back director_stopped")
+}
+
+// playSite is play of the whole site.
+func playSite(t *testing.T, args ...string) (map[string]stepFigures, furnished) {
+	t.Helper()
+	data := playLab(t, append([]string{"--site"}, args...)...)
+	var got furnished
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	dead, alive := fallen, survivor
+	if slices.Contains(args, "tun") {
+		dead, alive = "10.0.13.13", "10.0.12.12"
+	}
+	return playedSteps(t, data, dead, alive, "steady real_down real_up stores_down director_killed director_back director_stopped"), got
+}
+
+// playLab runs `vipd lab` and returns its figures as JSON.
+func playLab(t *testing.T, args ...string) []byte {
+	t.Helper()
 	before := left(t)
 	file := filepath.Join(t.TempDir(), "figures.json")
 	out, err := exec.Command(program(), append([]string{"lab", "--plain", "--json", file}, args...)...).CombinedOutput()
 	t.Logf("vipd lab: %v\n%s", err, out)
 	nothingNew(t, before)
-	data, readErr := os.ReadFile(file)
-	if readErr != nil {
-		t.Fatal(readErr)
+	if err != nil {
+		t.Errorf("the program says that the scene did not hold: %v", err)
 	}
+	if !strings.Contains(string(out), "IPVS connection entries\npro expire state       source             virtual            destination\n") {
+		t.Error("no ipvsadm -lcn of the active director at the end")
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func playedSteps(t *testing.T, data []byte, dead, alive, want string) map[string]stepFigures {
+	t.Helper()
 	var got figures
 	if err := json.Unmarshal(data, &got); err != nil {
 		t.Fatal(err)
 	}
-	if err != nil || !got.OK {
-		t.Errorf("the program says that the scene did not hold: %v, ok=%t", err, got.OK)
+	if !got.OK {
+		t.Error("the figures say that the scene did not hold")
 	}
 	steps := map[string]stepFigures{}
 	var names []string
@@ -108,18 +123,15 @@ func play(t *testing.T, args ...string) map[string]stepFigures {
 		steps[s.Name] = s
 		names = append(names, s.Name)
 	}
-	if want := "steady real_down real_up director_killed director_back director_stopped"; strings.Join(names, " ") != want {
+	if strings.Join(names, " ") != want {
 		t.Fatalf("steps %q, want %q", names, want)
 	}
-	promises(t, steps)
-	if !strings.Contains(string(out), "IPVS connection entries\npro expire state       source             virtual            destination\n") {
-		t.Error("no ipvsadm -lcn of the active director at the end")
-	}
+	promises(t, steps, dead, alive)
 	return steps
 }
 
 // promises are those of every way to play the scene.
-func promises(t *testing.T, steps map[string]stepFigures) {
+func promises(t *testing.T, steps map[string]stepFigures, fallen, survivor string) {
 	t.Helper()
 	for name, s := range steps {
 		sum := s.ByReal[fallen] + s.ByReal[survivor]

@@ -1,10 +1,66 @@
-// Package site carries the configurations of the example site into the binary, so that `vipd lab` needs no files. It
-// holds no code, only the two directors' files as they lie beside it.
+// Package site carries the configurations of the example site into the binary, so that `vipd lab` needs no files: the two
+// directors' files as they lie beside it, and what is different in them for another forwarding method or with a mail server.
 package site
 
-import "embed"
+import (
+	"embed"
+	"fmt"
+	"strings"
+)
 
 // Files has director1.conf and director2.conf.
 //
 //go:embed director1.conf director2.conf
 var Files embed.FS
+
+// change is a line of the files, and what stands in its place.
+type change struct{ from, to string }
+
+// changes are what another forwarding method needs, by its name in lower case.
+var changes = map[string][]change{
+	"dr": nil,
+	"nat": {
+		{"    lb_kind DR\n", "    lb_kind NAT\n"},
+		{"        10.0.8.9\n", "        10.0.8.9\n        10.0.8.10           # the real servers' gateway\n"},
+		{noteDR, "# What is served there. NAT: both directions of a connection pass through the director, which is the real servers' gateway.\n"},
+	},
+	"tun": {
+		{"    lb_kind DR\n", "    lb_kind TUN\n"},
+		{"    real_server 10.0.8.12 80 {\n", "    real_server 10.0.12.12 80 {\n"},
+		{"    real_server 10.0.8.13 80 {\n", "    real_server 10.0.13.13 80 {\n"},
+		{noteDR, "# What is served there. TUN: a packet goes inside of another one to a web server anywhere, which unpacks it, has 10.0.8.9\n# on its loopback interface, and answers straight to the client.\n"},
+	},
+}
+
+const noteDR = "# What is served there. DR: only the MAC address of a packet changes, and answers go straight to the client, so\n# every web server has 10.0.8.9 on its loopback interface and keeps silent about it in ARP.\n"
+
+// mailed is what a mail server elsewhere needs: mails go there, about virtual routers too.
+var mailed = change{"    smtp_server 127.0.0.1\n", "    smtp_server 10.0.8.34\n    smtp_alert                  # about VRRP too, not of real servers alone\n"}
+
+// For returns the files of director1 and director2 for a forwarding method (dr, nat or tun), and with mail for a site that has a
+// mail server.
+func For(method string, mail bool) (map[string][]byte, error) {
+	todo, ok := changes[method]
+	if !ok {
+		return nil, fmt.Errorf("no method %q", method)
+	}
+	if mail {
+		todo = append(todo[:len(todo):len(todo)], mailed)
+	}
+	out := map[string][]byte{}
+	for _, name := range []string{"director1.conf", "director2.conf"} {
+		text, err := Files.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		changed := string(text)
+		for _, c := range todo {
+			if strings.Count(changed, c.from) != 1 {
+				return nil, fmt.Errorf("%s: not one line %q", name, c.from)
+			}
+			changed = strings.Replace(changed, c.from, c.to, 1)
+		}
+		out[strings.TrimSuffix(name, ".conf")] = []byte(changed)
+	}
+	return out, nil
+}

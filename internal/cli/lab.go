@@ -29,7 +29,8 @@ func newLabCommand(env Env) *cobra.Command {
 		Long: `Build the example site on this one machine, in network namespaces, and play it: a client behind a router keeps
 asking the virtual IP 10.0.8.9 while a web server dies and returns, the active director is killed and returns, and the
 active one is stopped. At the end a table says for each step how many requests failed and how long the site was silent,
-and everything is removed again. It takes about 80 seconds; q or Ctrl-C ends it earlier.
+and everything is removed again. It takes about 80 seconds; q or Ctrl-C ends it earlier. With --site the real servers
+run a forum that shares memcached, an FTP server and PostgreSQL, and a user's session and upload must survive all of that.
 
 "lab up" leaves the site standing instead: "lab exec client curl -I http://10.0.8.9/", "lab exec director1 ipvsadm -ln".
 
@@ -55,11 +56,17 @@ type labOptions struct {
 	config1, config2 string
 	without          []string
 	json, logs       string
+	method, forum    string
+	site             bool
 	plain, powerOff  bool
 	lasts            time.Duration
 }
 
 func (o *labOptions) files(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.BoolVar(&o.site, "site", false, "with the third tier: a forum on the real servers, and memcached, an FTP server, PostgreSQL and a mail server behind them")
+	f.StringVar(&o.forum, "forum", "", "the forum's `PROGRAM` (default: forum, beside this program)")
+	f.StringVar(&o.method, "method", lab.DR, "how directors forward: "+strings.Join(lab.Methods, ", "))
 	cmd.Flags().StringVar(&o.config1, "config1", "", "configuration of director1 (default: the example site's)")
 	cmd.Flags().StringVar(&o.config2, "config2", "", "configuration of director2 (default: the example site's)")
 }
@@ -105,7 +112,7 @@ func newLabDown(env Env) *cobra.Command {
 		Short: "Remove the site and everything that belongs to it",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return withLab(env, labOptions{}, func(_ context.Context, l *lab.Lab) error { return l.Down() })
+			return withLab(env, labOptions{method: lab.DR}, func(_ context.Context, l *lab.Lab) error { return l.Down() })
 		},
 	}
 }
@@ -118,7 +125,7 @@ func newLabVerbs(env Env) []*cobra.Command {
 		}}
 	}
 	return []*cobra.Command{
-		verb("start", "Start the director or web server of a host", (*lab.Lab).Start),
+		verb("start", "Start the program of a host", (*lab.Lab).Start),
 		verb("stop", "Stop it in order (SIGTERM)", func(l *lab.Lab, host string) error { return l.Signal(host, syscall.SIGTERM, labPatience) }),
 		verb("kill", "Kill it (SIGKILL)", func(l *lab.Lab, host string) error { return l.Signal(host, syscall.SIGKILL, labPatience) }),
 	}
@@ -170,8 +177,7 @@ func withStanding(env Env, fn func(*lab.Lab) error) error {
 	if err := labRoot(); err != nil {
 		return err
 	}
-	var opts labOptions
-	l, err := opts.lab()
+	l, err := standing()
 	if err != nil {
 		return err
 	}

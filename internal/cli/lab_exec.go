@@ -22,8 +22,8 @@ func newLabExec(env Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec HOST COMMAND…",
 		Short: "Run a command inside a host of the site",
-		Long: `Run a command inside a host of the site: client, router, switch, director1, director2, real1 or real2. Standard input,
-output and the exit code are the command's own. vipd and ipvsadm are in its PATH and talk to that host's director.`,
+		Long: `Run a command inside a host of the site: client, router, switch, director1, director2, real1, real2, and of a lab with its third
+tier cache, files, posts and mail. Standard input, output and the exit code are the command's own. vipd and ipvsadm are in its PATH and talk to that host's director.`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error { return labExec(args[0], args[1:]) },
 	}
@@ -36,8 +36,7 @@ func labExec(host string, args []string) error {
 	if err := labRoot(); err != nil {
 		return err
 	}
-	var opts labOptions
-	l, err := opts.lab()
+	l, err := standing()
 	if err != nil {
 		return err
 	}
@@ -100,7 +99,7 @@ func printLabStatus(env Env, all []lab.HostStatus) error {
 }
 
 func runs(h lab.HostStatus) string {
-	what := map[string]string{lab.RoleDirector: "vipd", lab.RoleWeb: "web server"}[h.Role]
+	what := map[string]string{lab.RoleDirector: "vipd", lab.RoleWeb: "web server", lab.RoleStore: h.Program}[h.Role]
 	switch {
 	case what == "":
 		return ""

@@ -27,14 +27,23 @@ func (o *labOptions) lab() (*lab.Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	configs := map[string][]byte{}
+	configs, err := site.For(o.method, o.site)
+	if err != nil {
+		return nil, &daemon.Failure{Code: daemon.ExitFatal, Err: fmt.Errorf("lab: --method: %w", err), Hint: "the methods are " + strings.Join(lab.Methods, ", ")}
+	}
 	for host, file := range map[string]string{"director1": o.config1, "director2": o.config2} {
+		if file == "" {
+			continue
+		}
 		fsys, name := labConfig(host, file)
 		if configs[host], err = fs.ReadFile(fsys, name); err != nil {
 			return nil, &daemon.Failure{Code: daemon.ExitNoConfig, Err: fmt.Errorf("lab: read the configuration of %s: %w", host, err)}
 		}
 	}
 	l := lab.New(self, configs)
+	if err := errors.Join(l.Use(o.method), o.furnish(l, self)); err != nil {
+		return nil, err
+	}
 	for _, host := range o.without {
 		if !knownHost(l, host) {
 			return nil, noHost(l, host)
@@ -42,6 +51,40 @@ func (o *labOptions) lab() (*lab.Lab, error) {
 		l.Without[host] = true
 	}
 	return l, nil
+}
+
+// furnish gives the lab its third tier, if the flags ask for it.
+func (o *labOptions) furnish(l *lab.Lab, self string) error {
+	if !o.site {
+		return nil
+	}
+	forum := o.forum
+	if forum == "" {
+		forum = filepath.Join(filepath.Dir(self), "forum")
+	}
+	forum, err := filepath.Abs(forum)
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(forum); err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+		return &daemon.Failure{Code: daemon.ExitFatal, Err: fmt.Errorf("lab: no program %s: it is the forum that the real servers run", forum),
+			Hint: "make forum builds it; --forum says where it is"}
+	}
+	err = l.Furnish(forum)
+	var missing *lab.MissingError
+	if errors.As(err, &missing) {
+		return &daemon.Failure{Code: daemon.ExitFatal, Err: fmt.Errorf("lab: of the site's third tier %w", err), Hint: "apt-get install " + strings.Join(missing.Packages, " ")}
+	}
+	return err
+}
+
+// standing is the lab that an earlier process has left standing, of whatever kind.
+func standing() (*lab.Lab, error) {
+	l, err := (&labOptions{method: lab.DR}).lab()
+	if err != nil {
+		return nil, err
+	}
+	return l, l.Recall()
 }
 
 // labConfig says where the configuration of a director is: in a file, or in this program.

@@ -33,7 +33,7 @@ func TestExcerptKeepsHeadTemplatesAndAFewConnections(t *testing.T) {
 }
 
 func TestLabBoundComesFromTheConfigurations(t *testing.T) {
-	var opts labOptions
+	opts := labOptions{method: lab.DR}
 	// 3 s of silence, 156/256 s of skew for priority 100, half a second for everything else.
 	if got, err := opts.takeover(); err != nil || got != 4109375*time.Microsecond {
 		t.Errorf("the site's own: %s, %v", got, err)
@@ -55,7 +55,7 @@ func TestLabBoundComesFromTheConfigurations(t *testing.T) {
 }
 
 func TestLabWithoutAHost(t *testing.T) {
-	opts := labOptions{without: []string{"director3"}}
+	opts := labOptions{method: lab.DR, without: []string{"director3"}}
 	var fail *daemon.Failure
 	if _, err := opts.lab(); !errors.As(err, &fail) || !strings.Contains(err.Error(), "director3") || !strings.Contains(fail.Hint, "director2") {
 		t.Errorf("an unknown host: %v", err)

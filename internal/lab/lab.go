@@ -19,6 +19,8 @@ type Lab struct {
 	Instances string                                                             // prefix of the directors' instance names
 	Program   string                                                             // the vipd binary
 	Configs   map[string][]byte                                                  // director host to its keepalived.conf
+	Method    string                                                             // how directors forward: DR if not said otherwise (Use)
+	Forum     string                                                             // the program that the real servers run; empty: there is no third tier (Furnish)
 	Hold      bool                                                               // processes end with this one
 	Without   map[string]bool                                                    // hosts whose program Up does not start
 	Ask       func(ctx context.Context, instance string) (control.Status, error) // the directors' control sockets
@@ -34,7 +36,7 @@ func New(program string, configs map[string][]byte) *Lab {
 
 // Named is a lab beside the usual one.
 func Named(name, dir, instances, program string, configs map[string][]byte) *Lab {
-	return &Lab{Site: NewSite(name), Dir: dir, Instances: instances, Program: program, Configs: configs, Ask: ask,
+	return &Lab{Site: NewSite(name), Dir: dir, Instances: instances, Program: program, Configs: configs, Ask: ask, Method: DR,
 		Without: map[string]bool{}, procs: map[string]*Process{}}
 }
 
@@ -63,6 +65,9 @@ func (l *Lab) up() (err error) {
 	if l.built, err = build(l.Network); err != nil {
 		return err
 	}
+	if err := l.unpack(); err != nil {
+		return err
+	}
 	for host := range l.Reals {
 		if !l.Without[host] {
 			if err := l.StartWeb(host); err != nil {
@@ -77,7 +82,10 @@ func (l *Lab) up() (err error) {
 			}
 		}
 	}
-	return nil
+	if l.Forum == "" {
+		return nil
+	}
+	return l.startStores() // last: directors need a while to begin, and the forum can wait
 }
 
 // writeFiles makes the lab's directory: configurations, and the names that `lab exec` finds first in PATH.
@@ -96,7 +104,7 @@ func (l *Lab) writeFiles() error {
 			return err
 		}
 	}
-	return nil
+	return l.remember()
 }
 
 // Open takes over a lab that stands.

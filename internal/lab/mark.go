@@ -21,6 +21,7 @@ const MarkVar = "VIPD_LAB"
 const (
 	RoleDirector = "director"
 	RoleWeb      = "web"
+	RoleStore    = "store" // of the third tier
 	RoleLoad     = "load"
 	RoleExec     = "exec" // lab exec, and what was started from there
 )

@@ -58,6 +58,7 @@ type player struct {
 	traffic *traffic
 	last    time.Time // end of the last step: the next one's requests begin here
 	victim  string    // the director that was killed
+	user    *visitor  // of the forum. If nil, there is no forum.
 
 	mu       sync.Mutex // of what follows, and of setting traffic: the view reads them
 	report   Report
@@ -106,6 +107,9 @@ func (p *player) play(ctx context.Context) error {
 	p.locked(func() { p.standing = true })
 	p.do("waiting for a master and a checked pool")
 	if err := p.lab.Ready(ctx); err != nil {
+		return err
+	}
+	if err := p.arrive(); err != nil {
 		return err
 	}
 	t, err := p.lab.startTraffic(p.visitors(false))
@@ -165,6 +169,7 @@ func (p *player) perform(ctx context.Context, s step) error {
 	if err != nil {
 		return p.broken(r, err)
 	}
+	r.Why = append(r.Why, p.look(s.name)...)
 	p.over(r)
 	return nil
 }

@@ -23,21 +23,27 @@ type Process struct {
 	err        error // how it ended; read after done
 }
 
-// start runs vipd with args inside host. Its output goes to the host's log, or with pipes its standard input and output
-// to the caller.
+// start runs vipd with args inside host.
 func (l *Lab) start(host, role string, pipes bool, args ...string) (*Process, error) {
+	return l.spawn(host, role, program{path: l.Program, args: args}, pipes)
+}
+
+// spawn runs a program inside host. Its output goes to the host's log, or with pipes its standard input and output to the
+// caller.
+func (l *Lab) spawn(host, role string, prog program, pipes bool) (*Process, error) {
 	log, err := os.OpenFile(l.LogFile(host), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
 	p := &Process{Host: host, Role: role, done: make(chan struct{})}
-	p.cmd = exec.Command(l.Program, args...)
+	p.cmd = exec.Command(prog.path, prog.args...)
 	p.cmd.Dir = "/"
 	p.cmd.Env = l.withMark(os.Environ(), host, role)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	// A session of its own: Ctrl-C at the terminal is for the lab, which ends its processes in order.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if p.cmd.SysProcAttr, err = prog.attributes(); err != nil {
+		return nil, fmt.Errorf("start %s in %s: %w", filepath.Base(prog.path), host, err)
+	}
 	if l.Hold {
 		p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
@@ -115,14 +121,26 @@ func (l *Lab) StartDirector(host string) error {
 		"--log-format", "text", "--state", filepath.Join(l.Dir, "state")))
 }
 
-// StartWeb starts the web server of a real server.
+// StartWeb starts the web server of a real server: the forum, or without a third tier a page that says who answers.
 func (l *Lab) StartWeb(host string) error {
 	addr, ok := l.Reals[host]
 	if !ok {
 		return fmt.Errorf("host %s is no real server", host)
 	}
 	listen := fmt.Sprintf("0.0.0.0:%d", l.VIP.Port())
+	if l.Forum != "" {
+		return l.track(l.spawn(host, RoleWeb, program{path: l.Forum, args: append([]string{"--listen", listen, "--name", addr.String()}, forumArgs()...)}, false))
+	}
 	return l.track(l.start(host, RoleWeb, false, "lab", "serve", "--listen", listen, "--name", addr.String()))
+}
+
+// forumArgs tell the forum where the third tier is.
+func forumArgs() []string {
+	at := func(host string) string {
+		s, _ := storeOf(host)
+		return fmt.Sprintf("%s:%d", s.addr, s.port)
+	}
+	return []string{"--memcached", at("cache"), "--ftp", at("files"), "--posts", "postgres://forum@" + at("posts") + "/postgres?sslmode=disable"}
 }
 
 // Start starts what belongs on host, if it does not run.
@@ -133,7 +151,10 @@ func (l *Lab) Start(host string) error {
 	if _, ok := l.Reals[host]; ok {
 		return l.StartWeb(host)
 	}
-	return l.StartDirector(host)
+	if _, ok := l.Configs[host]; ok {
+		return l.StartDirector(host)
+	}
+	return l.StartStore(host)
 }
 
 func (l *Lab) track(p *Process, err error) error {
@@ -143,21 +164,31 @@ func (l *Lab) track(p *Process, err error) error {
 	return err
 }
 
-// running finds the director or web server of host, whoever started it.
+// running finds the program of host, whoever started it: of several processes the one that the others come from.
 func (l *Lab) running(host string) (Member, bool) {
 	all, err := members(l.Name)
 	if err != nil {
 		return Member{}, false
 	}
+	return mainOf(all, host)
+}
+
+func mainOf(all []Member, host string) (Member, bool) {
+	own := map[int]Member{}
 	for _, m := range all {
-		if m.Host == host && (m.Role == RoleDirector || m.Role == RoleWeb) {
+		if m.Host == host && (m.Role == RoleDirector || m.Role == RoleWeb || m.Role == RoleStore) {
+			own[m.PID] = m
+		}
+	}
+	for pid, m := range own {
+		if _, child := own[parent(pid)]; !child {
 			return m, true
 		}
 	}
 	return Member{}, false
 }
 
-// Signal sends sig to the director or web server of host and waits until it has ended, at most for limit.
+// Signal sends sig to the program of host and waits until it has ended, at most for limit.
 func (l *Lab) Signal(host string, sig syscall.Signal, limit time.Duration) error {
 	m, ok := l.running(host)
 	if !ok {

@@ -22,7 +22,9 @@ type Report struct {
 	Active  string       `json:"active,omitempty"`  // director that is master at the end
 	Holders []string     `json:"holders,omitempty"` // directors whose host has the virtual IP at the end
 	// Connections is `ipvsadm -lcn` of the active director at the end.
-	Connections string `json:"connections,omitempty"`
+	Connections string      `json:"connections,omitempty"`
+	User        *UserReport `json:"user,omitempty"`  // of a lab with a forum
+	Mails       []Mail      `json:"mails,omitempty"` // that the lab's mail server has taken
 }
 
 // Phase is a stretch of a step.
@@ -105,7 +107,27 @@ func (r Report) WriteTable(w io.Writer) error {
 	for _, why := range r.Complaints() {
 		fmt.Fprintln(w, "not held:", why)
 	}
+	if r.User != nil {
+		writeUser(w, *r.User)
+	}
+	if len(r.Mails) > 0 {
+		fmt.Fprintln(w, "\nmails to the operator:")
+	}
+	for _, m := range r.Mails {
+		fmt.Fprintf(w, "  %s  %-9s  %s\n", m.At.Local().Format(time.TimeOnly), m.Director, m.Subject)
+	}
 	return nil
+}
+
+func writeUser(w io.Writer, u UserReport) {
+	fmt.Fprintf(w, "\na user (%s) logged in on %s and wrote a topic with an attachment of %d KiB:\n", u.Address, u.LoggedInOn, u.Attachment>>10)
+	for _, c := range u.Checks {
+		found := "logged in, topic and attachment there"
+		if why := c.Why(); len(why) > 0 {
+			found = strings.Join(why, ", ")
+		}
+		fmt.Fprintf(w, "  %-18s answered by %-11s in %4.0f ms: %s\n", c.When, c.Server, c.MS, found)
+	}
 }
 
 // table lays rows out: the first and the last column to the left, figures to the right.

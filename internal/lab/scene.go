@@ -16,19 +16,22 @@ const fallen = "real1"
 func (p *player) script() []step {
 	lost := p.lab.Reals[fallen].String()
 	l := p.cfg.Lasts
-	return []step{
+	steps := []step{
 		{name: "steady", title: "steady traffic", check: p.checkSteady, expect: l},
 		{name: "real_down", title: "the web server of " + lost + " is killed", before: p.killWeb, expect: l + 13*time.Second,
 			check: func(f Figures) []string { return append(noFailure(f), nothingFrom(f, lost)...) }},
 		{name: "real_up", title: "the web server of " + lost + " returns", before: p.reviveWeb, during: p.newcomers,
 			expect: l + 5*time.Second,
 			check:  func(f Figures) []string { return append(noFailure(f), somethingFrom(f, lost)...) }},
+	}
+	steps = append(steps, p.storeSteps()...)
+	return append(steps, []step{
 		{name: "director_killed", title: "the active director is killed", during: p.killDirector, bound: p.cfg.Takeover, expect: l,
 			check: func(f Figures) []string { return gapWithin(f, p.cfg.Takeover) }},
 		{name: "director_back", title: "the killed director returns", during: p.reviveDirector, check: noFailure, expect: l * 3 / 2},
 		{name: "director_stopped", title: "the active director is stopped", during: p.stopDirector, bound: handoverBound, expect: l,
 			check: func(f Figures) []string { return gapWithin(f, handoverBound) }},
-	}
+	}...)
 }
 
 func (p *player) checkSteady(f Figures) []string {
@@ -137,6 +140,9 @@ func (p *player) stopDirector(ctx context.Context) error {
 
 // finale looks at the site once more: who holds the virtual IP, and which connections the active director knows.
 func (p *player) finale(ctx context.Context) error {
+	if err := p.collectMails(ctx); err != nil {
+		return err
+	}
 	all := p.lab.Look(ctx)
 	s, err := active(all)
 	p.mu.Lock()

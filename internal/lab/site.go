@@ -13,6 +13,8 @@ type Site struct {
 	Directors []string              // hosts
 	Reals     map[string]netip.Addr // host to its address
 	Clients   []netip.Addr          // addresses that the client may send from
+	Users     []netip.Addr          // addresses of a person at the same host, who uses the forum
+	inside    []Route               // of hosts on the switch
 }
 
 // The site's networks and addresses.
@@ -22,8 +24,8 @@ var (
 	siteFront  = netip.MustParseAddr("10.0.4.1") // router, towards the client
 )
 
-// clients is how many addresses the client has, from 10.0.4.102 on.
-const clients = 10
+// clients is how many addresses the client has, from 10.0.4.102 on, and users how many a person has beside it.
+const clients, users = 10, 4
 
 // NewSite describes the site as a network called name.
 func NewSite(name string) Site {
@@ -38,7 +40,11 @@ func NewSite(name string) Site {
 	for i := range clients {
 		s.Clients = append(s.Clients, netip.AddrFrom4([4]byte{10, 0, 4, byte(102 + i)}))
 	}
+	for i := range users {
+		s.Users = append(s.Users, netip.AddrFrom4([4]byte{10, 0, 4, byte(102 + clients + i)}))
+	}
 	def := []Route{{Via: siteInside}}
+	s.inside = def
 	hidden := []Sysctl{{Key: "net.ipv4.conf.all.arp_ignore", Value: "1"}, {Key: "net.ipv4.conf.all.arp_announce", Value: "2"}}
 	lo := []netip.Prefix{netip.PrefixFrom(siteVIP, 32)}
 	s.Network = Network{
@@ -53,7 +59,7 @@ func NewSite(name string) Site {
 			{Name: "real2", Routes: def, Loopback: lo, Sysctls: hidden},
 		},
 		Cables: []Cable{
-			{A: end("client", "eth0", s.Clients...), B: end("router", "eth1", siteFront)},
+			{A: end("client", "eth0", append(s.Clients[:clients:clients], s.Users...)...), B: end("router", "eth1", siteFront)},
 			patch("router", siteInside, false),
 			patch("director1", netip.MustParseAddr("10.0.8.25"), true),
 			patch("director2", netip.MustParseAddr("10.0.8.55"), true),

@@ -10,11 +10,12 @@ type HostStatus struct {
 	Host      string       `json:"host"`
 	Namespace string       `json:"namespace"`
 	Addresses []string     `json:"addresses"`
-	Role      string       `json:"role,omitempty"`  // what belongs here: director or web
-	PID       int          `json:"pid,omitempty"`   // of it; 0: it does not run
-	State     string       `json:"state,omitempty"` // of a director: MASTER, BACKUP, …, or down
-	VIP       bool         `json:"vip"`             // a director's host has the virtual IP
-	Pool      []PoolStatus `json:"pool,omitempty"`  // of a director
+	Role      string       `json:"role,omitempty"`    // what belongs here: director, web or store
+	Program   string       `json:"program,omitempty"` // of the third tier: what it is
+	PID       int          `json:"pid,omitempty"`     // of it; 0: it does not run
+	State     string       `json:"state,omitempty"`   // of a director: MASTER, BACKUP, …, or down
+	VIP       bool         `json:"vip"`               // a director's host has the virtual IP
+	Pool      []PoolStatus `json:"pool,omitempty"`    // of a director
 	Log       string       `json:"log,omitempty"`
 }
 
@@ -39,6 +40,9 @@ func (l *Lab) Status(ctx context.Context) []HostStatus {
 		st := HostStatus{Host: h.Name, Namespace: l.Namespace(h.Name), Addresses: l.addresses(h)}
 		if _, ok := l.Reals[h.Name]; ok {
 			st.Role = RoleWeb
+		}
+		if s, ok := storeOf(h.Name); ok {
+			st.Role, st.Program = RoleStore, s.is
 		}
 		if s, ok := sights[h.Name]; ok {
 			st.Role, st.State, st.VIP, st.Pool = RoleDirector, s.State(), s.VIP, l.Pool(s)
