@@ -80,8 +80,10 @@ type daemon struct {
 	said    []string          // diagnostics of the last file read
 	handsMu sync.Mutex        // of the file of what operators hold
 	raised  raised
-	undo    []func() // what a failed start or the stop takes back, last first
-	wg      sync.WaitGroup
+	// vmacNames are the VMACs and what carries them, for other goroutines than the one that serves.
+	vmacNames atomic.Pointer[[]string]
+	undo      []func() // what a failed start or the stop takes back, last first
+	wg        sync.WaitGroup
 }
 
 type attached struct{ name, mode string }
@@ -159,6 +161,9 @@ func (d *daemon) checkHost(context.Context) error {
 
 // checkInterfaces refuses a configuration that names an interface which this host does not have.
 func (d *daemon) checkInterfaces(cfg *conf.Config) error {
+	if cfg.Global.DynamicInterfaces {
+		return nil // they may come later
+	}
 	for _, i := range cfg.Instances {
 		if i.Interface == "" { // unicast alone can be without
 			continue
@@ -207,7 +212,7 @@ func (d *daemon) openHA(context.Context) (err error) {
 	if err := d.raiseVMACs(d.cfg); err != nil {
 		return err
 	}
-	if d.ha, err = newHA(d.host, d.events.of("vrrp"), d.cfg.Instances); err != nil {
+	if d.ha, err = newHA(d.host, d.events.of("vrrp"), d.cfg.Instances, d.cfg.Global.DynamicInterfaces); err != nil {
 		return err
 	}
 	d.ha.tell = d.tell

@@ -35,6 +35,7 @@ type fakeHost struct {
 	refuse    error         // of AddAddress
 	slow      time.Duration // that it takes
 	notes     []string
+	missing   map[string]bool // interfaces that are not there
 	fakeFollowed
 }
 
@@ -49,6 +50,7 @@ func (h *fakeHost) Link(name string) (host.Link, error) {
 	if !known {
 		up, known = h.links[name], h.links != nil
 	}
+	known = known && !h.missing[name]
 	if !known {
 		return host.Link{}, &host.NoInterfaceError{Name: name}
 	}
@@ -166,6 +168,7 @@ func (w *fakeWire) TryRecv(buf []byte) (int, error) {
 	}
 }
 
+func (w *fakeWire) Interface() int  { return 2 }
 func (w *fakeWire) Descriptor() int { return -1 }
 
 func (w *fakeWire) Join(netip.Addr) error { return nil }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -54,14 +53,16 @@ type ha struct {
 	vips atomic.Pointer[[]netip.Addr]       // all of them, in order; set by note
 	on   atomic.Pointer[map[string][2]bool] // by interface: has IPv4, has IPv6
 
+	dynamic   bool            // interfaces may come and go
 	receivers *sync.WaitGroup // nil before run
+	loopEnded chan struct{}   // closed when it has
 	alarm     *host.Alarm     // where the loop sleeps. If nil, it has no thread of its own.
 	buffer    []byte          // of read
 }
 
-// newHA opens a socket on every interface of instances. Nothing is sent before start.
-func newHA(h Host, ev events, instances []vrrp.Config) (*ha, error) {
-	a := &ha{host: h, events: ev, speaker: vrrp.NewSpeaker(), wires: map[host.Endpoint]Wire{}, heard: make(chan struct{}, 1), failing: map[string]bool{},
+// newHA opens a socket on every interface of instances; dynamic ones may come later. Nothing is sent before start.
+func newHA(h Host, ev events, instances []vrrp.Config, dynamic bool) (*ha, error) {
+	a := &ha{host: h, events: ev, dynamic: dynamic, speaker: vrrp.NewSpeaker(), wires: map[host.Endpoint]Wire{}, heard: make(chan struct{}, 1), failing: map[string]bool{},
 		hands: newWorker(0), scribe: newWorker(maxLines), announcer: vrrp.NewAnnouncer(),
 		holding: map[string]bool{}, lacking: map[string]time.Time{}, again: map[string]time.Time{}, restored: map[netip.Prefix]time.Time{}, promoted: map[string]string{}}
 	a.events = later(ev, a.scribe)
@@ -93,39 +94,6 @@ func (a *ha) add(cfg vrrp.Config) error {
 	return a.openWire(normal)
 }
 
-// endpoint is where an instance's adverts come in and go out. All instances of an interface, family and kind of header
-// share one: two sockets would hear everything twice.
-func endpoint(cfg vrrp.Config) host.Endpoint {
-	at := host.Endpoint{Dev: cmp.Or(cfg.Wire, cfg.Interface), V6: cfg.V6, AH: cfg.AuthType == vrrp.AuthAH}
-	if at.Dev == "" {
-		at.Local = cfg.Source
-	}
-	return at
-}
-
-// openWire opens the socket of an instance if there is none yet, and joins its group. Once the daemon runs, its packets
-// are received at once.
-func (a *ha) openWire(cfg vrrp.Config) error {
-	at := endpoint(cfg)
-	if a.wires[at] == nil {
-		wire, err := a.host.OpenVRRP(at)
-		if err != nil {
-			return fail(ExitFatal, "", "open the VRRP socket on %s: %w", at, err)
-		}
-		a.wires[at] = wire
-		if a.receivers != nil {
-			a.listen(at, wire)
-		}
-	}
-	if cfg.Unicast {
-		return nil
-	}
-	if err := a.wires[at].Join(cfg.McastDst); err != nil {
-		return fail(ExitFatal, "an interface without multicast needs unicast_peer", "(%s) %w", cfg.Name, err)
-	}
-	return nil
-}
-
 // configure takes what global_defs and garp_groups say.
 func (a *ha) configure(cfg *conf.Config) {
 	g := &cfg.Global.VRRP
@@ -133,7 +101,7 @@ func (a *ha) configure(cfg *conf.Config) {
 	for _, one := range cfg.GarpGroups {
 		groups = append(groups, vrrp.Group{Devs: one.Interfaces, Garp: one.Garp, Gna: one.Gna})
 	}
-	a.speaker.LogUnknown = g.LogUnknownVRIDs
+	a.speaker.LogUnknown, a.dynamic = g.LogUnknownVRIDs, cfg.Global.DynamicInterfaces
 	t := cfg.Global.Process.VRRP
 	a.scheduling, a.asked = scheduling(t), t.Realtime != 0 || t.Nice != 0 || len(t.CPUs) > 0
 	a.delays.Set(linkDelays(cfg))
@@ -154,10 +122,12 @@ func linkDelays(cfg *conf.Config) map[string]vrrp.LinkDelay {
 	return all
 }
 
-// close closes the sockets, which ends their receivers.
+// close closes the sockets, which ends their receivers. A loop that was run has been told to end; it reads them until then.
 func (a *ha) close() {
 	if a.receivers == nil {
 		a.scribe.end() // what a start that failed has said
+	} else {
+		<-a.loopEnded
 	}
 	for _, w := range a.wires {
 		_ = w.Close()
@@ -166,13 +136,14 @@ func (a *ha) close() {
 
 // run serves until ctx ends. The receivers end when close is called.
 func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
-	a.receivers = wg
+	a.receivers, a.loopEnded = wg, make(chan struct{})
 	for at, wire := range a.wires {
 		a.listen(at, wire)
 	}
 	a.loop.Send(func(time.Time) { a.track.run(ctx, wg) })
 	loopEnded, end := context.WithCancel(context.Background()) // what the loop says last is still done
 	wg.Go(func() {
+		defer close(a.loopEnded)
 		defer end()
 		if a.thread != nil {
 			a.thread()
@@ -276,6 +247,9 @@ func (a *ha) changed(e host.Event) {
 		return
 	case host.LinkEvent:
 		index = e.Index
+		if !e.Gone {
+			a.loop.Send(func(time.Time) { a.rewire(e.Name, e.Index) })
+		}
 	case host.AddressEvent:
 		index = e.Ifindex
 		if e.Gone {
@@ -358,15 +332,6 @@ func (a *ha) do(fn func(now time.Time)) {
 	a.hands.flush()
 	a.loop.Do(func(time.Time) {}) // which the hands have told what they did
 	a.hands.flush()
-}
-
-func (a *ha) send(e vrrp.Send) {
-	at := endpoint(a.speaker.Router(e.Instance).Config())
-	err := a.wires[at].Send(e.Packet, e.To)
-	if err != nil && !a.failing[e.Instance] {
-		a.events.Error("("+e.Instance+") send advert: "+err.Error(), "vi", e.Instance, "if", at.Dev)
-	}
-	a.failing[e.Instance] = err != nil
 }
 
 // addresses are all that an instance puts on the host, each with its device.

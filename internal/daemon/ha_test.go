@@ -16,7 +16,7 @@ import (
 // runHA runs a director's VRRP half in the bubble and returns how to end it.
 func runHA(t *testing.T, h *fakeHost, log *journal) (a *ha, end func()) {
 	t.Helper()
-	a, err := newHA(h, quiet(t, log), []vrrp.Config{siteInstance()})
+	a, err := newHA(h, quiet(t, log), []vrrp.Config{siteInstance()}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestAStoppingDirectorNoticesWhoTakesOver(t *testing.T) {
 // Those who receive are threads as others: what has arrived, and they have not brought, counts before a takeover.
 func TestWhatHasArrivedIsHeardBeforeATakeover(t *testing.T) {
 	h, log := newFakeHost(), new(journal)
-	a, err := newHA(h, quiet(t, log), []vrrp.Config{siteInstance()})
+	a, err := newHA(h, quiet(t, log), []vrrp.Config{siteInstance()}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

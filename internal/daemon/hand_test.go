@@ -149,7 +149,7 @@ func runWithoutFile(t *testing.T, left []plane.Op) (d *daemon, r *poolRig, end f
 		t.Fatal(err)
 	}
 	var err error
-	if d.ha, err = newHA(d.host, d.events, nil); err != nil {
+	if d.ha, err = newHA(d.host, d.events, nil, false); err != nil {
 		t.Fatal(err)
 	}
 	d.pool = newPool(d.events, health.Config{}, r.plane, nil, func(a []netip.Addr) { r.asked = append(r.asked, a) }, nil)

@@ -52,6 +52,8 @@ type Wire interface {
 	Recv(buf []byte) (int, error)
 	// TryRecv does not wait: 0 without an error is that there is nothing.
 	TryRecv(buf []byte) (int, error)
+	// Interface is the index of the interface that it stands on. 0: on any.
+	Interface() int
 	// Descriptor is that of the socket, which can be read when something has arrived.
 	Descriptor() int
 	Close() error

@@ -103,13 +103,14 @@ func (d *daemon) attach(p Plane) error {
 			continue
 		}
 		mode, err := p.Attach(name)
-		if err != nil && d.everyInterface() {
+		if err != nil && (d.everyInterface() || d.cfg.Global.DynamicInterfaces) {
 			d.notAttached(name, err)
 			continue
 		}
 		if err != nil {
 			return pathFailure(err)
 		}
+		delete(d.left, name)
 		d.links = append(d.links, attached{name, string(mode)})
 		d.events.of("plane").Info(fmt.Sprintf("packet path attached to %s in %s mode", name, mode), "if", name)
 	}
@@ -136,25 +137,6 @@ func (d *daemon) notAttached(name string, err error) {
 		d.left = map[string]string{}
 	}
 	d.left[name] = err.Error()
-}
-
-// linkChanged attaches the packet path to an interface that has come up, where it is to be everywhere.
-func (d *daemon) linkChanged(e host.Event) {
-	l, ok := e.(host.LinkEvent)
-	m := d.servicePool()
-	if !ok || m == nil || !d.everyInterface() {
-		return
-	}
-	if l.Gone {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.links = slices.DeleteFunc(d.links, func(a attached) bool { return a.name == l.Name })
-		delete(d.left, l.Name)
-		return
-	}
-	if l.Up && l.Ethernet && !l.Loopback {
-		_ = m.ask(func() error { return d.attach(m.plane) }) // which cannot fail here
-	}
 }
 
 // closePlane is the end of a start that failed or of a stop: what was adopted goes on, what is ours goes.

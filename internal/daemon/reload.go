@@ -29,7 +29,7 @@ func (d *daemon) reload(cfg *conf.Config) error {
 		apply func(*conf.Config) error
 	}{
 		{"VMAC interfaces", d.raiseVMACs},
-		{"sockets", func(c *conf.Config) error { return d.ha.open(c.Instances) }},
+		{"sockets", func(c *conf.Config) error { return d.ha.open(c) }},
 		{"packet path", d.reloadPlane},
 		{"static addresses, routes and rules", func(c *conf.Config) error { d.ha.do(func(time.Time) { d.ha.settle(staticsOf(c)) }); return nil }},
 		{"instances", func(c *conf.Config) error { return d.ha.reload(c, follower(d.host, c, d.events.of("vrrp"), true)) }},
@@ -129,9 +129,10 @@ func (p *partly) Error() string { return p.err.Error() }
 func (p *partly) Unwrap() error { return p.err }
 
 // open opens sockets on the interfaces of instances that have none yet.
-func (a *ha) open(instances []vrrp.Config) (err error) {
+func (a *ha) open(c *conf.Config) (err error) {
 	a.loop.Do(func(time.Time) {
-		for _, cfg := range instances {
+		a.dynamic = c.Global.DynamicInterfaces
+		for _, cfg := range c.Instances {
 			normal, _ := cfg.Normal()
 			if err = a.openWire(normal); err != nil {
 				return

@@ -63,7 +63,7 @@ func runDaemonWith(t *testing.T, text string, prepare func(*fakeHost)) (d *daemo
 		t.Fatal(err)
 	}
 	var err error
-	if d.ha, err = newHA(h, d.events, d.cfg.Instances); err != nil {
+	if d.ha, err = newHA(h, d.events, d.cfg.Instances, d.cfg.Global.DynamicInterfaces); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.openBFD(ctx); err != nil {

@@ -58,6 +58,7 @@ func (d *daemon) raiseVMACs(cfg *conf.Config) error {
 			d.raised.vmacs[i] = v
 		}
 	}
+	d.noteVMACs()
 	if len(plan) > 0 {
 		d.quiet()
 	}
@@ -83,6 +84,7 @@ func (d *daemon) lowerVMACs(keep []vmac) {
 		}
 		return true
 	})
+	d.noteVMACs()
 	if before > 0 && len(d.raised.vmacs) < before {
 		d.quiet()
 	}

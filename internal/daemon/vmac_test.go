@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 
 	"vipd/internal/conf"
 	"vipd/internal/host"
@@ -106,4 +108,41 @@ func TestExtraAnnouncementsAreOnInterfacesThatSendNoAdverts(t *testing.T) {
 			t.Errorf("%q: %s, want %s", line, got, want)
 		}
 	}
+}
+
+// What makes an interface anew is in the goroutine that serves, and comes of what the host tells.
+func TestAVMACThatIsDeletedIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost()
+		h.links = map[string]bool{"eth0": true}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		d := &daemon{host: h, events: quiet(t, new(journal)), orders: make(chan func()), ctx: ctx}
+		d.raised.vmacs = []vmac{{VMAC: host.VMAC{Name: "vrrp.51", Parent: "eth0"}, instance: "VI_1", v6: true}}
+		d.noteVMACs()
+		d.linkChanged(host.LinkEvent{Link: host.Link{Name: "eth7"}, Gone: true})
+		d.linkChanged(host.AddressEvent{Gone: true})
+		synctest.Wait()
+		select {
+		case <-d.orders:
+			t.Fatal("something was ordered")
+		default:
+		}
+		d.linkChanged(host.LinkEvent{Link: host.Link{Name: "vrrp.51"}, Gone: true})
+		h.missing = map[string]bool{"vrrp.51": true}
+		(<-d.orders)()
+		if got := strings.Join(h.notes, "; "); !strings.HasPrefix(got, "make vrrp.51; ") || !strings.HasSuffix(got, "; up vrrp.51") {
+			t.Errorf("%s", got)
+		}
+		// Without what carries it there is nothing to be done; what is there stays as it is.
+		for _, gone := range []map[string]bool{{"vrrp.51": true, "eth0": true}, nil} {
+			h.notes, h.missing = nil, gone
+			d.linkChanged(host.LinkEvent{Link: host.Link{Name: "eth0"}, Gone: gone != nil})
+			if (<-d.orders)(); len(h.notes) > 0 {
+				t.Errorf("without %v: %q", gone, h.notes)
+			}
+		}
+		cancel()
+		d.wg.Wait()
+	})
 }

@@ -257,6 +257,9 @@ func (s *VRRPSocket) TryRecv(buf []byte) (n int, err error) {
 	return n, nil
 }
 
+// Interface is the index of the interface that it is bound to. 0: none.
+func (s *VRRPSocket) Interface() int { return s.ifindex }
+
 // Descriptor is the socket's, for poll(2), as long as it is open.
 func (s *VRRPSocket) Descriptor() int { return s.fd }
 
