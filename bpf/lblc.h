@@ -81,8 +81,10 @@ static __always_inline struct cache_key cache_key_of(struct packet *p)
 	struct service *s = service_at(p->service);
 	struct cache_key key = { .service = s ? s->serial : 0 };
 
-	__builtin_memcpy(key.addr, p->addr + 4, sizeof(key.addr));
+	/* Behind IPv4's two addresses stands what a packet of IPv6 has left there (lb.bpf.c, arrive). */
 	forget_bounds(v4);
+	for (int i = 0; i < 4; i++)
+		key.addr[i] = p->addr[4 + i] & ~v4;
 	key.addr[0] |= p->addr[1] & v4;
 	return key;
 }

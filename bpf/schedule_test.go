@@ -74,3 +74,23 @@ func TestManyMembers(t *testing.T) {
 		})
 	}
 }
+
+// TestADestinationIsRememberedWhateverCameBetween: the other family's packet, too, which goes through the same memory of the CPU.
+func TestADestinationIsRememberedWhateverCameBetween(t *testing.T) {
+	for name, scheduler := range map[string]LbScheduler{"lblc": LbSchedulerSCHED_LBLC, "lblcr": LbSchedulerSCHED_LBLCR} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 16)
+			s := r.serve(vip, tcpProto, scheduler)
+			s.add(4) // as all have a weight of 4 and nobody more connections than that, nobody has too much
+			s.add(4)
+			r.serve(vip6, tcpProto, scheduler).add(4)
+			first := s.picked(0, 1)
+			for n := range 3 {
+				r.want(frame{flags: syn, from: client6Number(n)}, LbReasonFORWARD_NEW)
+				if got := s.picked(1+n, 1); got[0] != first[0] {
+					t.Errorf("client %d went to %d, the destination's first one to %d", 1+n, got[0], first[0])
+				}
+			}
+		})
+	}
+}
