@@ -86,7 +86,7 @@ func TestADestinationIsRememberedWhateverCameBetween(t *testing.T) {
 			r.serve(vip6, tcpProto, scheduler).add(4)
 			first := s.picked(0, 1)
 			for n := range 3 {
-				r.want(frame{flags: syn, from: client6Number(n)}, LbReasonFORWARD_NEW)
+				r.want(frame{flags: syn, from: client6Number(n), to: vip6}, LbReasonFORWARD_NEW)
 				if got := s.picked(1+n, 1); got[0] != first[0] {
 					t.Errorf("client %d went to %d, the destination's first one to %d", 1+n, got[0], first[0])
 				}
