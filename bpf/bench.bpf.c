@@ -112,7 +112,7 @@ int bench_source(struct xdp_md *ctx)
 	if (!eth)
 		return XDP_ABORTED;
 	ip->check = 0;
-	ip->check = csum(ip, (void *)(long)ctx->data_end, sizeof(*ip) / 2);
+	ip->check = csum_header(ip);
 	return out ? bpf_redirect(out, 0) : XDP_DROP;
 }
 

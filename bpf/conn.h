@@ -194,11 +194,16 @@ static __always_inline struct conn *return_conn(struct conn *back, __u64 *life)
 	return life_phase(*life) == PHASE_LIVE && *life >> 32 == READ_ONCE(back->packets) ? c : NULL;
 }
 
-/* Does something else need this line, whatever its own time? A template that controls connections, a way back. */
-static __always_inline int needed(struct conn *c)
+/*
+ * Does something else need this line, whatever its own time? A template that controls connections, a way back. Global: verified
+ * once, and not for each line of a region.
+ */
+__noinline int needed(struct conn *c)
 {
 	__u64 life;
 
+	if (!c)
+		return 0;
 	return c->kind & KIND_RETURN ? return_conn(c, &life) != NULL : controls(c);
 }
 
@@ -289,6 +294,7 @@ __noinline __u32 line_find(struct packet *p)
 
 	if (!p)
 		return 0;
+	p->crowded = 0;
 	index = hash_region(p->hash);
 	first = hash_line(p->hash);
 	r = bpf_map_lookup_elem(&regions, &index);
@@ -303,6 +309,7 @@ __noinline __u32 line_find(struct packet *p)
 		if (life_phase(seen) == PHASE_LIVE && line_is(c, p->addr, p->ports))
 			return index * REGION_LINES + ((first + i) & (REGION_LINES - 1)) + 1;
 	}
+	p->crowded = 1;
 	return 0;
 }
 
@@ -351,12 +358,17 @@ static __always_inline enum direction direction_in(__u64 life)
 /*
  * Moves the connection by the packet's event and winds its timer. Says whether it was still the same connection. A packet
  * that loses the swap to another tries again from the state that the other left, so no event is lost. output: it is a reply.
+ * Global: its tries are verified once, and not with each of what follows.
  */
-static __always_inline int conn_move(struct conn *c, struct packet *p, __u64 life, struct tunables *t, int output)
+__noinline int conn_move(struct conn *c, struct packet *p, __u64 life, int output)
 {
-	__u8 proto = packet_proto(p);
+	struct tunables *t = settings();
 	__u32 state = life_state(life);
+	__u8 proto;
 
+	if (!c || !p)
+		return 0;
+	proto = packet_proto(p);
 	for (int i = 0; i < 4 && proto != PROTO_UDP; i++) {
 		__u32 next = state_next(t, proto, p->event, output ? OUTPUT : direction_in(life), state), flags, parent;
 		__u64 was;

@@ -17,22 +17,13 @@ static __always_inline __u16 csum_fold(__u64 sum)
 	return sum;
 }
 
-/* Sum of the 16-bit words from `at`, at most `words` and none behind `end`, folded and complemented. An odd byte at the end is
- * the upper half of a word. */
-static __always_inline __u16 csum(void *at, void *end, __u32 words)
+/* Of a header without options, whose own checksum is 0. */
+static __always_inline __u16 csum_header(const struct ipv4 *ip)
 {
-	__u16 *word = at;
-	__u32 sum = 0;
+	const __u32 *word = (const void *)ip;
 
-	for (__u32 i = 0; i < words; i++, word++) {
-		if ((void *)(word + 1) > end) {
-			if ((void *)word + 1 <= end)
-				sum += *(__u8 *)word;
-			break;
-		}
-		sum += *word;
-	}
-	return ~csum_fold(sum);
+	__asm__ volatile("" : : : "memory"); /* it was written by halves of these words, which clang takes for other memory */
+	return ~csum_fold((__u64)word[0] + word[1] + word[2] + word[3] + word[4]);
 }
 
 /* What a checksum has to take in when a word of what it covers becomes another. */

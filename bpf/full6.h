@@ -69,8 +69,8 @@ __noinline int full_request6(struct xdp_md *ctx, struct packet *p, struct way *w
 	r = real_at(p->real);
 	if (!r || !skipped)
 		return DROP_REAL_GONE;
-	f.header = skipped & 1023;
-	f.piece = skipped >> 24 & 3;
+	f.header = skipped_to(skipped);
+	f.piece = skipped_piece(skipped);
 	f.id = skipped >> 32;
 	if (depart6(f.ip6, r, p, 0) == DONE)
 		return f.piece == LATER_FRAGMENT ? untold(p->why, 1) : p->why;
@@ -136,7 +136,7 @@ __noinline int full_reply6(struct xdp_md *ctx, struct way *w, struct packet *p, 
 	client = client_of(ctx, c, p->tick);
 	if (unlikely(client && client->mtu && p->length > client->mtu))
 		return 0;
-	if (!conn_move(c, p, life, t, 1))
+	if (!conn_move(c, p, life, 1))
 		return 0;
 	if (packet_proto(p) != PROTO_TCP)
 		template_assure(c->control);

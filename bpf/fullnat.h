@@ -342,7 +342,7 @@ __noinline int full_reply(struct xdp_md *ctx, struct way *w, struct packet *p, _
 			w->why = DROP_TOO_BIG;
 		return 0;
 	}
-	if (!conn_move(c, p, life, t, 1))
+	if (!conn_move(c, p, life, 1))
 		return 0;
 	if (packet_proto(p) != PROTO_TCP)
 		template_assure(c->control);

@@ -34,8 +34,8 @@ static __always_inline __u32 virt_number(struct packet *p)
 	return be32(packet_destination(p));
 }
 
-/* The real server if it is fit, else NO_REAL. */
-static __always_inline __u32 fit_real(__u32 real)
+/* The real server if it is fit, else NO_REAL. Global: verified once, and not for each slot that a walk may come to. */
+__noinline __u32 fit_real(__u32 real)
 {
 	struct real_count *n = real_count_at(real);
 	struct real *r = real_at(real);

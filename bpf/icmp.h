@@ -17,7 +17,6 @@ enum { ICMP_UNREACHABLE = 3, ICMP_PORT = 3, ICMP_FRAG_NEEDED = 4, ICMP_TIME_EXCE
 enum {
 	ICMP_FRONT = sizeof(struct ipv4) + sizeof(struct icmp),
 	ICMP_QUOTE = 576 - ICMP_FRONT,
-	ICMP_WORDS = (576 - sizeof(struct ipv4)) / 2,
 };
 
 static __always_inline int answers(enum reason why)
@@ -112,9 +111,9 @@ static __noinline enum step tell(struct xdp_md *ctx, __u32 at, __u32 type, __u32
 		.src = quoted->dst,
 		.dst = quoted->src,
 	};
-	ip->check = csum(ip, end, sizeof(*ip) / 2);
+	ip->check = csum_header(ip);
 	*icmp = (struct icmp){ .type = type, .code = code, .rest = be32(rest) };
-	icmp->check = csum(icmp, end, ICMP_WORDS);
+	icmp->check = ~csum_bytes(ctx, at + sizeof(*ip), most + sizeof(*icmp));
 	return NEXT;
 }
 

@@ -12,47 +12,70 @@ static __always_inline int extension(__u8 next)
 	return next == NEXT_HOP_BY_HOP || next == NEXT_ROUTING || next == NEXT_OPTIONS || next == NEXT_AUTH || next == NEXT_FRAGMENT;
 }
 
+/* What skip_extensions answers, of the headers so far: their length, what is behind them, enum piece. */
+static __always_inline __u32 skipped_to(__u64 skipped)
+{
+	return skipped & 1023;
+}
+
+static __always_inline __u8 skipped_next(__u64 skipped)
+{
+	return skipped >> 16;
+}
+
+static __always_inline enum piece skipped_piece(__u64 skipped)
+{
+	return skipped >> 24 & 3;
+}
+
 /*
- * Behind the IPv6 header that begins `from` bytes into the frame.
- *
- * Every one of them begins with the next header and its own length, but for the fragment header, whose length is fixed. From
- * the lowest bits: length of all headers (16; 0: malformed), the transport's number (8), enum piece (8), its id (32). Global:
- * verified once, and not with each of what follows.
+ * Over one header more. Every one of them begins with the next header and its own length, but for the fragment header, whose
+ * length is fixed. Global, as skip_extensions: verified once, and not with each of what follows.
+ */
+__noinline __u64 skip_extension(struct xdp_md *ctx, __u32 from, __u64 skipped)
+{
+	void *end = (void *)(long)ctx->data_end;
+	__u64 piece = skipped_piece(skipped), id = skipped >> 32;
+	__u32 at = skipped_to(skipped);
+	__u8 next = skipped_next(skipped), *header;
+	struct ipv6_fragment *f;
+
+	forget_bounds(from);
+	header = (void *)(long)ctx->data + (from & 1023) + at;
+	f = (void *)header;
+	if ((void *)(f + 1) > end)
+		return 0;
+	if (next == NEXT_FRAGMENT && f->offset & be16(0xfff9)) {
+		piece = f->offset & be16(0xfff8) ? LATER_FRAGMENT : FIRST_FRAGMENT;
+		id = f->id;
+	}
+	if (next == NEXT_FRAGMENT)
+		at += sizeof(*f);
+	else
+		at += next == NEXT_AUTH ? (header[1] + 2) * 4 : (header[1] + 1) * 8;
+	return at > 512 ? 0 : at | (__u64)header[0] << 16 | piece << 24 | id << 32;
+}
+
+/*
+ * Behind the IPv6 header that begins `from` bytes into the frame. From the lowest bits: length of all headers (16; 0:
+ * malformed), the transport's number (8), enum piece (8), its id (32).
  */
 __noinline __u64 skip_extensions(struct xdp_md *ctx, __u32 from)
 {
-	void *end = (void *)(long)ctx->data_end;
-	__u32 at = sizeof(struct ipv6);
-	__u64 piece = WHOLE, id = 0;
+	__u64 skipped;
 	struct ipv6 *ip;
-	__u8 next;
 
 	forget_bounds(from);
 	ip = (void *)(long)ctx->data + (from & 1023);
-	if ((void *)(ip + 1) > end)
+	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
 		return 0;
-	next = ip->next;
-	for (int i = 0; i < EXTENSIONS && extension(next); i++) {
-		__u8 *header = (void *)ip + (at & 1023);
-		struct ipv6_fragment *f = (void *)header;
-
-		if ((void *)(f + 1) > end || at > 512)
-			return 0;
-		if (next == NEXT_FRAGMENT && f->offset & be16(0xfff9)) {
-			piece = f->offset & be16(0xfff8) ? LATER_FRAGMENT : FIRST_FRAGMENT;
-			id = f->id;
-		}
-		if (next == NEXT_FRAGMENT)
-			at += sizeof(*f);
-		else
-			at += next == NEXT_AUTH ? (header[1] + 2) * 4 : (header[1] + 1) * 8;
-		next = header[0];
-		if (piece == LATER_FRAGMENT)
-			break;
+	skipped = sizeof(*ip) | (__u64)ip->next << 16;
+	for (int i = 0; i < EXTENSIONS; i++) {
+		if (!skipped || !extension(skipped_next(skipped)) || skipped_piece(skipped) == LATER_FRAGMENT)
+			return skipped;
+		skipped = skip_extension(ctx, from, skipped);
 	}
-	if (at > 512 || (extension(next) && piece != LATER_FRAGMENT))
-		return 0;
-	return at | (__u64)next << 16 | piece << 24 | id << 32;
+	return extension(skipped_next(skipped)) && skipped_piece(skipped) != LATER_FRAGMENT ? 0 : skipped;
 }
 
 /* The addresses, and where the transport header begins, behind whatever extension headers there are. */
@@ -68,10 +91,10 @@ static __always_inline enum step parse_ipv6_all(struct xdp_md *ctx, struct frame
 	next = ip->next;
 	if (unlikely(extension(next))) {
 		skipped = skip_extensions(ctx, f->at);
-		f->header = skipped & 1023;
-		f->piece = skipped >> 24 & 3;
+		f->header = skipped_to(skipped);
+		f->piece = skipped_piece(skipped);
 		f->id = skipped >> 32;
-		next = skipped >> 16;
+		next = skipped_next(skipped);
 		if (!f->header || f->header > p->length)
 			return leave(p, PASS_MALFORMED);
 	}

@@ -102,7 +102,7 @@ static __always_inline enum step follow(struct frame *f, struct conn *c, __u64 l
 	}
 	if (unlikely(packet_begins(p)) && conn_renewed(c, r, packet_proto(p), life, t))
 		return NEXT;
-	if (unlikely(!conn_move(c, p, life, t, 0)))
+	if (unlikely(!conn_move(c, p, life, 0)))
 		return NEXT;
 	*real = r;
 	return leave(p, FORWARD_HIT);
@@ -181,7 +181,7 @@ static __always_inline void decide(struct xdp_md *ctx, struct frame *f, struct p
 	if (parse_transport(ctx, f, p) == DONE)
 		return;
 	p->hash = key_hash(p->addr, p->ports);
-	c = v6 ? conn_find6(p, p->addr, &life) : conn_find(p, &life);
+	c = conn_look(p, &life);
 	if (follow(f, c, life, p, t, real) == NEXT)
 		miss(ctx, f, p, t, real);
 	if (*real && f->piece == FIRST_FRAGMENT)

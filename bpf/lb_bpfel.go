@@ -182,6 +182,8 @@ type LbKey struct {
 	Addr   [8]uint32
 	Tick   uint32
 	Number uint32
+	Free   uint32
+	_      [4]byte
 }
 
 type LbLearnOutcome uint32

@@ -140,57 +140,72 @@ static __always_inline int before(__s64 a, __s64 b, __u32 stamp_a, __u32 stamp_b
 	return a < b || (a == b && stamp_a > stamp_b);
 }
 
-/* The least loaded of the set, as wlc has it. */
-__noinline __u32 set_least(struct cache *c)
+/* Whom a walk over a set has met that goes before all others. */
+struct best {
+	__s64 load, weight;
+	__u32 stamp;             /* 0: nobody */
+	__u32 real, at;          /* and its place in the set */
+};
+
+/* Looks at one of the set; global, as the other: verified once for all places. */
+__noinline int least_meets(struct best *b, struct cached *one)
 {
-	__u32 found = NO_REAL, stamp = 0;
-	__s64 load = 0, weight = 0;
+	struct real_count *n;
+	struct real *r;
 
-	if (!c)
-		return NO_REAL;
+	if (!b || !one)
+		return 0;
+	r = cached_real(one);
+	n = real_count_at(one->real);
+	if (!one->stamp || !r || !n || r->weight <= 0 || n->overloaded)
+		return 0;
+	if (b->stamp && !before(overhead(n) * b->weight, b->load * r->weight, one->stamp, b->stamp))
+		return 0;
+	*b = (struct best){ overhead(n), r->weight, one->stamp, one->real, 0 };
+	return 1;
+}
+
+/* The least loaded of the set, as wlc has it. b: room for the walk, of which the stack has no more than one. */
+static __always_inline __u32 set_least(struct cache *c, struct best *b)
+{
+	*b = (struct best){ .real = NO_REAL };
 	for (__u32 i = 0; i < CACHE_SET; i++) {
-		struct real *r = cached_real(&c->set[i]);
-		struct real_count *n = real_count_at(c->set[i].real);
-
-		if (!c->set[i].stamp || !r || !n || r->weight <= 0 || n->overloaded)
-			continue;
-		if (stamp && !before(overhead(n) * weight, load * r->weight, c->set[i].stamp, stamp))
-			continue;
-		found = c->set[i].real;
-		stamp = c->set[i].stamp;
-		load = overhead(n);
-		weight = r->weight;
+		forget_bounds(c); /* else clang keeps eight addresses on the stack */
+		least_meets(b, &c->set[i]);
 	}
-	return found;
+	return b->real;
+}
+
+__noinline int most_meets(struct best *b, struct cached *one, __u32 at)
+{
+	struct real_count *n;
+	struct real *r;
+
+	if (!b || !one)
+		return 0;
+	r = real_at(one->real);
+	n = real_count_at(one->real);
+	if (!one->stamp || !r || !n || r->serial != one->serial || r->weight <= 0)
+		return 0;
+	if (b->stamp && !before(b->load * r->weight, overhead(n) * b->weight, one->stamp, b->stamp))
+		return 0;
+	*b = (struct best){ overhead(n), r->weight, one->stamp, one->real, at };
+	return 1;
 }
 
 /* Forgets the most loaded of the set. One that was removed from its service counts with the weight that it had. */
-__noinline int set_drop_most(struct cache *c, __u32 now)
+static __always_inline void set_drop_most(struct cache *c, struct best *b, __u32 now)
 {
-	__s64 load = 0, weight = 0;
-	__u32 found = 0, stamp = 0;
-
-	if (!c)
-		return 0;
+	*b = (struct best){};
 	for (__u32 i = 0; i < CACHE_SET; i++) {
-		struct real *r = real_at(c->set[i].real);
-		struct real_count *n = real_count_at(c->set[i].real);
-
-		if (!c->set[i].stamp || !r || !n || r->serial != c->set[i].serial || r->weight <= 0)
-			continue;
-		if (stamp && !before(load * r->weight, overhead(n) * weight, c->set[i].stamp, stamp))
-			continue;
-		found = i;
-		stamp = c->set[i].stamp;
-		load = overhead(n);
-		weight = r->weight;
+		forget_bounds(c); /* as there */
+		most_meets(b, &c->set[i], i);
 	}
-	if (!stamp)
-		return 0;
-	c->set[found & (CACHE_SET - 1)].stamp = 0;
+	if (!b->stamp)
+		return;
+	c->set[b->at & (CACHE_SET - 1)].stamp = 0;
 	c->count--;
 	c->changed = now;
-	return 1;
 }
 
 /* In a free place, or that of the earliest. */
@@ -219,6 +234,7 @@ __noinline __u32 cache_pick(struct packet *p, __u32 scheduler)
 	struct tunables *t = settings();
 	struct cache_key key;
 	struct cache *c;
+	struct best b;
 	__u32 real;
 
 	if (!p || !t)
@@ -227,9 +243,9 @@ __noinline __u32 cache_pick(struct packet *p, __u32 scheduler)
 	c = cache_find(&key, p->tick, t, scheduler == SCHED_LBLC ? t->lblc_expiration : t->lblcr_expiration);
 	if (!c)
 		return NO_REAL;
-	real = scheduler == SCHED_LBLC ? set_only(c) : set_least(c);
+	real = scheduler == SCHED_LBLC ? set_only(c) : set_least(c, &b);
 	if (scheduler == SCHED_LBLCR && c->count > 1 && (__s32)(p->tick - c->changed - t->lblcr_expiration) > 0)
-		set_drop_most(c, p->tick);
+		set_drop_most(c, &b, p->tick);
 	return real;
 }
 

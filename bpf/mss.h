@@ -11,38 +11,42 @@
 enum { TCP_OPTION_END = 0, TCP_OPTION_NOP = 1, TCP_OPTION_MSS = 2, TCP_OPTION_SACK = 5, TCP_OPTION_FASTOPEN = 34, TCP_OPTIONS = 40 };
 
 /*
- * Where in the frame an option begins, of a TCP header that begins `at` bytes into it; 0: there is none. Its length fits into the
- * header. Global: verified once.
+ * The option that begins o bytes into the TCP header that begins `at` bytes into the frame: kind and, above, length; 0: none, for
+ * the header ends here, or what it says is no length. Global: verified once, and not for each place that it may have.
  */
-__noinline __u32 option_find(struct xdp_md *ctx, __u32 at, __u32 kind)
+__noinline __u32 option_at(struct xdp_md *ctx, __u32 at, __u32 o)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct tcp *tcp;
-	__u32 header, any, o = sizeof(*tcp);
+	struct tcp *tcp = (void *)(long)ctx->data + (at & 1023);
+	void *end = (void *)(long)ctx->data_end;
+	__u32 header, length;
+	__u8 *option;
 
-	forget_bounds(at);
-	at &= 1023;
-	tcp = data + at;
 	if ((void *)(tcp + 1) > end)
 		return 0;
 	header = (tcp->offset >> 4) * 4;
-	any = tcp->window;
-	for (int i = 0; i < TCP_OPTIONS; i++) {
-		__u8 *option;
+	forget_bounds(o);
+	o &= 63;
+	option = (void *)tcp + o;
+	if (o + 2 > header || (void *)(option + 2) > end || option[0] == TCP_OPTION_END)
+		return 0;
+	length = option[0] == TCP_OPTION_NOP ? 1 : option[1];
+	if ((option[0] != TCP_OPTION_NOP && length < 2) || o + length > header)
+		return 0;
+	return option[0] | length << 8;
+}
 
-		/* So that the verifier knows of o the same, which is nothing, whatever the way to get here was. */
-		o += any;
-		forget_bounds(o);
-		o = (o - any) & 63;
-		forget_bounds(o);
-		option = (void *)tcp + o;
-		if (o + 2 > header || (void *)(option + 2) > end || option[0] == TCP_OPTION_END)
+/* Where in the frame the option of this kind begins; 0: there is none. Its length fits into the header. */
+__noinline __u32 option_find(struct xdp_md *ctx, __u32 at, __u32 kind)
+{
+	__u32 o = sizeof(struct tcp), option;
+
+	for (int i = 0; i < TCP_OPTIONS; i++) {
+		option = option_at(ctx, at, o);
+		if (!option)
 			return 0;
-		if (option[0] == kind)
-			return o + option[1] <= header ? at + o : 0;
-		o += option[0] == TCP_OPTION_NOP ? 1 : option[1];
-		if ((option[0] != TCP_OPTION_NOP && option[1] < 2) || o + 2 > header)
-			return 0;
+		if ((option & 0xff) == kind)
+			return (at & 1023) + o;
+		o += option >> 8;
 	}
 	return 0;
 }

@@ -23,6 +23,7 @@ struct key {
 	__be32 addr[8];
 	__u32 tick;
 	__u32 number;            /* of KIND_SIP: what packets is to be */
+	__u32 free;              /* region_search's: the first line that could take it; REGION_LINES: none */
 };
 
 /* Not on the stack, which has 512 bytes for a whole chain of calls. */
@@ -48,30 +49,33 @@ static __always_inline struct key *key_of(struct packet *p)
 	return k;
 }
 
+/* Is it the line of this key, whose ports it has? Global: verified once and not for each line; nearly no other has them. */
+__noinline int key_is(struct conn *c, struct key *k)
+{
+	return c && k && line_is(c, k->addr, k->ports) && (!(k->ports >> 40 & KIND_SIP) || c->packets == k->number);
+}
+
 /* A global function: 64 rounds are verified once and not at each call. */
 __noinline __u32 region_search(struct region *r, struct key *k)
 {
-	__u32 found = REGION_LINES, free = REGION_LINES, first, tick;
+	__u32 first, tick, phase, i = 0;
 
 	if (!r || !k)
-		return found << 8 | free;
+		return REGION_LINES << 8 | REGION_LINES;
 	first = hash_line(k->hash);
 	tick = k->tick;
-	for (__u32 i = 0; i < REGION_LINES; i++) {
+	k->free = REGION_LINES; /* in memory, of which the verifier knows nothing: else each line that it may be is a case of its own */
+	do { /* clang would have a "for" fall back into its own beginning, which 6.1 refuses */
 		__u32 at = (first + i) & (REGION_LINES - 1);
 		struct conn *c = &r->line[at];
-		__u32 phase = life_phase(c->life);
 
-		if (phase == PHASE_LIVE && line_is(c, k->addr, k->ports) && (!(k->ports >> 40 & KIND_SIP) || c->packets == k->number)) {
-			found = at;
-			break;
-		}
-		if (free == REGION_LINES && (phase != PHASE_LIVE || conn_expired(c, tick)))
-			free = at;
-		if (phase == PHASE_EMPTY)
-			break;
-	}
-	return found << 8 | free;
+		phase = life_phase(c->life);
+		if (phase == PHASE_LIVE && conn_ports(c) == k->ports && key_is(c, k))
+			return at << 8 | k->free;
+		if (k->free == REGION_LINES && (phase != PHASE_LIVE || conn_expired(c, tick)))
+			k->free = at;
+	} while (phase != PHASE_EMPTY && ++i < REGION_LINES);
+	return REGION_LINES << 8 | k->free;
 }
 
 static __always_inline struct place region_place(struct region *r, struct key *k)
@@ -330,7 +334,7 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 			p->real = c->real;
 			if (real_gone(c->real))
 				return DROP_REAL_GONE;
-			conn_move(c, p, life, t, 0);
+			conn_move(c, p, life, 0);
 			return FORWARD_HIT;
 		}
 		at.free = at.found;

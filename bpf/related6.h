@@ -40,9 +40,9 @@ __noinline int error_parse6(struct xdp_md *ctx, struct error6 *e, __u32 at)
 	if ((void *)(ip + 1) > end)
 		return 0;
 	skipped = skip_extensions(ctx, at);
-	if (!skipped || (skipped >> 16 & 0xff) != PROTO_ICMPV6 || skipped >> 24 & 3)
+	if (!skipped || skipped_next(skipped) != PROTO_ICMPV6 || skipped_piece(skipped) != WHOLE)
 		return 0;
-	e->icmp = (at & 31) + (skipped & 1023);
+	e->icmp = (at & 31) + skipped_to(skipped);
 	e->in = e->icmp + sizeof(*icmp);
 	icmp = data + (e->icmp & 2047);
 	in = data + (e->in & 2047);
@@ -53,10 +53,10 @@ __noinline int error_parse6(struct xdp_md *ctx, struct error6 *e, __u32 at)
 	if ((in->version_class_flow & 0xf0) != 0x60)
 		return 0;
 	skipped = skip_extensions(ctx, e->in);
-	if (!skipped || (skipped >> 24 & 3) == LATER_FRAGMENT)
+	if (!skipped || skipped_piece(skipped) == LATER_FRAGMENT)
 		return 0;
-	e->ports = e->in + (skipped & 1023);
-	e->proto = skipped >> 16 & 0xff;
+	e->ports = e->in + skipped_to(skipped);
+	e->proto = skipped_next(skipped);
 	return data + (e->ports & 2047) + ICMP_QUOTED <= end;
 }
 

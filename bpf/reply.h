@@ -87,12 +87,19 @@ static __always_inline int reply_is(struct conn *c, struct packet *p, __be16 spo
 	return v6 ? same6(r->addr, p->addr + 4) : r->addr[0] == p->addr[1];
 }
 
-/* When its last packet came, in ticks; a closed one loses to another of the same moment. Twice as fine as a tick for that. */
-static __always_inline __u32 conn_heard(struct conn *c, __u64 life, struct tunables *t)
+/*
+ * When the last packet came of the connection that has these ends, in ticks; a closed one loses to another of the same moment:
+ * twice as fine as a tick for that. Above it, that it has these ends; 0: it has not. Global: verified once, not for each line.
+ */
+__noinline __u64 reply_heard(struct conn *c, struct packet *p, __u32 sport)
 {
-	__u32 state = life_state(life);
+	struct tunables *t = settings();
+	__u32 state;
 
-	return (READ_ONCE(c->expires) - timeout_of(t, c->proto, state)) * 2 + !state_reusable(c->proto, state);
+	if (!c || !p || !reply_is(c, p, sport))
+		return 0;
+	state = life_state(READ_ONCE(c->life));
+	return 1ull << 32 | (__u32)((READ_ONCE(c->expires) - timeout_of(t, c->proto, state)) * 2 + !state_reusable(c->proto, state));
 }
 
 /*
@@ -102,11 +109,11 @@ static __always_inline __u32 conn_heard(struct conn *c, __u64 life, struct tunab
  */
 __noinline __u32 reply_line(struct packet *p, __u32 sport)
 {
-	struct tunables *t = settings();
 	struct region *region;
-	__u32 index, first, found = 0, heard = 0;
+	__u32 index, first, found = 0;
+	__u64 heard = 0, is;
 
-	if (!p || !t)
+	if (!p)
 		return 0;
 	index = hash_region(p->hash);
 	first = hash_line(p->hash);
@@ -119,10 +126,11 @@ __noinline __u32 reply_line(struct packet *p, __u32 sport)
 
 		if (life_phase(seen) == PHASE_EMPTY)
 			break;
-		if (life_phase(seen) != PHASE_LIVE || !reply_is(c, p, sport))
+		if (life_phase(seen) != PHASE_LIVE || c->addr[0] != p->addr[0])
 			continue;
-		if (!found || (__s32)(conn_heard(c, seen, t) - heard) > 0) {
-			heard = conn_heard(c, seen, t);
+		is = reply_heard(c, p, sport);
+		if (is && (!heard || (__s32)(is - heard) > 0)) {
+			heard = is;
 			found = index * REGION_LINES + ((first + i) & (REGION_LINES - 1)) + 1;
 		}
 	}
@@ -331,7 +339,7 @@ __noinline int reply(struct xdp_md *ctx, struct way *w, struct packet *p, __u32 
 			w->why = DROP_TOO_BIG;
 		return 0;
 	}
-	if (!conn_move(c, p, life, t, 1))
+	if (!conn_move(c, p, life, 1))
 		return 0;
 	if (ip->proto != PROTO_TCP)
 		template_assure(c->control);

@@ -137,7 +137,7 @@ __noinline int reply6(struct xdp_md *ctx, struct way *w, struct packet *p, __u32
 	client = client_of(ctx, c, p->tick);
 	if (unlikely(client && client->mtu && p->length > client->mtu))
 		return 0;
-	if (!conn_move(c, p, life, t, 1))
+	if (!conn_move(c, p, life, 1))
 		return 0;
 	if (packet_proto(p) != PROTO_TCP)
 		template_assure(c->control);

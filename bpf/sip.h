@@ -62,7 +62,6 @@ enum sip_state {
 };
 
 struct sip_walk {
-	struct sip *sip;
 	__u32 length;
 	__u32 state;
 	__u32 wanted;            /* in blanks around the colon: SIP_COLON or SIP_VALUE */
@@ -146,8 +145,13 @@ static __always_inline __u32 sip_ended(struct sip_walk *w, __u32 i, __u8 c)
 	return sip_ends_line(c) && i - w->first <= CALL_LENGTH ? SIP_FOUND : SIP_NONE;
 }
 
-static __always_inline __u32 sip_next(struct sip_walk *w, __u32 i, __u8 c)
+/* Global: the verifier would take each of the states that there are for each round that the walk might have. */
+__noinline __u32 sip_next(struct sip_walk *w, __u32 i, __u32 of)
 {
+	__u8 c = of;
+
+	if (!w)
+		return SIP_NONE;
 	switch (w->state) {
 	case SIP_LINE:
 		return sip_in_line(c);
@@ -183,9 +187,11 @@ static __always_inline __u32 sip_next(struct sip_walk *w, __u32 i, __u8 c)
 
 static int sip_step(__u32 i, struct sip_walk *w)
 {
-	if (i >= w->length)
+	struct sip *s = sip_here();
+
+	if (!s || i >= w->length)
 		return 1;
-	w->state = sip_next(w, i, w->sip->text[i & (SIP_READ - 1)]);
+	w->state = sip_next(w, i, s->text[i & (SIP_READ - 1)]);
 	return w->state >= SIP_FOUND;
 }
 
@@ -193,7 +199,7 @@ static int sip_step(__u32 i, struct sip_walk *w)
 __noinline int sip_read(struct xdp_md *ctx, __u32 at, __u32 length)
 {
 	struct sip *s = sip_here();
-	struct sip_walk w = { .sip = s };
+	struct sip_walk w = {};
 	__u32 n;
 
 	if (!s)

@@ -98,14 +98,26 @@ static __always_inline void region_tidy(struct region *r)
 	}
 }
 
-/* A look without the lock: most regions have nothing due. Global, so that its 64 rounds are verified once. */
+/* Global, as line_end. */
+__noinline int line_due(struct conn *c, struct walk *w)
+{
+	return c && w && conn_ends_now(c, w);
+}
+
+/*
+ * A look without the lock: most regions have nothing due. Global, so that its 64 rounds are verified once. What the timer looks
+ * for, with which every line of the table is met once a second, is no call.
+ */
 __noinline int region_due(struct region *r, struct walk *w)
 {
 	if (!r || !w)
 		return 0;
-	for (__u32 i = 0; i < REGION_LINES; i++)
-		if (conn_ends_now(&r->line[i], w))
+	for (__u32 i = 0; i < REGION_LINES; i++) {
+		struct conn *c = &r->line[i];
+
+		if (w->ending == END_EXPIRED ? life_phase(READ_ONCE(c->life)) == PHASE_LIVE && due(w->tick, READ_ONCE(c->expires)) : line_due(c, w))
 			return 1;
+	}
 	return 0;
 }
 
