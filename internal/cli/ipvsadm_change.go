@@ -64,13 +64,6 @@ func (s *ipvsSession) run(c *ipvsCommand) error {
 		}
 		s.code = 0
 		return newListing(c, src, s.names, s.env.Stdout).run(context.Background())
-	case startDaemon, stopDaemon:
-		if err := s.flush(); err != nil {
-			return err
-		}
-		s.code = exitPopt
-		_, err := fmt.Fprintf(s.env.Stderr, "%s is not supported yet: there is no connection synchronization\n", c.verb)
-		return err
 	}
 	s.waiting = append(s.waiting, c.change())
 	return nil
@@ -78,7 +71,7 @@ func (s *ipvsSession) run(c *ipvsCommand) error {
 
 var changes = map[verb]control.Do{addService: control.AddService, editService: control.EditService, deleteService: control.DeleteService,
 	addServer: control.AddServer, editServer: control.EditServer, deleteServer: control.DeleteServer, flush: control.Flush, zero: control.Zero,
-	setTimeouts: control.Set}
+	setTimeouts: control.Set, startDaemon: control.StartDaemon, stopDaemon: control.StopDaemon}
 
 func (c *ipvsCommand) change() control.Change {
 	ch := control.Change{Do: changes[c.verb]}
@@ -95,6 +88,8 @@ func (c *ipvsCommand) change() control.Change {
 		}
 	case setTimeouts:
 		ch.Timeouts = c.timeouts
+	case startDaemon, stopDaemon:
+		ch.Daemon = c.daemon
 	}
 	return ch
 }
@@ -136,11 +131,12 @@ func (s *ipvsSession) flush() error {
 
 // kernelMessages are ipvsadm's words for an errno of the kernel, by command where they differ.
 var kernelMessages = map[string]map[control.Do]string{
-	"EEXIST": {control.AddService: "Service already exists", control.AddServer: "Destination already exists"},
+	"EEXIST": {control.AddService: "Service already exists", control.AddServer: "Destination already exists", control.StartDaemon: "Daemon has already run"},
+	"ENODEV": {"": "No such device"},
 	"ENOENT": {control.AddService: "Scheduler or persistence engine not found", control.EditService: "Scheduler or persistence engine not found",
 		control.EditServer: "No such destination", control.DeleteServer: "No such destination"},
 	"ESRCH": {"": "No such service", control.AddServer: "Service not defined", control.EditServer: "Service not defined",
-		control.DeleteServer: "Service not defined"},
+		control.DeleteServer: "Service not defined", control.StopDaemon: "No daemon is running"},
 	"ERANGE": {"": "Numerical result out of range"},
 	"EINVAL": {"": "Invalid operation.  Possibly wrong module version, address not unicast, ..."},
 	"ENOMEM": {"": "Memory allocation problem"},

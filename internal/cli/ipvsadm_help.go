@@ -40,7 +40,7 @@ Change (beside a configuration file it holds until the next reload):
   -Z [SERVICE]               zero counters
   -R                         read commands from standard input
   --set TCP TCPFIN UDP       timeouts, in seconds; 0 keeps one
-  --start-daemon, --stop-daemon master|backup   (not supported yet)
+  --start-daemon, --stop-daemon master|backup   connection synchronization
       --syncid, --sync-maxlen, --mcast-interface, --mcast-group, --mcast-port, --mcast-ttl
 
 SERVICE is -t HOST[:PORT] (TCP), -u HOST[:PORT] (UDP), --sctp-service HOST[:PORT] or -f MARK [-6]; SERVER is HOST[:PORT].

@@ -42,8 +42,7 @@ func (l *listing) run(ctx context.Context) error {
 	case given.has(optTimeout):
 		err = l.timeouts(ctx)
 	case given.has(optDaemon):
-		// No sync daemon runs, so there is nothing to list; asking shows at least that the daemon is there.
-		_, err = l.src.Timeouts(ctx)
+		err = l.daemons(ctx)
 	default:
 		err = l.services(ctx)
 	}
@@ -51,6 +50,19 @@ func (l *listing) run(ctx context.Context) error {
 		return err
 	}
 	return l.out.Flush()
+}
+
+// daemons lists those of connection synchronisation that run, one a line, master first.
+func (l *listing) daemons(ctx context.Context) error {
+	t, err := l.src.Table(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range t.Daemons {
+		fmt.Fprintf(l.out, "%s sync daemon (mcast=%s, syncid=%d, maxlen=%d, group=%s, port=%d, ttl=%d)\n",
+			d.Part(), d.Interface, d.ID, d.MaxLen, d.Group, d.Port, d.TTL)
+	}
+	return nil
 }
 
 func (l *listing) services(ctx context.Context) error {

@@ -1,5 +1,7 @@
 package cli
 
+import "vipd/internal/lb"
+
 // verb is a command of ipvsadm.
 type verb uint8
 
@@ -157,7 +159,7 @@ var words = []word{
 	{long: "l-threshold", short: 'y', arg: wantsArgument, opt: optLower, parse: parseLower},
 	{long: "numeric", short: 'n', opt: optNumeric},
 	{long: "connection", short: 'c', opt: optConnection},
-	{long: "mcast-interface", arg: wantsArgument, opt: optMcastInterface},
+	{long: "mcast-interface", arg: wantsArgument, opt: optMcastInterface, parse: parseMcastInterface},
 	{long: "timeout", opt: optTimeout},
 	{long: "daemon", opt: optDaemon},
 	{long: "stats", opt: optStats},
@@ -170,11 +172,11 @@ var words = []word{
 	{long: "ops", short: 'o', opt: optOnePacket},
 	{long: "pe", arg: wantsArgument, opt: optEngine, parse: parseEngine},
 	{long: "sched-flags", short: 'b', arg: wantsArgument, opt: optFlags, parse: parseFlagWord},
-	{long: "syncid", arg: wantsArgument, opt: optSyncID, parse: numberParser("illegal syncid specified", 0, 255)},
-	{long: "sync-maxlen", arg: wantsArgument, opt: optSyncMaxlen, parse: numberParser("illegal sync-maxlen specified", 1, 65507)},
+	{long: "syncid", arg: wantsArgument, opt: optSyncID, parse: daemonNumber("illegal syncid specified", 0, 255, func(d *lb.SyncDaemon, n int64) { d.ID = uint8(n) })},
+	{long: "sync-maxlen", arg: wantsArgument, opt: optSyncMaxlen, parse: daemonNumber("illegal sync-maxlen specified", 1, 65507, func(d *lb.SyncDaemon, n int64) { d.MaxLen = uint16(n) })},
 	{long: "mcast-group", arg: wantsArgument, opt: optMcastGroup, parse: parseGroup},
-	{long: "mcast-port", arg: wantsArgument, opt: optMcastPort, parse: numberParser("illegal mcast-port specified", 1, 65535)},
-	{long: "mcast-ttl", arg: wantsArgument, opt: optMcastTTL, parse: numberParser("illegal mcast-ttl specified", 1, 255)},
+	{long: "mcast-port", arg: wantsArgument, opt: optMcastPort, parse: daemonNumber("illegal mcast-port specified", 1, 65535, func(d *lb.SyncDaemon, n int64) { d.Port = uint16(n) })},
+	{long: "mcast-ttl", arg: wantsArgument, opt: optMcastTTL, parse: daemonNumber("illegal mcast-ttl specified", 1, 255, func(d *lb.SyncDaemon, n int64) { d.TTL = uint8(n) })},
 	{long: "tun-info", opt: optTunInfo},
 	{long: "tun-type", arg: wantsArgument, opt: optTunType, parse: parseTunType},
 	{long: "tun-port", arg: wantsArgument, opt: optTunPort, parse: parseTunPort},

@@ -41,6 +41,7 @@ type ipvsCommand struct {
 	service  lb.Service
 	real     lb.Real
 	timeouts lb.Timeouts // of --set; zero keeps
+	daemon   lb.SyncDaemon
 
 	// As far as they have to be known before everything is read:
 	v6    bool
@@ -82,6 +83,7 @@ func newIpvsCommand() *ipvsCommand {
 	c.service.Protocol = lb.TCP
 	c.real.Forward = lb.Route
 	c.real.Weight = 1
+	c.daemon.Interface = defaultMcastInterface
 	return c
 }
 

@@ -281,29 +281,43 @@ func parseTunPort(c *ipvsCommand, _ Names, value string, _ bool) *usageError {
 	return unless(ok, "illegal tunnel port specified")
 }
 
-// numberParser checks a number of the sync daemon. Nobody needs its value yet.
-func numberParser(text string, low, high int64) func(*ipvsCommand, Names, string, bool) *usageError {
-	return func(_ *ipvsCommand, _ Names, value string, _ bool) *usageError {
-		_, ok := wholeNumber(value, low, high)
+// daemonNumber reads a number of a sync daemon.
+func daemonNumber(text string, low, high int64, set func(*lb.SyncDaemon, int64)) func(*ipvsCommand, Names, string, bool) *usageError {
+	return func(c *ipvsCommand, _ Names, value string, _ bool) *usageError {
+		n, ok := wholeNumber(value, low, high)
+		set(&c.daemon, n)
 		return unless(ok, text)
 	}
 }
 
-func parseGroup(_ *ipvsCommand, _ Names, value string, _ bool) *usageError {
+func parseMcastInterface(c *ipvsCommand, _ Names, value string, _ bool) *usageError {
+	// ipvs: copies 15 characters of it.
+	c.daemon.Interface = value[:min(len(value), 15)]
+	return nil
+}
+
+func parseGroup(c *ipvsCommand, _ Names, value string, _ bool) *usageError {
 	if strings.Contains(value, ":") {
 		a, ok := parseIPv6Literal(value)
+		c.daemon.Group = a
 		return unless(ok && a.IsMulticast(), "invalid IPv6 mcast-group `"+value+"'")
 	}
 	b, ok := inetAton(value)
-	return unless(ok && netip.AddrFrom4(b).IsMulticast(), "invalid IPv4 mcast-group `"+value+"'")
+	c.daemon.Group = netip.AddrFrom4(b)
+	return unless(ok && c.daemon.Group.IsMulticast(), "invalid IPv4 mcast-group `"+value+"'")
 }
 
-func parseStartDaemon(_ *ipvsCommand, _ Names, value string, _ bool) *usageError {
-	return unless(value == "master" || value == "backup", "illegal start-daemon parameter specified")
+// defaultMcastInterface is the original's.
+const defaultMcastInterface = "eth0"
+
+func parseStartDaemon(c *ipvsCommand, _ Names, value string, _ bool) *usageError {
+	c.daemon.Master = value == "master"
+	return unless(c.daemon.Master || value == "backup", "illegal start-daemon parameter specified")
 }
 
-func parseStopDaemon(_ *ipvsCommand, _ Names, value string, _ bool) *usageError {
-	return unless(value == "master" || value == "backup", "illegal start_daemon specified")
+func parseStopDaemon(c *ipvsCommand, _ Names, value string, _ bool) *usageError {
+	c.daemon.Master = value == "master"
+	return unless(c.daemon.Master || value == "backup", "illegal start_daemon specified")
 }
 
 func unless(ok bool, text string) *usageError {

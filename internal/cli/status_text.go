@@ -28,6 +28,7 @@ func printStatus(w io.Writer, s *control.Status, now time.Time) error {
 	out.routers(s.VRRP)
 	out.services(s.Services)
 	out.held(s.Held)
+	out.sync(s.Sync, s.DataPlane.Name != "ipvs")
 	out.links(s.Links)
 	if s.DataPlane.Name != "ipvs" { // which does not count why
 		out.verdicts(s.Verdicts)
@@ -269,6 +270,25 @@ func (o *screen) verdicts(all []control.Reason) {
 }
 
 // own shows connections of the director itself, if there were any.
+// sync says what directors tell each other; counted: it is known how much.
+func (o *screen) sync(s *control.Sync, counted bool) {
+	if s == nil {
+		return
+	}
+	o.linef("\nConnection synchronisation")
+	for _, d := range s.Daemons {
+		o.linef("  %s on %s, group %s port %s, syncid %s", d.Part(), d.Interface, d.Group.String(), strconv.Itoa(int(d.Port)), strconv.Itoa(int(d.ID)))
+	}
+	if !counted {
+		return
+	}
+	o.linef("  told %s connections in %s datagrams, %s more were not sent", strconv.FormatUint(s.Told, 10), strconv.FormatUint(s.Sent, 10), strconv.FormatUint(s.Unsent, 10))
+	o.linef("  learned %s connections from %s datagrams, %s wait for their real server", strconv.FormatUint(s.Learned, 10), strconv.FormatUint(s.Received, 10), strconv.Itoa(s.Waiting))
+	for _, why := range slices.Sorted(maps.Keys(s.Refused)) {
+		o.linef("  refused %s: %s", strconv.FormatUint(s.Refused[why], 10), why)
+	}
+}
+
 func (o *screen) own(all []control.Own) {
 	rows := [][]string{}
 	for _, one := range all {

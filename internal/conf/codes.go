@@ -68,6 +68,7 @@ var codeText = map[string]string{
 	"no-url":                 "an HTTP check has no url",
 	"no-vip":                 "an instance has no virtual_ipaddress",
 	"no-vrid":                "an instance has no virtual_router_id",
+	"unknown-instance":       "lvs_sync_daemon follows a vrrp_instance that the file does not have",
 	"not-found":              "what is followed is not defined",
 	"not-yet":                "this version does not do it",
 	"ops-not-udp":            "ops is for UDP only",

@@ -59,7 +59,7 @@ func setSyncDaemon(l *loader, s *stmt) {
 		l.bad(s, 1, "lvs_sync_daemon interface name '%s' too long - ignoring", s.text(1))
 		return
 	}
-	d.Interface = s.text(1)
+	d.Interface, l.syncAt = s.text(1), place{s.file, s.words[0]}
 	for i := 2; i < len(s.words); i++ {
 		w := s.text(i)
 		_, known := syncNumbers[w]

@@ -350,7 +350,7 @@ func setSyncInterface(l *loader, s *stmt) {
 		l.bad(s, 1, "(%s) lvs_sync_daemon_interface has already been specified as %s - ignoring", v.Name, d.Interface)
 		return
 	}
-	d.Interface, d.Instance = s.text(1), v.Name
+	d.Interface, d.Instance, l.syncAt = s.text(1), v.Name, place{s.file, s.words[0]}
 }
 
 // setExtraIf reads [all] SECS.

@@ -31,6 +31,7 @@ type loader struct {
 	skip    bool             // set by a setter: the block that follows is not wanted
 	end     bool             // set by a setter: the rest of this block is not wanted
 	sysctls map[string]place // where each lvs_sysctl stands
+	syncAt  place            // lvs_sync_daemon
 	quiet   int              // depth of blocks that have no effect in this version
 
 	vi         *instance

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"slices"
 	"time"
 )
 
@@ -57,12 +58,23 @@ func (l *loader) completeVRRP() {
 		return
 	}
 	l.groupTracking()
+	l.syncInstance()
 	for _, v := range l.vis {
 		if usable[v] {
 			l.cfg.Instances = append(l.cfg.Instances, v.Config)
 			l.cfg.Routers = append(l.cfg.Routers, &v.Instance)
 		}
 	}
+}
+
+// syncInstance clears an lvs_sync_daemon that follows an instance that there is not.
+func (l *loader) syncInstance() {
+	d := &l.cfg.Global.SyncDaemon
+	if d.Instance == "" || slices.ContainsFunc(l.vis, func(v *instance) bool { return v.Name == d.Instance }) {
+		return
+	}
+	l.after(Warning, "unknown-instance", l.syncAt, "Unable to find vrrp instance "+d.Instance+" for lvs_syncd - clearing lvs_syncd config")
+	*d = SyncDaemon{ID: -1}
 }
 
 // required reports what an instance cannot be without. One report is enough: keepalived stops at the first.

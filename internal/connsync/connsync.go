@@ -15,23 +15,6 @@ import (
 	"vipd/internal/lb"
 )
 
-// Port and the groups are where datagrams go unless something else is said.
-const Port = 8848
-
-// The groups by family.
-var (
-	Group4 = netip.AddrFrom4([4]byte{224, 0, 0, 81})
-	Group6 = netip.MustParseAddr("ff02::81")
-)
-
-// The datagram's bounds, in bytes of UDP payload.
-const (
-	DefaultMaxLen4 = 1472 // 1500 without the headers of IPv4 and UDP
-	DefaultMaxLen6 = 1452
-	MaxMaxLen      = 65507
-	minBackupLen   = 1024
-)
-
 // Flags are ip_vs.h's IP_VS_CONN_F_*, of which the low 16 bits are the same for ever.
 type Flags uint32
 
@@ -77,33 +60,3 @@ func (c Conn) Forward() lb.Forward { return lb.Forward(c.Flags & ForwardMask) }
 
 // Is6 is the family of the client.
 func (c Conn) Is6() bool { return c.Client.Addr().Is6() }
-
-// Daemon is one half, master or backup, as ipvsadm --start-daemon describes it.
-type Daemon struct {
-	Interface string     // that datagrams leave and come in by
-	ID        uint8      // A backup of 0 takes every one.
-	MaxLen    uint16     // bytes of a datagram. If zero, 1472, or 1452 with a group of IPv6.
-	Group     netip.Addr // If invalid, Group4.
-	Port      uint16     // If zero, 8848.
-	TTL       uint8      // If zero, 1.
-}
-
-// Normal fills in what is not said, as the kernel does.
-func (d Daemon) Normal(backup bool) Daemon {
-	if !d.Group.IsValid() {
-		d.Group = Group4
-	}
-	if d.MaxLen == 0 {
-		if d.MaxLen = DefaultMaxLen4; d.Group.Is6() {
-			d.MaxLen = DefaultMaxLen6
-		}
-	}
-	if backup {
-		d.MaxLen = max(d.MaxLen, minBackupLen)
-	}
-	if d.Port == 0 {
-		d.Port = Port
-	}
-	d.TTL = max(d.TTL, 1)
-	return d
-}

@@ -11,7 +11,7 @@ import (
 
 // pair is a datagram of two connections, of which bad spoils the first entry.
 func pair(c Conn, bad func(datagram []byte)) []byte {
-	p := Packer{MaxLen: DefaultMaxLen4}
+	p := Packer{MaxLen: 1472}
 	second := Conn{Protocol: lb.UDP, Client: netip.MustParseAddrPort("10.0.0.1:53"), Virtual: netip.MustParseAddrPort("10.0.0.2:53"), Real: netip.MustParseAddrPort("10.0.0.3:53")}
 	p.Add(&c)
 	p.Add(&second)
@@ -119,7 +119,7 @@ func FuzzVersion0(f *testing.F) {
 
 // again holds that what was taken can be told to the next, who takes the same.
 func again(t *testing.T, conns []Conn) {
-	p := Packer{MaxLen: DefaultMaxLen4}
+	p := Packer{MaxLen: 1472}
 	for i := range conns {
 		p.Add(&conns[i])
 	}

@@ -107,7 +107,7 @@ func TestWhatIsReadOfTheKernelIsWrittenAsTheKernelWroteIt(t *testing.T) {
 		}
 		for _, d := range datagrams(t, name) {
 			conns, _ := decodeAll(d, 0)
-			p := Packer{ID: d[1], MaxLen: DefaultMaxLen4}
+			p := Packer{ID: d[1], MaxLen: 1472}
 			for _, c := range conns {
 				p.Add(&c)
 			}
@@ -169,7 +169,7 @@ func TestEverythingThatCanBeSaidComesBack(t *testing.T) {
 
 func TestDatagramsAreFilledUpToTheirLength(t *testing.T) {
 	c := Conn{Protocol: lb.TCP, Client: netip.MustParseAddrPort("10.0.0.1:1"), Virtual: netip.MustParseAddrPort("10.0.0.2:80"), Real: netip.MustParseAddrPort("10.0.0.3:80"), State: 1}
-	for maxLen, want := range map[int][]int{1472: {40, 40, 20}, 1447: {39, 39, 22}, 1: slices.Repeat([]int{1}, 100), MaxMaxLen: {100}} {
+	for maxLen, want := range map[int][]int{1472: {40, 40, 20}, 1447: {39, 39, 22}, 1: slices.Repeat([]int{1}, 100), 65507: {100}} {
 		p := Packer{MaxLen: maxLen}
 		for range 100 {
 			p.Add(&c)
@@ -186,7 +186,7 @@ func TestDatagramsAreFilledUpToTheirLength(t *testing.T) {
 			t.Errorf("maxlen %d: %v, want %v", maxLen, got, want)
 		}
 	}
-	p := Packer{MaxLen: MaxMaxLen}
+	p := Packer{MaxLen: 65507}
 	for range 300 { // the count is one byte
 		p.Add(&c)
 	}

@@ -53,7 +53,8 @@ type Status struct {
 	// Own are connections that the director itself opened to services, by what became of them: sent to a real server, here (the
 	// director is the real server), refused, family (of which the real server is not). Of data_plane xdp alone.
 	Own       []Own  `json:"own_connections,omitempty"`
-	TableSize uint32 `json:"table_size"` // lines of the connection table; of the kernel's IPVS rows, each of any length
+	Sync      *Sync  `json:"connection_sync,omitempty"` // nil: no daemon of it has run
+	TableSize uint32 `json:"table_size"`                // lines of the connection table; of the kernel's IPVS rows, each of any length
 	DataPlane Path   `json:"data_plane"`
 	Timing    Timing `json:"timing"`
 	// Held are hands of an operator on real servers that are not configured.

@@ -24,6 +24,8 @@ type Table struct {
 	Classes []string `json:"classes,omitempty"`
 	// Settings are net.ipv4.vs's, by name.
 	Settings map[string]uint32 `json:"settings,omitempty"`
+	// Daemons of connection synchronisation, master first.
+	Daemons []lb.SyncDaemon `json:"daemons,omitempty"`
 }
 
 // Change is one step that ipvsadm asks for.
@@ -35,6 +37,7 @@ type Change struct {
 	Class    lb.Class    // of AddClass and DeleteClass
 	Setting  string      // of Tune: its name, and
 	Value    uint32
+	Daemon   lb.SyncDaemon // of StartDaemon; of StopDaemon its part
 }
 
 // Do is what a Change does, by the names of ipvsadm's commands.
@@ -55,6 +58,8 @@ const (
 	DeleteClass   Do = "delete-class"
 	FlushClasses  Do = "flush-classes"
 	Tune          Do = "tune"
+	StartDaemon   Do = "start-daemon"
+	StopDaemon    Do = "stop-daemon"
 )
 
 // All reports whether c is a Zero of everything.
@@ -81,7 +86,7 @@ const (
 // OfService reports whether a step names a service.
 func (d Do) OfService() bool {
 	switch d {
-	case Flush, Set, AddClass, DeleteClass, FlushClasses, Tune:
+	case Flush, Set, AddClass, DeleteClass, FlushClasses, Tune, StartDaemon, StopDaemon:
 		return false
 	}
 	return true
@@ -95,12 +100,13 @@ const (
 
 // changeJSON is a Change as it is sent.
 type changeJSON struct {
-	Do       Do            `json:"do"`
-	Service  *serviceWords `json:"service,omitempty"`
-	Real     *realWords    `json:"real,omitempty"`
-	Timeouts *timeoutsJSON `json:"timeouts,omitempty"`
-	Class    string        `json:"class,omitempty"` // lb.ClassGrammar
-	Setting  *settingJSON  `json:"setting,omitempty"`
+	Do       Do             `json:"do"`
+	Service  *serviceWords  `json:"service,omitempty"`
+	Real     *realWords     `json:"real,omitempty"`
+	Timeouts *timeoutsJSON  `json:"timeouts,omitempty"`
+	Class    string         `json:"class,omitempty"` // lb.ClassGrammar
+	Setting  *settingJSON   `json:"setting,omitempty"`
+	Daemon   *lb.SyncDaemon `json:"daemon,omitempty"`
 }
 
 type settingJSON struct {
@@ -127,6 +133,8 @@ func encodeChanges(changes []Change) ([]byte, error) {
 			j.Class = c.Class.String()
 		case Tune:
 			j.Setting = &settingJSON{c.Setting, c.Value}
+		case StartDaemon, StopDaemon:
+			j.Daemon = &c.Daemon
 		}
 		list[i] = j
 	}
@@ -167,13 +175,13 @@ func (j changeJSON) change() (c Change, err error) {
 		server = true
 	case Zero:
 		service = j.Service != nil
-	case Flush, Set, AddClass, DeleteClass, FlushClasses, Tune:
+	case Flush, Set, AddClass, DeleteClass, FlushClasses, Tune, StartDaemon, StopDaemon:
 		service = false
 	default:
 		return c, errors.New("unknown")
 	}
 	if (j.Service != nil) != service || (j.Real != nil) != server || (j.Timeouts != nil) != (j.Do == Set) ||
-		(j.Class != "") != (j.Do == AddClass || j.Do == DeleteClass) || (j.Setting != nil) != (j.Do == Tune) {
+		(j.Class != "") != (j.Do == AddClass || j.Do == DeleteClass) || (j.Setting != nil) != (j.Do == Tune) || (j.Daemon != nil) != (j.Do == StartDaemon || j.Do == StopDaemon) {
 		return c, errors.New("wants other parts than it has")
 	}
 	if service {
@@ -192,6 +200,10 @@ func (j changeJSON) change() (c Change, err error) {
 	if j.Setting != nil {
 		c.Setting, c.Value = j.Setting.Name, j.Setting.Value
 	}
+	if j.Daemon != nil {
+		c.Daemon = *j.Daemon
+		err = checkDaemon(c.Daemon)
+	}
 	if j.Timeouts != nil {
 		if j.Timeouts.TCP < 0 || j.Timeouts.TCPFin < 0 || j.Timeouts.UDP < 0 {
 			err = errors.New("a negative timeout")
@@ -199,6 +211,19 @@ func (j changeJSON) change() (c Change, err error) {
 		c.Timeouts = j.Timeouts.timeouts()
 	}
 	return c, err
+}
+
+// maxInterface is the longest name that the kernel gives an interface (IFNAMSIZ).
+const maxInterface = 15
+
+func checkDaemon(d lb.SyncDaemon) error {
+	if len(d.Interface) > maxInterface {
+		return fmt.Errorf("interface %.20q: the name is too long", d.Interface)
+	}
+	if d.Group.IsValid() && (!d.Group.IsMulticast() || d.Group.Zone() != "") {
+		return fmt.Errorf("group %s: not multicast", d.Group)
+	}
+	return nil
 }
 
 func checkService(s lb.Service) error {

@@ -34,7 +34,7 @@ func (h *hand) Change(_ context.Context, changes []Change) ([]Answer, error) {
 	return answers, h.err
 }
 
-var sameAddr = cmp.Options{cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
+var sameAddr = cmp.Options{cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
 
 func everyChange() []Change {
 	web := lb.Service{ServiceKey: lb.ServiceKey{Protocol: lb.TCP, Addr: netip.MustParseAddrPort("10.0.8.9:80")}, Scheduler: "mh",
@@ -47,7 +47,9 @@ func everyChange() []Change {
 		{Do: AddServer, Service: mark, Real: server}, {Do: EditServer, Service: web, Real: lb.Real{Addr: netip.MustParseAddrPort("10.0.8.12:80"), Forward: lb.Local}},
 		{Do: DeleteServer, Service: web, Real: lb.Real{Addr: netip.MustParseAddrPort("10.0.8.12:80")}}, {Do: Flush}, {Do: Zero}, {Do: Zero, Service: web},
 		{Do: Set, Timeouts: lb.Timeouts{TCP: time.Minute, UDP: time.Second}},
-		{Do: AddClass, Class: class}, {Do: DeleteClass, Class: class}, {Do: FlushClasses}, {Do: Tune, Setting: "drop_entry", Value: 3}}
+		{Do: AddClass, Class: class}, {Do: DeleteClass, Class: class}, {Do: FlushClasses}, {Do: Tune, Setting: "drop_entry", Value: 3},
+		{Do: StartDaemon, Daemon: lb.SyncDaemon{Master: true, Interface: "eth0", ID: 7, MaxLen: 1000, Group: netip.MustParseAddr("ff02::81"), Port: 9000, TTL: 5}},
+		{Do: StopDaemon}}
 }
 
 func TestChangesArriveInOrderAndEachIsAnswered(t *testing.T) {

@@ -112,6 +112,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			put(mOwn, float64(o.Count), o.Name)
 		}
 	}
+	if s.Sync != nil {
+		putSync(put, s.Sync)
+	}
 	for i := range s.VRRP {
 		if r := &s.VRRP[i]; c.first("vi", r.Name) {
 			putRouter(put, r)

@@ -45,6 +45,9 @@ func (a *ha) execute(e vrrp.Effect) {
 func (a *ha) notify(e vrrp.Effect) {
 	switch e := e.(type) {
 	case vrrp.Change:
+		if a.turned != nil {
+			a.turned(e.Instance, e.To)
+		}
 		priority := a.priority(e.Instance)
 		a.hands.do(func() { a.tell.changed(e.Instance, e.To, priority) })
 	case vrrp.Weaker:

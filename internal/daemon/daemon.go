@@ -71,6 +71,7 @@ type daemon struct {
 	madeFor uint32            // connections, as the packet path was asked for
 	path    control.Path      // what forwards
 	chosen  choice            // by whom it was wanted
+	states  sync.Map          // of instances: name to vrrp.State, as they turned last
 	left    map[string]string // interfaces that are not attached, and why
 	ctx     context.Context   // of the loops
 	http    net.Listener      // of --http; nil: none
@@ -309,6 +310,7 @@ func (d *daemon) startLoops(context.Context) error {
 			m.director(director)
 		}
 	}
+	d.ha.turned = d.turned
 	d.ha.run(ctx, &d.wg)
 	d.bfd.run(ctx, &d.wg)
 	d.tellSessions()
@@ -316,6 +318,7 @@ func (d *daemon) startLoops(context.Context) error {
 		d.ha.settle(staticsOf(d.cfg))
 		d.ha.start(now)
 	})
+	_ = d.followSync(d.cfg) // the pool runs: it is its to say what does not go
 	d.wg.Go(func() {
 		changed := func(e host.Event) { d.ha.changed(e); d.linkChanged(e); d.addressChanged(e) }
 		if err := d.host.Watch(ctx, changed); err != nil && ctx.Err() == nil {

@@ -39,6 +39,9 @@ func (d *daemon) Table(context.Context) (t control.Table, err error) {
 	err = m.ask(func() (err error) {
 		t, err = TableOf(m.plane)
 		t.Size = uint32(m.plane.TableSize())
+		if s := m.syncer(); s != nil && err == nil {
+			t.Daemons, err = s.Syncs()
+		}
 		return err
 	})
 	return t, err
@@ -46,7 +49,7 @@ func (d *daemon) Table(context.Context) (t control.Table, err error) {
 
 func (m *pool) change(changes []control.Change, by string) (answers []control.Answer, err error) {
 	err = m.ask(func() error {
-		answers = ChangePlane(m.plane, changes)
+		answers = changePlane(m.plane, m.syncer(), changes)
 		m.sayChanges(changes, answers, by)
 		m.needs()
 		return nil
@@ -96,6 +99,10 @@ func describe(c control.Change) string {
 		return "delete all classes"
 	case c.Do == control.Tune:
 		return fmt.Sprintf("set %s to %d", c.Setting, c.Value)
+	case c.Do == control.StartDaemon:
+		return fmt.Sprintf("start the sync daemon %s on %s", c.Daemon.Part(), c.Daemon.Interface)
+	case c.Do == control.StopDaemon:
+		return "stop the sync daemon " + c.Daemon.Part()
 	case c.Do == control.Zero:
 		return "zero the counters of " + c.Service.ServiceKey.String()
 	}
@@ -113,10 +120,16 @@ func opOf(c control.Change) (plane.Op, bool) {
 // ChangePlane executes changes in order, also after one that fails, and answers each as the kernel's IPVS would. Steps that
 // follow one another reach packets together.
 func ChangePlane(p plane.Plane, changes []control.Change) []control.Answer {
+	s, _ := p.(plane.Syncer)
+	return changePlane(p, s, changes)
+}
+
+// changePlane is ChangePlane of a plane whose sync daemons are s's; nil: it has none.
+func changePlane(p plane.Plane, s plane.Syncer, changes []control.Change) []control.Answer {
 	answers := make([]control.Answer, 0, len(changes))
 	var ops []plane.Op
 	apply := func() {
-		for _, err := range plane.ApplyEach(p, ops) {
+		for _, err := range applyEach(p, s, ops) {
 			answers = append(answers, answerOf(err))
 		}
 		ops = nil
@@ -127,14 +140,32 @@ func ChangePlane(p plane.Plane, changes []control.Change) []control.Answer {
 			continue
 		}
 		apply()
-		answers = append(answers, answerOf(changeWhole(p, c)))
+		answers = append(answers, answerOf(changeWhole(p, s, c)))
 	}
 	apply()
 	return answers
 }
 
+// applyEach is plane.ApplyEach without what a running synchronisation cannot say.
+func applyEach(p plane.Plane, s plane.Syncer, ops []plane.Op) []error {
+	var syncs []lb.SyncDaemon
+	if s != nil && len(ops) > 0 {
+		syncs, _ = s.Syncs()
+	}
+	if len(syncs) == 0 {
+		return plane.ApplyEach(p, ops)
+	}
+	errs := make([]error, len(ops))
+	for i, op := range ops {
+		if errs[i] = plane.CheckSync(op, syncs); errs[i] == nil {
+			errs[i] = p.Apply([]plane.Op{op})
+		}
+	}
+	return errs
+}
+
 // changeWhole does what is not about one service or server.
-func changeWhole(p plane.Plane, c control.Change) error {
+func changeWhole(p plane.Plane, s plane.Syncer, c control.Change) error {
 	switch {
 	case c.Do == control.Flush:
 		have, err := p.Read()
@@ -150,10 +181,22 @@ func changeWhole(p plane.Plane, c control.Change) error {
 		return p.SetTimeouts(c.Timeouts)
 	case c.Do == control.Tune:
 		return setByHand(p, c.Setting, c.Value)
+	case c.Do == control.StartDaemon || c.Do == control.StopDaemon:
+		return syncByHand(s, c)
 	case !c.Do.OfService():
 		return classByHand(p, c)
 	}
 	return fmt.Errorf("change %q: %w", c.Do, plane.ErrInvalid)
+}
+
+func syncByHand(s plane.Syncer, c control.Change) error {
+	if s == nil {
+		return plane.ErrUnsupported
+	}
+	if c.Do == control.StartDaemon {
+		return s.StartSync(c.Daemon)
+	}
+	return s.StopSync(c.Daemon.Master)
 }
 
 // answerOf gives an error the number by which the kernel would say it.
@@ -166,7 +209,7 @@ func answerOf(err error) control.Answer {
 		errno string
 	}{{plane.ErrServiceExists, "EEXIST"}, {plane.ErrRealExists, "EEXIST"}, {plane.ErrNoService, "ESRCH"}, {plane.ErrNoReal, "ENOENT"},
 		{plane.ErrNoScheduler, "ENOENT"}, {plane.ErrRange, "ERANGE"}, {plane.ErrInvalid, "EINVAL"}, {plane.ErrFull, "ENOMEM"},
-		{plane.ErrNoSetting, "ENOENT"}, {errNoClass, "ENOENT"}, {plane.ErrUnsupported, "EOPNOTSUPP"}} {
+		{plane.ErrSyncRuns, "EEXIST"}, {plane.ErrNoSync, "ESRCH"}, {plane.ErrNoInterface, "ENODEV"}, {plane.ErrNoSetting, "ENOENT"}, {errNoClass, "ENOENT"}, {plane.ErrUnsupported, "EOPNOTSUPP"}} {
 		if errors.Is(err, e.err) {
 			return control.Answer{Errno: e.errno, Error: err.Error()}
 		}
@@ -192,6 +235,11 @@ func TableOf(p plane.Plane) (t control.Table, err error) {
 		}
 		for _, c := range classes {
 			t.Classes = append(t.Classes, c.String())
+		}
+	}
+	if syncer, ok := p.(plane.Syncer); ok {
+		if t.Daemons, err = syncer.Syncs(); err != nil {
+			return t, err
 		}
 	}
 	for _, h := range have {

@@ -176,6 +176,9 @@ func (d *daemon) openPool(p Plane) {
 		}
 	})
 	d.undo = append(d.undo, cancel)
+	if m.syncs != nil {
+		d.undo = append(d.undo, m.syncs.wait)
+	}
 }
 
 // pathFailure gives the errors of the plane their exit code and the next step.

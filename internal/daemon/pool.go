@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"vipd/internal/control"
 	"vipd/internal/health"
 	"vipd/internal/host"
 	"vipd/internal/lb"
@@ -67,6 +68,10 @@ type pool struct {
 	hopState map[netip.Addr]host.Hop
 	held     map[netip.Addr]map[int]bool // addresses of this host, by the interfaces that have them
 
+	syncs      *syncing // nil: the plane synchronises connections by itself, or not at all
+	wished     syncWish // by lvs_sync_daemon
+	syncFailed string   // why what is wished does not run
+
 	directors     map[netip.Addr]bool    // the other ones, by the addresses that they speak VRRP from
 	toldDirectors map[netip.Addr][6]byte // as the plane knows them
 }
@@ -78,6 +83,7 @@ func newPool(ev events, cfg health.Config, p Plane, prober Prober, hops func([]n
 	m := &pool{events: ev, pools: health.New(cfg, random), plane: p, prober: prober, hops: hops,
 		whole: true, refused: map[lb.ServiceKey]string{}, hopState: map[netip.Addr]host.Hop{}, held: map[netip.Addr]map[int]bool{}, directors: map[netip.Addr]bool{}}
 	m.loop = loop.New(m.pools, m.drain)
+	m.syncs = newSyncing(ev.of("sync"), p, m.ask)
 	return m
 }
 
@@ -233,10 +239,20 @@ func (m *pool) sample(now time.Time) {
 	if m.again {
 		m.sync()
 	}
+	if m.syncs != nil {
+		m.syncs.sample(now)
+	}
+	if m.syncFailed != "" {
+		m.startWished()
+	}
 }
 
 // end takes every service off the plane, with keepalived's lines, and then the plane off the host.
 func (m *pool) end(now time.Time) {
+	m.wish(syncWish{})
+	if m.syncs != nil {
+		m.syncs.end()
+	}
 	m.pools.Stop(now)
 	if m.flushEnd {
 		m.whole, m.flush = true, true
@@ -305,7 +321,24 @@ func (m *pool) conns(visit func(lb.Conn) bool) error {
 			}
 		}
 	}
-	return nil
+	return m.unbound(visit)
+}
+
+// unbound visits the connections that wait for their real server to be configured, which IPVS has in its table.
+func (m *pool) unbound(visit func(lb.Conn) bool) error {
+	var all []lb.Conn
+	err := m.ask(func() error {
+		if m.syncs != nil {
+			all = m.syncs.unbound(time.Now())
+		}
+		return nil
+	})
+	for _, c := range all {
+		if !visit(c) {
+			break
+		}
+	}
+	return err
 }
 
 // poolStatus is what the loop knows, copied.
@@ -317,6 +350,7 @@ type poolStatus struct {
 	own      []xdp.Outcome
 	held     []health.Held
 	size     uint32
+	sync     *control.Sync
 }
 
 func (m *pool) status() (st poolStatus, err error) {
@@ -324,6 +358,9 @@ func (m *pool) status() (st poolStatus, err error) {
 		st.held = m.pools.Held()
 		st.services, st.hops, st.size = m.pools.Status(), maps.Clone(m.hopState), uint32(m.plane.TableSize())
 		if st.plane, err = m.plane.Read(); err != nil {
+			return err
+		}
+		if st.sync, err = m.syncStatus(); err != nil {
 			return err
 		}
 		if st.reasons, err = m.plane.Reasons(); err != nil {

@@ -38,6 +38,7 @@ func (d *daemon) reload(cfg *conf.Config) error {
 		{"BFD sessions", d.reloadBFD},
 		{"commands of checks", func(c *conf.Config) error { d.checks.configure(d.events.of("check"), c.Global.Scripts); return nil }},
 		{"services", d.reloadPools},
+		{"sync daemon", d.followSync},
 	}
 	old := d.cfg
 	d.cfg = cfg
@@ -93,7 +94,7 @@ func (d *daemon) bringPlane() error {
 	}
 	d.startPool(d.ctx)
 	d.tellSessions()
-	return nil
+	return d.followSync(d.cfg)
 }
 
 func (d *daemon) reloadPools(cfg *conf.Config) error {

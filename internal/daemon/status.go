@@ -31,7 +31,7 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 		return s, err
 	}
 	s.TableSize, s.Held = st.size, waiting(st.held)
-	s.Services = serviceStatuses(st)
+	s.Services, s.Sync = serviceStatuses(st), st.sync
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.DataPlane = d.path

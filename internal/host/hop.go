@@ -76,3 +76,14 @@ func unfit(route Route, link Link) string {
 	}
 	return ""
 }
+
+// Rouse makes the kernel resolve the neighbour that packets for addr go to, if it does not know it. It does not wait for the
+// answer. via tells that this is a gateway, which others go by too.
+func Rouse(addr netip.Addr) (via bool, err error) {
+	route, err := RouteTo(addr)
+	if err != nil || !route.unicast() {
+		return false, err
+	}
+	next := route.next(addr)
+	return next != addr, solicit(route.Ifindex, next, ask)
+}

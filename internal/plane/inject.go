@@ -133,3 +133,10 @@ func gauge(r *Real, c lb.Conn) *uint32 {
 	}
 	return &r.Inactive
 }
+
+// LackInterface says that the host has no interface of this name.
+func (m *Memory) LackInterface(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.noInterface[name] = true
+}

@@ -25,6 +25,9 @@ type Memory struct {
 	fail     func(Op) error
 	readErr  error
 	closed   bool
+	syncs    SyncHalves
+	// interfaces that the host does not have
+	noInterface map[string]bool
 }
 
 // goneKey identifies a removed real server as IPVS does: by the service's identity, not by the service.
@@ -42,11 +45,12 @@ var (
 	_ Plane      = (*Memory)(nil)
 	_ Tuner      = (*Memory)(nil)
 	_ Classifier = (*Memory)(nil)
+	_ Syncer     = (*Memory)(nil)
 )
 
 // NewMemory returns an empty plane with the default timeouts.
 func NewMemory() *Memory {
-	m := &Memory{gone: map[goneKey]Real{}, timeouts: lb.DefaultTimeouts, settings: map[string]uint32{}}
+	m := &Memory{gone: map[goneKey]Real{}, timeouts: lb.DefaultTimeouts, settings: map[string]uint32{}, noInterface: map[string]bool{}}
 	for _, s := range Settings {
 		m.settings[s.Name] = s.Default
 	}

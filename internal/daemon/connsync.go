@@ -1,0 +1,293 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"vipd/internal/connsync"
+	"vipd/internal/control"
+	"vipd/internal/host"
+	"vipd/internal/lb"
+	"vipd/internal/plane"
+)
+
+// Where the connection table meets another director: what the table shows goes out as datagrams, what comes in goes into it.
+
+// connTable is a plane whose connections can be told and learned. See plane/xdp.
+type connTable interface {
+	Ticks(d time.Duration) uint32
+	Look(cursor int, look func(now uint32, line int, s connsync.Sight) bool, tell func(connsync.Conn), more func() bool) (next int, err error)
+	Learn(conns []connsync.Conn, taken func(line int, s connsync.Sight), refused func(connsync.Conn, connsync.Reason)) error
+}
+
+// syncWire sends datagrams or receives them: host.SyncSocket, or a test's.
+type syncWire interface {
+	Send(b []byte) error
+	Recv(buf []byte) (int, error)
+	Close() error
+}
+
+// syncing is connection synchronisation of this program's own table. The pool's loop owns it; its goroutines do nothing but
+// wait, for datagrams or for the next look, and ask that loop.
+type syncing struct {
+	events events
+	table  connTable
+	pools  func() ([]plane.Pool, error)
+	ask    func(func() error) error
+	policy connsync.Policy
+	ports  int // sync_ports: datagrams to so many ports, from the daemon's on
+	open   func(d lb.SyncDaemon, port uint16) (syncWire, error)
+	rouse  func(netip.Addr) (via bool, err error) // makes the kernel resolve a client's next hop
+
+	halves   plane.SyncHalves
+	stop     map[bool]func() // of the halves that run, by master
+	selector *connsync.Selector
+	waiting  *connsync.Waiting
+	counts   syncCounts
+	wg       sync.WaitGroup
+}
+
+// syncCounts are since the start of the daemon.
+type syncCounts struct {
+	told, sent, unsent uint64 // connections; datagrams; datagrams for which there was no room
+	heard, learned     uint64 // datagrams; connections
+	refused            map[connsync.Reason]uint64
+	look               time.Duration // that the last look at the whole table took
+}
+
+// syncStatus is nil if no half runs or has run.
+func (m *pool) syncStatus() (*control.Sync, error) {
+	s := m.syncer()
+	if s == nil {
+		return nil, nil
+	}
+	daemons, err := s.Syncs()
+	if err != nil {
+		return nil, err
+	}
+	out := &control.Sync{Daemons: daemons}
+	if m.syncs != nil {
+		m.syncs.count(out)
+	}
+	if len(daemons) == 0 && out.Sent+out.Received == 0 {
+		return nil, nil
+	}
+	return out, nil
+}
+
+func (s *syncing) count(out *control.Sync) {
+	c := &s.counts
+	out.Told, out.Sent, out.Unsent, out.Received, out.Learned = c.told, c.sent, c.unsent, c.heard, c.learned
+	out.Waiting, out.LookNanos = s.waiting.Len(), int64(c.look)
+	out.Refused = map[string]uint64{}
+	for why, n := range c.refused {
+		out.Refused[string(why)] = n
+	}
+}
+
+var _ plane.Syncer = (*syncing)(nil)
+
+// newSyncing makes one for a plane; nil if that cannot.
+func newSyncing(ev events, p plane.Plane, ask func(func() error) error) *syncing {
+	table, ok := p.(connTable)
+	if !ok {
+		return nil
+	}
+	return &syncing{events: ev, table: table, pools: p.Read, ask: ask, policy: connsync.DefaultPolicy, ports: 1, open: openSync, rouse: host.Rouse,
+		stop: map[bool]func(){}, waiting: connsync.NewWaiting(), counts: syncCounts{refused: map[connsync.Reason]uint64{}}}
+}
+
+func openSync(d lb.SyncDaemon, port uint16) (syncWire, error) {
+	at := host.SyncEndpoint{Dev: d.Interface, Group: d.Group, Port: port, TTL: d.TTL}
+	if d.Master {
+		return host.DialSync(at)
+	}
+	return host.ListenSync(at)
+}
+
+// StartSync implements plane.Syncer.
+func (s *syncing) StartSync(d lb.SyncDaemon) error {
+	d = d.Normal()
+	have, err := s.pools()
+	if err != nil {
+		return err
+	}
+	next := s.halves
+	if err := next.Start(d, have); err != nil {
+		return fmt.Errorf("start the sync daemon %s: %w", d.Part(), err)
+	}
+	var wires []syncWire
+	for i := range s.ports {
+		w, err := s.open(d, d.Port+uint16(i))
+		if err != nil {
+			closeAll(wires)
+			return fmt.Errorf("start the sync daemon %s: %w", d.Part(), absent(err))
+		}
+		wires = append(wires, w)
+	}
+	s.halves = next
+	s.begin(d, wires)
+	s.events.Info(fmt.Sprintf("sync daemon %s runs on %s: group %s port %d, syncid %d", d.Part(), d.Interface, d.Group, d.Port, d.ID), "if", d.Interface)
+	return nil
+}
+
+// absent gives an interface that is not there the meaning that it has for a plane.
+func absent(err error) error {
+	if errors.Is(err, host.ErrNoInterface) {
+		return fmt.Errorf("%w: %w", plane.ErrNoInterface, err)
+	}
+	return err
+}
+
+func closeAll(wires []syncWire) {
+	for _, w := range wires {
+		_ = w.Close()
+	}
+}
+
+func (s *syncing) begin(d lb.SyncDaemon, wires []syncWire) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop[d.Master] = func() {
+		cancel()
+		closeAll(wires)
+	}
+	if d.Master {
+		s.selector = connsync.NewSelector(s.policy, s.table.Ticks)
+		s.selector.Retell = s.stop[false] == nil
+		out := &syncSender{syncing: s, selector: s.selector, wires: wires}
+		for range wires {
+			out.packers = append(out.packers, &connsync.Packer{ID: d.ID, MaxLen: int(d.MaxLen)})
+		}
+		s.wg.Go(func() { out.run(ctx) })
+		return
+	}
+	for _, w := range wires {
+		s.wg.Go(func() { s.receive(ctx, d, w) })
+	}
+}
+
+// StopSync implements plane.Syncer.
+func (s *syncing) StopSync(master bool) error {
+	if err := s.halves.Stop(master); err != nil {
+		return fmt.Errorf("stop the sync daemon %s: %w", lb.SyncDaemon{Master: master}.Part(), err)
+	}
+	s.stop[master]()
+	delete(s.stop, master)
+	if master {
+		s.selector = nil
+	}
+	s.events.Info("sync daemon " + lb.SyncDaemon{Master: master}.Part() + " has stopped")
+	return nil
+}
+
+// Syncs implements plane.Syncer.
+func (s *syncing) Syncs() ([]lb.SyncDaemon, error) { return s.halves.List(), nil }
+
+// end stops what runs. Goroutines may still wait for the loop; wait, outside of it, waits for them.
+func (s *syncing) end() {
+	for master, stop := range s.stop {
+		_ = s.halves.Stop(master)
+		stop()
+	}
+	clear(s.stop)
+}
+
+func (s *syncing) wait() { s.wg.Wait() }
+
+// receive takes datagrams until ctx ends.
+func (s *syncing) receive(ctx context.Context, d lb.SyncDaemon, w syncWire) {
+	buf := make([]byte, d.MaxLen)
+	hops := newRouser(s.rouse)
+	for {
+		n, err := w.Recv(buf)
+		switch {
+		case ctx.Err() != nil, errors.Is(err, os.ErrClosed):
+			return
+		case err != nil:
+			s.events.Error("receive connections: "+err.Error(), "if", d.Interface)
+			if !pause(ctx, time.Second) {
+				return
+			}
+			continue
+		}
+		var conns []connsync.Conn
+		var refused []connsync.Reason
+		connsync.Decode(buf[:n], d.ID, func(c connsync.Conn) { conns = append(conns, c) }, func(r connsync.Reason) { refused = append(refused, r) })
+		err = s.ask(func() error {
+			s.counts.heard++
+			for _, r := range refused {
+				s.counts.refused[r]++
+			}
+			return s.learn(time.Now(), conns)
+		})
+		if errors.Is(err, errStopping) {
+			return
+		}
+		if err != nil {
+			s.events.Error(err.Error(), "if", d.Interface)
+		}
+		hops.learned(time.Now(), conns)
+	}
+}
+
+// pause waits; false if ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// unknownFor is how long a connection waits for its real server of which no timeout is said.
+const unknownFor = 3 * time.Minute
+
+// learn puts connections into the table; those of real servers that are not configured wait.
+func (s *syncing) learn(now time.Time, conns []connsync.Conn) error {
+	return s.table.Learn(conns, s.taken, func(c connsync.Conn, why connsync.Reason) {
+		timeout := time.Duration(c.Timeout) * time.Second
+		if timeout == 0 || timeout > 24*time.Hour {
+			timeout = unknownFor
+		}
+		if why != connsync.UnknownServer || !s.waiting.Add(now, c, timeout) {
+			s.counts.refused[why]++
+		}
+	})
+}
+
+func (s *syncing) taken(line int, seen connsync.Sight) {
+	s.counts.learned++
+	if s.selector != nil {
+		s.selector.Learned(line, seen)
+	}
+}
+
+// sample offers what waits to the real servers that are there now.
+func (s *syncing) sample(now time.Time) {
+	if s.waiting.Len() == 0 {
+		return
+	}
+	var all []connsync.Conn
+	s.waiting.Offer(now, func(c connsync.Conn) bool { all = append(all, c); return true })
+	if err := s.learn(now, all); err != nil {
+		s.events.Error(err.Error())
+	}
+}
+
+// unbound lists what waits as connections.
+func (s *syncing) unbound(now time.Time) (all []lb.Conn) {
+	s.waiting.All(now, func(c connsync.Conn) {
+		template := c.Flags&connsync.Template != 0
+		all = append(all, lb.Conn{Protocol: c.Protocol, Client: c.Client, Virtual: c.Virtual, Real: c.Real, Forward: c.Forward(), State: c.State,
+			Template: template, Assured: template && c.State == 1, Expires: time.Duration(c.Timeout) * time.Second, Engine: c.Engine, EngineData: c.EngineData})
+	})
+	return all
+}
