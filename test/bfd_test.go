@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// TestBFDWithRealNeighbours has a session of vipd with keepalived's own BFD and with BIRD, over one hop (IPv4) and by the port of
+// TestBFDWithRealNeighbours has a session of vipd with keepalived's own BFD and with BIRD, over one hop and by the port of
 // several (RFC 5883), over IPv4 and IPv6, each with intervals of 100 ms: it comes up; the instance that follows it leaves FAULT; and within the detection time of a cut it is back.
 func TestBFDWithRealNeighbours(t *testing.T) {
 	if !alone(t, 4*time.Minute, "keepalived", "bird") {
@@ -27,6 +27,7 @@ func TestBFDWithRealNeighbours(t *testing.T) {
 		}{
 			{"keepalived", bfdConfig("10.9.0.2"), bfdKeepalived},
 			{"bird", bfdConfig("10.9.0.2"), bfdBird("accept ipv4 direct;", `neighbor 10.9.0.1 dev "eth0"`)},
+			{"bird IPv6", bfdConfig("fd00:9::2", "source_ip fd00:9::1"), bfdBird("accept ipv6 direct;", `neighbor fd00:9::1 dev "eth0"`)},
 			{"bird multihop", bfdConfig("10.9.0.2", "source_ip 10.9.0.1", "multihop", "max_hops 255"),
 				bfdBird("accept ipv4 multihop;", "neighbor 10.9.0.1 local 10.9.0.2 multihop on")},
 			{"bird IPv6 multihop", bfdConfig("fd00:9::2", "source_ip fd00:9::1", "multihop", "max_hops 255"),

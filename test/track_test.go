@@ -54,6 +54,31 @@ func link(updown string) func(*testing.T, *node, string) {
 	return func(t *testing.T, n *node, _ string) { t.Helper(); n.ip(t, "link", "set", "eth1", updown) }
 }
 
+// flap changes a link and changes it back before a delay is over.
+func flap(there, back string) func(*testing.T, *node, string) {
+	return func(t *testing.T, n *node, dir string) {
+		link(there)(t, n, dir)
+		time.Sleep(500 * time.Millisecond)
+		link(back)(t, n, dir)
+	}
+}
+
+// appear makes an interface, vanish deletes one.
+func appear(t *testing.T, n *node, _ string) {
+	n.ip(t, "link", "add", "late0", "type", "veth", "peer", "name", "late1")
+	n.ip(t, "addr", "add", "10.9.7.1/24", "dev", "late0")
+	n.ip(t, "link", "set", "late1", "up")
+	n.ip(t, "link", "set", "late0", "up")
+}
+
+func vanish(name string) func(*testing.T, *node, string) {
+	return func(t *testing.T, n *node, _ string) { n.ip(t, "link", "del", name) }
+}
+
+func addressOf(dev string) func(*testing.T, *node, string) {
+	return func(t *testing.T, n *node, _ string) { n.ip(t, "addr", "add", "10.9.8.1/24", "dev", dev) }
+}
+
 func hangup(t *testing.T, n *node, _ string) {
 	t.Helper()
 	if err := n.cmd.Process.Signal(syscall.SIGHUP); err != nil {
@@ -121,6 +146,21 @@ var trackingStories = map[string]trackingStory{
 		pauses: 7 * time.Second,
 		start:  true,
 		beyond: "(VI_2) Entering FAULT STATE",
+	},
+	"an interface that comes late, goes and comes again": {
+		config: "global_defs {\n    dynamic_interfaces\n}\n" + strings.Replace(fmt.Sprintf(trackInstance, 1, ""), "eth0", "late0", 1),
+		acts:   []func(*testing.T, *node, string){appear, vanish("late0"), appear},
+		pauses: 6 * time.Second,
+	},
+	"a VMAC that is deleted": {
+		config: strings.Replace(fmt.Sprintf(trackInstance, 1, "use_vmac"), "eth0", "eth1", 1) + fmt.Sprintf(trackInstance, 2, ""),
+		acts:   []func(*testing.T, *node, string){addressOf("eth1"), vanish("vrrp.51"), vanish("vrrp.51")},
+		pauses: 6 * time.Second,
+	},
+	"links that are counted late": {
+		config: "interface_up_down_delays {\n    eth1 2 3\n}\n" + fmt.Sprintf(trackInstance, 1, "track_interface {\n eth1\n }"),
+		acts:   []func(*testing.T, *node, string){link("down"), link("up"), flap("down", "up"), flap("up", "down"), link("down"), flap("down", "up"), link("up")},
+		pauses: 8 * time.Second,
 	},
 	"a sync group": {
 		config: "global_defs {\n    script_user root\n}\n" + vrrpScript("chk", "") + vrrpScript("all", "weight -20") + "track_file f {\n    file $D/f\n    weight 0\n}\n" +

@@ -1,5 +1,7 @@
 package conf
 
+import "math/rand/v2"
+
 func setSNMPSocket(l *loader, s *stmt) {
 	m := &l.cfg.Global.Manage
 	switch {
@@ -74,4 +76,11 @@ func setIncludeCheck(l *loader, s *stmt) {
 			*c &^= k
 		}
 	}
+}
+
+// setSeed has ${_RANDOM} begin anew from a number: what comes behind it in the file is the same each time.
+func setSeed(l *loader, v int64) {
+	n := uint32(v)
+	l.cfg.Global.Process.Seed = &n
+	l.in.random = rand.New(rand.NewPCG(uint64(n), 0))
 }

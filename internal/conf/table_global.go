@@ -86,7 +86,7 @@ var globalVRRP = join([]keyword{
 	acts("vmac_prefix", "STRING", "vrrp", "Start of the names of virtual MAC interfaces.").begin(gOnce("vmac prefix has already been specified - ignoring {value}", func(g *Global) *string { return &g.VRRP.VMACPrefix })),
 	acts("vmac_addr_prefix", "STRING", "vmac_prefix", "The same for interfaces of addresses.").begin(gOnce("vmac_addr prefix has already been specified - ignoring {value}", func(g *Global) *string { return &g.VRRP.VMACAddrPrefix })),
 	acts("dynamic_interfaces", "[allow_if_changes]", "off", "Interfaces may come and go.").begin(setDynamic),
-	planned("default_interface", "IF", "eth0", "Interface of static addresses without dev.").begin(gWord(func(g *Global) *string { return &g.DefaultInterface })),
+	acts("default_interface", "IF", "eth0", "Interface of static addresses without dev.").begin(gWord(func(g *Global) *string { return &g.DefaultInterface })),
 	acts("disable_local_igmp", "", "off", "No IGMP reports for link-local groups.").begin(gFlag(func(g *Global) *bool { return &g.NoLocalIGMP })),
 	inert("vrrp_rx_bufs_policy", "MTU|ADVERT|BYTES", "", "Size of receive buffers.", bufferWhy).begin(setRxPolicy),
 	inert("vrrp_rx_bufs_multiplier", "N", "3", "Factor of receive buffers.", bufferWhy).begin(setRxMultiplier),

@@ -66,7 +66,7 @@ var globalProcess = join(
 		inert("max_auto_priority", "[-1..99]", "0", "Highest priority taken when timers run late.", realtimeWhy).begin(setMaxAuto),
 		inert("min_auto_priority_delay", "MICROSECONDS", "1000000", "Lateness before that.", realtimeWhy).begin(signedNumber(1, 10000000, "min_auto_priority_delay '{value}' must be in [1, 10000000] - ignoring", func(l *loader, v int64) { l.cfg.Global.Process.MinAutoDelay = time.Duration(v) * time.Microsecond })),
 		inert("umask", "BITS", "0177", "File creation mask.", "files are made with mode 0600").begin(setUmask),
-		planned("random_seed", "N", "the time", "Start of ${_RANDOM}.").begin(number(0, 1<<32-1, "random_seed {value} invalid", func(l *loader, v int64) { n := uint32(v); l.cfg.Global.Process.Seed = &n })),
+		acts("random_seed", "N", "the time", "Start of ${_RANDOM}.").only("the same seed gives the same numbers, but not keepalived's").begin(number(0, 1<<32-1, "random_seed {value} invalid", setSeed)),
 	},
 	buffers("vrrp_netlink_cmd_rcv_bufs", "vrrp_netlink_monitor_rcv_bufs", "lvs_netlink_cmd_rcv_bufs",
 		"lvs_netlink_monitor_rcv_bufs", "process_monitor_rcv_bufs"),

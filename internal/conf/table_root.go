@@ -25,7 +25,7 @@ var root = &block{rows: []keyword{
 		lines(routeLines(true, func(l *loader, r Route) { l.cfg.StaticRoutes = append(l.cfg.StaticRoutes, r) })).by(passVRRP),
 	row(Works, "static_rules", "", "", "Policy rules that stay while the daemon runs.").
 		lines(ruleLines(true, func(l *loader, r Rule) { l.cfg.StaticRules = append(l.cfg.StaticRules, r) })).by(passVRRP),
-	planned("track_group", "NAME", "", "Instances that step back when a static entry is lost.").begin(beginTrackGroup).with(trackGroupBlock, nil).by(passVRRP),
+	acts("track_group", "NAME", "", "Instances that follow the interfaces of static entries.").begin(beginTrackGroup).with(trackGroupBlock, nil).by(passVRRP),
 	inert("linkbeat_interfaces", "", "", "Interfaces whose link is polled.", linkWhy).lines(addLinkbeat).by(passVRRP),
 	acts("interface_up_down_delays", "", "", "Delays before a link change counts.").lines(addDelay).by(passVRRP),
 	row(Works, "garp_group", "", "", "Announcement pacing shared by some interfaces.").begin(beginGarpGroup).with(garpBlock, endGarpGroup).by(passVRRP),
@@ -71,7 +71,7 @@ var sslBlock = &block{name: "SSL", rows: []keyword{
 }}
 
 var trackGroupBlock = &block{name: "track_group", rows: []keyword{
-	planned("group", "", "", "The instances.").begin(beginTrackGroupMembers).lines(addTrackGroupMember).ends(endTrackGroupMembers),
+	acts("group", "", "", "The instances.").begin(beginTrackGroupMembers).lines(addTrackGroupMember).ends(endTrackGroupMembers),
 }}
 
 var garpBlock = &block{name: "garp_group", rows: []keyword{

@@ -200,3 +200,20 @@ func TestTheHopLimitOfBFD(t *testing.T) {
 		}
 	}
 }
+
+func TestTheSameSeedGivesTheSameNumbers(t *testing.T) {
+	priority := func(seed string) uint8 {
+		c, _ := load(t, "global_defs {\n "+seed+"\n}\nvrrp_instance A {\ninterface eth0\nvirtual_router_id 5\npriority ${_RANDOM 1 250}\nvirtual_ipaddress {\n10.0.0.9\n}\n}\n")
+		return c.Instances[0].Priority
+	}
+	same := true
+	for _, n := range []string{"1", "2", "3", "4"} {
+		if priority("random_seed "+n) != priority("random_seed "+n) {
+			t.Errorf("seed %s gives two numbers", n)
+		}
+		same = same && priority("random_seed "+n) == priority("random_seed 0")
+	}
+	if same {
+		t.Error("every seed gives the same number")
+	}
+}

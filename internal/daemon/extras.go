@@ -18,13 +18,21 @@ type extra struct {
 	routes  []host.NewRoute
 	rules   []host.NewRule
 	private bool // no_accept: packets to the addresses are dropped by the host
+
+	trackSource bool           // no source address is a fault, also one of the file
+	noTrack     []netip.Prefix // addresses that nobody puts back
 }
 
 // extrasOf takes what the file says beside what internal/vrrp acts on.
 func extrasOf(cfg *conf.Config) map[string]extra {
 	all := map[string]extra{}
 	for _, r := range cfg.Routers {
-		x := extra{private: !r.Accept && r.Priority != 255}
+		x := extra{private: !r.Accept && r.Priority != 255, trackSource: r.TrackSource}
+		for _, addr := range slices.Concat(r.Addresses, r.ExcludedAddresses) {
+			if addr.NoTrack {
+				x.noTrack = append(x.noTrack, addr.Prefix)
+			}
+		}
 		for _, route := range r.Routes {
 			x.routes = append(x.routes, newRoute(route))
 		}
@@ -60,6 +68,7 @@ const (
 func (a *ha) equip(extras map[string]extra) {
 	old := a.extras
 	a.extras = extras
+	a.note()
 	for _, r := range a.speaker.Routers() {
 		if name := r.Config().Name; a.holding[name] {
 			gone, added := old[name].without(extras[name]), extras[name].without(old[name])
@@ -204,9 +213,10 @@ func (a *ha) dropTo(all []netip.Addr) {
 //
 // keepalived: it gives up mastership and takes it again, which its peers and clients notice.
 func (a *ha) lost(e host.AddressEvent) {
+	a.lostStatic(e)
 	for _, r := range a.speaker.Routers() {
 		name := r.Config().Name
-		if !a.holding[name] || r.State() != vrrp.Master {
+		if !a.holding[name] || r.State() != vrrp.Master || slices.Contains(a.extras[name].noTrack, e.Prefix) {
 			continue
 		}
 		for _, addr := range addresses(r.Config()) {
@@ -244,6 +254,9 @@ func (a *ha) putBack(instance string, addr host.Address, e host.AddressEvent) {
 
 // routesChanged puts back routes of masters that went, be it with an interface that was down.
 func (a *ha) routesChanged(now time.Time) {
+	if len(a.statics.routes) > 0 && a.again[""].IsZero() {
+		a.again[""] = now.Add(retryExtra)
+	}
 	for name := range a.holding {
 		if len(a.extras[name].routes)+len(a.extras[name].rules) > 0 && a.again[name].IsZero() {
 			a.again[name] = now.Add(retryExtra)
@@ -287,6 +300,10 @@ func (a *ha) Tick(now time.Time) {
 			continue
 		}
 		delete(a.again, name)
+		if name == "" {
+			a.staticsAgain()
+			continue
+		}
 		if r := a.speaker.Router(name); r != nil && r.State() == vrrp.Master {
 			a.assume(name, 0)
 		}

@@ -64,6 +64,12 @@ func (h *fakeHost) Source(_ string, v6 bool, _ []netip.Addr) (netip.Addr, error)
 	return netip.MustParseAddr("10.0.8.25"), nil
 }
 
+func (h *fakeHost) IsOwn(a netip.Addr) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.missing[a.String()]
+}
+
 func (h *fakeHost) AddAddress(a host.Address) error {
 	time.Sleep(h.slow)
 	h.mu.Lock()

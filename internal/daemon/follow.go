@@ -59,6 +59,11 @@ func followersOf(cfg *conf.Config) (followers []vrrp.Follower, groups []vrrp.Gro
 			shared[member] = trackedOf(g.Track)
 		}
 	}
+	for _, g := range cfg.TrackGroups {
+		for _, member := range g.Instances {
+			shared[member] = vrrp.Merge(shared[member], carriersOf(cfg, g.Name))
+		}
+	}
 	for _, i := range cfg.Instances {
 		var own []vrrp.Tracked
 		r := full[i.Name]
@@ -74,6 +79,32 @@ func followersOf(cfg *conf.Config) (followers []vrrp.Follower, groups []vrrp.Gro
 		followers = append(followers, vrrp.Follower{Instance: i.Name, Things: vrrp.Merge(own, shared[i.Name])})
 	}
 	return followers, groups
+}
+
+// carriersOf are the interfaces that the static entries of a track_group stand on.
+//
+// keepalived: that is all that a track_group does; an entry that somebody removes is put back and nobody steps down.
+func carriersOf(cfg *conf.Config, group string) (all []vrrp.Tracked) {
+	add := func(of string, devs ...string) {
+		for _, dev := range devs {
+			if thing := (vrrp.Tracked{Thing: vrrp.Thing{Kind: vrrp.TrackInterface, Name: dev}}); of == group && dev != "" && !slices.Contains(all, thing) {
+				all = append(all, thing)
+			}
+		}
+	}
+	for _, a := range cfg.StaticAddresses {
+		add(a.TrackGroup, a.Dev)
+	}
+	for _, r := range cfg.StaticRoutes {
+		add(r.TrackGroup, r.Dev)
+		for _, hop := range r.Nexthops {
+			add(r.TrackGroup, hop.Dev)
+		}
+	}
+	for _, r := range cfg.StaticRules {
+		add(r.TrackGroup, r.In, r.Out)
+	}
+	return all
 }
 
 func trackedOf(t conf.Track) (all []vrrp.Tracked) {

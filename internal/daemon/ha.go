@@ -43,7 +43,7 @@ type ha struct {
 	promoted       map[string]string          // promote_secondaries as it was, by interface; of the hands
 	holding        map[string]bool            // instances whose addresses are asked for
 	private        []netip.Addr               // addresses that the host takes no packets to
-	lacking, again map[string]time.Time       // instances that lack something, and when it is tried again
+	lacking, again map[string]time.Time       // instances that lack something, and when it is tried again; "" is what is static
 	restored       map[netip.Prefix]time.Time // when an address was put back last
 
 	stalls     stalls
@@ -51,8 +51,9 @@ type ha struct {
 	asked      bool            // the file says something of it
 	thread     func()          // makes the calling goroutine's thread that. If nil, it runs on any.
 
-	vips atomic.Pointer[[]netip.Addr]       // all of them, in order; set by note
-	on   atomic.Pointer[map[string][2]bool] // by interface: has IPv4, has IPv6
+	vips    atomic.Pointer[[]netip.Addr]       // all of them, in order; set by note
+	tracked atomic.Pointer[[]netip.Addr]       // sources of track_src_ip
+	on      atomic.Pointer[map[string][2]bool] // by interface: has IPv4, has IPv6
 
 	dynamic   bool            // interfaces may come and go
 	receivers *sync.WaitGroup // nil before run
@@ -218,13 +219,16 @@ func (a *ha) refreshLink(now time.Time, ifname string) {
 
 // note makes known which interfaces and virtual addresses there are, for those who do not wait for the loop.
 func (a *ha) note() {
-	var vips []netip.Addr
+	var vips, sources []netip.Addr
 	on := map[string][2]bool{}
 	for _, name := range a.track.trackers.Interfaces() {
 		on[name] = [2]bool{}
 	}
 	for _, r := range a.speaker.Routers() {
 		cfg := r.Config()
+		if a.extras[cfg.Name].trackSource && cfg.Source.IsValid() {
+			sources = append(sources, cfg.Source)
+		}
 		for _, v := range addresses(cfg) {
 			vips = append(vips, v.Prefix.Addr())
 		}
@@ -234,6 +238,7 @@ func (a *ha) note() {
 	}
 	slices.SortFunc(vips, netip.Addr.Compare)
 	a.vips.Store(&vips)
+	a.tracked.Store(&sources)
 	a.on.Store(&on)
 }
 
@@ -256,6 +261,9 @@ func (a *ha) changed(e host.Event) {
 		if e.Gone {
 			a.loop.Send(func(time.Time) { a.lost(e) })
 		}
+		if slices.Contains(*a.tracked.Load(), e.Prefix.Addr()) {
+			index = 0
+		}
 	case host.Resync:
 	default:
 		return
@@ -275,6 +283,7 @@ func (a *ha) changed(e host.Event) {
 type facts struct {
 	down    bool
 	sources [2]netip.Addr // IPv4 and IPv6, zero: none
+	lost    []netip.Addr  // sources of the file that no interface has
 }
 
 // look asks the host. It is not for the loop while that has adverts to send.
@@ -282,6 +291,11 @@ func (a *ha) look(ifname string, families [2]bool) (f facts) {
 	if ifname != "" {
 		link, err := a.host.Link(ifname)
 		f.down = err != nil || !link.Ready()
+	}
+	for _, addr := range *a.tracked.Load() {
+		if !a.host.IsOwn(addr) {
+			f.lost = append(f.lost, addr)
+		}
 	}
 	for i, wanted := range families {
 		if wanted && ifname != "" {
@@ -300,6 +314,8 @@ func (a *ha) take(now time.Time, ifname string, f facts) {
 		cfg := r.Config()
 		source := cfg.Source
 		switch {
+		case source.IsValid() && a.extras[cfg.Name].trackSource && slices.Contains(f.lost, source):
+			source = netip.Addr{}
 		case source.IsValid():
 		case cfg.V6:
 			source = f.sources[1]

@@ -17,6 +17,8 @@ type Host interface {
 	// Source is the address that adverts leave from: the interface's first IPv4 address, or its first link-local IPv6
 	// address, that is none of vips.
 	Source(ifname string, v6 bool, vips []netip.Addr) (netip.Addr, error)
+	// IsOwn tells whether any interface has an address.
+	IsOwn(netip.Addr) bool
 	AddAddress(host.Address) error
 	DelAddress(host.Address) error
 	HasAddress(host.Address) (bool, error)

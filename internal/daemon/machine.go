@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"vipd/internal/host"
 )
@@ -24,6 +25,11 @@ func (m *machine) Source(ifname string, v6 bool, vips []netip.Addr) (netip.Addr,
 		return host.LinkLocal(ifname, vips)
 	}
 	return host.PrimaryIPv4(ifname, vips)
+}
+
+func (m *machine) IsOwn(addr netip.Addr) bool {
+	all, err := host.AllAddresses()
+	return err != nil || slices.ContainsFunc(all, func(a host.Assigned) bool { return a.Prefix.Addr() == addr })
 }
 
 func (m *machine) AddAddress(a host.Address) error         { return host.AddAddress(a) }

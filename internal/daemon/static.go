@@ -88,3 +88,31 @@ func (a *ha) promote(dev, value string) (old string) {
 	a.trouble("promote_secondaries", err)
 	return old
 }
+
+// lostStatic puts back an address of static_ipaddress that somebody took off.
+func (a *ha) lostStatic(e host.AddressEvent) {
+	for _, addr := range a.statics.addresses {
+		if addr.Prefix != e.Prefix {
+			continue
+		}
+		a.hands.do(func() {
+			if link, err := a.host.Link(addr.Dev); err == nil && link.Index == e.Ifindex {
+				a.events.Info("Restoring deleted static address "+addr.String()+e.By.String(), "if", addr.Dev)
+				a.trouble("static", a.host.AddAddress(addr))
+			}
+		})
+	}
+}
+
+// staticsAgain sets what is static once more: addresses, routes and rules that an interface took with it, or somebody.
+func (a *ha) staticsAgain() {
+	all := a.statics
+	a.hands.do(func() {
+		for _, addr := range all.addresses {
+			a.trouble("static", a.host.AddAddress(addr))
+		}
+		for _, r := range all.routes {
+			a.trouble("static", a.host.AddRoute(r))
+		}
+	})
+}

@@ -20,8 +20,6 @@ func (c Config) Check() error {
 		return errors.New("authentication type AH exists for IPv4 only")
 	case c.Interface == "" && !(c.Unicast && c.Source.IsValid()):
 		return errors.New("no interface; only unicast with unicast_src_ip can be without")
-	case len(c.VIPs) == 0 && c.Version == 3:
-		return errors.New("no virtual_ipaddress")
 	case c.HMAC.On() && c.HMAC.Keys[c.HMAC.Active] == nil:
 		return fmt.Errorf("auth_hmac active_key %d is none of its keys", c.HMAC.Active)
 	}

@@ -100,7 +100,6 @@ func TestASpeakerRefusesAConfigurationItCannotRun(t *testing.T) {
 		{"no VRID", func(c *Config) { c.Name, c.VRID = "b", 0 }, "vrrp_instance b: virtual_router_id is missing"},
 		{"version 4", func(c *Config) { c.Name, c.Version = "b", 4 }, "vrrp_instance b: there is no VRRP version 4"},
 		{"authentication AH with IPv6", func(c *Config) { c.Name, c.AuthType, c.V6 = "b", AuthAH, true }, "vrrp_instance b: authentication type AH exists for IPv4 only"},
-		{"no address in version 3", func(c *Config) { c.Name, c.Version, c.VIPs = "b", 3, nil }, "vrrp_instance b: no virtual_ipaddress"},
 		{"no interface", func(c *Config) { c.Name, c.Interface = "b", "" }, "vrrp_instance b: no interface; only unicast with unicast_src_ip can be without"},
 		{"an IPv6 address", func(c *Config) { c.Name, c.VIPs = "b", []Address{{Prefix: netip.MustParsePrefix("fd00::9/128")}} },
 			"vrrp_instance b: virtual_ipaddress fd00::9/128 is of another family than the instance"},
