@@ -18,14 +18,14 @@ type Agent struct {
 	Reason  string // what the agent adds to down, fail or stopped. May be empty.
 }
 
-// ParseAgent reads what an agent says: a line of words, separated by spaces, tabs, commas or semicolons. "#" begins the
-// reason of down, fail or stopped, which goes on to the end. A word that is not known is passed over, as HAProxy does; an
-// error is that there is none that is.
+// ParseAgent reads what an agent says: a line of words, separated by spaces, tabs or commas, in letters of either case. A word that begins with "#" is the
+// beginning of the reason of down, fail or stopped, which goes on to the end. A word that is not known is passed over, as
+// HAProxy does; an error is that there is none that is.
 func ParseAgent(line string) (a Agent, err error) {
 	a.Percent = -1
-	line, reason, _ := strings.Cut(strings.TrimSpace(line), "#")
+	line, reason := cutReason(line)
 	known := false
-	for _, w := range strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t,;\r\n", r) }) {
+	for _, w := range strings.FieldsFunc(strings.ToLower(line), separates) {
 		percent, isPercent := strings.CutSuffix(w, "%")
 		n, err := strconv.ParseUint(percent, 10, 32)
 		switch {
@@ -49,6 +49,18 @@ func ParseAgent(line string) (a Agent, err error) {
 		a.Reason = shortened(reason)
 	}
 	return a, nil
+}
+
+func separates(r rune) bool { return strings.ContainsRune(" \t,\r\n", r) }
+
+// cutReason parts the words of a line from the reason behind them.
+func cutReason(line string) (words, reason string) {
+	for i, r := range line {
+		if r == '#' && (i == 0 || separates(rune(line[i-1]))) {
+			return line[:i], line[i+1:]
+		}
+	}
+	return line, ""
 }
 
 const (

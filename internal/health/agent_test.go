@@ -11,11 +11,14 @@ func TestParseAgent(t *testing.T) {
 	for line, want := range map[string]Agent{
 		"up":                             {Percent: -1, State: "up"},
 		" up\t75%\r\n":                   {Percent: 75, State: "up"},
-		"ready,100%;maxconn:30":          {Percent: 100, Admin: "ready"},
+		"ready,100%,maxconn:30":          {Percent: 100, Admin: "ready"},
+		"up 100%;drain":                  {Percent: -1, State: "up"},
+		"down,#x#y":                      {Percent: -1, State: "down", Reason: "x#y"},
 		"drain":                          {Percent: -1, Admin: "drain"},
 		"down # out of disk, I am sorry": {Percent: -1, State: "down", Reason: "out of disk, I am sorry"},
-		"stopped#":                       {Percent: -1, State: "stopped"},
+		"stopped #":                      {Percent: -1, State: "stopped"},
 		"up # well":                      {Percent: -1, State: "up"},
+		"READY Drain":                    {Percent: -1, Admin: "drain"},
 		"down up":                        {Percent: -1, State: "up"},
 		"0% what else":                   {Percent: 0},
 		"99999%":                         {Percent: 25600},
@@ -25,7 +28,7 @@ func TestParseAgent(t *testing.T) {
 			t.Errorf("%q: %+v, %v; want %+v", line, got, err, want)
 		}
 	}
-	for _, line := range []string{"", "UP", "%", "-5%", "#up", "1.5%", strings.Repeat("x", 1000)} {
+	for _, line := range []string{"", "%", "-5%", "#up", "down#x", "1.5%", strings.Repeat("x", 1000)} {
 		if got, err := ParseAgent(line); err == nil {
 			t.Errorf("%q: %+v", line, got)
 		}
