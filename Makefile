@@ -1,7 +1,7 @@
 GO ?= go
 BIN := bin/vipd
 .DEFAULT_GOAL := build
-.PHONY: help build forum deb rpm lab test check vm-test matrix ward bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
+.PHONY: help build forum deb rpm lab lab-web test check vm-test matrix ward bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -37,6 +37,9 @@ rpm: package-files ## the RPM, in out/package
 
 lab: setup-lab build forum ## set up everything and play the site on this machine (root): directors, real servers with a forum, what they share
 	$(BIN) lab --site
+
+lab-web: setup-lab build forum ## set up everything and watch the site in a browser, with buttons that kill and revive each part (root)
+	$(BIN) lab web
 
 test: setup-test build bpf-check check ## set up everything and run all tests (root)
 

@@ -21,7 +21,7 @@ var floors = map[string]int{
 	"vipd/bpf": 0, "vipd/examples/site": 0,
 	"vipd/internal/health": 1, "vipd/internal/checkpath": 1, "vipd/internal/plane": 1, "vipd/internal/control": 1, "vipd/internal/connsync": 1, "vipd/internal/vm": 1,
 	"vipd/internal/conf": 2, "vipd/internal/probe": 2, "vipd/internal/plane/xdp": 2, "vipd/internal/plane/ipvs": 2, "vipd/internal/plane/planetest": 2,
-	"vipd/internal/lab":    2,
+	"vipd/internal/lab": 2, "vipd/internal/lab/page": 3,
 	"vipd/internal/doctor": 2, "vipd/internal/doctor/look": 3, "vipd/internal/realserver": 1, "vipd/internal/realserver/here": 3,
 	"vipd/internal/daemon": 3,
 	"vipd/internal/cli":    4,

@@ -46,7 +46,7 @@ Exit codes: 0 the scene held; 1 it did not, or could not be built; 3 another lab
 	f.BoolVar(&opts.powerOff, "power-off", false, "pull the cable of the director that is killed, so that its packet path dies too")
 	f.DurationVar(&opts.lasts, "step", 0, "how long each step is measured (default 8s)")
 	opts.files(cmd)
-	cmd.AddCommand(newLabUp(env), newLabDown(env), newLabStatus(env), newLabExec(env), newLabServe(env), newLabClient(env))
+	cmd.AddCommand(newLabUp(env), newLabDown(env), newLabStatus(env), newLabExec(env), newLabWeb(env), newLabServe(env), newLabClient(env))
 	cmd.AddCommand(newLabVerbs(env)...)
 	return cmd
 }
@@ -64,7 +64,7 @@ type labOptions struct {
 
 func (o *labOptions) files(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&o.site, "site", false, "with the third tier: a forum on the real servers, and memcached, an FTP server, PostgreSQL and a mail server behind them")
+	f.BoolVar(&o.site, "site", o.site, "with the third tier: a forum on the real servers, and memcached, an FTP server, PostgreSQL and a mail server behind them")
 	f.StringVar(&o.forum, "forum", "", "the forum's `PROGRAM` (default: forum, beside this program)")
 	f.StringVar(&o.method, "method", lab.DR, "how directors forward: "+strings.Join(lab.Methods, ", "))
 	cmd.Flags().StringVar(&o.config1, "config1", "", "configuration of director1 (default: the example site's)")

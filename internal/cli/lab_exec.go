@@ -99,7 +99,7 @@ func printLabStatus(env Env, all []lab.HostStatus) error {
 }
 
 func runs(h lab.HostStatus) string {
-	what := map[string]string{lab.RoleDirector: "vipd", lab.RoleWeb: "web server", lab.RoleStore: h.Program}[h.Role]
+	what := h.Is()
 	switch {
 	case what == "":
 		return ""

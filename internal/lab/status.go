@@ -19,6 +19,17 @@ type HostStatus struct {
 	Log       string       `json:"log,omitempty"`
 }
 
+// Is says what belongs on the host, in words.
+func (h HostStatus) Is() string {
+	switch h.Role {
+	case RoleDirector:
+		return "vipd"
+	case RoleWeb:
+		return "web server"
+	}
+	return h.Program
+}
+
 // PoolStatus is one real server as a director sees it.
 type PoolStatus struct {
 	Real     string `json:"real"`

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,8 @@ type traffic struct {
 	proc    *Process
 	mu      sync.Mutex
 	samples []Sample
+	total   int       // requests so far, also those that were forgotten
+	failed  int       // of these
 	oldest  time.Time // every request that started before is reported
 	broken  error     // why there are no more reports
 }
@@ -24,7 +27,7 @@ type traffic struct {
 const (
 	loadEvery   = 20 * time.Millisecond
 	loadTimeout = time.Second
-	loadLimit   = 10 * time.Minute
+	loadLimit   = 24 * time.Hour // it ends with whoever reads it
 )
 
 // startTraffic starts the client in its host, sending from addrs.
@@ -58,6 +61,10 @@ func (t *traffic) read() {
 		}
 		t.mu.Lock()
 		t.samples = append(t.samples, s)
+		t.total++
+		if !s.OK() {
+			t.failed++
+		}
 		if s.Oldest.After(t.oldest) {
 			t.oldest = s.Oldest
 		}
@@ -95,12 +102,16 @@ func (t *traffic) figures(from, to time.Time) Figures {
 func (t *traffic) count() (requests, failed int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, s := range t.samples {
-		if !s.OK() {
-			failed++
-		}
+	return t.total, t.failed
+}
+
+// forget lets go of requests that started before at: who watches for a day needs the last minutes alone.
+func (t *traffic) forget(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.samples) > 0 && t.samples[0].At.Before(at.Add(-time.Minute)) {
+		t.samples = slices.DeleteFunc(slices.Clone(t.samples), func(s Sample) bool { return s.At.Before(at) })
 	}
-	return len(t.samples), failed
 }
 
 // settle waits until every request that started before at is reported.

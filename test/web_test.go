@@ -1,0 +1,116 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// upload is JavaScript that puts a file of 20,000 bytes into the forum's form, and a text.
+const upload = `(() => {
+	const form = document.querySelector("form.write");
+	form.elements.title.value = "From a browser";
+	form.elements.text.value = "With a picture.";
+	const files = new DataTransfer();
+	files.items.add(new File([new Uint8Array(20000).fill(7)], "picture.png"));
+	form.elements.file.files = files.files;
+	form.querySelector("button").click();
+})()`
+
+// fetched tells whether the attachment comes as it was sent.
+const fetched = `(async () => {
+	const answer = await fetch(document.querySelector("a.file").href);
+	const bytes = new Uint8Array(await answer.arrayBuffer());
+	return answer.ok && bytes.length == 20000 && bytes.every(b => b == 7);
+})()`
+
+// TestAPersonWatchesAndUsesTheSite in a real browser: logs in, writes, uploads; kills the real server that answered, by the page's
+// button; is still logged in and has the attachment; and revives it.
+func TestAPersonWatchesAndUsesTheSite(t *testing.T) {
+	forum(t)
+	if !alone(t, 4*time.Minute, "memcached", "vsftpd", "exim4", "chromium") {
+		return
+	}
+	// The browser goes after the test, and its processes come and go.
+	others := func() []string {
+		return slices.DeleteFunc(left(t), func(line string) bool { return strings.Contains(line, "chrom") })
+	}
+	before := others()
+	watch, site, end := startWeb(t)
+	user, page := openTab(t), openTab(t)
+
+	user.open(site + "login")
+	user.run(`(() => { const form = document.querySelector("form.write"); form.elements.name.value = "Ann"; form.elements.password.value = "secret"; form.querySelector("button").click(); })()`)
+	user.until("logged in", `document.querySelector("#user")?.textContent == "Ann"`)
+	user.run(upload)
+	user.until("the topic is there", `location.pathname.startsWith("/showtopic-") && document.querySelector("a.file")?.textContent == "picture.png"`)
+	user.until("the attachment is there", fetched)
+	user.width(1280)
+	user.width(390)
+
+	served, err := user.run(`document.querySelector("footer").textContent`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := map[string]string{"Answered by " + fallen: "real1", "Answered by " + survivor: "real2"}[strings.TrimSpace(served)]
+	page.open(watch)
+	page.until("everything runs", `document.querySelector("#said").textContent.includes("Everything runs")`)
+	page.run(fmt.Sprintf(`document.getElementById("%s-kill").click()`, host))
+	page.until("it shows as down", fmt.Sprintf(`document.getElementById(%q).classList.contains("down")`, host))
+	page.until("it is out of the pool", `document.querySelector("#events").textContent.includes("out of the pool")`)
+
+	user.run("location.reload()")
+	user.until("another one answers", fmt.Sprintf(`document.readyState == "complete" && document.querySelector("footer").textContent.trim() != %q`, strings.TrimSpace(served)))
+	user.until("still logged in", `document.querySelector("#user")?.textContent == "Ann" && document.querySelector("article").textContent.includes("With a picture.")`)
+	user.until("the attachment is still there", fetched)
+
+	page.width(1280)
+	page.width(390)
+	page.until("the operator has a mail", `document.querySelector("#mails").textContent.includes("DOWN")`)
+	page.run(fmt.Sprintf(`document.getElementById("%s-start").click()`, host))
+	page.until("it is back", `document.querySelector("#said").textContent.includes("Everything runs") && document.querySelector("#events").textContent.includes("into the pool")`)
+	if lost, err := page.run(`document.querySelector("#lost").hidden`); err != nil || lost != "true" {
+		t.Errorf("the page lost the lab: %s, %v", lost, err)
+	}
+	end()
+	if after := others(); !slices.Equal(before, after) {
+		t.Errorf("on the machine before: %q, and after: %q", before, after)
+	}
+}
+
+// startWeb is `vipd lab web` at free ports.
+func startWeb(t *testing.T) (watch, site string, end func()) {
+	t.Helper()
+	cmd := exec.Command(program(), "lab", "web", "--listen", "127.0.0.1:0", "--forum-listen", "127.0.0.1:0")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end = func() {
+		t.Helper()
+		cmd.Process.Signal(syscall.SIGINT)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("vipd lab web: %v\n%s", err, log.String())
+		}
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if urls := regexp.MustCompile(`http://[0-9.:]+/`).FindAllString(lines.Text(), -1); len(urls) == 2 {
+			return urls[0], urls[1], end
+		}
+	}
+	end()
+	t.Fatalf("vipd lab web says no address\n%s", log.String())
+	return "", "", nil
+}
