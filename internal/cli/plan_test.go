@@ -41,11 +41,14 @@ type toldDirector struct {
 
 type fakeDaemon struct{ status control.Status }
 
-func (f *fakeDaemon) Status(context.Context) (control.Status, error)     { return f.status, nil }
-func (f *fakeDaemon) Conns(context.Context, func(lb.Conn) bool) error    { return nil }
-func (f *fakeDaemon) Table(context.Context) (control.Table, error)       { return control.Table{}, nil }
-func (f *fakeDaemon) Timeouts(context.Context) (lb.Timeouts, error)      { return lb.DefaultTimeouts, nil }
-func (d *toldDirector) Reload(context.Context) (control.Outcome, error)  { return d.tell("reload") }
+func (f *fakeDaemon) Status(context.Context) (control.Status, error)    { return f.status, nil }
+func (f *fakeDaemon) Conns(context.Context, func(lb.Conn) bool) error   { return nil }
+func (f *fakeDaemon) Table(context.Context) (control.Table, error)      { return control.Table{}, nil }
+func (f *fakeDaemon) Timeouts(context.Context) (lb.Timeouts, error)     { return lb.DefaultTimeouts, nil }
+func (d *toldDirector) Reload(context.Context) (control.Outcome, error) { return d.tell("reload") }
+func (d *toldDirector) Upgrade(_ context.Context, program string, probe bool) (control.Outcome, error) {
+	return d.tell(fmt.Sprintf("upgrade %s %v", program, probe))
+}
 func (d *toldDirector) Confirm(context.Context) (control.Outcome, error) { return d.tell("confirm") }
 func (d *toldDirector) tell(what string) (control.Outcome, error) {
 	d.told = append(d.told, what)

@@ -21,6 +21,9 @@ type Commander interface {
 	Apply(ctx context.Context, path string, confirm time.Duration) Outcome
 	// Confirm keeps what Apply has done.
 	Confirm(ctx context.Context) Outcome
+	// Upgrade has the program at path, absolute, take the daemon's place; with probe it is only tried whether it could. If empty,
+	// the path that the daemon itself was started by.
+	Upgrade(ctx context.Context, path string, probe bool) Outcome
 }
 
 // Outcome is what came of a command.
@@ -43,6 +46,9 @@ func serveCommands(mux *http.ServeMux, c Commander) {
 	})
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) { answer(w, c.Reload(r.Context()), nil) })
 	mux.HandleFunc("POST /v1/confirm", func(w http.ResponseWriter, r *http.Request) { answer(w, c.Confirm(r.Context()), nil) })
+	mux.HandleFunc("POST /v1/upgrade", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, c.Upgrade(r.Context(), r.FormValue("program"), r.FormValue("probe") != ""), nil)
+	})
 	mux.HandleFunc("POST /v1/apply", func(w http.ResponseWriter, r *http.Request) {
 		path, confirm := r.FormValue("file"), time.Duration(0)
 		if text := r.FormValue("confirm"); text != "" {
@@ -78,6 +84,16 @@ func (c *Client) Confirm(ctx context.Context) (Outcome, error) {
 // Apply makes the file at path, absolute, the configuration in force.
 func (c *Client) Apply(ctx context.Context, path string, confirm time.Duration) (Outcome, error) {
 	return c.command(ctx, "/v1/apply", url.Values{"file": {path}, "confirm": {confirm.String()}})
+}
+
+// Upgrade has the program at path, absolute, take the daemon's place, or with probe only tries whether it could. If empty,
+// that which the daemon was started by. The answer comes before the daemon ends.
+func (c *Client) Upgrade(ctx context.Context, path string, probe bool) (Outcome, error) {
+	args := url.Values{"program": {path}}
+	if probe {
+		args.Set("probe", "1")
+	}
+	return c.command(ctx, "/v1/upgrade", args)
 }
 
 // maxOutcome bounds the diagnostics of one file.

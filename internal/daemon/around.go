@@ -14,6 +14,9 @@ const aroundTimeout = 10 * time.Second
 
 // runStartup runs the startup script before anything of the host is touched. Whatever comes of it, the start goes on.
 func (d *daemon) runStartup(ctx context.Context) error {
+	if d.handed != nil { // nothing has ended that now starts
+		return nil
+	}
 	g := d.cfg.Global.Scripts
 	d.around(ctx, "startup script", g.Startup, g.StartupTimeout)
 	return nil

@@ -53,34 +53,37 @@ type Options struct {
 
 // daemon is one running instance.
 type daemon struct {
-	opts    Options
-	events  events
-	cfg     *conf.Config
-	started time.Time
-	host    Host
-	checks  checkCommands
-	tell    *teller
-	over    supervisor
-	cleared map[string]vrrp.Counters // of instances, when the statistics were cleared
-	ha      *ha
-	bfd     *neighbours
-	mu      sync.Mutex           // of pool and links for other goroutines than the one that serves
-	pool    *pool                // nil if the file has no virtual server
-	checked atomic.Pointer[pool] // pool, once it runs, for loops that must not wait
-	links   []attached
-	madeFor uint32            // connections, as the packet path was asked for
-	path    control.Path      // what forwards
-	chosen  choice            // by whom it was wanted
-	states  sync.Map          // of instances: name to vrrp.State, as they turned last
-	left    map[string]string // interfaces that are not attached, and why
-	ctx     context.Context   // of the loops
-	http    net.Listener      // of --http; nil: none
-	orders  chan func()       // executed by serve, which owns what follows
-	pending *pending          // nil: nothing waits for a confirmation
-	inForce string            // the file that cfg came from
-	said    []string          // diagnostics of the last file read
-	handsMu sync.Mutex        // of the file of what operators hold
-	raised  raised
+	opts     Options
+	events   events
+	cfg      *conf.Config
+	started  time.Time
+	host     Host
+	checks   checkCommands
+	tell     *teller
+	over     supervisor
+	cleared  map[string]vrrp.Counters // of instances, when the statistics were cleared
+	ha       *ha
+	bfd      *neighbours
+	mu       sync.Mutex           // of pool and links for other goroutines than the one that serves
+	pool     *pool                // nil if the file has no virtual server
+	checked  atomic.Pointer[pool] // pool, once it runs, for loops that must not wait
+	links    []attached
+	madeFor  uint32            // connections, as the packet path was asked for
+	path     control.Path      // what forwards
+	chosen   choice            // by whom it was wanted
+	states   sync.Map          // of instances: name to vrrp.State, as they turned last
+	left     map[string]string // interfaces that are not attached, and why
+	ctx      context.Context   // of the loops; nil before they begin
+	endLoops func()
+	http     net.Listener // of --http; nil: none
+	orders   chan func()  // executed by serve, which owns what follows
+	pending  *pending     // nil: nothing waits for a confirmation
+	inForce  string       // the file that cfg came from
+	said     []string     // diagnostics of the last file read
+	handed   *handover    // by the process before; nil: there was none, or it left in another way
+	next     string       // the program that takes this one's place; serve then ends
+	handsMu  sync.Mutex   // of the file of what operators hold
+	raised   raised
 	// vmacNames are the VMACs and what carries them, for other goroutines than the one that serves.
 	vmacNames atomic.Pointer[[]string]
 	undo      []func() // what a failed start or the stop takes back, last first
@@ -103,6 +106,9 @@ func Run(ctx context.Context, opts Options) error {
 	if err := d.load(); err != nil {
 		return err
 	}
+	if os.Getenv(probeVar) != "" {
+		return d.probe()
+	}
 	if err := d.start(ctx); err != nil {
 		d.takeBack()
 		return err
@@ -113,6 +119,19 @@ func Run(ctx context.Context, opts Options) error {
 	dumps, endDumps := onDumps()
 	defer endDumps()
 	d.serve(ctx, hup, dumps)
+	if d.next != "" {
+		d.leave()
+		return d.replace(d.next)
+	}
+	restart, err := d.over.restarting()
+	if err != nil {
+		d.events.Warn(err.Error() + "; this is taken for a stop")
+	}
+	if restart {
+		d.leave()
+		d.events.Info("Stopped")
+		return nil
+	}
 	d.stop()
 	return nil
 }
@@ -120,7 +139,7 @@ func Run(ctx context.Context, opts Options) error {
 // start brings everything up, in this order; each step that leaves something behind adds to undo.
 func (d *daemon) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.checkHost, d.lock, d.openJournal, d.bindHTTP, d.runStartup, d.openTell, d.openHA, d.openBFD, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
+		d.checkHost, d.lock, d.takeHandover, d.openJournal, d.bindHTTP, d.runStartup, d.openTell, d.openHA, d.resume, d.openBFD, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -300,32 +319,50 @@ func (d *daemon) serveOn(_ context.Context, ln net.Listener, serve func(context.
 
 // startLoops starts the machines. What they do from here on is taken back by stop.
 func (d *daemon) startLoops(context.Context) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	d.ctx, d.undo = ctx, append(d.undo, cancel)
+	resumed := d.ctx != nil
+	d.beginLoops()
 	if d.pool != nil {
-		d.startPool(ctx)
+		d.startPool(d.ctx)
 	}
-	d.ha.other = func(director netip.Addr) {
-		if m := d.servicePool(); m != nil {
-			m.director(director)
-		}
+	if !resumed {
+		d.ha.run(d.ctx, &d.wg)
 	}
-	d.ha.turned = d.turned
-	d.ha.run(ctx, &d.wg)
-	d.bfd.run(ctx, &d.wg)
+	d.bfd.run(d.ctx, &d.wg)
 	d.tellSessions()
+	if !resumed {
+		d.startHA()
+	}
+	_ = d.followSync(d.cfg) // the pool runs: it is its to say what does not go
+	return nil
+}
+
+// beginLoops makes what ends the loops.
+func (d *daemon) beginLoops() {
+	if d.ctx == nil {
+		d.ctx, d.endLoops = context.WithCancel(context.Background())
+		d.undo = append(d.undo, d.endLoops)
+		d.ha.other = func(director netip.Addr) {
+			if m := d.servicePool(); m != nil {
+				m.director(director)
+			}
+		}
+		d.ha.turned = d.turned
+	}
+}
+
+// startHA begins with VRRP, and with what the host tells of itself.
+func (d *daemon) startHA() {
 	d.ha.do(func(now time.Time) {
 		d.ha.settle(staticsOf(d.cfg))
 		d.ha.start(now)
 	})
-	_ = d.followSync(d.cfg) // the pool runs: it is its to say what does not go
+	ctx := d.ctx
 	d.wg.Go(func() {
 		changed := func(e host.Event) { d.ha.changed(e); d.linkChanged(e); d.addressChanged(e) }
 		if err := d.host.Watch(ctx, changed); err != nil && ctx.Err() == nil {
 			d.events.Error("watch the host: " + err.Error())
 		}
 	})
-	return nil
 }
 
 // serve does what it is told until the end.
@@ -351,7 +388,9 @@ func (d *daemon) serve(ctx context.Context, hup, dumps <-chan os.Signal) {
 		case sig := <-dumps:
 			d.answerDump(sig)
 		case fn := <-d.orders:
-			fn()
+			if fn(); d.next != "" {
+				return
+			}
 		}
 	}
 }

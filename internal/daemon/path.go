@@ -48,14 +48,7 @@ func (d *daemon) makeXDP() (err error) {
 	if err := mountBPFFS(d.bpffs()); err != nil {
 		return fail(ExitFatal, "mount -t bpf bpf "+d.bpffs(), "%w", err)
 	}
-	opts := xdp.Options{
-		PinDir:    d.pinDir(),
-		TableSize: lines(d.connections()),
-		Services:  atLeast(1024, 2*d.services()),
-		Reals:     atLeast(16384, 2*d.reals()),
-		// People's scripts make namespaces with cables of which they know nothing but the name.
-		GenericVeth: d.opts.NoConfig,
-	}
+	opts := d.pathOptions()
 	d.madeFor = d.connections()
 	p, err := xdp.Open(opts)
 	if errors.Is(err, xdp.ErrLayout) && d.opts.Discard {
@@ -89,6 +82,18 @@ func (d *daemon) makeXDP() (err error) {
 	d.balanceOwn(p)
 	d.openPool(p)
 	return nil
+}
+
+// pathOptions is how this program makes its own packet path.
+func (d *daemon) pathOptions() xdp.Options {
+	return xdp.Options{
+		PinDir:    d.pinDir(),
+		TableSize: lines(d.connections()),
+		Services:  atLeast(1024, 2*d.services()),
+		Reals:     atLeast(16384, 2*d.reals()),
+		// People's scripts make namespaces with cables of which they know nothing but the name.
+		GenericVeth: d.opts.NoConfig,
+	}
 }
 
 // attach attaches the packet path to the interfaces of the configuration in force that it is not on yet.

@@ -180,3 +180,17 @@ func OwnThread(s Scheduling) error {
 	}
 	return nil
 }
+
+// AsUsual gives the calling goroutine's thread the share of a processor that this program had before Brisk, so that a
+// program that is executed in its place begins with that.
+func AsUsual() error {
+	runtime.LockOSThread()
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
+	if was := usual.Load(); was != nil {
+		attr.Nice = int32(20 - *was)
+	}
+	if err := unix.SchedSetAttr(0, &attr, 0); err != nil {
+		return fmt.Errorf("schedule the thread: %w", err)
+	}
+	return nil
+}

@@ -25,6 +25,7 @@ type Router struct {
 	faults  []string // causes, the oldest first
 	holds   []string // what a start waits for
 	begun   bool     // Start was said; in INIT it waits for the last hold to go
+	resumes bool     // Resume was said, and begin has not answered it
 	asked   asking   // MASTER: the takeover that the host has not confirmed
 	terms   uint64   // takeovers so far
 
@@ -130,7 +131,7 @@ func (r *Router) words(format string, args []any) string {
 // until another master is heard or this router is master itself; otherwise what may be left of them is removed.
 func (r *Router) Start(now time.Time, adopted bool) {
 	if r.state == Init && !r.begun {
-		r.prepare(adopted)
+		r.prepare(adopted || r.resumes)
 		r.begin(now, " (init)")
 	}
 }
@@ -160,6 +161,11 @@ func (r *Router) begin(now time.Time, when string) {
 			r.withdraw()
 		}
 		r.become(now, Fault, cause)
+		return
+	}
+	if r.resumes {
+		r.resumes = false
+		r.toMaster(now, "the process before was master")
 		return
 	}
 	if hold := r.hold(); hold != "" {

@@ -192,9 +192,18 @@ func (s *Speaker) Start(now time.Time, adopted func(Config) bool) {
 	var fresh []*Router
 	for _, r := range s.routers {
 		if r.state == Init && !r.begun {
-			r.prepare(adopted(r.cfg))
 			fresh = append(fresh, r)
 		}
+	}
+	var resume []*Router
+	for _, r := range fresh {
+		if r.resumable() {
+			resume = append(resume, r)
+		}
+	}
+	for _, r := range fresh {
+		r.resumes = slices.Contains(resume, r)
+		r.prepare(r.resumes || adopted(r.cfg))
 	}
 	for _, g := range s.groups {
 		g.syncing = true

@@ -20,10 +20,17 @@ getent group vipd >/dev/null 2>&1 || groupadd --system vipd 2>/dev/null || addgr
 
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload || true
-	# An upgrade: the running one is replaced. It is neither enabled nor started for the first time: two directors that both
+	# An upgrade: the running one is replaced, which nobody notices, if this one can take over what it has. It is neither enabled nor started for the first time: two directors that both
 	# believe to be alone are worse than none. keepalived, if it runs, goes on until somebody says: systemctl start vipd
 	if [ -n "$2" ] || [ "$1" = 2 ]; then
-		systemctl try-restart vipd.service || true
+		if ! systemctl --quiet is-active vipd.service; then
+			:
+		elif /usr/sbin/vipd upgrade --check; then
+			systemctl restart vipd.service || true
+		else
+			echo "vipd: the running director goes on as the version before, for the reason above. To replace it all the same," >&2
+			echo "vipd: when its connections may be lost: systemctl restart vipd" >&2
+		fi
 	fi
 fi
 exit 0

@@ -116,29 +116,53 @@ func (p *Plane) adopt(opts Options) error {
 		p.adopted = false
 		return p.create(opts)
 	}
-	if err := p.readMeta(names, opts); err != nil {
-		return err
-	}
-	spec, err := load(opts, p.meta)
+	spec, have, err := p.fitting(names, opts)
+	defer have.close()
 	if err != nil {
 		return err
 	}
-	have := maps{}
-	defer have.close()
+	return p.start(spec, have)
+}
+
+// fitting opens the pins and compares them with what this binary would make. It writes nothing.
+func (p *Plane) fitting(names []string, opts Options) (spec *ebpf.CollectionSpec, have maps, err error) {
+	if err := p.readMeta(names, opts); err != nil {
+		return nil, nil, err
+	}
+	if spec, err = load(opts, p.meta); err != nil {
+		return nil, nil, err
+	}
+	have = maps{}
 	for _, name := range slices.Sorted(stdmaps.Keys(spec.Maps)) {
 		if strings.HasPrefix(name, ".") {
 			continue
 		}
 		m, err := ebpf.LoadPinnedMap(filepath.Join(p.dir, name), nil)
 		if err != nil {
-			return damaged(fmt.Errorf("map %s: %w", name, err))
+			return nil, have, damaged(fmt.Errorf("map %s: %w", name, err))
 		}
 		have[name] = m
 		if err := spec.Maps[name].Compatible(m); err != nil {
-			return damaged(fmt.Errorf("map %s: %w", name, err))
+			return nil, have, damaged(fmt.Errorf("map %s: %w", name, err))
 		}
 	}
-	return p.start(spec, have)
+	return spec, have, nil
+}
+
+// Adoptable tells whether Open with these options would take over what is pinned in opts.PinDir, and if not why (ErrLayout).
+// Nothing is touched, and another process may have it open. With nothing pinned there it is nil.
+func Adoptable(opts Options) error {
+	names := pinned(opts.PinDir)
+	if len(names) == 0 {
+		return nil
+	}
+	p := &Plane{dir: opts.PinDir}
+	_, have, err := p.fitting(names, opts)
+	have.close()
+	if err != nil {
+		return fmt.Errorf("open %s: %w", opts.PinDir, err)
+	}
+	return nil
 }
 
 func damaged(err error) error {

@@ -1,0 +1,81 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestAnUpgradeIsNotNoticed: another program takes the place of the active director of a pair that serves requests, and back.
+// Neither the clients nor the other director notice.
+func TestAnUpgradeIsNotNoticed(t *testing.T) {
+	if !alone(t, 3*time.Minute) {
+		return
+	}
+	before := left(t)
+	works(t, "lab", "up")
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	short := &tally{}
+	var long []*connection
+	for i := range 6 {
+		c := &connection{from: fmt.Sprintf("10.0.4.%d", 102+i)}
+		long = append(long, c)
+		load.Go(func() { c.run(ctx) })
+	}
+	load.Go(func() { newConnections(ctx, short) })
+	time.Sleep(time.Second)
+
+	const name = "lab-director1"
+	other := filepath.Join(t.TempDir(), "vipd")
+	if out, err := exec.Command("cp", program(), other).CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	refused := vipd(t, "upgrade", "--instance", name, "/bin/true")
+	if refused.code == 0 || !strings.Contains(refused.stderr, "does not say that it is a vipd") {
+		t.Errorf("an upgrade to something else: %s", refused)
+	}
+	if out := vipd(t, "upgrade", "--instance", name, "--check", other); out.code != 0 || !strings.Contains(out.stderr, "can take the place of") {
+		t.Errorf("a check: %s", out)
+	}
+	for _, to := range [][]string{{other}, {program()}, nil} {
+		out := works(t, append([]string{"upgrade", "--instance", name}, to...)...)
+		if !strings.Contains(out, "master of 1 of 1 instances") {
+			t.Errorf("upgrade to %v: %s", to, out)
+		}
+	}
+	time.Sleep(4 * time.Second) // a director that noticed would have taken over
+	stop()
+	load.Wait()
+	short.judge(t, "requests on connections of their own", 200)
+	for _, c := range long {
+		c.judge(t, "requests on the connection from "+c.from, 80)
+	}
+	log := func(director string) string {
+		text, err := os.ReadFile("/run/vipd/lab/" + director + ".log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if said := log("director2"); strings.Contains(said, "Entering MASTER") {
+		t.Errorf("the other director took over:\n%s", said)
+	}
+	said := log("director1")
+	if n := strings.Count(said, "INIT to MASTER: the process before was master"); n != 3 {
+		t.Errorf("it went on as master %d times, want 3:\n%s", n, said)
+	}
+	for _, never := range []string{"Entering BACKUP STATE\n(VI_1) MASTER", "ERROR"} {
+		if strings.Contains(said, never) {
+			t.Errorf("%q was said:\n%s", never, said)
+		}
+	}
+	works(t, "lab", "down")
+	nothingNew(t, before)
+}
