@@ -32,7 +32,7 @@ static __always_inline struct eth *frame_of(struct xdp_md *ctx, __u32 n)
 		return NULL;
 	*(__u64 *)eth->dst = 0x0002010000000002; /* to 02:00:00:00:00:01, from another */
 	eth->type = be16(ETH_IPV4);
-	ip->ttl = 64;
+	*(any32 *)&ip->ttl = 64 | PROTO_TCP << 8; /* and no checksum, which nobody looks at */
 	*(__u64 *)&ip->src = be32(0x0a320000 + (n >> 8)) | (__u64)to[0] << 32;
 	*(__u32 *)&tcp->sport = be16(1024 + (n & 255)) | (__u32)to_port << 16;
 	return eth;

@@ -273,10 +273,11 @@ static __always_inline struct conn *conn_find(struct packet *p, __u64 *life)
 		struct conn *c = &r->line[(first + i) & (REGION_LINES - 1)];
 		__u64 seen = READ_ONCE(c->life);
 
-		if (unlikely(life_phase(seen) == PHASE_EMPTY))
-			return NULL;
-		if (conn_ends(c) != p->ends || conn_ports(c) != p->ports || life_phase(seen) != PHASE_LIVE)
+		if (conn_ends(c) != p->ends || conn_ports(c) != p->ports || life_phase(seen) != PHASE_LIVE) {
+			if (unlikely(life_phase(seen) == PHASE_EMPTY))
+				return NULL;
 			continue;
+		}
 		*life = seen;
 		return unlikely(due(p->tick, READ_ONCE(c->expires))) ? NULL : c;
 	}

@@ -55,13 +55,21 @@ static __always_inline enum event plain_event(struct packet *p, struct tcp *tcp)
 	return packet_proto(p) == PROTO_TCP ? tcp_event(tcp->flags) : EVENT_NONE;
 }
 
-/* Does the packet leave its connection's state as it is? Nearly every packet is an ACK of an established one. */
-static __always_inline int conn_stays(struct packet *p, struct tcp *tcp, __u64 life, struct tunables *t)
+/*
+ * Does the packet leave its connection's state as it is? Then its timer is `wait` from now. Nearly every packet is an ACK of an
+ * established one.
+ */
+static __always_inline int conn_stays(struct packet *p, struct tcp *tcp, __u64 life, struct tunables *t, __u32 *wait)
 {
-	if (packet_proto(p) == PROTO_UDP)
+	if (packet_proto(p) == PROTO_UDP) {
+		*wait = t->udp;
 		return 1;
-	if (likely((tcp->flags & (TCP_SYN | TCP_RST | TCP_FIN | TCP_ACK)) == TCP_ACK && life_state(life) == TCP_ESTABLISHED))
+	}
+	if (likely((tcp->flags & (TCP_SYN | TCP_RST | TCP_FIN | TCP_ACK)) == TCP_ACK && life_state(life) == TCP_ESTABLISHED)) {
+		*wait = t->tcp[TCP_ESTABLISHED];
 		return 1;
+	}
+	*wait = t->tcp[life_state(life)];
 	p->event = tcp_event(tcp->flags);
 	return !packet_begins(p) && state_next(t, PROTO_TCP, p->event, direction_in(life), life_state(life)) == life_state(life);
 }
@@ -73,9 +81,9 @@ static __always_inline int departs(struct real *r, struct packet *p, __u8 ttl, _
 }
 
 /* Nothing is left to ask: the packet is its connection's. */
-static __always_inline void conn_wind(struct conn *c, struct packet *p, __u64 life, struct tunables *t)
+static __always_inline void conn_wind(struct conn *c, struct packet *p, __u32 wait)
 {
-	WRITE_ONCE(c->expires, p->tick + (packet_proto(p) == PROTO_UDP ? t->udp : t->tcp[life_state(life)]));
+	WRITE_ONCE(c->expires, p->tick + wait);
 	c->packets++;
 	count_in(p);
 }
@@ -93,14 +101,15 @@ static __always_inline void ports_plain(__u32 *ports, struct real *r, struct pac
 		check_mend(&((struct udp *)ports)->check, PROTO_UDP, change);
 }
 
-/* nat_request without a question. */
+/* nat_request without a question. TTL and checksum lie in one word, as in ttl_less_one. */
 static __always_inline void nat_plain(struct ipv4 *ip, struct real *r, struct packet *p)
 {
 	enum { TTL_LESS_ONE = 0xfffe }; /* what the checksum's sum takes in */
 	__u64 change = csum_change(ip->dst, r->addr[0]);
+	any32 *word = (void *)&ip->ttl;
+	__u32 was = *word;
 
-	ip->check = csum_mend(ip->check, change + TTL_LESS_ONE);
-	ip->ttl--;
+	*word = ((was & 0xffff) - 1) | (__u32)csum_mend(was >> 16, change + TTL_LESS_ONE) << 16;
 	ip->dst = r->addr[0];
 	ports_plain((void *)(ip + 1), r, p, change);
 }
@@ -114,19 +123,16 @@ static __always_inline void nat_plain6(struct ipv6 *ip, struct real *r, struct p
 	ports_plain((void *)(ip + 1), r, p, change);
 }
 
-/* What a tunnel to this real server puts in front. */
-static __always_inline __u32 outer_size(struct real *r)
+static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct outer *o, __u32 front)
 {
-	return (r->flags & REAL_IPV6 ? sizeof(struct ipv6) : sizeof(struct ipv4)) + tunnel_front(r);
+	if (r->flags & REAL_IPV6)
+		return encapsulate6(ctx, r, sizeof(struct eth), o, front) == NEXT;
+	return encapsulate4(ctx, r, sizeof(struct eth), o, front) == NEXT;
 }
 
-static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct outer *o)
-{
-	return (r->flags & REAL_IPV6 ? encapsulate6(ctx, r, sizeof(struct eth), o) : encapsulate4(ctx, r, sizeof(struct eth), o)) == NEXT;
-}
-
-/* tunnel_request without a question; whether there was room in front. */
-static __always_inline int tunnel_plain(struct xdp_md *ctx, struct ipv4 *ip, struct real *r, struct packet *p, struct tunables *t)
+/* tunnel_request without a question; whether there was room in front. front: tunnel_front(r). */
+static __always_inline int tunnel_plain(struct xdp_md *ctx, struct ipv4 *ip, struct real *r, struct packet *p, struct tunables *t,
+					__u32 front)
 {
 	struct outer o;
 
@@ -134,18 +140,18 @@ static __always_inline int tunnel_plain(struct xdp_md *ctx, struct ipv4 *ip, str
 	o = outer_of(ip, t, p->hash >> 32, p->length);
 	if (r->tunnel_flags)
 		o.inner = sum_covered(ip, sizeof(*ip), p->length);
-	return wrap(ctx, r, &o);
+	return wrap(ctx, r, &o, front);
 }
 
-static __always_inline int tunnel_plain6(struct xdp_md *ctx, struct ipv6 *ip, struct real *r, struct packet *p)
+static __always_inline int tunnel_plain6(struct xdp_md *ctx, struct ipv6 *ip, struct real *r, struct packet *p, __u32 front)
 {
 	struct outer o;
 
 	ip->hop_limit--;
-	o = outer_of_six(ip, p->hash >> 32, p->length);
+	o = outer_of_six(ip, r, p->hash >> 32, p->length);
 	if (r->tunnel_flags)
 		o.inner = sum_covered6(ip);
-	return wrap(ctx, r, &o);
+	return wrap(ctx, r, &o, front);
 }
 
 #endif

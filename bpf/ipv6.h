@@ -126,10 +126,11 @@ static __always_inline struct conn *conn_find6(struct packet *p, const __be32 *a
 		struct conn *c = &r->line[(first + i) & (REGION_LINES - 1)];
 		__u64 seen = READ_ONCE(c->life);
 
-		if (unlikely(life_phase(seen) == PHASE_EMPTY))
-			return NULL;
-		if (life_phase(seen) != PHASE_LIVE || !line_is6(c, addr, p->ports))
+		if (!line_is6(c, addr, p->ports) || life_phase(seen) != PHASE_LIVE) {
+			if (unlikely(life_phase(seen) == PHASE_EMPTY))
+				return NULL;
 			continue;
+		}
 		*life = seen;
 		return unlikely(due(p->tick, READ_ONCE(c->expires))) ? NULL : c;
 	}

@@ -453,6 +453,7 @@ static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct 
 	struct packet p = {};
 	struct real *r;
 	struct conn *c;
+	__u32 wait, front;
 	__u64 life;
 
 	if (unlikely(f->ip->version_ihl != 0x45))
@@ -471,29 +472,30 @@ static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct 
 	p.real = READ_ONCE(c->real);
 	r = real_at(p.real);
 	/* The line may have changed hands while it was read. */
-	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t)))
+	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t, &wait)))
 		return detour(ctx, ROAD_IPV4);
 	switch (method(r)) {
 	case FORWARD_ROUTE:
 		if (unlikely(!departs(r, &p, f->ip->ttl, 0)))
 			return detour(ctx, ROAD_IPV4);
-		conn_wind(c, &p, life, t);
+		conn_wind(c, &p, wait);
 		ttl_less_one(f->ip);
 		eth_write(f->eth, r);
 		return settle(ctx, FORWARD_HIT, r->ifindex);
 	case FORWARD_MASQ:
 		if (unlikely(r->locals || !departs(r, &p, f->ip->ttl, 0)))
 			return detour(ctx, ROAD_IPV4);
-		conn_wind(c, &p, life, t);
+		conn_wind(c, &p, wait);
 		nat_plain(f->ip, r, &p);
 		eth_write(f->eth, r);
 		return settle(ctx, FORWARD_HIT, r->ifindex);
 	case FORWARD_TUNNEL:
-		if (unlikely(!departs(r, &p, f->ip->ttl, outer_size(r)) ||
+		front = tunnel_front(r);
+		if (unlikely(!departs(r, &p, f->ip->ttl, outer_header(r) + front) ||
 			     (r->tunnel_flags && !covered(f->ip, (void *)(f->ip + 1), f->end))))
 			return detour(ctx, ROAD_IPV4);
-		conn_wind(c, &p, life, t);
-		return settle(ctx, tunnel_plain(ctx, f->ip, r, &p, t) ? FORWARD_HIT : DROP_NO_ROOM, r->ifindex);
+		conn_wind(c, &p, wait);
+		return settle(ctx, tunnel_plain(ctx, f->ip, r, &p, t, front) ? FORWARD_HIT : DROP_NO_ROOM, r->ifindex);
 	}
 	return detour(ctx, ROAD_IPV4);
 }
@@ -506,6 +508,7 @@ static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct 
 	struct packet p = {};
 	struct real *r;
 	struct conn *c;
+	__u32 wait, front;
 	__u64 life;
 
 	if (unlikely((void *)(tcp + 1) > f->end || (ip->version_class_flow & 0xf0) != 0x60))
@@ -523,28 +526,29 @@ static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct 
 	}
 	p.real = READ_ONCE(c->real);
 	r = real_at(p.real);
-	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t)))
+	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t, &wait)))
 		return detour(ctx, ROAD_IPV6);
 	switch (method(r)) {
 	case FORWARD_ROUTE:
 		if (unlikely(!departs(r, &p, ip->hop_limit, 0)))
 			return detour(ctx, ROAD_IPV6);
-		conn_wind(c, &p, life, t);
+		conn_wind(c, &p, wait);
 		ip->hop_limit--;
 		eth_write(f->eth, r);
 		return settle(ctx, FORWARD_HIT, r->ifindex);
 	case FORWARD_MASQ:
 		if (unlikely(r->locals || !departs(r, &p, ip->hop_limit, 0)))
 			return detour(ctx, ROAD_IPV6);
-		conn_wind(c, &p, life, t);
+		conn_wind(c, &p, wait);
 		nat_plain6(ip, r, &p);
 		eth_write(f->eth, r);
 		return settle(ctx, FORWARD_HIT, r->ifindex);
 	case FORWARD_TUNNEL:
-		if (unlikely(!departs(r, &p, ip->hop_limit, outer_size(r)) || (r->tunnel_flags && !covered6(ip, f->end))))
+		front = tunnel_front(r);
+		if (unlikely(!departs(r, &p, ip->hop_limit, outer_header(r) + front) || (r->tunnel_flags && !covered6(ip, f->end))))
 			return detour(ctx, ROAD_IPV6);
-		conn_wind(c, &p, life, t);
-		return settle(ctx, tunnel_plain6(ctx, ip, r, &p) ? FORWARD_HIT : DROP_NO_ROOM, r->ifindex);
+		conn_wind(c, &p, wait);
+		return settle(ctx, tunnel_plain6(ctx, ip, r, &p, front) ? FORWARD_HIT : DROP_NO_ROOM, r->ifindex);
 	}
 	return detour(ctx, ROAD_IPV6);
 }
@@ -556,10 +560,11 @@ static __always_inline int balance(struct xdp_md *ctx)
 	struct frame f = {};
 
 	frame_at(ctx, &f, sizeof(struct eth));
-	if (unlikely((void *)(f.ip + 1) + sizeof(struct tcp) > f.end || !t ||
-		     (f.eth->type != be16(ETH_IPV4) && f.eth->type != be16(ETH_IPV6)) || !link_is(link_at(ctx->ingress_ifindex), f.eth)))
+	if (unlikely((void *)(f.ip + 1) + sizeof(struct tcp) > f.end || !link_is(link_at(ctx->ingress_ifindex), f.eth)))
 		return other(ctx);
-	return f.eth->type == be16(ETH_IPV4) ? balance4(ctx, &f, t) : balance6(ctx, &f, t);
+	if (f.eth->type == be16(ETH_IPV4))
+		return balance4(ctx, &f, t);
+	return f.eth->type == be16(ETH_IPV6) ? balance6(ctx, &f, t) : other(ctx);
 }
 
 SEC("xdp.frags")

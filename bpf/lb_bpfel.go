@@ -216,9 +216,9 @@ type LbLearned struct {
 
 type LbLink struct {
 	_        structs.HostLayout
-	Mac      [6]uint8
 	Attached uint8
 	Pad      uint8
+	Mac      [6]uint8
 	Lower    uint32
 	Tci      [2]uint16
 }

@@ -122,13 +122,13 @@ static __always_inline struct link *link_at(__u32 ifindex)
 
 /*
  * Frames to another station (promiscuous mode), to all and to groups are the host's: IPVS takes PACKET_HOST only. One word has
- * the address, and behind it what stands in link.attached; in the frame that is the sender's.
+ * link.attached and behind it the address; the frame's is shifted there, and the sender's behind it out of the word.
  */
 static __always_inline int link_is(struct link *link, struct eth *eth)
 {
-	enum { BEHIND_MAC = 48 };
+	enum { BEFORE_MAC = 16 };
 
-	return link && load64(link->mac) == ((load64(eth->dst) & ((1ull << BEHIND_MAC) - 1)) | 1ull << BEHIND_MAC);
+	return link && load64(link) == (load64(eth->dst) << BEFORE_MAC | 1);
 }
 
 /* The network header begins `at` bytes into the frame. */
@@ -144,10 +144,12 @@ struct filter service_filter SECTION(".data.service_filter");
 
 static __always_inline int bit_of(struct filter *f, __be32 addr)
 {
-	__u32 n = addr ^ addr >> 16;
+	__u32 n = addr ^ addr >> 16, word = n >> 3;
+	const __u64 *bits;
 
-	forget_bounds(n); /* 6.1 does not track a 32-bit exclusive or */
-	return f->bits[n >> 6 & (FILTER_WORDS - 1)] >> (n & 63) & 1;
+	forget_bounds(word); /* else clang shifts to the right by six, and to the left by three */
+	bits = (void *)f->bits + (word & (FILTER_WORDS - 1) * sizeof(__u64));
+	return *bits >> (n & 63) & 1;
 }
 
 static __always_inline int filter_has(__be32 addr)

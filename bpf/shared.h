@@ -288,9 +288,9 @@ struct real_count {
 };
 
 struct link {                 /* by ifindex: an interface that frames come in or leave by */
+	__u8 attached;           /* 1: frames to that address, without a tag, are ours where the program is */
+	__u8 pad;                /* 0; up to here one word, which link_is compares */
 	__u8 mac[6];
-	__u8 attached;           /* frames to that address, without a tag, are ours where the program is */
-	__u8 pad;
 	__u32 lower;             /* of a VLAN's: the interface that its frames leave by in truth. 0: itself */
 	__be16 tci[2];           /* and the tags that they have there, as real.tci */
 } __attribute__((aligned(8)));

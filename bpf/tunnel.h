@@ -34,10 +34,10 @@ static __always_inline __u32 outer_header(struct real *r)
 /* What stands between the outer IP header and the packet. */
 static __always_inline __u32 tunnel_front(struct real *r)
 {
-	if (r->tunnel == TUNNEL_GUE)
-		return GUE_FRONT;
-	if (r->tunnel != TUNNEL_GRE)
+	if (r->tunnel == TUNNEL_IPIP)
 		return 0;
+	if (r->tunnel != TUNNEL_GRE)
+		return GUE_FRONT;
 	return r->tunnel_flags & TUNNEL_CSUM ? sizeof(struct gre) + sizeof(struct gre_check) : sizeof(struct gre);
 }
 
@@ -150,10 +150,10 @@ static __always_inline void outer_write(struct ipv4 *ip, struct real *r, struct 
 	word[4] = dst;
 }
 
-/* Makes room in front and fills it. Nothing of the frame that was read before holds afterwards. */
-static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o)
+/* Makes room in front, `front` bytes of it behind the IP header, and fills it. Nothing of the frame that was read before holds
+ * afterwards. */
+static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o, __u32 front)
 {
-	__u32 front = tunnel_front(r);
 	struct eth *eth;
 	struct ipv4 *ip;
 
@@ -171,9 +171,8 @@ static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r
 }
 
 /* The same with an IPv6 header. Its flow label is 0, as IPVS has it. */
-static __always_inline enum step encapsulate6(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o)
+static __always_inline enum step encapsulate6(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o, __u32 front)
 {
-	__u32 front = tunnel_front(r);
 	struct eth *eth;
 	struct ipv6 *ip;
 	void *end;
@@ -232,12 +231,16 @@ static __always_inline enum step outer_of4(struct xdp_md *ctx, struct ipv4 *ip, 
 	return NEXT;
 }
 
-/* Around an IPv6 packet: hop limit and traffic class are its own. It has no identification to lend, and IPVS no "don't
- * fragment" for it. */
-static __always_inline struct outer outer_of_six(struct ipv6 *ip, __u32 flow, __u32 length)
+/* Around an IPv6 packet: hop limit and traffic class are its own. It has no identification to lend for an IPv4 header, and IPVS
+ * no "don't fragment" for it. */
+static __always_inline struct outer outer_of_six(struct ipv6 *ip, struct real *r, __u32 flow, __u32 length)
 {
-	return (struct outer){ .flow = flow, .length = length, .tos = outer_tos(be32(ip->version_class_flow) >> 20),
-			       .ttl = ip->hop_limit, .proto = PROTO_IPV6, .type = be16(ETH_IPV6), .id = bpf_get_prandom_u32() };
+	struct outer o = { .flow = flow, .length = length, .tos = outer_tos(be32(ip->version_class_flow) >> 20),
+			   .ttl = ip->hop_limit, .proto = PROTO_IPV6, .type = be16(ETH_IPV6) };
+
+	if (!(r->flags & REAL_IPV6))
+		o.id = bpf_get_prandom_u32();
+	return o;
 }
 
 static __always_inline enum step outer_of6(struct xdp_md *ctx, struct ipv6 *ip, void *end, struct real *r, __u32 at, __u32 more,
@@ -246,7 +249,7 @@ static __always_inline enum step outer_of6(struct xdp_md *ctx, struct ipv6 *ip, 
 	p->length = be16(ip->length) + sizeof(*ip);
 	if (depart6(ip, r, p, more) == DONE)
 		return DONE;
-	*o = outer_of_six(ip, flow, p->length);
+	*o = outer_of_six(ip, r, flow, p->length);
 	if (unlikely(r->tunnel_flags))
 		o->inner = sum_of_inner6(ctx, ip, end, at);
 	return NEXT;
@@ -264,7 +267,7 @@ static __noinline enum reason tunnel_request(struct xdp_md *ctx, struct real *r,
 		return DROP_NO_ROOM;
 	if (outer_of4(ctx, ip, end, r, at, sizeof(*ip) + tunnel_front(r), flow, &p, &o) == DONE)
 		return p.why;
-	return encapsulate4(ctx, r, at, &o) == NEXT ? why : DROP_NO_ROOM;
+	return encapsulate4(ctx, r, at, &o, tunnel_front(r)) == NEXT ? why : DROP_NO_ROOM;
 }
 
 /* IPv6 in IPv4. A global function, as the next one: verified once. */
@@ -283,7 +286,7 @@ __noinline int tunnel_6in4(struct xdp_md *ctx, struct real *r, __u32 at, __u32 f
 		return DROP_NO_ROOM;
 	if (outer_of6(ctx, ip, end, r, at, sizeof(struct ipv4) + tunnel_front(r), flow, &p, &o) == DONE)
 		return p.why;
-	return encapsulate4(ctx, r, at & 31, &o) == NEXT ? why : DROP_NO_ROOM;
+	return encapsulate4(ctx, r, at & 31, &o, tunnel_front(r)) == NEXT ? why : DROP_NO_ROOM;
 }
 
 /* Either in IPv6. */
@@ -311,7 +314,7 @@ __noinline int tunnel_over6(struct xdp_md *ctx, struct real *r, __u32 at, __u32 
 		s = outer_of6(ctx, ip6, end, r, at, sizeof(*ip6) + tunnel_front(r), flow, &p, &o);
 	if (s == DONE)
 		return p.why;
-	return encapsulate6(ctx, r, at & 31, &o) == NEXT ? why : DROP_NO_ROOM;
+	return encapsulate6(ctx, r, at & 31, &o, tunnel_front(r)) == NEXT ? why : DROP_NO_ROOM;
 }
 
 #endif

@@ -13,6 +13,8 @@ typedef unsigned int __u32;
 typedef unsigned long long __u64;
 typedef int __s32;
 typedef long long __s64;
+typedef __u32 __attribute__((may_alias)) any32; /* a word of what is written and read otherwise too */
+typedef __u64 __attribute__((may_alias)) any64;
 typedef __u16 __be16;
 typedef __u32 __be32;
 
