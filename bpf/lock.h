@@ -36,10 +36,9 @@ static __always_inline int lock(__u32 *word)
 	return w.had;
 }
 
-/* An exchange is a full barrier on every architecture. */
 static __always_inline void unlock(__u32 *word)
 {
-	__sync_lock_test_and_set(word, 0);
+	WRITE_LAST(*word, 0);
 }
 
 #endif

@@ -170,7 +170,7 @@ static __always_inline void conn_take(struct conn *c, struct region_head *head, 
 	conn_count(p->real, flags, 1);
 	real_judge(p->real);
 	head->live++;
-	__sync_lock_test_and_set(&c->life, life_make(generation, flags, state));
+	WRITE_LAST(c->life, life_make(generation, flags, state));
 }
 
 static __always_inline int real_gone(__u32 real)
