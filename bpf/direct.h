@@ -25,6 +25,13 @@ static __always_inline void ttl_less_one(struct ipv4 *ip)
 	*word = sum;
 }
 
+/* An IPv6 address, in two loads where clang, which sees words of four bytes, would take four. */
+static __always_inline void copy6(__be32 *to, const __be32 *from)
+{
+	*(any64 *)to = *(const any64 *)from;
+	*(any64 *)(to + 2) = *(const any64 *)(from + 2);
+}
+
 /* Twelve bytes in two loads. */
 static __always_inline void eth_write(void *eth, struct real *r)
 {

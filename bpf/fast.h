@@ -119,7 +119,7 @@ static __always_inline void nat_plain6(struct ipv6 *ip, struct real *r, struct p
 	__u64 change = csum_change6(ip->dst, r->addr);
 
 	ip->hop_limit--;
-	__builtin_memcpy(ip->dst, r->addr, sizeof(ip->dst));
+	copy6(ip->dst, r->addr);
 	ports_plain((void *)(ip + 1), r, p, change);
 }
 

@@ -104,19 +104,19 @@ static __always_inline void front_write(void *at, struct real *r, struct outer *
 	__u16 length = o->length + GUE_FRONT;
 
 	if (r->tunnel == TUNNEL_GUE) {
-		struct udp *udp = at;
-		struct gue *gue = (void *)(udp + 1);
-
 		/* The source port spreads flows over the queues and paths behind (RFC 7510 3): one of the dynamic ones. */
-		*udp = (struct udp){ .sport = be16(0xc000 | (o->flow & 0x3fff)), .dport = r->tunnel_port, .length = be16(length) };
-		*gue = (struct gue){ .proto = o->proto };
+		__u16 sport = be16(0xc000 | (o->flow & 0x3fff));
+		__u64 udp = sport | (__u64)r->tunnel_port << 16 | (__u64)be16(length) << 32;
+		__u32 gue = (__u32)o->proto << 8;
+
 		/* ipvs: remcsum alone also fills the checksum; its option is for checksums that hardware has yet to fill in. */
 		if (r->tunnel_flags & (TUNNEL_CSUM | TUNNEL_REMCSUM)) {
-			__u16 check = ~csum_fold(pseudo + be16(PROTO_UDP) + be16(length) + udp->sport + udp->dport + udp->length +
-						 load32(gue) + o->inner);
+			__u16 check = ~csum_fold(pseudo + be16(PROTO_UDP) + be16(length) + (__u32)udp + (udp >> 32) + gue + o->inner);
 
-			udp->check = check ? check : 0xffff;
+			udp |= (__u64)(check ? check : 0xffff) << 48;
 		}
+		*(any64 *)at = udp;
+		*(any32 *)(at + sizeof(struct udp)) = gue;
 	} else if (r->tunnel == TUNNEL_GRE) {
 		struct gre *gre = at;
 		struct gre_check *c = (void *)(gre + 1);
@@ -186,15 +186,11 @@ static __always_inline enum step encapsulate6(struct xdp_md *ctx, struct real *r
 		return DONE;
 	eth_write(eth, r);
 	eth->type = be16(ETH_IPV6);
-	*ip = (struct ipv6){
-		.version_class_flow = be32(6 << 28 | (__u32)o->tos << 20),
-		.length = be16(o->length + front),
-		.next = outer_proto(r, o),
-		.hop_limit = o->ttl,
-	};
-	__builtin_memcpy(ip->src, r->source, sizeof(ip->src));
-	__builtin_memcpy(ip->dst, r->addr, sizeof(ip->dst));
-	front_write(ip + 1, r, o, csum_add6(ip->src) + csum_add6(ip->dst));
+	*(any64 *)ip = be32(6 << 28 | (__u32)o->tos << 20) | (__u64)be16(o->length + front) << 32 |
+		       (__u64)outer_proto(r, o) << 48 | (__u64)o->ttl << 56;
+	copy6(ip->src, r->source);
+	copy6(ip->dst, r->addr);
+	front_write(ip + 1, r, o, csum_add6(r->source) + csum_add6(r->addr));
 	return NEXT;
 }
 
