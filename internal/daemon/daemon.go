@@ -77,6 +77,9 @@ type daemon struct {
 	endLoops func()
 	http     net.Listener // of --http; nil: none
 	orders   chan func()  // executed by serve, which owns what follows
+	clock    *time.Ticker // of reload_time_file; nil: none
+	due      timetable    // by it
+	reloads  int          // that were asked for
 	pending  *pending     // nil: nothing waits for a confirmation
 	inForce  string       // the file that cfg came from
 	said     []string     // diagnostics of the last file read
@@ -385,6 +388,8 @@ func (d *daemon) serve(ctx context.Context, hup, dumps <-chan os.Signal) {
 			_ = d.reread() // which has said what there is to say
 		case <-ticks:
 			d.over.live(ctx, func() { d.ha.do(func(time.Time) {}) })
+		case now := <-d.reloadTicks():
+			d.lookAtTime(now)
 		case sig := <-dumps:
 			d.answerDump(sig)
 		case fn := <-d.orders:

@@ -74,9 +74,11 @@ func (d *daemon) snapshot() *dump {
 		_ = m.ask(func() error { x.hands = m.pools.Held(); return nil })
 	}
 	x.links, _ = host.Links()
-	d.tell.mu.Lock()
-	x.names, x.user, x.ready = d.tell.names, d.tell.user, maps.Clone(d.tell.ready)
-	d.tell.mu.Unlock()
+	if d.tell != nil { // nobody is told
+		d.tell.mu.Lock()
+		x.names, x.user, x.ready = d.tell.names, d.tell.user, maps.Clone(d.tell.ready)
+		d.tell.mu.Unlock()
+	}
 	return x
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -195,7 +196,12 @@ func (d *daemon) reread() error {
 	d.events.of("config").Info("Reloading ...")
 	d.over.reloading()
 	defer d.over.ready(d.standing)
+	d.reloads++
+	d.save("pre", nil)
+	over, said := d.reading(), len(d.said)
 	cfg, err := d.read(d.opts.Config)
+	over()
+	d.checkedReload(d.said[said:])
 	if err == nil {
 		err = d.reload(cfg)
 	}
@@ -205,6 +211,8 @@ func (d *daemon) reread() error {
 		return err
 	}
 	d.settlePending()
+	text, _ := os.ReadFile(d.opts.Config) // it was readable just now
+	d.save("post", text)
 	d.inForce = d.opts.Config
 	d.events.of("config").Info("Reload complete")
 	return err
