@@ -153,7 +153,16 @@ static __always_inline int heard_back(__u32 real)
 	return r && r->forward == FORWARD_MASQ;
 }
 
-/* The line's new owner, all of it written before life says so: a reader sees the old one, nobody, or the new one. */
+static __always_inline void conn_add(__u32 real, __u32 flags, __s32 n)
+{
+	conn_count(real, flags, n);
+	real_judge(real);
+}
+
+/*
+ * The line's new owner, which is counted already, all of it written before life says so: a reader sees the old one, nobody, or the
+ * new one.
+ */
 static __always_inline void conn_take(struct conn *c, struct region_head *head, struct packet *p, struct key *k,
 				      __u32 flags, __u32 state, __u32 expires)
 {
@@ -167,8 +176,6 @@ static __always_inline void conn_take(struct conn *c, struct region_head *head, 
 	c->real = p->real;
 	c->packets = flags & CONN_TEMPLATE ? k->number : 1;
 	c->control = flags & CONN_TEMPLATE ? 1 : p->parent;
-	conn_count(p->real, flags, 1);
-	real_judge(p->real);
 	head->live++;
 	WRITE_LAST(c->life, life_make(generation, flags, state));
 }
@@ -259,6 +266,7 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 	why = schedule(p);
 	if (why != FORWARD_NEW)
 		return why;
+	conn_add(p->real, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, 1);
 	conn_take(c, head, p, k, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, TCP_NONE, p->tick + s->persist);
 	if (s->flags & SERVICE_SIP)
 		sip_keep(k->hash, k->number);
@@ -316,6 +324,7 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 	struct key *k = key_of(p);
 	__u8 proto = packet_proto(p);
 	__u32 state, flags;
+	int renewed = 0;
 	struct place at;
 	enum reason why;
 	struct conn *c;
@@ -337,21 +346,32 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 			conn_move(c, p, life, 0);
 			return FORWARD_HIT;
 		}
+		renewed = !due(p->tick, READ_ONCE(c->expires));
 		at.free = at.found;
 	}
 	if (at.free >= REGION_LINES)
 		return DROP_TABLE_FULL;
 	c = &r->line[at.free & (REGION_LINES - 1)];
-	if (!conn_clear(c, head))
+	/*
+	 * What is renewed ends when its successor has been chosen and counted, or refused: IPVS's goes by its timer, a tick later.
+	 */
+	if (!renewed && !conn_clear(c, head))
 		return DROP_BUSY;
 	if (!p->parent) {
 		why = schedule(p);
-		if (why != FORWARD_NEW)
+		if (why != FORWARD_NEW) {
+			conn_clear(c, head);
 			return why;
+		}
 	}
 	flags = heard_back(p->real) ? 0 : CONN_NOOUTPUT;
 	state = state_next(t, proto, p->event, flags ? INPUT_ONLY : INPUT, TCP_NONE);
 	flags = flags_in(proto, flags, state);
+	conn_add(p->real, flags, 1);
+	if (!conn_clear(c, head)) {
+		conn_add(p->real, flags, -1);
+		return DROP_BUSY;
+	}
 	conn_take(c, head, p, k, flags, state, p->tick + timeout_of(t, proto, state));
 	count_conn(p);
 	return FORWARD_NEW;

@@ -94,3 +94,52 @@ func TestADestinationIsRememberedWhateverCameBetween(t *testing.T) {
 		})
 	}
 }
+
+// TestARenewedConnectionCountsUntilItsSuccessorIsChosen, as IPVS's old entry goes by its timer, a tick later.
+func TestARenewedConnectionCountsUntilItsSuccessorIsChosen(t *testing.T) {
+	again := func(s *service, client int) LbReason { // its connection has ended, and it comes back with the same port
+		for _, flags := range []uint8{ack, rst} {
+			s.want(frame{flags: flags, from: clientNumber(client)}, LbReasonFORWARD_HIT)
+		}
+		_, _, why := s.run(frame{flags: syn, from: clientNumber(client)}.bytes())
+		return why
+	}
+	t.Run("another real server's limit is reached", func(t *testing.T) {
+		s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_FO)
+		a, b := s.add(4), s.add(2)
+		s.limit(a, 3, 3)
+		if got := s.picked(0, 3); string(got) != string([]byte{byte(a), byte(a), byte(a)}) {
+			t.Fatalf("the first three went to %v", got)
+		}
+		if why := again(s, 1); why != LbReasonFORWARD_NEW || s.counts(a) != [3]uint32{2, 0, 0} || s.counts(b) != [3]uint32{1, 0, 0} {
+			t.Errorf("%s, counts %v and %v", why.name(), s.counts(a), s.counts(b))
+		}
+		if got := s.picked(3, 1); got[0] != byte(a) {
+			t.Errorf("then one went to %v: there is room at the first", got)
+		}
+	})
+	t.Run("both count at the same one", func(t *testing.T) {
+		s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_RR)
+		a := s.add(1)
+		s.limit(a, 3, 1) // it is full until nobody is left
+		s.picked(0, 2)
+		if why := again(s, 1); why != LbReasonFORWARD_NEW || s.counts(a) != [3]uint32{2, 0, 0} {
+			t.Errorf("%s, counts %v", why.name(), s.counts(a))
+		}
+		if got := s.picked(2, 1); got[0] != 0 {
+			t.Errorf("then one went to %v: it was full for a moment", got)
+		}
+	})
+	t.Run("nobody is left for it", func(t *testing.T) {
+		s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_RR)
+		a := s.add(1)
+		s.limit(a, 1, 1)
+		s.picked(0, 1)
+		if why := again(s, 0); why != LbReasonREPLY_NO_SERVER || s.counts(a) != [3]uint32{} || len(s.conns()) != 0 {
+			t.Errorf("%s, counts %v, entries %v", why.name(), s.counts(a), s.conns())
+		}
+		if got := s.picked(1, 1); got[0] != byte(a) {
+			t.Errorf("then one went to %v", got)
+		}
+	})
+}
