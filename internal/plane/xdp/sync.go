@@ -26,7 +26,7 @@ func (p *Plane) regionHeads() []head {
 }
 
 // Look shows the lines from cursor on (0 at first) to look, and those that it wants told to tell, in the order of the table. At
-// most 65,536 lines are looked at, or as many as it takes until more says no. next is where to go on; -1: that was the end.
+// most 65,536 lines of regions in use are looked at, or as many as it takes until more says no. next is where to go on; -1: that was the end.
 func (p *Plane) Look(cursor int, look func(now uint32, line int, s connsync.Sight) bool, tell func(connsync.Conn), more func() bool) (next int, err error) {
 	now, err := p.tick()
 	if err != nil {
@@ -39,11 +39,12 @@ func (p *Plane) Look(cursor int, look func(now uint32, line int, s connsync.Sigh
 	reals, table, heads := p.byIndex(), p.lines(), p.regionHeads()
 	var copied line
 	i := cursor
-	for end := min(cursor+connsPart, len(table)); i < end && more(); i++ {
+	for left := connsPart; i < len(table) && left > 0 && more(); i++ {
 		if uint32(i)%regionLines == 0 && heads[uint32(i)/regionLines].Live == 0 {
 			i += int(regionLines) - 1
 			continue
 		}
+		left--
 		if !table[i].read(&copied) {
 			continue
 		}

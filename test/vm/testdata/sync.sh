@@ -91,21 +91,21 @@ backup sync daemon (mcast=eth0, syncid=7, maxlen=1472, group=224.0.0.81, port=88
 [ "$(vipd ipvsadm -l --daemon)" = "$listed" ] || fail "vipd lists $(vipd ipvsadm -l --daemon)"
 [ "$(kernel -l --daemon)" = "$listed" ] || fail "ipvsadm lists $(kernel -l --daemon)"
 
-begin() { # begin NAME PORT: a connection that stays open while somebody has in$NAME open
+begin() { # begin NAME PORT: a connection that stays open while the script has in$NAME open
 	mkfifo in$1
 	: >out$1
-	ip netns exec c nc 10.0.8.9 $2 <in$1 >out$1 &
+	ip netns exec c nc 10.0.8.9 $2 <in$1 >out$1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- &
 }
 say() { # say NAME FD WORD: and hear it
 	echo $3 >&$2
-	for i in $(seq 100); do
+	for i in $(seq 120); do # a busy machine is slow, and TCP has lost patience meanwhile
 		grep -q $3 out$1 && return
-		sleep 0.1
+		sleep 0.5
 	done
 	fail "$3 was not answered over connection $1"
 }
-seen() { # seen LISTER LINE: the table has it within ten seconds
-	for i in $(seq 50); do
+seen() { # seen LISTER LINE: the table has it, sooner or later
+	for i in $(seq 150); do
 		$1 | sed 's/ *$//; s/  */ /g' | grep -q "^TCP $2\$" && return
 		sleep 0.2
 	done
@@ -115,7 +115,7 @@ klist() { kernel -lcn; }
 vlist() { vipd ipvsadm -lcn; }
 counts() { sed -n 's/.*-> *\(10[^ ]*\) .* \([0-9][0-9]*\) *\([0-9][0-9]*\) *$/\1 \2 \3/p'; }
 from='10.0.4.200:[1-9][0-9]*'
-open='1[45]:[0-5][0-9] ESTABLISHED' # of 15 minutes
+open='1[2345]:[0-5][0-9] ESTABLISHED' # of 15 minutes
 
 # What begins at the kernel's director is on both, with the same times.
 use_kernel
@@ -126,7 +126,7 @@ for w in one two; do say A 3 $w; say B 4 $w; say C 5 $w; done
 for l in klist vlist; do
 	seen $l "$open $from 10.0.8.9:80 10.0.8.12:80"
 	seen $l "$open $from 10.0.8.9:81 10.0.8.12:81"
-	seen $l "0[45]:[0-5][0-9] ASSURED 10.0.4.200:0 10.0.8.9:81 10.0.8.12:81"
+	seen $l "0[2345]:[0-5][0-9] ASSURED 10.0.4.200:0 10.0.8.9:81 10.0.8.12:81"
 	seen $l "$open $from 10.0.8.9:82 10.0.8.13:82"
 done
 kernel -Ln | counts | grep -v :83 >want
@@ -137,9 +137,9 @@ cmp want got || fail "the kernel counts $(cat want), vipd $(cat got)"
 use_vipd
 for w in three four; do say A 3 $w; say B 4 $w; say C 5 $w; done
 exec 3>&-
-seen klist "0[12]:[0-5][0-9] FIN_WAIT $from 10.0.8.9:80 10.0.8.12:80"
+seen klist "0[012]:[0-5][0-9] FIN_WAIT $from 10.0.8.9:80 10.0.8.12:80"
 exec 5>&-
-seen klist "0[12]:[0-5][0-9] TIME_WAIT $from 10.0.8.9:82 10.0.8.13:82"
+seen klist "0[012]:[0-5][0-9] TIME_WAIT $from 10.0.8.9:82 10.0.8.13:82"
 
 # What begins at vipd goes on at the kernel's. The kernel keeps the ends of A and C beside them.
 begin D 80; exec 6>inD
@@ -156,9 +156,9 @@ for w in eight nine; do say F 8 $w; done
 seen vlist "$open $from 10.0.8.9:83 10.0.8.12:83"
 vipd ipvsadm -A -t 10.0.8.9:83 -s rr
 vipd ipvsadm -a -t 10.0.8.9:83 -r 10.0.8.12:83 -g
-for i in $(seq 50); do
+for i in $(seq 150); do
 	vipd ipvsadm -Ln -t 10.0.8.9:83 | grep -q 'Route *1 *1 *0' && break
-	[ $i = 50 ] && fail "the connection is not counted"
+	[ $i = 150 ] && fail "the connection is not counted"
 	sleep 0.2
 done
 use_vipd
