@@ -81,7 +81,7 @@ virtual_server 10.0.8.9 82 {
 }
 C
 : >log
-vipd run -f v.conf --interface eth0 >log 2>&1 &
+/vm/vipd run -f v.conf --interface eth0 >log 2>&1 &
 pid=$!
 until grep -q 'Startup complete' log; do kill -0 $pid 2>/dev/null || fail "it did not start"; sleep 0.2; done
 until [ "$(vipd status | grep -c ' on eth0')" -ge 4 ]; do sleep 0.2; done # the sync daemons' lines are two of them
@@ -104,12 +104,15 @@ say() { # say NAME FD WORD: and hear it
 	done
 	fail "$3 was not answered over connection $1"
 }
-seen() { # seen LISTER LINE: the table has it, sooner or later
+seen() { # seen LISTER LINE...: the table has them, sooner or later
+	lister=$1
+	shift
 	for i in $(seq 150); do
-		$1 | sed 's/ *$//; s/  */ /g' | grep -q "^TCP $2\$" && return
-		sleep 0.2
+		$lister | sed 's/ *$//; s/  */ /g' >list
+		for line in "$@"; do grep -q "^TCP $line\$" list || continue 2; done
+		return
 	done
-	fail "$1 has not: TCP $2"
+	fail "$lister lacks one of: $*"
 }
 klist() { kernel -lcn; }
 vlist() { vipd ipvsadm -lcn; }
@@ -122,12 +125,10 @@ use_kernel
 begin A 80; exec 3>inA
 begin B 81; exec 4>inB
 begin C 82; exec 5>inC
-for w in one two; do say A 3 $w; say B 4 $w; say C 5 $w; done
+say A 3 one; say B 4 one; say C 5 one
 for l in klist vlist; do
-	seen $l "$open $from 10.0.8.9:80 10.0.8.12:80"
-	seen $l "$open $from 10.0.8.9:81 10.0.8.12:81"
-	seen $l "0[2345]:[0-5][0-9] ASSURED 10.0.4.200:0 10.0.8.9:81 10.0.8.12:81"
-	seen $l "$open $from 10.0.8.9:82 10.0.8.13:82"
+	seen $l "$open $from 10.0.8.9:80 10.0.8.12:80" "$open $from 10.0.8.9:81 10.0.8.12:81" \
+		"0[2345]:[0-5][0-9] ASSURED 10.0.4.200:0 10.0.8.9:81 10.0.8.12:81" "$open $from 10.0.8.9:82 10.0.8.13:82"
 done
 kernel -Ln | counts | grep -v :83 >want
 vipd ipvsadm -Ln | counts >got
@@ -135,24 +136,21 @@ cmp want got || fail "the kernel counts $(cat want), vipd $(cat got)"
 
 # The address moves to vipd: what is open goes on there, and what comes of it the kernel is told.
 use_vipd
-for w in three four; do say A 3 $w; say B 4 $w; say C 5 $w; done
-exec 3>&-
-seen klist "0[012]:[0-5][0-9] FIN_WAIT $from 10.0.8.9:80 10.0.8.12:80"
-exec 5>&-
-seen klist "0[012]:[0-5][0-9] TIME_WAIT $from 10.0.8.9:82 10.0.8.13:82"
+say A 3 three; say B 4 three; say C 5 three
+exec 3>&- 5>&-
+seen klist "0[012]:[0-5][0-9] FIN_WAIT $from 10.0.8.9:80 10.0.8.12:80" "0[012]:[0-5][0-9] TIME_WAIT $from 10.0.8.9:82 10.0.8.13:82"
 
 # What begins at vipd goes on at the kernel's. The kernel keeps the ends of A and C beside them.
 begin D 80; exec 6>inD
 begin E 82; exec 7>inE
-for w in five six; do say D 6 $w; say E 7 $w; done
-seen klist "$open $from 10.0.8.9:80 10.0.8.12:80"
-seen klist "$open $from 10.0.8.9:82 10.0.8.13:82"
+say D 6 five; say E 7 five
+seen klist "$open $from 10.0.8.9:80 10.0.8.12:80" "$open $from 10.0.8.9:82 10.0.8.13:82"
 use_kernel
 say D 6 seven; say E 7 seven; say B 4 seven
 
 # Of a service that vipd does not have: kept, and counted once it has.
 begin F 83; exec 8>inF
-for w in eight nine; do say F 8 $w; done
+say F 8 eight
 seen vlist "$open $from 10.0.8.9:83 10.0.8.12:83"
 vipd ipvsadm -A -t 10.0.8.9:83 -s rr
 vipd ipvsadm -a -t 10.0.8.9:83 -r 10.0.8.12:83 -g
