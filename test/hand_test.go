@@ -15,7 +15,7 @@ import (
 
 // TestTheSiteByHand does what a person does with the site that stands: the commands of the scene, one after the other.
 func TestTheSiteByHand(t *testing.T) {
-	if !alone(t, 2*time.Minute, "ping", "curl", "ip", "tcpdump") {
+	if !alone(t, 4*time.Minute, "ping", "curl", "ip", "tcpdump", "busybox") {
 		return
 	}
 	before := left(t)
@@ -55,6 +55,9 @@ func TestTheSiteByHand(t *testing.T) {
 	t.Run("tcpdump shows answers from the virtual address", answers)
 	t.Run("a command's exit code and standard input are its own", passing)
 	t.Run("lab status", func(t *testing.T) { labStatus(t, master) })
+	t.Run("telnet", func(t *testing.T) { telnet(t, master) })
+	t.Run("each real server dies", func(t *testing.T) { eachRealServerDies(t, master) })
+	t.Run("each director goes", func(t *testing.T) { eachDirectorGoes(t, master, backup) })
 	if out := works(t, "lab", "down"); out != "" {
 		t.Errorf("lab down says %q", out)
 	}
