@@ -21,6 +21,12 @@ type Commander interface {
 	Apply(ctx context.Context, path string, confirm time.Duration) Outcome
 	// Confirm keeps what Apply has done.
 	Confirm(ctx context.Context) Outcome
+	// Failover hands the mastership of instances, or of all, to another director; it answers when there is one. Back lets them
+	// take it back.
+	Failover(ctx context.Context, instances []string) Outcome
+	Back(ctx context.Context) Outcome
+	// Maintenance takes this director out, after somebody else has taken over or with force whether or not, or puts it in again.
+	Maintenance(ctx context.Context, on, force bool) Outcome
 	// Upgrade has the program at path, absolute, take the daemon's place; with probe it is only tried whether it could. If empty,
 	// the path that the daemon itself was started by.
 	Upgrade(ctx context.Context, path string, probe bool) Outcome
@@ -46,6 +52,25 @@ func serveCommands(mux *http.ServeMux, c Commander) {
 	})
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) { answer(w, c.Reload(r.Context()), nil) })
 	mux.HandleFunc("POST /v1/confirm", func(w http.ResponseWriter, r *http.Request) { answer(w, c.Confirm(r.Context()), nil) })
+	mux.HandleFunc("POST /v1/failover", func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if r.Form.Get("back") != "" {
+			answer(w, c.Back(r.Context()), nil)
+			return
+		}
+		answer(w, c.Failover(r.Context(), r.Form["instance"]), nil)
+	})
+	mux.HandleFunc("POST /v1/maintenance", func(w http.ResponseWriter, r *http.Request) {
+		on := r.FormValue("on")
+		if on != "true" && on != "false" {
+			http.Error(w, fmt.Sprintf("on %.40q: want true or false", on), http.StatusBadRequest)
+			return
+		}
+		answer(w, c.Maintenance(r.Context(), on == "true", r.FormValue("force") != ""), nil)
+	})
 	mux.HandleFunc("POST /v1/upgrade", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, c.Upgrade(r.Context(), r.FormValue("program"), r.FormValue("probe") != ""), nil)
 	})
@@ -84,6 +109,25 @@ func (c *Client) Confirm(ctx context.Context) (Outcome, error) {
 // Apply makes the file at path, absolute, the configuration in force.
 func (c *Client) Apply(ctx context.Context, path string, confirm time.Duration) (Outcome, error) {
 	return c.command(ctx, "/v1/apply", url.Values{"file": {path}, "confirm": {confirm.String()}})
+}
+
+// Failover hands mastership away and answers when another director has it.
+func (c *Client) Failover(ctx context.Context, instances []string) (Outcome, error) {
+	return c.command(ctx, "/v1/failover", url.Values{"instance": instances})
+}
+
+// Back lets this director take over again what Failover has handed away.
+func (c *Client) Back(ctx context.Context) (Outcome, error) {
+	return c.command(ctx, "/v1/failover", url.Values{"back": {"1"}})
+}
+
+// Maintenance takes the director out or puts it in again.
+func (c *Client) Maintenance(ctx context.Context, on, force bool) (Outcome, error) {
+	args := url.Values{"on": {fmt.Sprint(on)}}
+	if force {
+		args.Set("force", "1")
+	}
+	return c.command(ctx, "/v1/maintenance", args)
 }
 
 // Upgrade has the program at path, absolute, take the daemon's place, or with probe only tries whether it could. If empty,

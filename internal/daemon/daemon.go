@@ -250,6 +250,7 @@ func (d *daemon) openHA(context.Context) (err error) {
 	d.ha.extras = extrasOf(d.cfg)
 	d.undo = append(d.undo, d.ha.close)
 	d.ha.follow(time.Now(), follower(d.host, d.cfg, d.events.of("vrrp"), false))
+	d.restoreMaintenance()
 	return nil
 }
 

@@ -31,11 +31,12 @@ type ha struct {
 	scribe    *worker // the log
 	announcer *vrrp.Announcer
 
-	heard   chan struct{}            // gets a token when another director's advert arrived; used while stopping
-	other   func(netip.Addr)         // if set: told of the address that each came from
-	turned  func(string, vrrp.State) // if set: told of each change of an instance
-	failing map[string]bool          // sends that fail, said once
-	tell    *teller                  // nil: nobody is told
+	heard       chan struct{}            // gets a token when another director's advert arrived; used while stopping
+	other       func(netip.Addr)         // if set: told of the address that each came from
+	turned      func(string, vrrp.State) // if set: told of each change of an instance
+	maintenance bool                     // an operator has taken the director out
+	failing     map[string]bool          // sends that fail, said once
+	tell        *teller                  // nil: nobody is told
 
 	delays         vrrp.Debouncer   // of links
 	extras         map[string]extra // by instance

@@ -167,6 +167,9 @@ func (a *ha) reload(cfg *conf.Config, f following) (err error) {
 			err = errors.Join(err, addErr)
 		}
 		a.follow(now, f)
+		if a.maintenance {
+			a.setMaintenance(now, true) // also those that are new
+		}
 		a.speaker.Start(now, func(vrrp.Config) bool { return false })
 		a.closeUnused()
 	})

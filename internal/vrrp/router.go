@@ -18,16 +18,17 @@ type Router struct {
 	password [authLen]byte
 	vips     []netip.Addr // as adverts list them
 
-	state   State
-	since   time.Time
-	why     string
-	holding bool     // the VIPs are on the host, by our doing or a predecessor's
-	faults  []string // causes, the oldest first
-	holds   []string // what a start waits for
-	begun   bool     // Start was said; in INIT it waits for the last hold to go
-	resumes bool     // Resume was said, and begin has not answered it
-	asked   asking   // MASTER: the takeover that the host has not confirmed
-	terms   uint64   // takeovers so far
+	state    State
+	since    time.Time
+	why      string
+	holding  bool     // the VIPs are on the host, by our doing or a predecessor's
+	faults   []string // causes, the oldest first
+	holds    []string // what a start waits for
+	begun    bool     // Start was said; in INIT it waits for the last hold to go
+	resigned bool     // Resign was said: a weaker master is left alone
+	resumes  bool     // Resume was said, and begin has not answered it
+	asked    asking   // MASTER: the takeover that the host has not confirmed
+	terms    uint64   // takeovers so far
 
 	group *group // nil: in no sync group
 	wants bool   // it would be MASTER if its group could
@@ -311,6 +312,7 @@ func (r *Router) toMaster(now time.Time, why string) {
 	if r.cfg.Version == 3 && r.interval != r.cfg.AdvertInt {
 		r.detail("changing advert interval from %dms to locally configured %dms", r.interval.Milliseconds(), r.cfg.AdvertInt.Milliseconds())
 	}
+	r.resigned = false
 	learned := r.interval
 	r.interval = r.cfg.AdvertInt
 	r.blockAt, r.blockLen = time.Time{}, 0
