@@ -89,6 +89,7 @@ type history struct {
 	wire   *wire
 	pools  map[lb.ServiceKey]*lb.Pool
 	last   []string // what was done, for who must find out why
+	ops    []string // of them, what changed services, since both agreed last
 	done   map[string]int
 	gone   map[string]bool // services and real servers, as counts names them, of which totals differ: remember
 	step   int
@@ -146,6 +147,9 @@ func (h *history) note(kind, format string, args ...any) {
 	if len(h.last) > 60 {
 		h.last = h.last[1:]
 	}
+	if strings.HasSuffix(kind, "service") || strings.HasSuffix(kind, "server") || kind == "sleep" {
+		h.ops = append(h.ops, h.last[len(h.last)-1])
+	}
 }
 
 func (h *history) disagree(format string, args ...any) {
@@ -155,7 +159,7 @@ func (h *history) disagree(format string, args ...any) {
 	}
 	h.apart = true
 	h.wrong++
-	h.Errorf("%s\nafter\n%s\nof\n%s", fmt.Sprintf(format, args...), strings.Join(h.last, "\n"), strings.Join(h.counts(h.kernel, false), "\n"))
+	h.Errorf("%s\nafter\n%s\nof\n%s", fmt.Sprintf(format, args...), strings.Join(append(slices.Clip(h.ops), h.last...), "\n"), strings.Join(h.counts(h.kernel, false), "\n"))
 	for _, p := range h.pools {
 		h.Logf("%s\n%v", attributes(p.Service), p.Reals)
 	}
@@ -180,7 +184,7 @@ func (h *history) again() {
 		h.apply("delete a service", plane.Op{Verb: plane.DelService, Service: p.Service})
 	}
 	time.Sleep(20 * time.Minute) // established ones last 15, and kernel timers are late by an eighth
-	h.apart, h.last = false, nil
+	h.apart, h.last, h.ops = false, nil, nil
 	h.compare(true)
 	if h.apart {
 		h.Fatal("both are not empty after 20 minutes")
@@ -192,7 +196,7 @@ func (h *history) act() {
 		h.sleep()
 	}
 	switch n := h.IntN(1000); {
-	case len(h.pools) == 0 || n < 8 && len(h.pools) < 5:
+	case len(h.pools) == 0 || n < 8 && len(h.pools) < 6:
 		h.addService()
 	case n < 11:
 		h.apply("delete a service", plane.Op{Verb: plane.DelService, Service: h.anyPool().Service})
@@ -201,11 +205,11 @@ func (h *history) act() {
 		h.shape(&s)
 		h.apply("edit a service", plane.Op{Verb: plane.EditService, Service: s})
 	case n < 60:
-		h.apply("add a real server", plane.Op{Verb: plane.AddReal, Service: h.anyPool().Service, Real: h.anyReal(true)})
+		h.apply("add a real server", plane.Op{Verb: plane.AddReal, Service: h.anyPool().Service, Real: h.anyReal()})
 	case n < 80:
-		h.apply("delete a real server", plane.Op{Verb: plane.DelReal, Service: h.anyPool().Service, Real: h.anyReal(true)})
+		h.apply("delete a real server", plane.Op{Verb: plane.DelReal, Service: h.anyPool().Service, Real: h.anyReal()})
 	case n < 120:
-		h.apply("edit a real server", plane.Op{Verb: plane.EditReal, Service: h.anyPool().Service, Real: h.anyReal(false)})
+		h.apply("edit a real server", plane.Op{Verb: plane.EditReal, Service: h.anyPool().Service, Real: h.anyReal()})
 	case n < 125: // the timer of the packet path goes a hundred times a second
 		h.sleep()
 	case n < 220:
@@ -217,7 +221,7 @@ func (h *history) act() {
 
 // ---- services and real servers ---------------------------------------------------------------------------------------
 
-var historyVIP = netip.MustParseAddr("10.0.8.9")
+var historyVIP, historyVIP6 = netip.MustParseAddr("10.0.8.9"), netip.MustParseAddr("fd00:8::9")
 
 // schedulersOfHistory are all but twos, which leaves it to chance.
 var schedulersOfHistory = []string{"rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh", "lblc", "lblcr", "fo", "ovf"}
@@ -228,6 +232,10 @@ var servicesOfHistory = []lb.ServiceKey{
 	{Protocol: lb.UDP, Addr: netip.AddrPortFrom(historyVIP, 53)},
 	{Protocol: lb.UDP, Addr: netip.AddrPortFrom(historyVIP, 80)},
 	{Protocol: lb.SCTP, Addr: netip.AddrPortFrom(historyVIP, 80)},
+	{Protocol: lb.TCP, Addr: netip.AddrPortFrom(historyVIP6, 80)},
+	{Protocol: lb.TCP, Addr: netip.AddrPortFrom(historyVIP6, 443)},
+	{Protocol: lb.UDP, Addr: netip.AddrPortFrom(historyVIP6, 53)},
+	{Protocol: lb.SCTP, Addr: netip.AddrPortFrom(historyVIP6, 80)},
 }
 
 func (h *history) anyPool() *lb.Pool {
@@ -243,10 +251,13 @@ func (h *history) shape(s *lb.Service) {
 	}
 	s.Persistence, s.Wild = 0, 0
 	if h.IntN(3) == 0 {
-		s.Persistence, s.Wild = time.Duration(40+h.IntN(40))*time.Second, []uint32{0, 0xff}[h.IntN(2)]
+		s.Persistence, s.Wild = time.Duration(40+h.IntN(40))*time.Second, []uint32{0, wildest(s.Addr.Addr())}[h.IntN(2)]
 	}
 	s.OnePacket = s.Protocol == lb.UDP && h.IntN(6) == 0
 }
+
+// wildest is lb.Service.Wild for clients of which all but the last byte counts.
+func wildest(a netip.Addr) uint32 { return lb.WildOf(a.BitLen()-8, a.Is6()) }
 
 func (h *history) addService() {
 	s := lb.Service{ServiceKey: servicesOfHistory[h.IntN(len(servicesOfHistory))]}
@@ -254,12 +265,13 @@ func (h *history) addService() {
 	h.apply("add a service", plane.Op{Verb: plane.AddService, Service: s})
 	for range 3 {
 		if h.pools[s.ServiceKey] != nil {
-			h.apply("add a real server", plane.Op{Verb: plane.AddReal, Service: s, Real: h.anyReal(true)})
+			h.apply("add a real server", plane.Op{Verb: plane.AddReal, Service: s, Real: h.anyReal()})
 		}
 	}
 }
 
-func (h *history) anyReal(added bool) lb.Real {
+// anyReal has an address of IPv4, and no port, until methodOf gives it those of a service.
+func (h *history) anyReal() lb.Real {
 	r := lb.Real{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 8, byte(11 + h.IntN(5))}), 0), Weight: int32(h.IntN(5))}
 	if h.IntN(5) == 0 {
 		r.Upper = uint32(2 + h.IntN(8))
@@ -271,7 +283,7 @@ func (h *history) anyReal(added bool) lb.Real {
 // methodOf is the same for a real server as long as there are connections of it. ipvs: one keeps the method that its real
 // server had when it was made; here an edited method counts for all of them (docs/ipvsadm.md).
 func methodOf(s lb.Service, r *lb.Real) {
-	host, port := r.Addr.Addr().As4()[3], s.Addr.Port()
+	host, port := lastByte(r.Addr.Addr()), s.Addr.Port()
 	r.Forward = map[byte]lb.Forward{13: lb.Masq, 14: lb.Tunnel, 15: lb.Masq}[host]
 	switch {
 	case s.Protocol == lb.SCTP || host < 13:
@@ -279,7 +291,15 @@ func methodOf(s lb.Service, r *lb.Real) {
 	case host == 15:
 		port += 8000 // not the same for two services: a reply would not say to which connection of its client it belongs
 	}
-	r.Addr = netip.AddrPortFrom(r.Addr.Addr(), port)
+	r.Addr = netip.AddrPortFrom(hostIn(s.Addr.Addr(), host), port)
+}
+
+// hostIn is the host of that number in the network of the address.
+func hostIn(in netip.Addr, number byte) netip.Addr {
+	b := in.AsSlice()
+	b[len(b)-1] = number
+	a, _ := netip.AddrFromSlice(b)
+	return a
 }
 
 // apply does one step on both planes, which must say the same about it.
@@ -293,7 +313,7 @@ func (h *history) apply(kind string, op plane.Op) {
 		h.disagree("%v: the kernel says %v, the packet path %v", op, kernel, ours)
 	}
 	for _, a := range h.xdp.Hops() {
-		if err := h.xdp.SetHop(a, xdp.Hop{Ifindex: 1, Src: directorMAC, Dst: serverMAC(a), MTU: 1500, Source: directorAddr}); err != nil {
+		if err := h.xdp.SetHop(a, xdp.Hop{Ifindex: 1, Src: directorMAC, Dst: serverMAC(a), MTU: 1500, Source: directorOf(a)}); err != nil {
 			h.Fatal(err)
 		}
 	}
@@ -349,8 +369,11 @@ var (
 // packet is one of a client: of a new one, or of one that was there before.
 func (h *history) packet() {
 	key := servicesOfHistory[h.IntN(len(servicesOfHistory))]
-	s := segment{proto: key.Protocol, to: key.Addr,
-		from: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 4 + byte(h.IntN(2)), byte(1 + h.IntN(8))}), uint16(3000+h.IntN(4)))}
+	network := netip.AddrFrom4([4]byte{10, 0, 4 + byte(h.IntN(2))})
+	if key.Addr.Addr().Is6() {
+		network = netip.AddrFrom16([16]byte{0xfd, 0, 0, network.As4()[2]})
+	}
+	s := segment{proto: key.Protocol, to: key.Addr, from: netip.AddrPortFrom(hostIn(network, byte(1+h.IntN(8))), uint16(3000+h.IntN(4)))}
 	switch s.proto {
 	case lb.TCP:
 		s.event = tcpEvents[h.IntN(len(tcpEvents))]
@@ -387,8 +410,22 @@ func (h *history) reply() {
 	h.pass("reply", s, serverMAC(c.Real.Addr()))
 }
 
+// serves tells whether there is a service of this family. ipvs: without one it takes no notice of connections that are left
+// (docs/ipvsadm.md).
+func (h *history) serves(six bool) bool {
+	for key := range h.pools {
+		if key.Addr.Addr().Is6() == six {
+			return true
+		}
+	}
+	return false
+}
+
 // pass gives one packet to both planes.
 func (h *history) pass(kind string, s segment, src mac) {
+	if !h.serves(s.to.Addr().Is6()) {
+		return
+	}
 	h.note(kind, "%s %v > %v %#x", s.proto, s.from, s.to, s.event)
 	in := s.frame(src)
 	var kernel []string
@@ -420,9 +457,15 @@ func (h *history) pass(kind string, s segment, src mac) {
 // nobody listens to, and routes what is not for it. That it is this and nothing else that the kernel did is checked here.
 func (h *history) hosts(s segment, kernel []string) []string {
 	want := ""
-	switch {
-	case s.to.Addr() != historyVIP:
+	switch six := s.to.Addr().Is6(); {
+	case s.to.Addr() != historyVIP && s.to.Addr() != historyVIP6:
 		want = fmt.Sprintf("to %x: ", routerMAC)
+	case s.proto == lb.UDP && six:
+		want = "ICMPv6 1/4 from fd00:8::9"
+	case s.proto == lb.SCTP && six:
+		want = "ICMPv6 4/1 from fd00:8::9"
+	case s.event&rst == 0 && six:
+		want = fmt.Sprintf("to %x: 60 ", routerMAC)
 	case s.proto == lb.UDP:
 		want = "ICMP 3/3 from 10.0.8.9"
 	case s.proto == lb.SCTP:
@@ -464,10 +507,11 @@ func (h *history) calm() bool {
 
 // mayHold tells whether the template controls the connection.
 func mayHold(template, c lb.Conn) bool {
-	network := netip.PrefixFrom(template.Client.Addr(), 32)
-	if template.Client.Addr().As4()[3] == 0 {
-		network = netip.PrefixFrom(template.Client.Addr(), 24)
+	bits := template.Client.Addr().BitLen()
+	if lastByte(template.Client.Addr()) == 0 {
+		bits -= 8
 	}
+	network := netip.PrefixFrom(template.Client.Addr(), bits)
 	return !c.Template && c.Protocol == template.Protocol && network.Contains(c.Client.Addr()) && c.Real.Addr() == template.Real.Addr()
 }
 
@@ -481,18 +525,24 @@ func doubtful(template lb.Conn, end time.Duration, all []lb.Conn) bool {
 	return false
 }
 
-// sleep lets time pass, to a moment at which on both sides everything has either ended or does not end yet.
+// ended is after when everything has: established connections last 15 minutes, and then their templates go.
+const ended = 1300 * time.Second
+
+// sleep lets time pass, to a moment at which on both sides everything has either ended or does not end yet. When there are too
+// many for such a moment, all of it ends.
 func (h *history) sleep() {
-	for range 100 {
-		d := time.Duration(1+h.IntN(100)) * time.Second
-		if h.clear(d, h.listed(h.kernel)) && h.clear(d, h.listed(h.xdp)) {
-			h.note("sleep", "sleep %v", d)
-			time.Sleep(d)
-			h.slept = time.Now()
-			h.compare(d > 4*time.Second) // the kernel's estimator has come round since
-			return
+	kernel, ours := h.listed(h.kernel), h.listed(h.xdp)
+	first, d := h.IntN(100), ended
+	for n := range 100 {
+		if try := time.Duration(1+(first+n)%100) * time.Second; h.clear(try, kernel) && h.clear(try, ours) {
+			d = try
+			break
 		}
 	}
+	h.note("sleep", "sleep %v", d)
+	time.Sleep(d)
+	h.slept = time.Now()
+	h.compare(d > 4*time.Second) // the kernel's estimator has come round since
 }
 
 func (h *history) clear(d time.Duration, all []lb.Conn) bool {

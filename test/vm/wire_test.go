@@ -20,13 +20,28 @@ var (
 	routerMAC   = mac{2, 0, 0, 0, 0, 2}
 	fenceMAC    = mac{2, 0, 0, 0, 0, 3}
 
-	directorAddr = netip.MustParseAddr("10.0.8.2")
-	fenceAddr    = netip.MustParseAddr("10.0.8.3")
+	directorAddr  = netip.MustParseAddr("10.0.8.2")
+	directorAddr6 = netip.MustParseAddr("fd00:8::2")
+	fenceAddr     = netip.MustParseAddr("10.0.8.3")
 )
 
-// serverMAC is the neighbour of 10.0.8.N; hexadecimal digits that read like N.
+// directorOf is the director's address of the same family.
+func directorOf(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		return directorAddr6
+	}
+	return directorAddr
+}
+
+// lastByte is an address's host part here, of either family.
+func lastByte(a netip.Addr) byte {
+	b := a.AsSlice()
+	return b[len(b)-1]
+}
+
+// serverMAC is the neighbour of 10.0.8.N, and of the address of IPv6 that ends with N; hexadecimal digits that read like N.
 func serverMAC(a netip.Addr) mac {
-	n := a.As4()[3]
+	n := lastByte(a)
 	return mac{2, 0, 0, 0, 1, n/10<<4 | n%10}
 }
 
@@ -47,8 +62,11 @@ type segment struct {
 
 // frame is the segment on the cable to the director.
 func (s segment) frame(src mac) []byte {
-	b := append(append(directorMAC[:len(directorMAC):6], src[:]...), 8, 0)
-	return append(b, packetOf(s.from.Addr(), s.to.Addr(), byte(s.proto), s.transport())...)
+	b := append(directorMAC[:len(directorMAC):6], src[:]...)
+	if s.from.Addr().Is6() {
+		return append(append(b, 0x86, 0xdd), packetOf6(s.from.Addr(), s.to.Addr(), byte(s.proto), s.transport())...)
+	}
+	return append(append(b, 8, 0), packetOf(s.from.Addr(), s.to.Addr(), byte(s.proto), s.transport())...)
 }
 
 func (s segment) transport() []byte {
@@ -62,8 +80,8 @@ func (s segment) transport() []byte {
 	default: // SCTP, whose checksum nobody reads here
 		return append(b, 0, 0, 0, 1, 0, 0, 0, 0, s.event, 0, 0, 4)
 	}
-	from, to := s.from.Addr().As4(), s.to.Addr().As4()
-	pseudo := append(append(append([]byte{}, from[:]...), to[:]...), 0, byte(s.proto), 0, byte(len(b)))
+	// The sum of IPv6's pseudo header (RFC 8200 8.1) is that of IPv4's: its other words are zero.
+	pseudo := append(append(s.from.Addr().AsSlice(), s.to.Addr().AsSlice()...), 0, byte(s.proto), 0, byte(len(b)))
 	binary.BigEndian.PutUint16(b[check:], ^sum16(append(pseudo, b...)))
 	return b
 }
@@ -73,6 +91,11 @@ func packetOf(from, to netip.Addr, proto byte, body []byte) []byte {
 	b = append(append(b, from.AsSlice()...), to.AsSlice()...)
 	binary.BigEndian.PutUint16(b[10:], ^sum16(b))
 	return append(b, body...)
+}
+
+func packetOf6(from, to netip.Addr, next byte, body []byte) []byte {
+	b := []byte{0x60, 0, 0, 0, 0, byte(len(body)), next, 64}
+	return append(append(append(b, from.AsSlice()...), to.AsSlice()...), body...)
 }
 
 // sum16 is RFC 1071's.
@@ -138,8 +161,11 @@ func (w *wire) exchange(t testing.TB, frame []byte) (answers [][]byte) {
 			t.Fatalf("the director is silent: %v", err)
 		}
 		b := append([]byte{}, w.buf[:n]...)
-		if n < 34 || b[12] != 8 || b[13] != 0 {
-			continue // its ARP and MLD
+		if n < 34 || b[12] != 8 && b[12] != 0x86 || b[12] == 8 && b[13] != 0 {
+			continue // its ARP
+		}
+		if b[12] == 0x86 && (n < 62 || b[0] == 0x33) {
+			continue // its MLD and router solicitations, to all that listen
 		}
 		if mac(b[:6]) != fenceMAC {
 			answers = append(answers, b)
@@ -153,6 +179,9 @@ func (w *wire) exchange(t testing.TB, frame []byte) (answers [][]byte) {
 // packet path leaves to the network stack.
 func told(frame []byte) string {
 	ip := frame[14:]
+	if frame[12] == 0x86 {
+		return told6(frame[:6], ip)
+	}
 	if ip[9] == unix.IPPROTO_ICMP && mac(frame[:6]) == routerMAC {
 		return fmt.Sprintf("ICMP %d/%d from %v about % x", ip[20], ip[21], netip.AddrFrom4([4]byte(ip[12:16])), ip[28:min(len(ip), 28+28)])
 	}
@@ -163,4 +192,11 @@ func told(frame []byte) string {
 		clear(ip[10:12])
 	}
 	return fmt.Sprintf("to %x: % x", frame[:6], ip[:length])
+}
+
+func told6(to, ip []byte) string {
+	if ip[6] == unix.IPPROTO_ICMPV6 && mac(to) == routerMAC {
+		return fmt.Sprintf("ICMPv6 %d/%d from %v about % x", ip[40], ip[41], netip.AddrFrom16([16]byte(ip[8:24])), ip[48:min(len(ip), 48+48)])
+	}
+	return fmt.Sprintf("to %x: % x", to, ip[:40+int(binary.BigEndian.Uint16(ip[4:]))])
 }

@@ -1,8 +1,8 @@
 # One director with one cable: eth0 here, wire in the namespace "out". Whoever holds wire is everybody else: the clients'
-# router 10.0.8.1, and the real servers 10.0.8.11 … 15.
+# router 10.0.8.1 and fd00:8::1, and the real servers 10.0.8.11 … 15 and fd00:8::b … f.
 sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0
-sysctl -qw net.ipv4.ip_forward=1
-sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv4.icmp_msgs_per_sec=1000000 net.ipv4.icmp_msgs_burst=1000000 # a refusal must be heard
+sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv4.icmp_msgs_per_sec=1000000 net.ipv4.icmp_msgs_burst=1000000 net.ipv6.icmp.ratelimit=0 # a refusal must be heard
 modprobe ip_vs
 ip link set lo up
 ip netns add out
@@ -11,12 +11,17 @@ ip netns exec out sysctl -qw net.ipv6.conf.all.disable_ipv6=1
 ip -n out link set wire up
 ip addr add 10.0.8.2/24 dev eth0
 ip link set eth0 up
+ip addr add fd00:8::2/64 dev eth0 nodad
 ip addr add 10.0.8.9/32 dev lo
+ip addr add fd00:8::9/128 dev lo
 ip neigh add 10.0.8.1 lladdr 02:00:00:00:00:02 dev eth0 nud permanent
+ip neigh add fd00:8::1 lladdr 02:00:00:00:00:02 dev eth0 nud permanent
 ip neigh add 10.0.8.3 lladdr 02:00:00:00:00:03 dev eth0 nud permanent
 for n in 11 12 13 14 15; do
 	ip neigh add 10.0.8.$n lladdr 02:00:00:00:01:$n dev eth0 nud permanent
+	ip neigh add $(printf fd00:8::%x $n) lladdr 02:00:00:00:01:$n dev eth0 nud permanent
 done
 ip route add default via 10.0.8.1
+ip -6 route add default via fd00:8::1
 ip link add shelf0 type dummy # the program is attached here, where no packet comes
 ip link set shelf0 up
