@@ -296,6 +296,9 @@ func playTracking(t *testing.T, name string, story *trackingStory) {
 		}
 		time.Sleep(story.pauses)
 	}
+	// The two run their scripts at moments of their own, up to an interval apart, and one that hung takes two of them: whoever is
+	// later is given time to come to the same end.
+	time.Sleep(4 * time.Second)
 	var lines [2][]string
 	for i, n := range p.nodes {
 		n.end(t, syscall.SIGTERM)
