@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"vipd/examples/site"
+	"vipd/internal/host"
 )
 
 // TestAnUpgradeIsNotNoticed: another program takes the place of the active director of a pair that serves requests, and back.
@@ -88,5 +90,46 @@ func TestAnUpgradeIsNotNoticed(t *testing.T) {
 		}
 	}
 	works(t, "lab", "down")
+	nothingNew(t, before)
+}
+
+// TestAStartThatFailsRenouncesWhatItWasHanded: a process has left its virtual addresses to the next one, which cannot start.
+// They must not stay where nobody answers for them, for the other director takes over.
+func TestAStartThatFailsRenouncesWhatItWasHanded(t *testing.T) {
+	if !alone(t, 2*time.Minute) {
+		return
+	}
+	addCables(t)
+	before := left(t)
+	dir := t.TempDir()
+	text := strings.Replace(siteFile(t, "eth0"), "priority 100", "priority 255", 1)
+	run := startRun(t, "-f", write(t, dir, "owner.conf", text))
+	has := func() bool { return strings.Contains(strings.Join(links(t), "\n"), "10.0.8.9/32") }
+	eventually(t, 60*time.Second, "the address is there", has)
+	boot, err := host.BootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.end(t, syscall.SIGKILL)
+	handed := fmt.Sprintf(`{"version":1,"boot":%q,"at":0,"masters":[{"Instance":"VI_1","Within":3000000000,"addresses":[{"Prefix":"10.0.8.9/32","Dev":"eth0"}]}],"trackers":[]}`, boot)
+	const path = "/run/vipd/default.handover"
+	if err := os.WriteFile(path, []byte(handed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broken := write(t, dir, "broken.conf", "\x7fELF\x02\x01\x00\x00")
+	if o := vipd(t, "run", "-f", broken); o.code != 2 || !strings.Contains(o.stderr, "its addresses are removed") {
+		t.Errorf("a start with a broken file: %s", o)
+	}
+	if has() {
+		t.Error("the address stayed")
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("what was handed over is still there, for a start in an hour")
+	}
+	run = startRun(t, "-f", filepath.Join(dir, "owner.conf"))
+	eventually(t, 60*time.Second, "the next start is master", has)
+	if code := run.end(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
 	nothingNew(t, before)
 }

@@ -106,14 +106,19 @@ func Run(ctx context.Context, opts Options) error {
 	if d.over, err = newSupervisor(); err != nil {
 		ev.Warn(err.Error() + "; no signs of life will be sent")
 	}
+	probing := os.Getenv(probeVar) != ""
 	if err := d.load(); err != nil {
+		if !probing {
+			d.renounce()
+		}
 		return err
 	}
-	if os.Getenv(probeVar) != "" {
+	if probing {
 		return d.probe()
 	}
 	if err := d.start(ctx); err != nil {
 		d.takeBack()
+		d.renounce()
 		return err
 	}
 	hup := make(chan os.Signal, 1) // one more that comes while one is served waits, further ones are the same
@@ -126,11 +131,7 @@ func Run(ctx context.Context, opts Options) error {
 		d.leave()
 		return d.replace(d.next)
 	}
-	restart, err := d.over.restarting()
-	if err != nil {
-		d.events.Warn(err.Error() + "; this is taken for a stop")
-	}
-	if restart {
+	if d.restarts() {
 		d.leave()
 		d.events.Info("Stopped")
 		return nil

@@ -228,6 +228,51 @@ func (d *daemon) replace(path string) error {
 	return fmt.Errorf("execute %s: %w", path, syscall.Exec(path, append([]string{os.Args[0]}, os.Args[1:]...), os.Environ()))
 }
 
+// restarts tells whether another process follows at once which can take over. Otherwise this is a stop: addresses that nobody
+// answers for must not stay.
+func (d *daemon) restarts() bool {
+	restart, err := d.over.restarting()
+	if restart && err == nil {
+		var program string
+		if program, err = programAt(""); err == nil {
+			_, err = probeProgram(context.Background(), program)
+		}
+	}
+	if err != nil {
+		d.events.Warn(err.Error() + "; this is taken for a stop")
+	}
+	return restart && err == nil
+}
+
+// renounce is for a start that fails after another process has handed over: its addresses go, so that whoever takes over is
+// alone. It does nothing while another process of this instance runs.
+func (d *daemon) renounce() {
+	if control.CheckInstance(d.opts.Instance) != nil {
+		return
+	}
+	if d.handed == nil {
+		if _, err := os.Stat(d.handoverPath()); err != nil {
+			return
+		}
+		l, err := host.LockInstance(control.Dir, d.opts.Instance)
+		if err != nil {
+			return
+		}
+		defer func() { _ = l.Release() }()
+		if d.takeHandover(context.Background()) != nil || d.handed == nil {
+			return
+		}
+	}
+	for _, m := range d.handed.Masters {
+		d.events.Error("("+m.Instance+") the process before was master and this one does not start: its addresses are removed", "vi", m.Instance)
+		for _, addr := range m.Addresses {
+			if err := host.DelAddress(addr); err != nil {
+				d.events.Error("("+m.Instance+") "+err.Error(), "vi", m.Instance, "if", addr.Dev)
+			}
+		}
+	}
+}
+
 // restarting tells whether the stop that this process was told is the first half of a restart, after which systemd starts
 // it again at once.
 func (s supervisor) restarting() (bool, error) {
