@@ -13,9 +13,8 @@ import (
 // TestKernelPlaneOnLinux6_1 runs the contract of every plane, and the comparisons with ipvsadm, on a kernel that has IPVS.
 func TestKernelPlaneOnLinux6_1(t *testing.T) {
 	t.Parallel()
-	// Not TestSyncDaemonsOfThisKernel: the kernel once did not answer it for ten minutes.
 	result := vm.GoTest(t, vm.Config{Script: "modprobe ip_vs", Tools: []string{"ipvsadm"}}, "vipd/internal/plane/ipvs",
-		"-test.run=ThisKernel|Ipvsadm|Zeroed", "-test.skip=SyncDaemons")
+		"-test.run=ThisKernel|Ipvsadm|Zeroed")
 	if strings.Contains(result.Output, "--- SKIP") {
 		t.Error("something was skipped")
 	}

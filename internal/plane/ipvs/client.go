@@ -1,7 +1,9 @@
 package ipvs
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -243,8 +245,27 @@ func (c *Client) StartSync(s Sync) error {
 
 // StopSync ends the daemon of a part; ESRCH if there is none.
 func (c *Client) StopSync(s SyncState) error {
-	return c.do(cmdDelDaemon, attr{attrDaemon, func(ae *netlink.AttributeEncoder) error {
+	// Linux: a daemon that is stopped before its thread ever ran gives EINTR, and of EINTR netlink tells nobody. The kernel
+	// works on a request while it is sent, so an answer that is not there soon never comes.
+	if err := c.conn.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
+		return err
+	}
+	err := c.do(cmdDelDaemon, attr{attrDaemon, func(ae *netlink.AttributeEncoder) error {
 		ae.Uint32(daemonState, uint32(s))
 		return nil
 	}})
+	if clearErr := c.conn.SetReadDeadline(time.Time{}); clearErr != nil {
+		return clearErr
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	left, err := c.Syncs()
+	if err == nil && slices.ContainsFunc(left, func(d Sync) bool { return d.State == s }) {
+		err = fmt.Errorf("stop the %s daemon: the kernel does not answer, and it runs on", s)
+	}
+	return err
 }
+
+// answerTime is how long an answer is waited for that the kernel may swallow.
+const answerTime = time.Second
