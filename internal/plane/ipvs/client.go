@@ -17,8 +17,16 @@ import (
 
 // Client speaks with the IPVS of the network namespace in which it was dialled. Errors wrap the kernel's errno.
 type Client struct {
-	conn   *genetlink.Conn
+	conn   connection
 	family uint16
+}
+
+// connection is what a *genetlink.Conn does.
+type connection interface {
+	Execute(m genetlink.Message, family uint16, flags netlink.HeaderFlags) ([]genetlink.Message, error)
+	GetFamily(name string) (genetlink.Family, error)
+	SetReadDeadline(t time.Time) error
+	Close() error
 }
 
 // Dial connects. The error wraps os.ErrNotExist if the kernel has no IPVS now.
@@ -30,7 +38,7 @@ func Dial() (*Client, error) {
 	return newClient(conn)
 }
 
-func newClient(conn *genetlink.Conn) (*Client, error) {
+func newClient(conn connection) (*Client, error) {
 	family, err := conn.GetFamily(familyName)
 	if err != nil {
 		conn.Close()

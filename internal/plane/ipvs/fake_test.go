@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/genetlink/genltest"
@@ -27,6 +28,31 @@ type fakeKernel struct {
 	refuse  syscall.Errno // of every command that changes something
 	flushed bool
 	syncs   []Sync
+	silent  bool // nothing is answered to what changes something, although it is done
+
+	stubborn bool // no daemon starts or stops
+}
+
+// fakeConn has the deadline that genltest's connections have not.
+type fakeConn struct {
+	*genetlink.Conn
+	*fakeKernel
+	deadline time.Time
+}
+
+func (c *fakeConn) Close() error                      { return c.Conn.Close() }
+func (c *fakeConn) SetReadDeadline(t time.Time) error { c.deadline = t; return nil }
+
+// Execute gives, of a silent kernel, what a socket gives whose deadline is over; a reader without one would wait for ever.
+func (c *fakeConn) Execute(m genetlink.Message, family uint16, flags netlink.HeaderFlags) ([]genetlink.Message, error) {
+	answers, err := c.Conn.Execute(m, family, flags)
+	if c.silent && flags&netlink.Dump != netlink.Dump {
+		if c.deadline.IsZero() {
+			panic("a read without a deadline never ends")
+		}
+		return nil, os.ErrDeadlineExceeded
+	}
+	return answers, err
 }
 
 func newFake(t testing.TB) (*Plane, *fakeKernel) {
@@ -53,8 +79,8 @@ func newFake(t testing.TB) (*Plane, *fakeKernel) {
 	return p, k
 }
 
-func (k *fakeKernel) dial() *genetlink.Conn {
-	return genltest.Dial(genltest.ServeFamily(genetlink.Family{ID: fakeFamily, Version: 1, Name: familyName}, k.serve))
+func (k *fakeKernel) dial() connection {
+	return &fakeConn{Conn: genltest.Dial(genltest.ServeFamily(genetlink.Family{ID: fakeFamily, Version: 1, Name: familyName}, k.serve)), fakeKernel: k}
 }
 
 func (k *fakeKernel) serve(req genetlink.Message, nl netlink.Message) ([]genetlink.Message, error) {
@@ -173,6 +199,9 @@ func (k *fakeKernel) change(req genetlink.Message) error {
 			return err
 		}
 		s, err := decodeSync(b)
+		if k.stubborn {
+			return err
+		}
 		if k.syncs = slices.DeleteFunc(k.syncs, func(o Sync) bool { return o.State == s.State }); req.Header.Command == cmdNewDaemon {
 			k.syncs = append(k.syncs, s)
 		}

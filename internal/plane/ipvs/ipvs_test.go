@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -192,6 +193,20 @@ func TestSyncDaemonsAreStartedListedAndStopped(t *testing.T) {
 	}
 	if err := p.Client().StopSync(SyncMaster); err != nil || !slices.Equal(k.syncs, []Sync{backup}) {
 		t.Errorf("left %+v, %v", k.syncs, err)
+	}
+}
+
+// Linux answers nothing when it stops a daemon whose thread never ran.
+func TestADaemonThatIsStoppedWithoutAnAnswerIsStopped(t *testing.T) {
+	p, k := newFake(t)
+	k.syncs = []Sync{{State: SyncMaster, Interface: "eth0", ID: 51}, {State: SyncBackup, Interface: "eth0", ID: 51}}
+	k.silent = true
+	if err := p.Client().StopSync(SyncMaster); err != nil || len(k.syncs) != 1 {
+		t.Errorf("left %+v, %v", k.syncs, err)
+	}
+	k.stubborn = true
+	if err := p.Client().StopSync(SyncBackup); err == nil || !strings.Contains(err.Error(), "runs on") {
+		t.Errorf("a daemon that runs on: %v", err)
 	}
 }
 
