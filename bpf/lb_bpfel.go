@@ -209,6 +209,8 @@ type LbLearned struct {
 	State      uint32
 	Ticks      uint32
 	Packets    uint32
+	Idle       uint32
+	Whole      uint32
 	Outcome    uint32
 	Line       uint32
 	Generation uint32

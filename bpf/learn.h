@@ -21,6 +21,19 @@ static __always_inline __u32 learn_expires(struct learned *l, __u32 tick)
 	return tick + (t ? timeout_of(t, l->proto, l->state & (STATES - 1)) : 0);
 }
 
+/* Was the line used here after its teller last used it? Both know how long ago that was, so no two clocks are compared. */
+static __always_inline int learn_older(struct conn *c, struct learned *l, __u32 tick)
+{
+	struct tunables *t = settings();
+	__u32 whole = l->whole;
+
+	if (!l->idle || !t)
+		return 0;
+	if (!(l->flags & CONN_TEMPLATE))
+		whole = timeout_of(t, l->proto, life_state(READ_ONCE(c->life)) & (STATES - 1));
+	return (__s32)(tick + whole - READ_ONCE(c->expires)) < (__s32)(l->idle - 1);
+}
+
 /* The line holds this connection already. What packets move meanwhile is looked at again. */
 static __always_inline enum learn_outcome learn_again(struct conn *c, struct learned *l, __u32 tick)
 {
@@ -74,6 +87,8 @@ static __always_inline enum learn_outcome learn_locked(struct learned *l, struct
 		l->line = at.found;
 		if (conn_expired(c, k->tick)) {
 			at.free = at.found;
+		} else if (learn_older(c, l, k->tick)) {
+			return LEARN_STALE;
 		} else if (READ_ONCE(c->real) == l->real || l->flags & CONN_TEMPLATE) {
 			return learn_again(c, l, k->tick);
 		} else if (l->flags & CONN_INACTIVE) {

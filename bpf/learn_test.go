@@ -212,3 +212,50 @@ func TestALearnedConnectionCountsForThresholds(t *testing.T) {
 	}
 	r.want(frame{flags: syn, from: clientNumber(9)}, LbReasonREPLY_NO_SERVER)
 }
+
+// What says how long ago it was used gives way to a line that was used later, whichever director that was at.
+func TestTheLaterUseOfAConnectionHolds(t *testing.T) {
+	r := newRig(t, 4)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	a, b := s.add(1), s.add(1)
+	r.learn(told(client, a, established, 0))
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT) // used here now: 900 s left
+	r.travel(10)
+	dated := func(real uint32, state int, flags LbConnFlag, idle uint32) LbLearned {
+		l := told(client, real, state, flags)
+		l.Idle = idle*ticksPerSecond + 1
+		return r.learn(l)[0]
+	}
+	for _, older := range []LbLearned{dated(a, timeWait, LbConnFlagCONN_INACTIVE, 20), dated(b, established, 0, 12)} {
+		if older.Outcome != uint32(LbLearnOutcomeLEARN_STALE) {
+			t.Errorf("used 10 s ago here, and longer ago there: %+v", older)
+		}
+	}
+	if c := r.conn(); c.state() != established || c.Real != a {
+		t.Errorf("%+v", c)
+	}
+	if got := dated(a, timeWait, LbConnFlagCONN_INACTIVE, 5); got.Outcome != uint32(LbLearnOutcomeLEARN_AGAIN) || r.conn().state() != timeWait {
+		t.Errorf("%+v, %+v", got, r.conn())
+	}
+	if got := dated(b, established, 0, 0); got.Outcome != uint32(LbLearnOutcomeLEARN_NEW) || r.conn().Real != b {
+		t.Errorf("a later connection to another server: %+v, %+v", got, r.conn())
+	}
+}
+
+func TestTheLaterUseOfATemplateHolds(t *testing.T) {
+	r, _, a, _ := persistent(t, tcpProto, 60)
+	r.opened(frame{}) // whose server has a template of 60 s now
+	if r.template().Real != a {
+		a = r.template().Real
+	}
+	r.travel(5)
+	l := toldTemplate(client.Addr(), a, LbConnFlagCONN_ASSURED)
+	l.Whole, l.Idle = 60*ticksPerSecond, 30*ticksPerSecond
+	if got := r.learn(l)[0]; got.Outcome != uint32(LbLearnOutcomeLEARN_STALE) {
+		t.Errorf("%+v", got)
+	}
+	l.Idle = 2 * ticksPerSecond
+	if got := r.learn(l)[0]; got.Outcome != uint32(LbLearnOutcomeLEARN_AGAIN) || r.template().flags()&LbConnFlagCONN_ASSURED == 0 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -469,7 +469,7 @@ struct order {                /* sweep, forget */
 enum learn_outcome {
 	LEARN_NEW = 0,           /* it has a line */
 	LEARN_AGAIN,             /* it had one, which says now what was told */
-	LEARN_STALE,             /* inactive, and of another real server than the one that is here: it has been replaced */
+	LEARN_STALE,             /* used here later than there; or inactive, and of another real server: it has been replaced */
 	LEARN_NO_ROOM,
 	LEARN_BUSY,              /* a lock was not had in time */
 };
@@ -483,6 +483,8 @@ struct learned {              /* learn: one connection that another director tol
 	__u32 flags, state;      /* as in conn.life */
 	__u32 ticks;             /* until it expires; 0: as its state has it */
 	__u32 packets;           /* as in conn */
+	__u32 idle;              /* ticks since it was used there, and 1: what was used here later stays. 0: not said, it is what holds */
+	__u32 whole;             /* ticks that it has after a use, of a template */
 	/* the answer */
 	__u32 outcome;           /* enum learn_outcome */
 	__u32 line, generation;  /* of LEARN_NEW and LEARN_AGAIN: where it is */
