@@ -5,12 +5,15 @@
 // Waiting keeps what was told of real servers that are not configured (yet). The package is pure: datagrams go in and come
 // out as bytes, time comes in as an argument.
 //
+// Stream is what vipd's directors have beside it: acknowledged, repaired and, with a key, authenticated.
+//
 // ipvs: nothing is authenticated, acknowledged or repeated. Whoever can send to the group can make connections to
 // configured real servers, and to no others.
 package connsync
 
 import (
 	"net/netip"
+	"time"
 
 	"vipd/internal/lb"
 )
@@ -53,6 +56,9 @@ type Conn struct {
 	In, Out Sequence
 	// Engine is the persistence engine that made a template, EngineData what it recognizes clients by. If empty, none.
 	Engine, EngineData string
+	// Dated is a connection of a Stream: it was used last Idle ago, and what another director saw of it later holds.
+	Dated bool
+	Idle  time.Duration
 }
 
 // Forward is the method that the sender forwards by.

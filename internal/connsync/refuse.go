@@ -11,6 +11,17 @@ const (
 	Empty         Reason = "no-connections"
 )
 
+// Of a whole datagram of a Stream.
+const (
+	OtherProtocol Reason = "other-protocol" // of another version, or no datagram of vipd's
+	BadMAC        Reason = "mac"            // not signed with the key
+	OwnDatagram   Reason = "own-datagram"   // sent by this director itself
+	OtherSession  Reason = "other-session"  // of another life of one of the two
+	Replayed      Reason = "replayed"       // a state that is not later than the one before
+	BeyondWindow  Reason = "beyond-window"  // further ahead than a sender may go
+	Foreign       Reason = "foreign"        // from an address that is no peer's
+)
+
 // Of an entry, and of what follows it in the datagram: where it ends is not sure.
 const (
 	ShortEntry     Reason = "short-entry"     // shorter than its kind

@@ -34,6 +34,9 @@ type Sight struct {
 	Template   bool
 	Controlled bool // by a template
 	Synced     bool // learned, and not begun here
+	Telling    lb.Telling
+
+	idle time.Duration // since it was used; of a Stream alone
 }
 
 // mark is what is remembered of a line: 16 bytes.

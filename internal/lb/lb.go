@@ -134,7 +134,22 @@ type Service struct {
 	Locals AddrRange
 	// Proxy tells those real servers who the client is, by the PROXY protocol's version 2. TCP alone.
 	Proxy bool
+	// Telling is which of its connections other directors are told of.
+	Telling Telling
 }
+
+// Telling is which connections of a service a director tells its peers (connection_sync, and not lvs_sync_daemon).
+type Telling uint8
+
+// What can be told.
+const (
+	TellUsual       Telling = iota // as the kernel: from the third packet of the client on, of TCP once it is established
+	TellEstablished                // from the first packet on, of TCP once it is established
+	TellAll                        // from the first packet on
+	TellNone
+)
+
+func (t Telling) String() string { return [...]string{"usual", "established", "all", "none"}[t&3] }
 
 // FitSegment is Service.Segment for "whatever fits".
 const FitSegment = 1
