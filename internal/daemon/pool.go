@@ -76,6 +76,9 @@ type pool struct {
 	toldDirectors map[netip.Addr][6]byte // as the plane knows them
 }
 
+// checkGrain is by how much a check may begin too late so that thousands of them begin together.
+const checkGrain = time.Millisecond
+
 // rateInterval is how often rates are estimated, as the kernel does (ip_vs_est.c).
 const rateInterval = 2 * time.Second
 
@@ -83,6 +86,7 @@ func newPool(ev events, cfg health.Config, p Plane, prober Prober, hops func([]n
 	m := &pool{events: ev, pools: health.New(cfg, random), plane: p, prober: prober, hops: hops,
 		whole: true, refused: map[lb.ServiceKey]string{}, hopState: map[netip.Addr]host.Hop{}, held: map[netip.Addr]map[int]bool{}, directors: map[netip.Addr]bool{}}
 	m.loop = loop.New(m.pools, m.drain)
+	m.loop.Coarse(checkGrain)
 	m.syncs = newSyncing(ev.of("sync"), p, m.ask)
 	return m
 }

@@ -26,7 +26,7 @@ func (p *Pools) follow(now time.Time, c *check) {
 		state = "UP"
 	}
 	res := Result{OK: up, Why: "the session is " + state}
-	c.remember(now, res)
+	c.past.add(Observed{At: now, URL: c.url, Result: res})
 	p.sayReal(c, "BFD check of [%s] RS(%s) is %s", c.cfg.BFD, c.name(), state)
 	p.settle(now, c, up, c.label()+": "+res.Why)
 	c.ran = true

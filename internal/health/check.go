@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// kept is how many results a checker remembers for Status.
-const kept = 8
-
 type check struct {
 	cfg     Checker
 	id      CheckID // 0 until activated
@@ -23,18 +20,18 @@ type check struct {
 	since    time.Time
 	due      time.Time
 	slot     int
-	last     []Observed // oldest first, at most kept
-	url      int        // of HTTP: the page that is asked for next
-	badURL   int        // of HTTP: the page that failed, or noURL
-	weight   int        // that it adds to the real server's
-	good     int        // successes in a row, while down
-	warned   string     // said last
-	ends     time.Time  // of the certificate that was shown last
-	lead     *check     // that is made in its place
-	twins    []*check   // for which it is made
-	agent    Agent      // what an agent has said so far
-	percent  bool       // it has said a weight
-	deaf     bool       // it has no answer, which has been said
+	past     past
+	url      int       // of HTTP: the page that is asked for next
+	badURL   int       // of HTTP: the page that failed, or noURL
+	weight   int       // that it adds to the real server's
+	good     int       // successes in a row, while down
+	warned   string    // said last
+	ends     time.Time // of the certificate that was shown last
+	lead     *check    // that is made in its place
+	twins    []*check  // for which it is made
+	agent    Agent     // what an agent has said so far
+	percent  bool      // it has said a weight
+	deaf     bool      // it has no answer, which has been said
 }
 
 // schedule sets when c is checked next.
@@ -64,7 +61,7 @@ func (p *Pools) Observe(now time.Time, id CheckID, res Result) {
 
 // take lets one checker have a result.
 func (p *Pools) take(now time.Time, c *check, res Result) time.Duration {
-	c.remember(now, res)
+	c.past.add(Observed{At: now, URL: c.url, Result: res})
 	if !res.OK {
 		c.good = 0
 	}
@@ -207,11 +204,7 @@ func (p *Pools) settle(now time.Time, c *check, up bool, why string) {
 
 // turned is the news that c came to its verdict, which changed the real server or not.
 func (c *check) turned(real bool, why string) CheckerTurned {
-	var last Result
-	if n := len(c.last); n > 0 {
-		last = c.last[n-1].Result
-	}
-	return CheckerTurned{Last: last, Service: c.service.cfg.ServiceKey, Real: c.real.cfg.Addr, Kind: c.cfg.Kind, Session: c.cfg.BFD,
+	return CheckerTurned{Last: c.past.last(), Service: c.service.cfg.ServiceKey, Real: c.real.cfg.Addr, Kind: c.cfg.Kind, Session: c.cfg.BFD,
 		Up: c.up, RealUp: c.real.alive, RealTurned: real, Why: why}
 }
 
@@ -240,14 +233,6 @@ func (p *Pools) notify(s *service, r *real, why string) {
 		return
 	}
 	p.emit(RealDown{s.cfg.ServiceKey, r.cfg.Addr, why})
-}
-
-func (c *check) remember(now time.Time, res Result) {
-	if len(c.last) == kept {
-		copy(c.last, c.last[1:])
-		c.last = c.last[:kept-1]
-	}
-	c.last = append(c.last, Observed{At: now, URL: c.url, Result: res})
 }
 
 // name is how keepalived's log names the checker: by its real server.

@@ -94,7 +94,7 @@ func (p *Pools) adoptCheck(now time.Time, c *check, old []*check) []*check {
 		if !c.cfg.sameCheck(was.cfg) {
 			continue
 		}
-		c.id, c.ran, c.running, c.since, c.last = was.id, was.ran, was.running, was.since, was.last
+		c.id, c.ran, c.running, c.since, c.past = was.id, was.ran, was.running, was.since, was.past
 		c.decisive = was.decisive
 		// keepalived: takes an alpha checker that has not run for up, if another of the real server has run.
 		c.up = was.up || !was.ran && !c.cfg.Alpha

@@ -1,7 +1,6 @@
 package health
 
 import (
-	"slices"
 	"time"
 
 	"vipd/internal/lb"
@@ -92,7 +91,7 @@ func (s *service) statusOf(r *real) RealStatus {
 	st.Real.Weight = r.weight
 	for _, c := range r.checks {
 		cs := CheckStatus{ID: c.id, Checker: c.cfg, Up: c.up, Ran: c.ran, Running: c.running, Failed: c.attempt, Since: c.since,
-			Last: slices.Clone(c.last), Ends: c.ends, Warning: c.warned}
+			Last: c.past.list(), Ends: c.ends, Warning: c.warned}
 		if asked := c.asked(); !asked.running {
 			cs.Next = asked.due
 		}

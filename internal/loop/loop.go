@@ -46,6 +46,8 @@ type Loop struct {
 	done    chan struct{}
 	once    sync.Once
 
+	grain time.Duration // of deadlines. If zero, they are exact.
+
 	bed Sleeper // nil: the runtime's timers wake the loop
 
 	late  func(now time.Time, by time.Duration)
@@ -67,6 +69,23 @@ type Sleeper interface {
 
 // SleepIn has the loop sleep in s. Say it before Run.
 func (l *Loop) SleepIn(s Sleeper) { l.bed = s }
+
+// Coarse has the loop wake for deadlines at whole multiples of grain alone, never early: a machine with thousands of them a
+// second is then woken once for several. Say it before Run.
+func (l *Loop) Coarse(grain time.Duration) { l.grain = grain }
+
+// deadline is when the loop wakes for the machine next, zero if never.
+func (l *Loop) deadline() time.Time {
+	next := l.machine.Next()
+	if next.IsZero() || l.grain <= 0 {
+		return next
+	}
+	// By the wall clock alone the multiple is found; the sum keeps the monotonic one.
+	if over := next.Sub(next.Round(0).Truncate(l.grain)); over > 0 {
+		return next.Add(l.grain - over)
+	}
+	return next
+}
 
 // OnLate has fn called, in the loop, when it woke by more than limit after the deadline that it slept for: before the
 // machine ticks, so that what the machine missed can be made known to it first. The loop's own work is not lateness. Say
@@ -92,7 +111,7 @@ func (l *Loop) Run(ctx context.Context) {
 		}
 		l.flush(now)
 		wait := time.Hour
-		next := l.machine.Next()
+		next := l.deadline()
 		if !next.IsZero() {
 			wait = max(time.Until(next), 0)
 		}

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -116,4 +117,37 @@ func TestALoopThatWakesLateSaysSoBeforeItTicks(t *testing.T) {
 			t.Errorf("late %v at tick %d of %d", late, ticks, len(a.ticks))
 		}
 	})
+}
+
+func TestACoarseLoopWakesOnceForSeveralDeadlinesAndNeverEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now() // a whole second
+		several := &dense{due: begin.Add(time.Millisecond), every: 3 * time.Millisecond}
+		l := New(several, nil)
+		l.Coarse(10 * time.Millisecond)
+		end := start(l)
+		time.Sleep(35 * time.Millisecond)
+		end()
+		want := []int{4, 3, 3} // due at 1, 4, 7, 10 ms; 13, 16, 19; 22, 25, 28
+		if !slices.Equal(several.ticked, want) {
+			t.Errorf("%d deadlines a turn, want %d", several.ticked, want)
+		}
+	})
+}
+
+// dense has a deadline each few milliseconds; a tick does all that is due.
+type dense struct {
+	due    time.Time
+	every  time.Duration
+	ticked []int
+}
+
+func (d *dense) Next() time.Time { return d.due }
+
+func (d *dense) Tick(now time.Time) {
+	n := 0
+	for ; !d.due.After(now); d.due = d.due.Add(d.every) {
+		n++
+	}
+	d.ticked = append(d.ticked, n)
 }

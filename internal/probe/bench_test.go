@@ -159,6 +159,7 @@ func checks(t *testing.T, service health.Service) {
 			})
 		}
 	})
+	owner.Coarse(time.Millisecond) // as the daemon's
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	group.Go(func() { owner.Run(ctx) })

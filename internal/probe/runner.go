@@ -4,12 +4,25 @@ import (
 	"context"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"vipd/internal/checkpath"
 	"vipd/internal/health"
 )
 
-// defaultLimit is how many checks are under way at most. Each costs a goroutine, a socket and some kilobytes.
+// defaultLimit is how many checks are under way at most, plain TCP_CHECKs apart. Each costs a goroutine, a socket and some
+// kilobytes.
 const defaultLimit = 1024
+
+// knockLimit is how many plain TCP_CHECKs are under way at most: half of the descriptors that this process may have, so that
+// a network which has gone leaves enough for the rest of it.
+func knockLimit() int {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return defaultLimit
+	}
+	return int(min(files.Cur/2, 1<<16))
+}
 
 // Runner makes many checks at a time, a bounded number of them, the others in the order in which they were asked for.
 // Its methods may be called from any goroutine and never wait for a check, Close excepted.
@@ -20,6 +33,7 @@ type Runner struct {
 	ready  Commands
 	paths  *checkpath.Paths
 	group  sync.WaitGroup
+	knocks *knocker
 
 	mu      sync.Mutex
 	running int
@@ -32,11 +46,12 @@ type job struct {
 	done    func(health.Result)
 }
 
-// NewRunner makes a Runner that has at most 1024 checks under way. ready makes the commands of MISC_CHECK; if nil, they are
+// NewRunner makes a Runner that has at most 1024 checks under way, and as many TCP_CHECKs more as there are descriptors for. ready makes the commands of MISC_CHECK; if nil, they are
 // not run.
 func NewRunner(ready Commands) *Runner {
 	r := &Runner{limit: defaultLimit, ready: ready, paths: checkpath.New()}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.knocks = newKnocker(r.ctx, knockLimit(), &r.group)
 	return r
 }
 
@@ -47,6 +62,7 @@ func (r *Runner) Start(c health.Checker, done func(health.Result)) {
 	defer r.mu.Unlock()
 	switch {
 	case r.closed:
+	case plain(c) && r.knocks.start(job{c, done}):
 	case r.running == r.limit:
 		r.queue = append(r.queue, job{c, done})
 	default:
@@ -89,6 +105,7 @@ func (r *Runner) Close() {
 	r.closed, r.queue = true, nil
 	r.mu.Unlock()
 	r.cancel()
+	r.knocks.close()
 	r.group.Wait()
 	_ = r.paths.Close() // the programs go with the process at the latest
 }

@@ -12,7 +12,7 @@ import (
 
 func newRunner(limit int) *Runner {
 	r := NewRunner(nil)
-	r.limit = limit
+	r.limit, r.knocks.limit = limit, limit
 	return r
 }
 

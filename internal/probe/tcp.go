@@ -16,15 +16,8 @@ import (
 const defaultConnectTimeout = 5 * time.Second
 
 // tcp makes a TCP_CHECK: a connection that is made within connect_timeout is a success. It is closed at once with FIN;
-// resets of earlier days filled the logs of real servers.
+// resets of earlier days filled the logs of real servers. A Runner makes most of them otherwise, see knocker.
 func tcp(ctx context.Context, c health.Checker) health.Result {
-	if c.Way == nil && c.Bind.Port() == 0 && c.Target.Addr().Zone() == "" && c.Bind.Addr().Zone() == "" {
-		timeout := patienceOf(c)
-		if err := knock(ctx, c, timeout); err != nil {
-			return failure(ctx, c, err, timeout)
-		}
-		return health.Result{OK: true}
-	}
 	conn, res := connect(ctx, c)
 	if conn == nil {
 		return res
