@@ -22,7 +22,7 @@ var floors = map[string]int{
 	"vipd/internal/health": 1, "vipd/internal/checkpath": 1, "vipd/internal/plane": 1, "vipd/internal/control": 1, "vipd/internal/connsync": 1, "vipd/internal/vm": 1,
 	"vipd/internal/conf": 2, "vipd/internal/probe": 2, "vipd/internal/plane/xdp": 2, "vipd/internal/plane/ipvs": 2, "vipd/internal/plane/planetest": 2,
 	"vipd/internal/lab": 2, "vipd/internal/lab/page": 3,
-	"vipd/internal/doctor": 2, "vipd/internal/doctor/look": 3, "vipd/internal/realserver": 1, "vipd/internal/realserver/here": 3,
+	"vipd/internal/doctor": 2, "vipd/internal/haproxy": 2, "vipd/internal/doctor/look": 3, "vipd/internal/realserver": 1, "vipd/internal/realserver/here": 3,
 	"vipd/internal/daemon": 3,
 	"vipd/internal/cli":    4,
 	"vipd":                 5, "vipd/test": 5, "vipd/test/vm": 5,
@@ -33,7 +33,7 @@ var testSupport = []string{"vipd/internal/need", "vipd/internal/vm"}
 
 // pure packages decide and never touch: neither they nor anything that they import knows the network, another process
 // or a logger, and they never read the clock. loop alone may read it, on behalf of the others.
-var pure = []string{"vipd/internal/lb", "vipd/internal/bfd", "vipd/internal/loop", "vipd/internal/vrrp", "vipd/internal/health", "vipd/internal/plane", "vipd/internal/conf", "vipd/internal/connsync", "vipd/internal/realserver", "vipd/internal/doctor"}
+var pure = []string{"vipd/internal/lb", "vipd/internal/bfd", "vipd/internal/loop", "vipd/internal/vrrp", "vipd/internal/health", "vipd/internal/plane", "vipd/internal/conf", "vipd/internal/connsync", "vipd/internal/realserver", "vipd/internal/doctor", "vipd/internal/haproxy"}
 
 var (
 	impure = []string{"net", "os/exec", "golang.org/x/sys/unix", "log", "log/slog"}

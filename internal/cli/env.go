@@ -31,6 +31,8 @@ type Env struct {
 	Now func() time.Time
 	// DrainEvery is how often "drain --wait" looks. If zero, a second.
 	DrainEvery time.Duration
+	// ExportEvery is how often "export haproxy --watch" looks. If zero, a second.
+	ExportEvery time.Duration
 }
 
 // instanceVariable names the environment variable that chooses an instance where no option does.

@@ -59,7 +59,7 @@ func newRootCommand(env Env) *cobra.Command {
 	root.AddCommand(newRunCommand(env), newStatusCommand(env), newVRRPCommand(env), newReloadCommand(env), newUpgradeCommand(env), newFailoverCommand(env), newMaintenanceCommand(env), newApplyCommand(env), newConfirmCommand(env), newPlanCommand(env),
 		newWhyCommand(env), newEventsCommand(env), newDrainCommand(env), newReadyCommand(env), newWeightCommand(env), newDisableCommand(env), newIpvsadmHelp(), newLabCommand(env))
 	root.AddCommand(newCheckCommand(env), newFmtCommand(env), newKeywordsCommand(env), newMigrateCommand(env), newLSPCommand(env), newGenhashCommand(env), newClassCommand(env), newSysctlCommand(env), newManCommand(env))
-	root.AddCommand(here.New(env.Stdout), newDoctorCommand(env))
+	root.AddCommand(here.New(env.Stdout), newDoctorCommand(env), newExportCommand(env))
 	return root
 }
 

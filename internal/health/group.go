@@ -80,8 +80,8 @@ func (s Service) Each() []Service {
 	return all
 }
 
-// group is the name of the virtual_server_group, or empty.
-func (s Service) group() string {
+// Group is the name of the virtual_server_group, or empty.
+func (s Service) Group() string {
 	if len(s.Members) == 0 {
 		return ""
 	}

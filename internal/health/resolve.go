@@ -35,7 +35,7 @@ func resolve(cfg Service) *service {
 		seen[r.Addr] = true
 		rs := &real{cfg: r, service: s, weight: max(r.Weight, 0)}
 		for _, c := range r.Checkers {
-			rs.checks = append(rs.checks, &check{cfg: c.withDefaults(cfg, r), service: s, real: rs, up: true, slot: -1, badURL: noURL})
+			rs.checks = append(rs.checks, &check{cfg: c.WithDefaults(cfg, r), service: s, real: rs, up: true, slot: -1, badURL: noURL})
 		}
 		s.reals = append(s.reals, rs)
 	}
@@ -55,8 +55,8 @@ func resolveAll(cfg Config) []*service {
 	return all
 }
 
-// withDefaults fills in what the file left open.
-func (c Checker) withDefaults(s Service, r Real) Checker {
+// WithDefaults fills in what the file left open.
+func (c Checker) WithDefaults(s Service, r Real) Checker {
 	if !c.Target.IsValid() {
 		c.Target = r.Addr
 	}

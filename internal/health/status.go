@@ -69,7 +69,7 @@ func (p *Pools) Status() []ServiceStatus {
 
 // status is that of the service, or of the members that share it.
 func (s *service) status() ServiceStatus {
-	st := ServiceStatus{Service: s.cfg.Service, Group: s.cfg.group(), QuorumUp: s.quorumUp, Quorum: s.cfg.Quorum, Hysteresis: s.cfg.Hysteresis,
+	st := ServiceStatus{Service: s.cfg.Service, Group: s.cfg.Group(), QuorumUp: s.quorumUp, Quorum: s.cfg.Quorum, Hysteresis: s.cfg.Hysteresis,
 		Alive: s.alive(), Since: s.since, SorryUp: s.sorryUp, Suspended: s.idle}
 	if s.cfg.Sorry != nil {
 		sorry := *s.cfg.Sorry

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"vipd/internal/haproxy"
+)
+
+// watcher keeps a file, and running HAProxies, in step with a daemon's pools. It compares what is with what should be at every look,
+// so that whatever was missed or failed is made good at a later one.
+type watcher struct {
+	exporting
+	env     Env
+	ask     func(context.Context) (f haproxy.File, master bool, err error)
+	said    map[string]string // about what to what was said last
+	stale   bool              // HAProxy must read the file anew
+	retryAt time.Time         // of a command that failed
+	asked   string            // the structure for which missing servers have led to a reload
+}
+
+// The longest that a look, and a command that reloads, may take; and the time before a failed one is tried again.
+const (
+	lookTime    = 10 * time.Second
+	reloadTime  = time.Minute
+	reloadAgain = 10 * time.Second
+)
+
+func (w *watcher) run(ctx context.Context) {
+	every := cmp.Or(w.env.ExportEvery, exportEvery)
+	w.said = map[string]string{}
+	for ctx.Err() == nil {
+		w.look(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(every):
+		}
+	}
+}
+
+// say says something once, until it is something else; nothing, when all is well again.
+func (w *watcher) say(about, what string) {
+	if what != w.said[about] && what != "" {
+		fmt.Fprintf(w.env.Stderr, "vipd: export: %s\n", clean(what))
+	}
+	if what == "" && w.said[about] != "" {
+		fmt.Fprintf(w.env.Stderr, "vipd: export: %s: well again\n", about)
+	}
+	w.said[about] = what
+}
+
+func (w *watcher) look(ctx context.Context) {
+	within, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	f, master, err := w.ask(within)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		w.say("the daemon", err.Error()+" (HAProxy stays as it is)")
+		return
+	}
+	w.say("the daemon", "")
+	for _, why := range f.LeftOut {
+		w.say(why, "left out: "+why)
+	}
+	if w.whileMaster && !master {
+		return
+	}
+	w.keepFile(f)
+	w.tell(within, f)
+	w.reread(ctx)
+}
+
+// keepFile writes the file where it is another.
+func (w *watcher) keepFile(f haproxy.File) {
+	old, err := os.ReadFile(w.watch)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.say("the file", err.Error())
+		return
+	}
+	if string(old) == f.Text {
+		w.say("the file", "")
+		return
+	}
+	if err != nil {
+		err = create(w.watch)
+	}
+	if err == nil {
+		err = replaceFile(w.watch, f.Text)
+	}
+	if err != nil {
+		w.say("the file", err.Error())
+		return
+	}
+	w.say("the file", "")
+	differs := haproxy.Meaning
+	if len(w.sockets) > 0 {
+		differs = haproxy.Structure
+	}
+	if differs(string(old)) != differs(f.Text) {
+		w.stale = true
+	}
+}
+
+// create makes an empty file where there is none.
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// tell makes running HAProxies as the pools are. A server that one lacks needs a reload, but not twice for the same file: it may be
+// lacking because somebody's own configuration is without it.
+func (w *watcher) tell(ctx context.Context, f haproxy.File) {
+	if w.stale && w.reload != "" {
+		return // after the reload
+	}
+	for _, socket := range w.sockets {
+		missing, err := tellHAProxy(ctx, socket, f.Backends)
+		switch {
+		case err != nil:
+			w.say("HAProxy at "+socket, err.Error())
+		case len(missing) > 0:
+			w.say("HAProxy at "+socket, lacks(socket, missing).Error())
+			if s := haproxy.Structure(f.Text); s != w.asked {
+				w.asked, w.stale = s, true
+			}
+		default:
+			w.say("HAProxy at "+socket, "")
+		}
+	}
+}
+
+// reread runs the command that makes HAProxy read the file anew, until it succeeds.
+func (w *watcher) reread(ctx context.Context) {
+	if !w.stale || w.reload == "" || time.Now().Before(w.retryAt) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, reloadTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", w.reload)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		w.retryAt = time.Now().Add(reloadAgain)
+		w.say("the reload", fmt.Sprintf("%s: %v: %.400s (again in %s)", w.reload, err, strings.TrimSpace(string(bytes.ToValidUTF8(out, []byte("?")))), reloadAgain))
+		return
+	}
+	w.stale = false
+	w.say("the reload", "")
+}
