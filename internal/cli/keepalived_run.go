@@ -25,7 +25,7 @@ import (
 // keepalivedRun are the options of a keepalived that runs.
 type keepalivedRun struct {
 	foreground, console, detail, quiet bool
-	pid, facility                      string
+	pid, facility, namespace           string
 	idle                               []string // given, and without effect here
 }
 
@@ -42,7 +42,6 @@ var idleOfKeepalived = map[string]string{
 	"B": "there is one process; BFD instances of the file run too",
 	"V": "at the stop VRRP's addresses are removed; only a kill leaves them",
 	"I": "at the stop services are removed; only a kill leaves them",
-	"s": "start it in the namespace: ip netns exec NAME",
 	"g": "there is one log, syslog or the console",
 	"x": "there is no SNMP", "A": "there is no SNMP",
 }
@@ -61,6 +60,8 @@ func (r *keepalivedRun) set(short, long, value string) {
 		r.pid = value
 	case "S":
 		r.facility = value
+	case "s":
+		r.namespace = value
 	default:
 		if why := idleOfKeepalived[short]; why != "" {
 			r.idle = append(r.idle, "-"+short+" has no effect: "+why)
@@ -97,7 +98,7 @@ func runAsKeepalived(name string, o keepalivedOptions, env Env) int {
 	defer release()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return report(env, daemon.Run(ctx, daemon.Options{Config: o.file, Instance: "default", LogFormat: "text", Detail: o.run.detail, Log: log}))
+	return report(env, daemon.Run(ctx, daemon.Options{Config: o.file, Instance: "default", LogFormat: "text", Detail: o.run.detail, Log: log, Namespace: o.run.namespace}))
 }
 
 // log is the console with -l, nothing with -G, else syslog; without one, the console.

@@ -34,7 +34,6 @@ type Instance struct {
 	IPVLAN     *IPVLAN
 	VMACAddr   bool // use_vmac_addr
 	XmitBase   bool
-	VRF        string
 	Linkbeat   bool
 	RxBuf      uint32
 	DebugLevel uint8

@@ -39,7 +39,7 @@ var globalMail = []keyword{
 var globalScripts = join([]keyword{
 	works("script_user", "USER [GROUP]", "keepalived_script, else root", "Who runs scripts.", setScriptUser),
 	works("enable_script_security", "", "off", "Refuse scripts that others than root could change.", gFlag(func(g *Global) *bool { return &g.Scripts.Security })),
-	planned("use_symlink_paths", "[BOOL]", "off", "Keep symbolic links in script paths.").since24().begin(gBool("Invalid value '{value}' for global use_symlink_paths specified", func(g *Global) *bool { return &g.Scripts.SymlinkPaths })),
+	row(Works, "use_symlink_paths", "[BOOL]", "off", "Keep symbolic links in script paths.").since24().begin(gBool("Invalid value '{value}' for global use_symlink_paths specified", func(g *Global) *bool { return &g.Scripts.SymlinkPaths })),
 	works("set_supplementary_groups", "[BOOL]", "off", "Give scripts the user's further groups.", nil).since24().begin(gBool("Invalid value '{value}' for global set_supplementary_groups specified", func(g *Global) *bool { return &g.Scripts.Supplementary })),
 	acts("startup_script", "COMMAND", "", "Run before anything else.").begin(globalScript("startup", func(g *GlobalScripts) **Script { return &g.Startup })).command(),
 	acts("shutdown_script", "COMMAND", "", "Run after everything else.").begin(globalScript("shutdown", func(g *GlobalScripts) **Script { return &g.Shutdown })).command(),

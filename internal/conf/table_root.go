@@ -21,7 +21,7 @@ var root = &block{rows: []keyword{
 		by(passVRRP | passChecker | passBFD),
 
 	row(Works, "static_ipaddress", "", "", "Addresses that stay while the daemon runs.").lines(addStaticAddress).by(passVRRP),
-	row(Works, "static_routes", "", "", "Routes that stay while the daemon runs.").only(noEncap).
+	row(Works, "static_routes", "", "", "Routes that stay while the daemon runs.").
 		lines(routeLines(true, func(l *loader, r Route) { l.cfg.StaticRoutes = append(l.cfg.StaticRoutes, r) })).by(passVRRP),
 	row(Works, "static_rules", "", "", "Policy rules that stay while the daemon runs.").
 		lines(ruleLines(true, func(l *loader, r Rule) { l.cfg.StaticRules = append(l.cfg.StaticRules, r) })).by(passVRRP),
@@ -31,9 +31,9 @@ var root = &block{rows: []keyword{
 	row(Works, "garp_group", "", "", "Announcement pacing shared by some interfaces.").begin(beginGarpGroup).with(garpBlock, endGarpGroup).by(passVRRP),
 
 	inert("linkbeat_use_polling", "", "off", "Poll the link state of every interface.", linkWhy).begin(gFlag(func(g *Global) *bool { return &g.Process.LinkbeatPolling })).by(passParent),
-	planned("net_namespace", "NAME", "", "Run in a named network namespace.").
+	row(Works, "net_namespace", "NAME", "", "Run in a named network namespace.").
 		begin(gOnce("Duplicate net_namespace definition {value} - ignoring", func(g *Global) *string { return &g.Process.Namespace })).by(passParent),
-	planned("net_namespace_ipvs", "[NAME]", "", "Keep the load balancing in another network namespace.").begin(setNamespaceIPVS).by(passParent),
+	row(Works, "net_namespace_ipvs", "[NAME]", "", "Keep the load balancing in another network namespace.").only("with data_plane ipvs").begin(setNamespaceIPVS).by(passParent),
 	inert("namespace_with_ipsets", "", "off", "Allow ipsets in a namespace on kernels before 3.13.", "no ipsets are used").
 		begin(gFlag(func(g *Global) *bool { return &g.Process.NamespaceIpsets })).by(passParent),
 	inert("use_pid_dir", "", "off", "Put pid files under /run/keepalived.", "there are no pid files").begin(gFlag(func(g *Global) *bool { return &g.Process.PidDir })).by(passParent),

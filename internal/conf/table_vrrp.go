@@ -7,7 +7,6 @@ import (
 var instanceBlock = &block{name: "vrrp_instance", rows: join(instanceMain, instanceGarp, instancePeers, instanceTrack, instanceRest)}
 
 const (
-	noEncap        = "not with encap"
 	noAcceptExtent = "what the packet path forwards is not dropped: the host alone takes no packets"
 )
 
@@ -23,7 +22,7 @@ var instanceMain = []keyword{
 	row(Works, "virtual_ipaddress", "", "", "Addresses that the master holds and announces.").lines(addVIP),
 	row(Works, "virtual_ipaddress_excluded", "", "", "Addresses that the master holds, not in adverts.").lines(addExcluded),
 	acts("no_virtual_ipaddress", "", "off", "Having no address is meant so.").since24().begin(vmacFlag(func(v *instance) { v.NoVIP = true })),
-	row(Works, "virtual_routes", "", "", "Routes that the master has.").only(noEncap).lines(routeLines(false, func(l *loader, r Route) { l.vi.Routes = append(l.vi.Routes, r) })),
+	row(Works, "virtual_routes", "", "", "Routes that the master has.").lines(routeLines(false, func(l *loader, r Route) { l.vi.Routes = append(l.vi.Routes, r) })),
 	row(Works, "virtual_rules", "", "", "Policy rules that the master has.").lines(ruleLines(false, func(l *loader, r Rule) { l.vi.Rules = append(l.vi.Rules, r) })),
 	row(Works, "promote_secondaries", "", "off", "Keep secondary addresses when the primary goes.").begin(vmacFlag(func(v *instance) { v.PromoteSecondaries = true })),
 	works("nopreempt", "", "preempt", "Leave a lower master in place.", flag(func(l *loader) { l.vi.NoPreempt = true })),
@@ -84,8 +83,8 @@ var instanceRest = join([]keyword{
 	row(Works, "use_vmac", "[NAME] [MAC]", "off", "Use the virtual router's MAC.").only("netlink_notify_msg has no effect, and group takes numbers").begin(setVMAC),
 	acts("use_vmac_addr", "", "off", "The same for addresses on other interfaces.").begin(vmacFlag(func(v *instance) { v.VMACAddr = true })),
 	acts("vmac_xmit_base", "", "off", "Send adverts from the parent interface.").begin(vmacFlag(func(v *instance) { v.XmitBase = true })),
-	planned("use_ipvlan", "[NAME] [ADDR]", "off", "Use an ipvlan interface.").begin(setIPVLAN),
-	planned("vrf", "IF", "", "Routing domain.").begin(setVRF),
+	row(Works, "use_ipvlan", "[NAME] [ADDR]", "off", "Use an ipvlan interface.").begin(setIPVLAN),
+	row(Works, "vrf", "IF", "", "Routing domain.").begin(setVRF),
 	inert("native_ipv6", "", "", "Make it an IPv6 instance.", "the first address decides").begin(setNativeV6),
 	inert("linkbeat_use_polling", "", "off", "Poll the link.", linkWhy).begin(setLinkbeat),
 	works("lvs_sync_daemon_interface", "[IF]", "", "Tell connections to the other director; use lvs_sync_daemon.", setSyncInterface),

@@ -18,8 +18,10 @@ func (l *loader) settleAddresses(v *instance) bool {
 		switch {
 		case !v.V6 && !p.Addr.IsValid():
 			l.conflict(v, "IPv4 ipvlan requires a source ip address to be configured. setting instance to fault state")
+			v.Defect = "use_ipvlan without an address"
 		case p.Addr.IsValid() && p.Addr.Addr().Is6() != v.V6:
 			l.conflict(v, "IPv4 ipvlan address family does not match instance. setting instance to fault state")
+			v.Defect = "the address of use_ipvlan is of the other family"
 		}
 	}
 	kept := v.Track.Interfaces[:0]

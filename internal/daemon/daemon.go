@@ -43,6 +43,7 @@ type Options struct {
 	HTTP        string    // ADDRESS:PORT for /status and /metrics. If empty, none.
 	Connections uint32    // that the table is made for. If zero, 1,000,000.
 	BPFFS       string    // the BPF file system for the pins. If empty, /sys/fs/bpf.
+	Namespace   string    // a named network namespace to be in. If empty, what the file says.
 	DataPlane   string    // xdp, ipvs or auto. If empty, what the file says.
 	State       string    // folder for what outlives a restart, STATE/INSTANCE/. If empty, nothing is kept.
 	// The journal of events: bytes of one file at most, and files. If JournalSize is zero, there is none.
@@ -115,6 +116,9 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	if probing {
 		return d.probe()
+	}
+	if err := d.enterNamespace(); err != nil {
+		return err
 	}
 	if err := d.start(ctx); err != nil {
 		d.takeBack()

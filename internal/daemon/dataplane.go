@@ -41,6 +41,9 @@ func (d *daemon) makePlane() error {
 	d.path, d.chosen = path, want
 	d.mu.Unlock()
 	d.events.of("plane").Info(fmt.Sprintf("data plane %s, %s", path.Name, path.Why))
+	if path.Name == "xdp" && d.cfg.Global.Process.NamespaceIPVS != nil {
+		d.events.of("plane").Warn("net_namespace_ipvs has no effect: the packet path is on the interfaces of this network namespace; with data_plane ipvs it has")
+	}
 	return nil
 }
 
@@ -84,7 +87,7 @@ func (d *daemon) pinned() bool {
 
 // makeIPVS takes the kernel's IPVS. A packet path of a process before would take the packets away from it, so that goes.
 func (d *daemon) makeIPVS() error {
-	p, err := ipvs.Open()
+	p, err := d.openIPVS()
 	if err != nil {
 		return pathFailure(err)
 	}

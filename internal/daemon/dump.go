@@ -74,10 +74,20 @@ func (d *daemon) snapshot() *dump {
 		_ = m.ask(func() error { x.hands = m.pools.Held(); return nil })
 	}
 	x.links, _ = host.Links()
+	x.ready = map[*conf.Script]host.Command{}
 	if d.tell != nil { // nobody is told
 		d.tell.mu.Lock()
 		x.names, x.user, x.ready = d.tell.names, d.tell.user, maps.Clone(d.tell.ready)
 		d.tell.mu.Unlock()
+	}
+	if quiet, err := newEvents(io.Discard, "text", false); err == nil { // what is wrong with them was said at the start
+		look := newCommands(quiet, d.cfg.Global.Scripts)
+		for _, s := range []*conf.Script{d.cfg.Global.Scripts.Startup, d.cfg.Global.Scripts.Shutdown} {
+			if c, ok := look.ready(s); ok {
+				x.ready[s] = c
+			}
+		}
+		quiet.sink().close()
 	}
 	return x
 }
@@ -257,13 +267,8 @@ func lifetime(a conf.Address) string {
 	return fmt.Sprintf("preferred_lft %d", a.Preferred)
 }
 
-// device is the interface that an instance is on, by its name.
-func (r router) device() string {
-	if v := r.Instance.VMAC; v != nil {
-		return cmp.Or(v.Name, fmt.Sprintf("vrrp.%d", r.Instance.VRID))
-	}
-	return r.Instance.Interface
-}
+// device is the interface that an instance is on, by its name: its own where it has one.
+func (r router) device() string { return cmp.Or(r.Status.Own, r.Instance.Interface) }
 
 // seconds are whole ones, and those of announcements where the file says nothing.
 func seconds(d time.Duration) int64 { return int64(max(d, 0) / time.Second) }

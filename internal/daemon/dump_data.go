@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,9 +104,9 @@ func (d *dump) instance(w io.Writer, r router) {
 		line("Last transition", stamp(st.Since)),
 		line("Read timeout", stamp(d.next[i.Name])),
 		line("Master down timer", fmt.Sprintf("%d usecs", r.downTime().Microseconds())),
-		line("Interface", r.device()+pick(i.VMAC != nil, ", vmac on "+i.Interface, "")),
 	})
-	r.options(w)
+	d.device(w, r)
+	r.options(w, d.index(r))
 	r.timing(w)
 	r.authentication(w)
 	r.things(w)
@@ -116,6 +118,27 @@ func (d *dump) instance(w io.Writer, r router) {
 	d.scripts(w, i.Notify)
 	fmt.Fprintf(w, "   Notify priority changes = %t\n", i.Notify.PriorityChanges != nil && *i.Notify.PriorityChanges || i.Notify.PriorityChanges == nil && d.cfg.Global.Scripts.PriorityChanges)
 }
+
+// device says what the instance is on: an interface, or one of its own upon that.
+func (d *dump) device(w io.Writer, r router) {
+	i, own := r.Instance, r.Status.Own
+	up := slices.ContainsFunc(d.links, func(l host.Link) bool { return l.Name == own && l.Up })
+	on := r.device()
+	switch {
+	case own == "":
+	case i.IPVLAN != nil:
+		addr := pick(i.IPVLAN.Addr.IsValid(), ", i/f address = "+prefixText(i.IPVLAN.Addr), "")
+		fmt.Fprintf(w, "   Use IPVLAN, i/f %s, is_up = %t%s, type %s\n", own, up, addr, cmp.Or(i.IPVLAN.Kind, "bridge"))
+		on += ", ipvlan on " + i.Interface
+	default:
+		fmt.Fprintf(w, "   Use VMAC, i/f name %s, is_up = %t, xmit_base = %t\n", own, up, i.XmitBase)
+		on += ", vmac on " + i.Interface + pick(i.XmitBase, ", xmit base i/f", "")
+	}
+	printRows(w, "   ", []row{line("Interface", cmp.Or(on, "not configured")), maybe(i.VRF != "", "VRF", i.VRF)})
+}
+
+// prefixText leaves out the length of a single address, as keepalived does.
+func prefixText(p netip.Prefix) string { return pick(p.IsSingleIP(), p.Addr().String(), p.String()) }
 
 func addrText(a netip.Addr) string {
 	if !a.IsValid() {
@@ -150,7 +173,16 @@ func (r router) downTime() time.Duration {
 	return time.Duration(max(r.Instance.DownTimerAdverts, 1))*interval + skew
 }
 
-func (r router) options(w io.Writer) {
+func (d *dump) index(r router) int {
+	on := pick(r.Instance.XmitBase, r.Instance.Interface, r.device())
+	if i := slices.IndexFunc(d.links, func(l host.Link) bool { return l.Name == on }); i >= 0 {
+		return d.links[i].Index
+	}
+	return 0
+}
+
+// options has the index of the interface that adverts leave by.
+func (r router) options(w io.Writer, index int) {
 	i := r.Instance
 	for _, o := range []struct {
 		on   bool
@@ -162,7 +194,7 @@ func (r router) options(w io.Writer) {
 	}
 	fmt.Fprintf(w, "   Using src_ip = %s%s\n", addrText(r.Source), pick(i.SourceSet, " (from configuration)", ""))
 	if !i.Unicast {
-		fmt.Fprintf(w, "   Multicast address %s\n", i.McastDst)
+		fmt.Fprintf(w, "   Multicast address %s%s\n", i.McastDst, pick(r.V6, fmt.Sprintf(", ifindex %d", index), ""))
 	}
 }
 

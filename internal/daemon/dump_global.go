@@ -42,17 +42,73 @@ func (d *dump) globals(w io.Writer) {
 		fmt.Fprintln(w, " No test config before reload")
 	}
 	printRows(w, " ", []row{
+		maybe(g.Manage.ReloadTimeFile != "", "Reload time file", g.Manage.ReloadTimeFile+pick(g.Manage.ReloadRepeat, " (repeat)", "")),
+		maybe(g.Manage.ReloadFile != "", "Reload_file", g.Manage.ReloadFile),
+		maybe(g.Manage.SaveDir != "", "config save directory", g.Manage.SaveDir),
+	})
+	if g.Manage.UseInstance {
+		fmt.Fprintln(w, " Use instance name in data dumps")
+	}
+	d.aroundGlobals(w)
+	printRows(w, " ", []row{
 		line("Dynamic interfaces", g.DynamicInterfaces),
 		maybe(g.DynamicInterfaces, "Allow interface changes", g.AllowIfChanges),
 		maybe(g.NoEmailFaults, "Send emails for fault transitions", "off"),
+		maybe(g.Timeouts.TCP > 0, "LVS TCP timeout", seconds(g.Timeouts.TCP)),
+		maybe(g.Timeouts.TCPFin > 0, "LVS TCP FIN timeout", seconds(g.Timeouts.TCPFin)),
+		maybe(g.Timeouts.UDP > 0, "LVS TCP timeout", seconds(g.Timeouts.UDP)), // keepalived: its own words for UDP too
 		line("Default interface", cmp.Or(g.DefaultInterface, "eth0")),
 		line("Disable local IGMP", yes(g.NoLocalIGMP)),
+	})
+	d.syncGlobals(w)
+	printRows(w, " ", []row{
 		line("LVS flush", g.Flush),
 		line("LVS flush on stop", cmp.Or(g.FlushStop, "disabled")),
 	})
 	d.fifoGlobals(w)
 	d.vrrpGlobals(w)
 	d.otherGlobals(w)
+}
+
+// aroundGlobals are the scripts of the start and the stop.
+func (d *dump) aroundGlobals(w io.Writer) {
+	s := d.cfg.Global.Scripts
+	if c, ok := d.ready[s.Startup]; ok && s.Startup != nil {
+		fmt.Fprintf(w, " Startup script = %s, uid:gid %d:%d, timeout %d\n", quoted(c.Args), c.As.UID, c.As.GID, seconds(cmp.Or(s.StartupTimeout, aroundTimeout)))
+	}
+	if c, ok := d.ready[s.Shutdown]; ok && s.Shutdown != nil {
+		fmt.Fprintf(w, " Shutdown script = %s, uid:gid %d:%d timeout %d\n", quoted(c.Args), c.As.UID, c.As.GID, seconds(cmp.Or(s.ShutdownTimeout, aroundTimeout)))
+	}
+}
+
+// syncGlobals is lvs_sync_daemon.
+func (d *dump) syncGlobals(w io.Writer) {
+	s := d.cfg.Global.SyncDaemon
+	if s.Interface == "" {
+		return
+	}
+	vrid, id := 0, s.ID
+	for _, i := range d.cfg.Routers {
+		if i.Name == s.Instance {
+			vrid = int(i.VRID)
+		}
+	}
+	if id < 0 {
+		id = vrid
+	}
+	printRows(w, " ", []row{
+		maybe(s.Instance != "", pick(vrid > 0, "LVS syncd vrrp instance", "LVS syncd vrrp name"), s.Instance),
+		line("LVS syncd interface", s.Interface),
+		line("LVS syncd syncid", id),
+		maybe(s.MaxLen > 0, "LVS syncd maxlen", s.MaxLen),
+	})
+	if s.Group.IsValid() {
+		fmt.Fprintf(w, " LVS mcast group %s\n", s.Group)
+	}
+	printRows(w, " ", []row{
+		maybe(s.Port > 0, "LVS syncd mcast port", s.Port),
+		maybe(s.TTL > 0, "LVS syncd mcast ttl", s.TTL),
+	})
 }
 
 func (d *dump) mailGlobals(w io.Writer) {

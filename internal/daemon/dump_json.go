@@ -141,11 +141,7 @@ func (r router) jsonSettings(j *jsonWriter) {
 	j.bit("dont_track_primary", i.DontTrackOwn)
 	j.bit("skip_check_adv_addr", i.SkipCheckAdvAddr)
 	j.bit("strict_mode", i.Strict)
-	vmac := ""
-	if i.VMAC != nil {
-		vmac = r.device()
-	}
-	j.text("vmac_ifname", vmac)
+	j.text("vmac_ifname", r.Status.Own)
 	j.text("ifp_ifname", r.device())
 	j.number("master_priority", int64(r.HeardPriority))
 	j.raw("last_transition", fmt.Sprintf("%d.%06d", r.Since.Unix(), r.Since.Nanosecond()/1000))
@@ -218,7 +214,7 @@ func (r router) vips(list []conf.Address) (out []string) {
 
 // vipDevice is the interface of addresses without one, by keepalived's name: a virtual MAC's has its parent behind it.
 func (r router) vipDevice() string {
-	if r.Instance.VMAC != nil {
+	if r.Status.Own != "" {
 		return r.device() + "@" + r.Instance.Interface
 	}
 	return r.Instance.Interface

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,9 +31,10 @@ func captured(t *testing.T) *dump {
 	d := &dump{cfg: cfg, names: mailNames{router: "NODE_a"}, routers: map[string]vrrp.Status{
 		"VI_1": {Name: "VI_1", State: vrrp.Master, Priority: 150, Base: 150, HeardPriority: 100, Since: one, Holding: true, Version: 2,
 			AdvertInt: time.Second, Source: netip.MustParseAddr("10.9.0.1"), Counters: vrrp.Counters{Received: 6, Sent: 12, BecameMaster: 2, ReleasedMaster: 1}},
-		"VI_6": {Name: "VI_6", State: vrrp.Master, Priority: 150, Base: 150, Since: six, Holding: true, Version: 3, V6: true,
-			AdvertInt: 500 * time.Millisecond, Counters: vrrp.Counters{Sent: 36, BecameMaster: 1}},
-	}, next: map[string]time.Time{"VI_1": time.Unix(1795353346, 979081000)}, ready: map[*conf.Script]host.Command{}}
+		"VI_6": {Name: "VI_6", Own: "vrrp.61", State: vrrp.Master, Priority: 150, Base: 150, Since: six, Holding: true, Version: 3, V6: true,
+			Source: netip.MustParseAddr("fe80::8c02:b0ff:fe49:fda2"), AdvertInt: 500 * time.Millisecond, Counters: vrrp.Counters{Sent: 36, BecameMaster: 1}},
+	}, next: map[string]time.Time{"VI_1": time.Unix(1795353346, 979081000), "VI_6": time.Unix(1795353346, 229250000)}, ready: map[*conf.Script]host.Command{},
+		links: []host.Link{{Index: 3, Name: "vrrp.61", Up: true}}}
 	for _, s := range scriptsOf(cfg) {
 		d.ready[s] = host.Command{Args: s.Args}
 	}
@@ -99,11 +101,32 @@ func TestTheDataOfAnInstanceIsKeepaliveds(t *testing.T) {
 	captured(t).data(&b)
 	part := func(text string) string {
 		_, text, _ = strings.Cut(text, "VRRP Instance = VI_1\n")
-		text, _, _ = strings.Cut(text, " VRRP Instance = VI_6")
+		text, _, _ = strings.Cut(text, "------<")
 		text = regexp.MustCompile(`(?m)^   (fd_in|Master down timer).*\n`).ReplaceAllString(text, "") // a socket's number; the time that was left
 		return regexp.MustCompile(`\d+\.\d{6} \(.*\)`).ReplaceAllStringFunc(text, func(s string) string { return s[:17] })
 	}
 	if diff := cmp.Diff(part(fileText(t, "keepalived.data")), part(b.String())); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The capture is what the parent of keepalived 2.2.7 wrote for that file; its VRRP process ends without an IPVS, and would
+// say the name of the default interface, which the parent does not.
+func TestTheSettingsAreKeepaliveds(t *testing.T) {
+	cfg, _, diags := conf.Load(fstest.MapFS{"g.conf": {Data: []byte(fileText(t, "globals.conf"))}}, "g.conf", conf.Options{})
+	if cfg == nil {
+		t.Fatal(diags)
+	}
+	root := host.Identity{}
+	d := &dump{cfg: cfg, names: mailNames{router: "NODE_g"}, ready: map[*conf.Script]host.Command{
+		cfg.Global.Scripts.Startup:  {Args: []string{"/usr/bin/true", "start"}, As: root},
+		cfg.Global.Scripts.Shutdown: {Args: []string{"/usr/bin/true", "stop"}, As: root}}}
+	var b bytes.Buffer
+	d.globals(&b)
+	ours, _, _ := strings.Cut(b.String(), " Gratuitous ARP delay")
+	ours = strings.Replace(ours, " Default interface = eth0\n", "", 1)
+	ours = strings.Replace(ours, "LVS syncd vrrp instance = VI_1", "LVS syncd vrrp name = VI_1", 1) // the parent knows no instance
+	if diff := cmp.Diff(fileText(t, "globals.data"), ours); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -252,9 +252,9 @@ func (a *ha) putBack(instance string, addr host.Address, e host.AddressEvent) {
 	a.announcer.Announce(now, instance, []vrrp.Target{{Dev: addr.Dev, Addr: addr.Prefix.Addr()}}, 1)
 }
 
-// routesChanged puts back routes of masters that went, be it with an interface that was down.
+// routesChanged puts back routes and rules that went, be it with an interface that was down.
 func (a *ha) routesChanged(now time.Time) {
-	if len(a.statics.routes) > 0 && a.again[""].IsZero() {
+	if len(a.statics.routes)+len(a.statics.rules) > 0 && a.again[""].IsZero() {
 		a.again[""] = now.Add(retryExtra)
 	}
 	for name := range a.holding {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -233,9 +234,11 @@ func (a *ha) note() {
 		for _, v := range addresses(cfg) {
 			vips = append(vips, v.Prefix.Addr())
 		}
-		families := on[cfg.Interface]
-		families[map[bool]int{false: 0, true: 1}[cfg.V6]] = true
-		on[cfg.Interface] = families
+		for _, name := range []string{cfg.Interface, cmp.Or(cfg.SourceOn, cfg.Interface)} {
+			families := on[name]
+			families[map[bool]int{false: 0, true: 1}[cfg.V6]] = true
+			on[name] = families
+		}
 	}
 	slices.SortFunc(vips, netip.Addr.Compare)
 	a.vips.Store(&vips)
@@ -248,6 +251,11 @@ func (a *ha) changed(e host.Event) {
 	index := 0 // every interface
 	switch e := e.(type) {
 	case host.RouteEvent:
+		if e.Gone {
+			a.loop.Send(a.routesChanged)
+		}
+		return
+	case host.RuleEvent:
 		if e.Gone {
 			a.loop.Send(a.routesChanged)
 		}
@@ -311,8 +319,11 @@ func (a *ha) take(now time.Time, ifname string, f facts) {
 	if ifname != "" {
 		a.observeLink(now, ifname, !f.down)
 	}
-	for _, r := range a.speaker.On(ifname) {
+	for _, r := range a.speaker.Routers() {
 		cfg := r.Config()
+		if cmp.Or(cfg.SourceOn, cfg.Interface) != ifname {
+			continue
+		}
 		source := cfg.Source
 		switch {
 		case source.IsValid() && a.extras[cfg.Name].trackSource && slices.Contains(f.lost, source):

@@ -18,6 +18,9 @@ import (
 // being changed comes first. What did not change is not touched: a MASTER stays MASTER, check results and connections
 // are kept.
 func (d *daemon) reload(cfg *conf.Config) error {
+	if err := d.staysWhereItIs(cfg); err != nil {
+		return err
+	}
 	if err := d.checkInterfaces(cfg); err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (c *commands) command(s *conf.Script) (host.Command, error) {
 		return host.Command{}, err
 	}
 	c.any = true
-	found, err := host.FindScript(s.Args, id)
+	found, err := host.FindScript(s.Args, id, c.scripts.SymlinkPaths)
 	switch {
 	case errors.Is(err, host.ErrScriptMissing) && found.Searched:
 		c.warn(fmt.Sprintf("Cannot find script %s in path - disabling", s.Args[0]))

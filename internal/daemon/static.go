@@ -114,5 +114,8 @@ func (a *ha) staticsAgain() {
 		for _, r := range all.routes {
 			a.trouble("static", a.host.AddRoute(r))
 		}
+		for _, r := range all.rules {
+			a.trouble("static", a.host.AddRule(r))
+		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 const staticFile = `
 track_group G { group { VI_1 } }
 static_ipaddress { 10.0.9.7/24 dev eth1 track_group G }
+static_rules { from 10.0.9.7 table 300 preference 400 }
 static_routes { 10.99.0.0/24 via 10.0.8.2 dev eth2 track_group G
  10.98.0.0/24 via 10.0.8.2 dev eth3 }
 vrrp_instance VI_1 {
@@ -69,13 +70,16 @@ func TestWhatIsStaticIsPutBack(t *testing.T) {
 		h.mu.Lock()
 		h.notes = nil
 		h.mu.Unlock()
-		d.ha.changed(host.RouteEvent{Gone: true})
-		time.Sleep(retryExtra + time.Millisecond)
-		d.ha.do(func(time.Time) {})
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if len(h.notes) != 2 || h.notes[0][0] != '+' {
-			t.Errorf("after a route went: %q", h.notes)
+		for _, gone := range []host.Event{host.RouteEvent{Gone: true}, host.RuleEvent{Gone: true}} {
+			d.ha.changed(gone)
+			time.Sleep(retryExtra + time.Millisecond)
+			d.ha.do(func(time.Time) {})
+			h.mu.Lock()
+			if len(h.notes) != 3 || h.notes[0][0] != '+' || h.notes[2][0] != '+' {
+				t.Errorf("after %T: %q", gone, h.notes)
+			}
+			h.notes = nil
+			h.mu.Unlock()
 		}
 	})
 }

@@ -13,19 +13,20 @@ import (
 	"vipd/internal/vrrp"
 )
 
-// vmac is an interface that an instance makes for itself: use_vmac.
+// vmac is an interface that an instance makes for itself: use_vmac, or use_ipvlan.
 type vmac struct {
 	host.VMAC
 	instance  string
-	v6        bool       // whose MAC address it has, that of IPv6
-	noIPv6    bool       // nothing of IPv6 is on it
-	linkLocal bool       // IPv6 adverts leave from it: it needs a link-local address
-	source    netip.Addr // to be that address. If zero, the parent's is.
+	v6        bool         // whose MAC address it has, that of IPv6
+	noIPv6    bool         // nothing of IPv6 is on it
+	linkLocal bool         // IPv6 adverts leave from it: it needs a link-local address
+	source    netip.Addr   // to be that address. If zero, the parent's is.
+	own       netip.Prefix // of an ipvlan: its own address. If zero, none.
 }
 
 // vmacPlanner gives instances their interfaces, as keepalived names them.
 type vmacPlanner struct {
-	have  []host.VMAC     // private macvlans that there are
+	have  []host.VMAC     // private macvlans and ipvlans that there are
 	taken map[string]bool // names of interfaces that there are
 	vmacs []vmac
 }
@@ -87,17 +88,65 @@ func routerNamed(cfg *conf.Config, name string) *conf.Instance {
 // family, do so only where use_vmac stands beside them or use_vmac_addr in the instance.
 func (p *vmacPlanner) instance(c *vrrp.Config, r *conf.Instance, first, extra string) {
 	own := ""
-	if r.VMAC != nil && c.Interface != "" {
+	switch {
+	case c.Interface == "":
+	case r.IPVLAN != nil:
+		own = p.ipvlan(c, r.IPVLAN, r.VMAC, first).Name
+		c.Wire = own
+		if c.V6 && !r.IPVLAN.Addr.IsValid() {
+			c.SourceOn = own
+		}
+		c.Own, own = own, "" // keepalived: the addresses stay where they would be without it
+	case r.VMAC != nil:
 		v := p.device(c, r, c.Interface, c.V6, r.VMAC.Name, first)
 		v.linkLocal, v.source = c.V6 && !r.XmitBase, c.Source
-		v.noIPv6 = !c.V6 && !slices.ContainsFunc(c.Excluded, func(a vrrp.Address) bool { return a.Prefix.Addr().Is6() })
+		v.noIPv6 = withoutIPv6(c)
 		own = v.Name
 		if !r.XmitBase {
 			c.Wire = own
 		}
 	}
+	if own != "" {
+		c.Own = own
+	}
 	c.VIPs = p.addresses(c, r, c.VIPs, r.Addresses, own, extra)
 	c.Excluded = p.addresses(c, r, c.Excluded, r.ExcludedAddresses, own, extra)
+}
+
+// withoutIPv6 tells that nothing of IPv6 is to be on the interface of an instance's own.
+func withoutIPv6(c *vrrp.Config) bool {
+	return !c.V6 && !slices.ContainsFunc(c.Excluded, func(a vrrp.Address) bool { return a.Prefix.Addr().Is6() })
+}
+
+// ipvlan is the one of use_ipvlan: one that the host has, of the same kind and address, or a new one.
+//
+// keepalived: for IPv6 without an address and a name it never takes one that there is.
+func (p *vmacPlanner) ipvlan(c *vrrp.Config, u *conf.IPVLAN, group *conf.VMAC, prefix string) *vmac {
+	v := vmac{VMAC: host.VMAC{Name: u.Name, Parent: c.Interface, Group: groupOf(group), IPVLAN: cmp.Or(u.Kind, "bridge")}, instance: c.Name, v6: c.V6,
+		noIPv6: withoutIPv6(c), own: u.Addr}
+	found := func(o host.VMAC) bool {
+		named, addressed := u.Name != "", u.Addr.IsValid()
+		return o.Parent == v.Parent && o.IPVLAN == v.IPVLAN && (named || addressed) && (!named || o.Name == u.Name) && (!addressed || o.Addr == u.Addr.Addr())
+	}
+	if i := slices.IndexFunc(p.have, found); i >= 0 {
+		v.Name = p.have[i].Name
+	}
+	if v.Name == "" {
+		v.Name = p.free(prefix, c.VRID, c.V6)
+	}
+	p.taken[v.Name] = true
+	p.vmacs = append(p.vmacs, v)
+	return &p.vmacs[len(p.vmacs)-1]
+}
+
+// groupOf is the interface group that use_vmac and use_ipvlan may name. Negative: none.
+func groupOf(u *conf.VMAC) int {
+	if u != nil && u.Group != "" {
+		if n, err := strconv.ParseUint(u.Group, 0, 31); err == nil {
+			return int(n)
+		}
+	}
+	return -1
 }
 
 func (p *vmacPlanner) addresses(c *vrrp.Config, r *conf.Instance, list []vrrp.Address, lines []conf.Address, own, extra string) []vrrp.Address {
@@ -128,16 +177,11 @@ func (p *vmacPlanner) addresses(c *vrrp.Config, r *conf.Instance, list []vrrp.Ad
 // device is the VMAC of a virtual router upon an interface: the one that is planned already, one that the host has, or a
 // new one.
 func (p *vmacPlanner) device(c *vrrp.Config, r *conf.Instance, parent string, v6 bool, name, prefix string) *vmac {
-	v := vmac{VMAC: host.VMAC{Name: name, Parent: parent, MAC: virtualMAC(r.VMAC, c.VRID, v6), Group: -1}, instance: c.Name, v6: v6}
-	if r.VMAC != nil && r.VMAC.Group != "" {
-		if n, err := strconv.ParseUint(r.VMAC.Group, 0, 31); err == nil {
-			v.Group = int(n)
-		}
-	}
-	if i := slices.IndexFunc(p.vmacs, func(o vmac) bool { return o.Parent == parent && o.MAC == v.MAC }); i >= 0 && (name == "" || p.vmacs[i].Name == name) {
+	v := vmac{VMAC: host.VMAC{Name: name, Parent: parent, MAC: virtualMAC(r.VMAC, c.VRID, v6), Group: groupOf(r.VMAC)}, instance: c.Name, v6: v6}
+	if i := slices.IndexFunc(p.vmacs, func(o vmac) bool { return o.Parent == parent && o.MAC == v.MAC && o.IPVLAN == "" }); i >= 0 && (name == "" || p.vmacs[i].Name == name) {
 		return &p.vmacs[i]
 	}
-	if i := slices.IndexFunc(p.have, func(o host.VMAC) bool { return o.Parent == parent && o.MAC == v.MAC }); i >= 0 {
+	if i := slices.IndexFunc(p.have, func(o host.VMAC) bool { return o.Parent == parent && o.MAC == v.MAC && o.IPVLAN == "" }); i >= 0 {
 		v.Name = p.have[i].Name
 	}
 	if v.Name == "" {

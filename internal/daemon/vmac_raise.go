@@ -25,7 +25,7 @@ type tuned struct{ name, old, new string }
 func (d *daemon) planned(cfg *conf.Config) ([]vmac, error) {
 	uses := slices.ContainsFunc(cfg.Routers, func(r *conf.Instance) bool {
 		of := func(a conf.Address) bool { return a.VMAC }
-		return r.VMAC != nil || r.VMACAddr || slices.ContainsFunc(r.Addresses, of) || slices.ContainsFunc(r.ExcludedAddresses, of)
+		return r.VMAC != nil || r.IPVLAN != nil || r.VMACAddr || slices.ContainsFunc(r.Addresses, of) || slices.ContainsFunc(r.ExcludedAddresses, of)
 	})
 	if !uses {
 		return nil, nil
@@ -46,15 +46,23 @@ func (d *daemon) raiseVMACs(cfg *conf.Config) error {
 	}
 	d.raised.wanted = plan
 	extraAnnouncements(cfg, plan)
-	hint := "a VMAC needs an Ethernet interface and a kernel with macvlan (modprobe macvlan)"
+	hint := func(v vmac) string {
+		if v.IPVLAN != "" {
+			return "an ipvlan needs a kernel with ipvlan (modprobe ipvlan), and a parent that carries no macvlan"
+		}
+		return "a VMAC needs an Ethernet interface and a kernel with macvlan (modprobe macvlan)"
+	}
 	for _, v := range plan {
 		if err := d.raise(v); err != nil {
-			return fail(ExitFatal, hint, "(%s) %w", v.instance, err)
+			return fail(ExitFatal, hint(v), "(%s) %w", v.instance, err)
 		}
 		i := slices.IndexFunc(d.raised.vmacs, func(o vmac) bool { return o.Name == v.Name })
 		if i < 0 {
 			d.raised.vmacs = append(d.raised.vmacs, v)
 		} else {
+			if old := d.raised.vmacs[i]; old.own.IsValid() && old.own != v.own {
+				_ = d.host.DelAddress(host.Address{Prefix: old.own, Dev: v.Name}) // it is in nobody's way
+			}
 			d.raised.vmacs[i] = v
 		}
 	}
@@ -64,7 +72,7 @@ func (d *daemon) raiseVMACs(cfg *conf.Config) error {
 	}
 	for _, v := range plan {
 		if err := d.switchOn(v); err != nil {
-			return fail(ExitFatal, hint, "(%s) %w", v.instance, err)
+			return fail(ExitFatal, hint(v), "(%s) %w", v.instance, err)
 		}
 	}
 	return nil
@@ -80,7 +88,7 @@ func (d *daemon) lowerVMACs(keep []vmac) {
 		if err := d.host.RemoveVMAC(v.Name); err != nil {
 			d.events.Error("("+v.instance+") "+err.Error(), "vi", v.instance, "if", v.Name)
 		} else {
-			d.events.Debug("("+v.instance+") Success removing VMAC interface "+v.Name, "vi", v.instance)
+			d.events.Debug("("+v.instance+") Success removing "+v.called()+" interface "+v.Name, "vi", v.instance)
 		}
 		return true
 	})
@@ -110,6 +118,9 @@ func (d *daemon) giveBack() {
 func (d *daemon) quiet() {
 	parents := map[int]int{}
 	for _, v := range d.raised.vmacs {
+		if v.IPVLAN != "" {
+			continue
+		}
 		link, err := d.host.Link(v.Name)
 		parent, parentErr := d.host.Link(v.Parent)
 		if err == nil && parentErr == nil {
@@ -128,7 +139,7 @@ func (d *daemon) raise(v vmac) error {
 		return err
 	}
 	if made {
-		d.events.Debug("("+v.instance+"): Success creating VMAC interface "+v.Name, "vi", v.instance)
+		d.events.Debug("("+v.instance+"): Success creating "+v.called()+" interface "+v.Name, "vi", v.instance)
 	} else {
 		d.events.Info("("+v.instance+") Found matching interface "+v.Name, "vi", v.instance)
 	}
@@ -139,7 +150,7 @@ func (d *daemon) raise(v vmac) error {
 	if _, err := d.host.SetSysctl("net/ipv6/conf/"+v.Name+"/disable_ipv6", off); err != nil && !v.noIPv6 {
 		return fmt.Errorf("let IPv6 onto %s: %w", v.Name, err)
 	}
-	if !v.v6 {
+	if !v.v6 && v.IPVLAN == "" {
 		d.tuneVMAC(v)
 	}
 	return nil
@@ -150,7 +161,12 @@ func (d *daemon) switchOn(v vmac) error {
 	if err := d.host.SwitchOn(v.Name); err != nil {
 		return err
 	}
-	if v.linkLocal {
+	switch {
+	case v.own.IsValid():
+		if err := d.host.AddAddress(host.Address{Prefix: v.own, Dev: v.Name}); err != nil {
+			return fmt.Errorf("give %s its address: %w", v.Name, err)
+		}
+	case v.linkLocal:
 		return d.addLinkLocal(v)
 	}
 	return nil
@@ -237,4 +253,12 @@ func linkLocalOf(h Host, dev string) netip.Addr {
 	link, _ := h.Link(dev)
 	m := link.MAC
 	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
+}
+
+// called is how keepalived calls it.
+func (v vmac) called() string {
+	if v.IPVLAN != "" {
+		return "ipvlan"
+	}
+	return "VMAC"
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -92,6 +93,43 @@ func TestAddressesStandOnTheVMACThatIsTheirs(t *testing.T) {
 		if _, stands := plannedOf(t, instanceText("A", "51", kind+body), nil, "eth0", "eth1"); stands["A"] != want {
 			t.Errorf("%q: %s, want %s", kind, stands["A"], want)
 		}
+	}
+}
+
+func TestAnIPVLANIsTakenOverByItsKindAndAddress(t *testing.T) {
+	left := host.VMAC{Name: "vrrp.51", Parent: "eth0", IPVLAN: "bridge", Addr: netip.MustParseAddr("10.0.0.5")}
+	v4, v6 := "\n virtual_ipaddress {\n 10.0.0.9\n }", "\n virtual_ipaddress {\n fe80::9\n }"
+	for line, want := range map[string]string{
+		" use_ipvlan 10.0.0.5/24" + v4:           "vrrp.51 10.0.0.5/24 bridge",
+		" use_ipvlan 10.0.0.6" + v4:              "vrrp1.51 10.0.0.6/32 bridge",
+		" use_ipvlan private 10.0.0.5" + v4:      "vrrp1.51 10.0.0.5/32 private",
+		" use_ipvlan mine 10.0.0.5 vepa" + v4:    "mine 10.0.0.5/32 vepa",
+		" use_ipvlan" + v6:                       "vrrp6.51 invalid Prefix bridge",
+		" use_ipvlan fd00::5/64" + v6:            "vrrp6.51 fd00::5/64 bridge",
+		" use_ipvlan vrrp.51" + v6:               "vrrp.51 invalid Prefix bridge",
+		" use_ipvlan 10.0.0.5 use_vmac_not" + v4: "use_vmac_not 10.0.0.5/32 bridge",
+	} {
+		cfg, _, _ := conf.Load(fstest.MapFS{"t.conf": {Data: []byte(instanceText("A", "51", line))}}, "t.conf", conf.Options{})
+		plan := planVMACs(cfg, []host.VMAC{left}, []string{"eth0", "vrrp.51"})
+		if len(plan) != 1 {
+			t.Fatalf("%q: %d interfaces", line, len(plan))
+		}
+		c := cfg.Instances[0]
+		if got := plan[0].Name + " " + plan[0].own.String() + " " + plan[0].IPVLAN; got != want || c.Wire != plan[0].Name || c.Own != c.Wire || c.VIPs[0].Dev != "" || (c.SourceOn != "") == plan[0].own.IsValid() && c.V6 {
+			t.Errorf("%q: %s, adverts by %s, the address on %s", line, got, c.Wire, c.VIPs[0].Dev)
+		}
+	}
+}
+
+func TestAnInstanceOfARoutingDomainListensThere(t *testing.T) {
+	file := "vrrp_instance A {\n vrf blue\n virtual_router_id 51\n unicast_src_ip 10.0.0.1\n unicast_peer {\n 10.0.0.2\n }\n virtual_ipaddress {\n 10.0.0.9 dev eth0\n }\n}\n"
+	cfg, _, diags := conf.Load(fstest.MapFS{"t.conf": {Data: []byte(file)}}, "t.conf", conf.Options{})
+	if cfg == nil {
+		t.Fatal(diags)
+	}
+	want := host.Endpoint{VRF: "blue", Local: netip.MustParseAddr("10.0.0.1")}
+	if got := endpoint(cfg.Instances[0]); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 func endpoint(cfg vrrp.Config) host.Endpoint {
 	at := host.Endpoint{Dev: cmp.Or(cfg.Wire, cfg.Interface), V6: cfg.V6, AH: cfg.AuthType == vrrp.AuthAH}
 	if at.Dev == "" {
-		at.Local = cfg.Source
+		at.Local, at.VRF = cfg.Source, cfg.VRF
 	}
 	return at
 }

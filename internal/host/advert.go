@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Endpoint struct {
 	V6    bool
 	AH    bool       // adverts in an authentication header: IPv4 protocol 51
 	Local netip.Addr // own address that it is bound to. If zero, all.
+	VRF   string     // without Dev, the device of the routing domain whose interfaces it stands on. If empty, all outside of such.
 }
 
 func (e Endpoint) String() string {
@@ -89,8 +91,9 @@ func setUpVRRP(fd int, at Endpoint, link Link) error {
 	if at.V6 {
 		steps = options6(fd, link)
 	}
-	if at.Dev != "" {
-		steps = append([]step{{"bind to device", func() error { return unix.BindToDevice(fd, link.Name) }}}, steps...)
+	dev := cmp.Or(at.Dev, at.VRF)
+	if dev != "" {
+		steps = append([]step{{"bind to device", func() error { return unix.BindToDevice(fd, dev) }}}, steps...)
 	}
 	steps = append(steps, step{"SO_PRIORITY", func() error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 6) }}) // TC_PRIO_CONTROL
 	if at.Local.IsValid() {

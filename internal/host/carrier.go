@@ -12,7 +12,7 @@ type Carrier struct {
 // maxStack is more than anybody stacks; a loop in what the kernel said ends there.
 const maxStack = 8
 
-// carrierOf walks down from a link through VLANs and macvlans to the interface that carries them all. It stops above a bridge,
+// carrierOf walks down from a link through VLANs, macvlans and ipvlans to the interface that carries them all. It stops above a bridge,
 // which takes tags off and keeps them beside the packet, and above what is in another namespace. False if the frames have
 // more than two tags.
 func carrierOf(l Link, links map[int]Link) (Carrier, bool) {
@@ -39,7 +39,7 @@ func carrierOf(l Link, links map[int]Link) (Carrier, bool) {
 
 // stacked tells that the link's frames are another's, with a tag or an address of its own.
 func (l Link) stacked() bool {
-	return (l.Kind == "vlan" || l.Kind == "macvlan") && l.Lower != 0
+	return (l.Kind == "vlan" || l.Kind == "macvlan" || l.Kind == "ipvlan") && l.Lower != 0
 }
 
 // Station is a MAC address of this host at a port.
@@ -49,19 +49,19 @@ type Station struct {
 }
 
 // stations are the addresses that VLANs and macvlans have at their ports, with the index of each: frames to them are this
-// host's, as those to the port's own address are.
+// host's, as those to the port's own address are. An ipvlan has its port's.
 func stations(links map[int]Link) map[Station]int {
 	all := map[Station]int{}
 	for _, l := range links {
 		p, ok := carrierOf(l, links)
-		if ok && p.Ifindex != l.Index && l.Up && l.Ethernet && l.MAC != (MAC{}) {
+		if ok && p.Ifindex != l.Index && l.Kind != "ipvlan" && l.Up && l.Ethernet && l.MAC != (MAC{}) {
 			all[Station{p, l.MAC}] = l.Index
 		}
 	}
 	return all
 }
 
-// CarrierOf names the interface that carries the frames of the one of this name: itself, unless that is a VLAN or a macvlan.
+// CarrierOf names the interface that carries the frames of the one of this name: itself, unless that is a VLAN, a macvlan or an ipvlan.
 func CarrierOf(name string) string {
 	all, err := Links()
 	if err != nil {

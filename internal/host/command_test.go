@@ -244,12 +244,17 @@ func TestAScriptIsLookedAtBeforeItRuns(t *testing.T) {
 		{other, root, fine, false, nil},
 		{"</etc/passwd", root, "</etc/passwd", false, nil},
 	} {
-		s, err := FindScript([]string{c.path, "arg"}, c.as)
+		s, err := FindScript([]string{c.path, "arg"}, c.as, false)
 		if !errors.Is(err, c.err) || err == nil && (s.Args[0] != c.want || s.Args[1] != "arg" || s.Insecure != c.insecure) {
 			t.Errorf("%s as %v: %+v %v", c.path, c.as, s, err)
 		}
 	}
-	if s, err := FindScript([]string{"sh"}, root); err != nil || !s.Searched || !filepath.IsAbs(s.Args[0]) {
+	for _, path := range []string{fine, link, other} {
+		if s, err := FindScript([]string{path}, root, true); err != nil || s.Args[0] != path {
+			t.Errorf("with links kept, %s is %+v %v", path, s, err)
+		}
+	}
+	if s, err := FindScript([]string{"sh"}, root, false); err != nil || !s.Searched || !filepath.IsAbs(s.Args[0]) {
 		t.Errorf("%+v %v", s, err)
 	}
 }

@@ -277,6 +277,9 @@ func (b *routeBody) options(list [][2]string, gone bool) error {
 	var locked uint32
 	for _, o := range list {
 		word, value := o[0], o[1]
+		if isEncap(word) {
+			continue
+		}
 		if m, ok := metrics[word]; ok {
 			n, err := metric(value, m.ms)
 			if err != nil {
@@ -304,7 +307,7 @@ func (b *routeBody) options(list [][2]string, gone bool) error {
 	if len(all) > 0 && !gone {
 		b.attrs = append(b.attrs, attr(unix.RTA_METRICS, all)...)
 	}
-	return nil
+	return b.encap(list)
 }
 
 func metricNumber(word string) uint16 {

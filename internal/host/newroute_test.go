@@ -38,6 +38,12 @@ func TestARouteIsWhatIpShowsOfIt(t *testing.T) {
 		"10.90.0.0/24 tos EF via 10.9.0.3 dev NEAR proto bird onlink mtu lock 1400 rtt 100ms advmss 1300 hoplimit 33 initcwnd 20 features ecn rto_min lock 200ms congctl cubic": {
 			To: "10.90.0.0/24", Via: addr("10.9.0.3"), Dev: c.near, Table: "300", OnLink: true, Options: [][2]string{{"dsfield", "EF"}, {"protocol", "bird"}, {"lock", "mtu"},
 				{"mtu", "1400"}, {"rtt", "100ms"}, {"lock", "rto_min"}, {"rto_min", "0.2s"}, {"advmss", "1300"}, {"hoplimit", "33"}, {"initcwnd", "20"}, {"features", "ecn"}, {"congctl", "cubic"}}},
+		"10.92.0.0/24 encap ip id 3 src 10.9.0.1 dst 192.0.2.1 ttl 7 tos 0 via 10.9.0.2 dev NEAR proto keepalived": {To: "10.92.0.0/24", Via: addr("10.9.0.2"), Dev: c.near, Table: "300",
+			Options: [][2]string{{"encap ip id", "3"}, {"encap ip dst", "192.0.2.1"}, {"encap ip src", "10.9.0.1"}, {"encap ip hoplimit", "7"}}},
+		"fd03::/64 encap ip6 id 4 src :: dst fd00:9::2 hoplimit 0 tc 16 dev NEAR proto keepalived metric 1024 pref medium": {V6: true, To: "fd03::/64", Dev: c.near, Table: "300",
+			Options: [][2]string{{"encap ip6 dst", "fd00:9::2"}, {"encap ip6 id", "0x4"}, {"encap ip6 tc", "0x10"}}},
+		"10.93.0.0/24 proto keepalived nexthop encap ip id 1 src 0.0.0.0 dst 192.0.2.1 ttl 0 tos 0 via 10.9.0.5 dev NEAR weight 1 nexthop via 10.9.0.6 dev NEAR weight 1": {To: "10.93.0.0/24", Table: "300",
+			Nexthops: []NewHop{{Via: addr("10.9.0.5"), Dev: c.near, Options: [][2]string{{"encap ip id", "1"}, {"encap ip dst", "192.0.2.1"}}}, {Via: addr("10.9.0.6"), Dev: c.near}}},
 		"10.91.0.0/24 proto keepalived nexthop via 10.9.0.5 dev NEAR weight 3 nexthop via 10.9.0.6 dev NEAR weight 1": {To: "10.91.0.0/24", Table: "300",
 			Nexthops: []NewHop{{Via: addr("10.9.0.5"), Dev: c.near, Weight: 3}, {Via: addr("10.9.0.6"), Dev: c.near}}},
 	} {
@@ -71,13 +77,29 @@ func TestWhatARouteCannotBe(t *testing.T) {
 		`add route nonsense: ParseAddr("nonsense"): unable to parse IP`:                                          {To: "nonsense"},
 		`add route 10.0.0.0/8: "odd" is no type of a route`:                                                      {To: "10.0.0.0/8", Type: "odd"},
 		`add route 10.0.0.0/8 table nowhere: "nowhere" is neither a number of 32 bits nor a name in rt_tables`:   {To: "10.0.0.0/8", Table: "nowhere"},
-		`add route 10.0.0.0/8: encap mpls 16: not supported in this version`:                                     {To: "10.0.0.0/8", Options: [][2]string{{"encap mpls", "16"}}},
+		`add route 10.0.0.0/8: encap mpls 16/1048576: label "1048576" is no number of 20 bits`:                   {To: "10.0.0.0/8", Options: [][2]string{{"encap mpls", "16/1048576"}}},
+		`add route 10.0.0.0/8: encap mpls 16/: label "" is no number of 20 bits`:                                 {To: "10.0.0.0/8", Options: [][2]string{{"encap mpls", "16/"}}},
+		`add route 10.0.0.0/8: encap ila 1:2:3: a locator is four groups of hexadecimal digits with colons`:      {To: "10.0.0.0/8", Options: [][2]string{{"encap ila", "1:2:3"}}},
+		`add route 10.0.0.0/8: encap ip dst fd00::1: an address of the other family`:                             {To: "10.0.0.0/8", Options: [][2]string{{"encap ip dst", "fd00::1"}}},
+		`add route 10.0.0.0/8: as to 10.1.0.1: not supported in this version`:                                    {To: "10.0.0.0/8", Options: [][2]string{{"as to", "10.1.0.1"}}},
 		`add route 10.0.0.0/8: mtu: strconv.ParseUint: parsing "large": invalid syntax`:                          {To: "10.0.0.0/8", Options: [][2]string{{"mtu", "large"}}},
 		`add route 10.0.0.0/8: realms nowhere: "nowhere" is neither a number of 16 bits nor a name in rt_realms`: {To: "10.0.0.0/8", Options: [][2]string{{"realms", "nowhere"}}},
 	} {
 		if err := AddRoute(r); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
+	}
+}
+
+// RFC 3032 2.1: "Label: Label Value, 20 bits; Exp: Experimental Use, 3 bits; S: Bottom of Stack, 1 bit; TTL: Time to Live,
+// 8 bits". "S: This bit is set to one for the last entry in the label stack".
+func TestLabelsAreAStackOfWhichTheLastIsTheBottom(t *testing.T) {
+	stack, err := labels("100/0xfffff/3")
+	if want := []byte{0, 6, 64, 0, 0xff, 0xff, 0xf0, 0, 0, 0, 0x31, 0}; err != nil || !slices.Equal(stack, want) {
+		t.Errorf("% x, %v, want % x", stack, err, want)
+	}
+	if half, err := locator("2001:0:a:1"); err != nil || !slices.Equal(half, []byte{0x20, 1, 0, 0, 0, 10, 0, 1}) {
+		t.Errorf("% x, %v", half, err)
 	}
 }
 

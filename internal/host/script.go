@@ -29,8 +29,8 @@ type Script struct {
 // nobody but root change what root would run.
 //
 // keepalived: links in the path are resolved; only a program whose name differs from its link's keeps the link's name,
-// because some programs act by their name.
-func FindScript(args []string, as Identity) (Script, error) {
+// because some programs act by their name. With links (use_symlink_paths) the path stays as it is.
+func FindScript(args []string, as Identity, links bool) (Script, error) {
 	s := Script{Args: append([]string(nil), args...)}
 	if len(args) == 0 || args[0] == "" {
 		return s, fmt.Errorf("an empty command: %w", ErrScriptMissing)
@@ -59,7 +59,9 @@ func FindScript(args []string, as Identity) (Script, error) {
 	case !executable(info, as):
 		return s, fmt.Errorf("script %s: %w", path, ErrScriptRefused)
 	}
-	s.Args[0] = ownName(path, real, info)
+	if s.Args[0] = path; !links {
+		s.Args[0] = ownName(path, real, info)
+	}
 	if as.UID == 0 || as.GID == 0 || info.Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
 		s.Insecure = WritableByOthers(real) || WritableByOthers(s.Args[0])
 	}

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Event is something that changed on the host: a LinkEvent, AddressEvent, RouteEvent, NeighbourEvent or Resync.
+// Event is something that changed on the host: a LinkEvent, AddressEvent, RouteEvent, RuleEvent, NeighbourEvent or Resync.
 type Event interface{ event() }
 
 // LinkEvent tells that a link is new, changed or gone.
@@ -33,6 +33,9 @@ type RouteEvent struct {
 	Gone bool
 }
 
+// RuleEvent tells that a rule of routing is new or gone. Which one is not looked at.
+type RuleEvent struct{ Gone bool }
+
 // NeighbourEvent tells that an ARP or ND entry is new, changed or gone.
 type NeighbourEvent struct {
 	Neighbour
@@ -51,6 +54,7 @@ type Resync struct {
 func (LinkEvent) event()      {}
 func (AddressEvent) event()   {}
 func (RouteEvent) event()     {}
+func (RuleEvent) event()      {}
 func (NeighbourEvent) event() {}
 func (Resync) event()         {}
 
@@ -58,7 +62,7 @@ func (Resync) event()         {}
 const watchBuffer = 4 << 20
 
 var watchGroups = []int{unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE}
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE}
 
 // Watcher is a subscription to the changes of this host. Make it with OpenWatch, then Run it.
 type Watcher struct {
@@ -193,6 +197,8 @@ func tell(m message, fn func(Event)) {
 		if r, ok := parseRoute(m.Body); ok {
 			fn(RouteEvent{r, m.Type == unix.RTM_DELROUTE})
 		}
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		fn(RuleEvent{m.Type == unix.RTM_DELRULE})
 	case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 		if n, ok := parseNeighbour(m.Body); ok {
 			fn(NeighbourEvent{n, m.Type == unix.RTM_DELNEIGH})

@@ -92,6 +92,11 @@ func TestWatchTellsEveryKindOfChange(t *testing.T) {
 		got, ok := e.(RouteEvent)
 		return ok && got.Dst == netip.MustParsePrefix("10.77.0.0/16") && got.Via == addr("10.9.0.2") && !got.Gone
 	})
+	rule := NewRule{Priority: 1234, From: "10.9.0.7", Table: "300"}
+	check(t, AddRule(rule))
+	expect(t, events, "the rule is new", func(e Event) bool { return e == RuleEvent{} })
+	check(t, DelRule(rule))
+	expect(t, events, "the rule is gone", func(e Event) bool { return e == RuleEvent{Gone: true} })
 	check(t, netlink.LinkSetDown(near))
 	expect(t, events, "the link is down", func(e Event) bool {
 		got, ok := e.(LinkEvent)

@@ -38,6 +38,22 @@ func expect(t *testing.T, r *Router, when string, want ...string) {
 	}
 }
 
+// keepalived: "IPv4 ipvlan requires a source ip address to be configured. setting instance to fault state".
+func TestADefectOfTheConfigurationIsAFaultThatStays(t *testing.T) {
+	cfg := named("VI_1", "eth0", 51)
+	cfg.Defect = "use_ipvlan without an address"
+	s := speaker(t, cfg)
+	s.Start(epoch, noVIPs)
+	plays(s, at(20*time.Second))
+	if r := s.Router("VI_1"); r.State() != Fault || !slices.Contains(r.Status().Faults, cfg.Defect) {
+		t.Errorf("%v, %v", r.State(), r.Status().Faults)
+	}
+	cfg.Defect = ""
+	if s.Router("VI_1").is(cfg) {
+		t.Error("a reload that mends it has the same instance go on")
+	}
+}
+
 func TestAFaultyMasterSaysPriorityZeroFirst(t *testing.T) {
 	r := mastered()
 	r.Fault(at(5*time.Second), CauseInterfaceDown("eth0"), true)

@@ -68,7 +68,7 @@ func Acceptable(cfgs []Config) error {
 func (r *Router) is(cfg Config) bool {
 	cfg, _ = cfg.Normal()
 	old := r.cfg
-	same := old.VRID == cfg.VRID && old.Interface == cfg.Interface && old.Wire == cfg.Wire && old.V6 == cfg.V6 && old.Unicast == cfg.Unicast
+	same := old.VRID == cfg.VRID && old.Interface == cfg.Interface && old.Wire == cfg.Wire && old.V6 == cfg.V6 && old.Unicast == cfg.Unicast && old.VRF == cfg.VRF && old.Defect == cfg.Defect
 	if cfg.Unicast {
 		return same && old.Source == cfg.Source
 	}

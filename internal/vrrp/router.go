@@ -143,6 +143,9 @@ func (r *Router) prepare(adopted bool) {
 	if !r.source.IsValid() {
 		r.addFault(r.causeNoAddress())
 	}
+	if r.cfg.Defect != "" {
+		r.addFault(r.cfg.Defect)
+	}
 	if r.cfg.FaultNoPeer && !r.cfg.Unicast {
 		r.addFault(CauseNoPeer)
 	}

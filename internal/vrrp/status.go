@@ -25,6 +25,7 @@ type Counters struct {
 type Status struct {
 	Name           string
 	Interface      string
+	Own            string // interface that was made for it upon that. If empty, none.
 	VRID           uint8
 	State          State
 	Priority       uint8 // effective
@@ -57,7 +58,7 @@ type Status struct {
 // Status tells how the instance stands.
 func (r *Router) Status() Status {
 	s := Status{
-		Name: r.cfg.Name, Interface: r.cfg.Interface, VRID: r.cfg.VRID,
+		Name: r.cfg.Name, Interface: r.cfg.Interface, Own: r.cfg.Own, VRID: r.cfg.VRID,
 		State: r.seen(), To: r.dests(), Priority: r.priority, Base: r.cfg.Priority, Weights: slices.Clone(r.weights), Source: r.source, Master: r.master, MasterPriority: r.masterPrio, HeardPriority: r.heardPrio,
 		Since: r.since, Why: r.why, Faults: slices.Clone(r.faults), Holding: r.holding, Counters: r.counters,
 		History: slices.Clone(r.history), Peers: r.peers.list(), Refused: r.refusals(),

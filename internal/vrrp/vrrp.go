@@ -41,6 +41,10 @@ type Config struct {
 	GarpExtra   time.Duration
 	GarpExtraTo []Target
 	Wire        string        // that adverts leave and come in by: the router's own upon Interface. If empty, Interface.
+	Own         string        // interface that was made for it upon Interface. If empty, none.
+	SourceOn    string        // interface whose address adverts leave from. If empty, Interface.
+	VRF         string        // of the routing domain whose interfaces adverts leave and come in by, without Interface. If empty, none.
+	Defect      string        // what of its configuration lets it never take part. If empty, nothing.
 	V6          bool          // its family
 	VRID        uint8         // 1..255
 	Priority    uint8         // If zero, 100 (255 when InitialMaster is set). 255 owns the addresses.

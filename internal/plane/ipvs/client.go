@@ -29,9 +29,17 @@ type connection interface {
 	Close() error
 }
 
-// Dial connects. The error wraps os.ErrNotExist if the kernel has no IPVS now.
-func Dial() (*Client, error) {
-	conn, err := genetlink.Dial(nil)
+// Dial connects with the IPVS of the calling thread's network namespace. The error wraps os.ErrNotExist if the kernel has
+// no IPVS now.
+func Dial() (*Client, error) { return dial(nil) }
+
+// dial connects in a network namespace. If nil, the calling thread's.
+func dial(namespace *os.File) (*Client, error) {
+	var in *netlink.Config
+	if namespace != nil {
+		in = &netlink.Config{NetNS: int(namespace.Fd())}
+	}
+	conn, err := genetlink.Dial(in)
 	if err != nil {
 		return nil, fmt.Errorf("open generic netlink: %w", err)
 	}

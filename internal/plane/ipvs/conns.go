@@ -27,7 +27,8 @@ type entry struct {
 // twice. ipvs: the file does not have the forwarding method; it is that of the real server, as last known here. Packets
 // are not listed either.
 func (p *Plane) Conns(visit func(lb.Conn) bool) error {
-	f, err := os.Open(procDir + "ip_vs_conn")
+	var f *os.File
+	err := p.within(func() (err error) { f, err = os.Open(procDir + "ip_vs_conn"); return err })
 	if err != nil {
 		return fmt.Errorf("list the connections: %w", err)
 	}

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"vipd/internal/lb"
 	"vipd/internal/plane"
@@ -16,20 +19,37 @@ type Plane struct {
 	client  *Client
 	info    Info
 	methods methods
-	sysctls string // the directory of the kernel's settings
+	sysctls string   // the directory of the kernel's settings
+	ns      *os.File // network namespace whose IPVS it is. If nil, the process's own.
 }
 
 var _ plane.Plane = (*Plane)(nil)
 
 // Open uses the IPVS of the network namespace of the calling thread, and loads the module if the kernel has it. What is
 // in its tables stays. Errors: ErrNoIPVS, ErrPermission.
-func Open() (*Plane, error) {
-	c, err := Dial()
+func Open() (*Plane, error) { return openIn(nil) }
+
+// OpenIn is Open for another network namespace, a file such as /run/netns/NAME.
+func OpenIn(path string) (*Plane, error) {
+	ns, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open IPVS of another network namespace: %w", err)
+	}
+	p, err := openIn(ns)
+	if err != nil {
+		ns.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func openIn(ns *os.File) (*Plane, error) {
+	c, err := dial(ns)
 	if errors.Is(err, os.ErrNotExist) {
 		if loadErr := loadModule(); loadErr != nil {
 			return nil, fmt.Errorf("%w (%w)", ErrNoIPVS, loadErr)
 		}
-		c, err = Dial()
+		c, err = dial(ns)
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNoIPVS
@@ -42,7 +62,27 @@ func Open() (*Plane, error) {
 		c.Close()
 		return nil, fmt.Errorf("open IPVS: %w", err)
 	}
+	p.ns = ns
 	return p, nil
+}
+
+// within runs fn, which opens files of proc(5), in the network namespace of the plane.
+func (p *Plane) within(fn func() error) (err error) {
+	if p.ns == nil {
+		return fn()
+	}
+	done := make(chan struct{})
+	go func() { // whose thread is not given back: it ends with it
+		defer close(done)
+		runtime.LockOSThread()
+		if err = unix.Setns(int(p.ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			err = fmt.Errorf("enter %s: %w", p.ns.Name(), err)
+			return
+		}
+		err = fn()
+	}()
+	<-done
+	return err
 }
 
 // loadModule asks for ip_vs as keepalived and ipvsadm do.
@@ -170,4 +210,10 @@ func (p *Plane) Info() Info { return p.info }
 func (p *Plane) Client() *Client { return p.client }
 
 // Close ends the connection to the kernel, which goes on forwarding.
-func (p *Plane) Close() error { return p.client.Close() }
+func (p *Plane) Close() error {
+	err := p.client.Close()
+	if p.ns != nil {
+		err = errors.Join(err, p.ns.Close())
+	}
+	return err
+}

@@ -13,14 +13,19 @@ import (
 	"vipd/internal/plane"
 )
 
-// sysctls is where the kernel has its settings, in the network namespace of this process.
+// sysctls is where the kernel has its settings, in the network namespace of who opens them.
 const sysctls = "/proc/sys/net/ipv4/vs/"
 
 var _ plane.Tuner = (*Plane)(nil)
 
 // Settings implements plane.Tuner: those that this kernel has. lblc_expiration and lblcr_expiration come with their
 // schedulers.
-func (p *Plane) Settings() (map[string]uint32, error) {
+func (p *Plane) Settings() (all map[string]uint32, err error) {
+	err = p.within(func() (err error) { all, err = p.settings(); return err })
+	return all, err
+}
+
+func (p *Plane) settings() (map[string]uint32, error) {
 	all := map[string]uint32{}
 	for _, s := range plane.Settings {
 		if s.Own {
@@ -51,7 +56,7 @@ func (p *Plane) Set(name string, value uint32) error {
 	if s.Own {
 		return fmt.Errorf("%s: %w", name, plane.ErrUnsupported)
 	}
-	err = writeExisting(p.sysctls+name, strconv.FormatUint(uint64(value), 10))
+	err = p.within(func() error { return writeExisting(p.sysctls+name, strconv.FormatUint(uint64(value), 10)) })
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: this kernel has it not: %w", name, plane.ErrUnsupported)

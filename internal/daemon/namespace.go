@@ -1,0 +1,54 @@
+package daemon
+
+import (
+	"cmp"
+	"errors"
+
+	"vipd/internal/conf"
+	"vipd/internal/host"
+	"vipd/internal/plane/ipvs"
+)
+
+// namespace is the network namespace that the program is to be in: of the command line, else of the file. "": where it was started.
+func (d *daemon) namespace(cfg *conf.Config) string {
+	return cmp.Or(d.opts.Namespace, cfg.Global.Process.Namespace)
+}
+
+// enterNamespace goes there before anything is touched. The program then begins anew.
+func (d *daemon) enterNamespace() error {
+	name := d.namespace(d.cfg)
+	if name == "" {
+		return nil
+	}
+	err := host.EnterNamespace(name)
+	switch {
+	case errors.Is(err, host.ErrNoNamespace):
+		return fail(ExitFatal, "make it, with what is to be in it, before: ip netns add "+name, "net_namespace: %w", err)
+	case err != nil:
+		return fail(ExitFatal, "", "net_namespace: %w", err)
+	}
+	d.events.Info("in network namespace " + name)
+	return nil
+}
+
+// staysWhereItIs refuses a reload that would have to move the program, or the services.
+//
+// keepalived: "Cannot change network namespace at a reload - please restart", and likewise.
+func (d *daemon) staysWhereItIs(cfg *conf.Config) error {
+	old, now := d.cfg.Global.Process.NamespaceIPVS, cfg.Global.Process.NamespaceIPVS
+	switch {
+	case d.namespace(cfg) != d.namespace(d.cfg):
+		return fail(ExitConfig, "restart, or leave net_namespace as it was", "Cannot change network namespace at a reload - please restart")
+	case (old == nil) != (now == nil), old != nil && *old != *now:
+		return fail(ExitConfig, "restart, or leave net_namespace_ipvs as it was", "Cannot change IPVS network namespace at a reload - please restart")
+	}
+	return nil
+}
+
+// openIPVS opens the kernel's IPVS, in the network namespace of net_namespace_ipvs.
+func (d *daemon) openIPVS() (*ipvs.Plane, error) {
+	if in := d.cfg.Global.Process.NamespaceIPVS; in != nil {
+		return ipvs.OpenIn(host.NamespacePath(*in))
+	}
+	return ipvs.Open()
+}

@@ -1,0 +1,67 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// namespaces is where ip-netns(8) keeps named network namespaces.
+const namespaces = "/run/netns/"
+
+// ErrNoNamespace is what EnterNamespace's error matches when there is none of that name.
+var ErrNoNamespace = errors.New("there is no network namespace of this name")
+
+// NamespacePath is the file of a named network namespace. "" is that of the host's first process.
+func NamespacePath(name string) string {
+	if name == "" {
+		return "/proc/1/ns/net"
+	}
+	return filepath.Join(namespaces, name)
+}
+
+// EnterNamespace moves the program into a named network namespace: it is executed anew, with the same arguments and
+// environment, as threads that there are stay where they are. It returns if the program is there already, or cannot go.
+// Files that are open and not to be closed at an exec stay open.
+func EnterNamespace(name string) error {
+	if name == "" || strings.Contains(name, "/") {
+		return fmt.Errorf("network namespace %q: %w", name, ErrNoNamespace)
+	}
+	f, err := os.Open(NamespacePath(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("network namespace %s: %w", name, ErrNoNamespace)
+	}
+	if err != nil {
+		return fmt.Errorf("network namespace %s: %w", name, err)
+	}
+	defer f.Close()
+	if there, err := inNamespace(f); err != nil || there {
+		return err
+	}
+	runtime.LockOSThread() // exec(2) makes this thread, and where it is, the whole of the process
+	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter network namespace %s: %w", name, err)
+	}
+	if err := unix.Exec("/proc/self/exe", os.Args, os.Environ()); err != nil {
+		return fmt.Errorf("begin anew in network namespace %s: %w", name, err) // the thread is not to be used again
+	}
+	return nil
+}
+
+// inNamespace tells whether the calling thread is in that network namespace.
+func inNamespace(f *os.File) (bool, error) {
+	var theirs, ours unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &theirs); err != nil {
+		return false, fmt.Errorf("look at %s: %w", f.Name(), err)
+	}
+	if err := unix.Stat("/proc/thread-self/ns/net", &ours); err != nil {
+		return false, fmt.Errorf("look at the own network namespace: %w", err)
+	}
+	return theirs.Dev == ours.Dev && theirs.Ino == ours.Ino, nil
+}
