@@ -108,6 +108,9 @@ func followsRows(r control.Router) (rows [][]string) {
 		}
 	}
 	add("waits: ", r.Waiting)
+	if r.HoldsBack != "" {
+		add("holds back: ", holdsText(r))
+	}
 	add("fault: ", strings.Join(r.Causes, ", "))
 	if len(r.Weights) > 0 {
 		text := fmt.Sprint(r.Base)
@@ -118,6 +121,11 @@ func followsRows(r control.Router) (rows [][]string) {
 	}
 	add("sync group ", r.Group)
 	return rows
+}
+
+// holdsText is why an instance leaves a weaker master alone, and for how long at most.
+func holdsText(r control.Router) string {
+	return fmt.Sprintf("%s, at most %d s more", r.HoldsBack, r.HoldsNanos/int64(time.Second))
 }
 
 func masterText(r control.Router) string {
@@ -287,6 +295,47 @@ func (o *screen) sync(s *control.Sync, counted bool) {
 	for _, why := range slices.Sorted(maps.Keys(s.Refused)) {
 		o.linef("  refused %s: %s", strconv.FormatUint(s.Refused[why], 10), why)
 	}
+	for _, p := range s.Peers {
+		o.syncPeer(p)
+	}
+	if s.Foreign > 0 {
+		o.linef("  refused %s: from no peer's address", strconv.FormatUint(s.Foreign, 10))
+	}
+}
+
+// syncPeer says how far a peer of connection_sync is, and how far this director is with it.
+func (o *screen) syncPeer(p control.SyncPeer) {
+	if !p.Alive {
+		o.linef("  peer %s: %s", p.Address, p.Why)
+	} else {
+		text := fmt.Sprintf("has %.2f %% of %s connections", p.Coverage(), grouped(uint64(p.Total)))
+		if p.LagNanos >= 0 {
+			text += fmt.Sprintf(", lag %.1f s", float64(p.LagNanos)/1e9)
+		}
+		if p.TheyRefused > 0 {
+			text += fmt.Sprintf(", could not keep %s", grouped(p.TheyRefused))
+		}
+		o.linef("  peer %s %s", p.Address, text)
+		text = fmt.Sprintf("%s connections taken", grouped(p.Taken))
+		if p.CaughtUp {
+			text = "caught up: " + text
+		} else if p.TheirTotal > 0 {
+			text += fmt.Sprintf(" of %s", grouped(uint64(p.TheirTotal)))
+		}
+		o.linef("    of it: %s", text)
+	}
+	for _, why := range slices.Sorted(maps.Keys(p.Refused)) {
+		o.linef("    refused %s: %s", strconv.FormatUint(p.Refused[why], 10), why)
+	}
+}
+
+// grouped writes 81204 as 81,204.
+func grouped(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 func (o *screen) own(all []control.Own) {

@@ -151,6 +151,9 @@ func (o *screen) whyInstance(r *control.Router) {
 	for _, cause := range r.Causes {
 		o.linef("  fault: %s", cause)
 	}
+	if r.HoldsBack != "" {
+		o.linef("  holds back: %s", holdsText(*r))
+	}
 	if r.Waiting != "" {
 		o.linef("  waits: %s", r.Waiting)
 	}

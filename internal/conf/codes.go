@@ -61,6 +61,7 @@ var codeText = map[string]string{
 	"no-script":              "a vrrp_script has no command",
 	"no-script-user":         "there is no user to run a script",
 	"no-sorry-server":        "a setting of the sorry server stands without one",
+	"no-sync-peer":           "connection_sync names no other director",
 	"no-such-group":          "there is no group of this name",
 	"no-such-instance":       "there is no instance of this name",
 	"no-such-interface":      "there is no interface of this name",

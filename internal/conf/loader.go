@@ -32,6 +32,7 @@ type loader struct {
 	end     bool             // set by a setter: the rest of this block is not wanted
 	sysctls map[string]place // where each lvs_sysctl stands
 	syncAt  place            // lvs_sync_daemon
+	peersAt place            // connection_sync
 	quiet   int              // depth of blocks that have no effect in this version
 
 	vi         *instance

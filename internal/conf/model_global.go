@@ -44,6 +44,7 @@ type Global struct {
 	// Timeouts are lvs_timeouts. A zero one is left as it is.
 	Timeouts   lb.Timeouts
 	SyncDaemon SyncDaemon
+	Peering    ConnectionSync
 	Flush      bool
 	FlushStop  string // lvs_flush_on_stop: "", VS or full
 

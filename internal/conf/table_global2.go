@@ -9,6 +9,7 @@ import (
 
 var globalLVS = join([]keyword{
 	works("lvs_sync_daemon", "IF [[inst] VI] [id N] [maxlen N] [port N] [ttl N] [group ADDR]", "", "Tell connections to the other director, and learn its.", setSyncDaemon),
+	connectionSync,
 	works("lvs_flush", "", "off", "Clear the kernel's table at the start; that of data_plane xdp is this daemon's own.", gFlag(func(g *Global) *bool { return &g.Flush })),
 	works("data_plane", "xdp|ipvs|auto", "xdp", "What forwards: this program's XDP program, the kernel's IPVS, or the first of the two that works here. An extension of vipd.", setDataPlane).extension(),
 	works("fwmark_class", lb.ClassGrammar, "", "Which packets have a firewall mark with data_plane xdp; the first class that fits says it. An extension of vipd.", addClass).extension(),

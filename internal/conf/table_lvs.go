@@ -27,6 +27,8 @@ var serviceOurs = []keyword{
 		"(lb_kind DR or TUN), or both, of which each must succeed. Of a group: its first address. An extension of vipd.",
 		setCheckPath(func(l *loader) *string { return &l.vs.checkPath })).extension(),
 	maxEject,
+	works("sync", "usual|established|all|none", "usual", "Which of its connections the peers of connection_sync are told of: from the client's third packet on, of TCP once they are established (usual); "+
+		"from the first packet on, of TCP once they are established; all; none."+byVipd, setTelling).extension(),
 	slowStart(func(l *loader, v time.Duration) { l.vs.slow = v }),
 }
 

@@ -122,7 +122,7 @@ func (s *Stream) Next() time.Time {
 func (s *Stream) Tick(now time.Time) {
 	if s.in.gapTooOld(now) && s.alive(now) {
 		s.counts.Resyncs++
-		s.in = incoming{want: s.in.want + 1}
+		s.in = incoming{want: s.in.want + 1, after: s.in.after}
 		s.hurry = true
 	}
 	if now.Before(s.Next()) {
@@ -207,7 +207,7 @@ func (s *Stream) hearState(now time.Time, h header, body []byte) Reason {
 		return Replayed
 	}
 	if !s.alive(now) {
-		s.in.caughtUp = false // what happened meanwhile is still to come
+		s.in.caughtUp, s.in.fresh, s.in.after = false, false, s.number // what happened meanwhile is still to come
 	}
 	s.theirNumber, s.heardAt = h.number, now
 	s.in.hear(now, &st)

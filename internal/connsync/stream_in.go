@@ -19,6 +19,8 @@ type incoming struct {
 	total          uint32
 	lag            time.Duration // negative: unknown
 	taken, refused uint64
+	after          uint64 // the state that was sent last before the peer was there (again) …
+	fresh          bool   // … and the peer has begun to look at its whole table after it heard a later one, and all of that is here
 	caughtUp       bool
 }
 
@@ -36,7 +38,7 @@ func (in *incoming) hear(now time.Time, st *state) {
 	case in.base == 0:
 		in.base, in.next, in.ahead = st.base, st.base, st.base-1
 	case st.base != in.base:
-		*in = incoming{want: in.want + 1} // it has begun anew without being asked: not what this side knows of
+		*in = incoming{want: in.want + 1, after: in.after} // it has begun anew without being asked: not what this side knows of
 		return
 	}
 	in.until, in.total = st.until, st.total
@@ -44,6 +46,7 @@ func (in *incoming) hear(now time.Time, st *state) {
 	if st.lag == unknownLag {
 		in.lag = -1
 	}
+	in.fresh = st.seen > in.after && in.lag >= 0 && in.lag <= caughtUpLag
 	in.ahead = max(in.ahead, min(st.last, in.next+streamWindow-1))
 	in.lookForGap(now)
 	in.judge()
@@ -51,7 +54,7 @@ func (in *incoming) hear(now time.Time, st *state) {
 
 // judge: the bulk has come whole, and what followed it.
 func (in *incoming) judge() {
-	in.caughtUp = in.caughtUp || in.until != 0 && in.next >= in.until && in.lag >= 0 && in.lag <= caughtUpLag
+	in.caughtUp = in.caughtUp || in.until != 0 && in.next >= in.until && in.fresh
 }
 
 // take takes changes in their order; what comes early waits.

@@ -27,7 +27,7 @@ type outgoing struct {
 	look      look    // that goes on
 	done      look    // that has ended last
 	confirms  []point // looks that told everything, not acknowledged yet
-	confirmed time.Time
+	confirmed point
 	refused   uint64 // by the peer, as it says
 	bulkTold  uint32
 }
@@ -49,7 +49,8 @@ type known struct {
 // look is one look at the whole table.
 type look struct {
 	began            time.Time
-	whole            bool // nothing was left out for want of room
+	seen             uint64 // the peer's state that was heard last before
+	whole            bool   // nothing was left out for want of room
 	total, has, tell uint32
 	end              uint64 // the last of the changes that it made
 }
@@ -57,6 +58,7 @@ type look struct {
 // point: when those up to number are acknowledged, all that was before began is with the peer.
 type point struct {
 	began  time.Time
+	seen   uint64
 	number uint64
 }
 
@@ -81,7 +83,7 @@ func (o *outgoing) hear(now time.Time, s *Stream, st *state) {
 		o.ack = st.ack
 	}
 	for len(o.confirms) > 0 && o.confirms[0].number <= o.ack {
-		o.confirmed, o.confirms = o.confirms[0].began, o.confirms[1:]
+		o.confirmed, o.confirms = o.confirms[0], o.confirms[1:]
 	}
 	o.refused = st.refused
 	o.resend(now, s, st.gaps)
@@ -113,8 +115,8 @@ func (o *outgoing) say(now time.Time, st *state) {
 	}
 	st.serve, st.base, st.last, st.until = o.serve, o.base, o.last, o.until
 	st.total, st.told = max(o.done.total, o.look.total), o.bulkTold
-	if !o.confirmed.IsZero() {
-		st.lag = uint32(min(max(now.Sub(o.confirmed)/time.Millisecond, 0), unknownLag-1))
+	if st.seen = o.confirmed.seen; !o.confirmed.began.IsZero() {
+		st.lag = uint32(min(max(now.Sub(o.confirmed.began)/time.Millisecond, 0), unknownLag-1))
 	}
 }
 
@@ -131,7 +133,7 @@ func (s *Stream) Begin(now time.Time, lines int) {
 		o.fresh, o.marks = false, nil
 		o.done.total = uint32(max(lines, 0))
 	}
-	o.look = look{began: now, whole: s.Wants(now)}
+	o.look = look{began: now, seen: s.theirNumber, whole: s.Wants(now)}
 }
 
 // Look says whether the peer is to be told of a line; Tell must follow if so.
@@ -247,10 +249,11 @@ func (s *Stream) End(now time.Time) {
 		o.until = o.last + 1
 		s.hurry = true
 	}
+	at := point{o.done.began, o.done.seen, o.last}
 	if o.ack >= o.last && len(o.confirms) == 0 {
-		o.confirmed = o.done.began
+		o.confirmed = at
 	} else if len(o.confirms) < confirmsMost {
-		o.confirms = append(o.confirms, point{o.done.began, o.last})
+		o.confirms = append(o.confirms, at)
 	}
 }
 

@@ -28,8 +28,8 @@ func (s *Stream) Status(now time.Time) StreamStatus {
 	if o.done.tell > 0 && o.ack >= o.done.end {
 		st.Has += o.done.tell
 	}
-	if !o.confirmed.IsZero() {
-		st.Lag = now.Sub(o.confirmed)
+	if !o.confirmed.began.IsZero() {
+		st.Lag = now.Sub(o.confirmed.began)
 	}
 	if !s.heardAt.IsZero() {
 		st.Silent = now.Sub(s.heardAt)

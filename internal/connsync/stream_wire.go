@@ -16,7 +16,7 @@ const (
 	kindChanges = 2
 
 	headerSize = 32
-	stateSize  = 88
+	stateSize  = 96
 	gapSize    = 12
 	macSize    = 16
 	// StreamMaxLen is the longest datagram that is read, and MACs are of what is in front of them.
@@ -101,6 +101,7 @@ type state struct {
 	serve       uint64 // the bulk that is or was told. 0: none yet
 	base, last  uint64 // the first of its changes, and the last that there are; base-1 is last when there are none
 	until       uint64 // the bulk is whole in front of this one. 0: it is not told whole yet
+	seen        uint64 // the receiver's state that was heard last before the look at the table whose findings are acknowledged
 	total, told uint32 // connections that there are to tell; those of the bulk that were told
 	lag         uint32 // ms since everything was told and acknowledged. unknownLag: never was
 	gaps        []gap
@@ -114,7 +115,7 @@ type gap struct {
 
 func (s *state) append(b []byte) []byte {
 	be := binary.BigEndian
-	for _, n := range [...]uint64{s.floor, s.want, s.ack, s.taken, s.refused, s.serve, s.base, s.last, s.until} {
+	for _, n := range [...]uint64{s.floor, s.want, s.ack, s.taken, s.refused, s.serve, s.base, s.last, s.until, s.seen} {
 		b = be.AppendUint64(b, n)
 	}
 	for _, n := range [...]uint32{s.total, s.told, s.lag, uint32(len(s.gaps))} {
@@ -131,11 +132,11 @@ func readState(b []byte) (s state, ok bool) {
 	if len(b) < stateSize {
 		return s, false
 	}
-	for i, at := range [...]*uint64{&s.floor, &s.want, &s.ack, &s.taken, &s.refused, &s.serve, &s.base, &s.last, &s.until} {
+	for i, at := range [...]*uint64{&s.floor, &s.want, &s.ack, &s.taken, &s.refused, &s.serve, &s.base, &s.last, &s.until, &s.seen} {
 		*at = be.Uint64(b[8*i:])
 	}
-	s.total, s.told, s.lag = be.Uint32(b[72:]), be.Uint32(b[76:]), be.Uint32(b[80:])
-	n := be.Uint32(b[84:])
+	s.total, s.told, s.lag = be.Uint32(b[80:]), be.Uint32(b[84:]), be.Uint32(b[88:])
+	n := be.Uint32(b[92:])
 	b = b[stateSize:]
 	if n > streamGaps || len(b) != int(n)*gapSize {
 		return s, false

@@ -102,12 +102,14 @@ type Router struct {
 	Interface    string            `json:"interface"`
 	VRID         uint8             `json:"vrid"`
 	State        string            `json:"state"`
-	Priority     uint8             `json:"priority"`              // effective
-	Base         uint8             `json:"base_priority"`         // as configured
-	Weights      []Weight          `json:"weights,omitempty"`     // what makes the one of the other
-	Group        string            `json:"sync_group,omitempty"`  // that it moves with
-	Waiting      string            `json:"waiting_for,omitempty"` // before it begins
-	Master       string            `json:"master,omitempty"`      // address of the current master, where known
+	Priority     uint8             `json:"priority"`                // effective
+	Base         uint8             `json:"base_priority"`           // as configured
+	Weights      []Weight          `json:"weights,omitempty"`       // what makes the one of the other
+	Group        string            `json:"sync_group,omitempty"`    // that it moves with
+	Waiting      string            `json:"waiting_for,omitempty"`   // before it begins
+	HoldsBack    string            `json:"holds_back,omitempty"`    // why a weaker master is left alone for a while …
+	HoldsNanos   int64             `json:"holds_back_ns,omitempty"` // … and for how long at most from now on
+	Master       string            `json:"master,omitempty"`        // address of the current master, where known
 	VIPs         []string          `json:"vips"`
 	Since        time.Time         `json:"since"`
 	Why          string            `json:"why"`              // of the last transition

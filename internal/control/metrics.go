@@ -30,6 +30,7 @@ var (
 	mVerdict   = newMetric("packets_total", "Packets by what became of them and why.", counter, "verdict", "reason")
 	mOwn       = newMetric("own_connections_total", "Connections that the director itself opened to a service, by what became of them.", counter, "outcome")
 	mMaster    = newMetric("vrrp_master", "1 if the VRRP instance is master.", gauge, "vi", "if")
+	mHoldsBack = newMetric("vrrp_holds_back_seconds", "For how long at most the VRRP instance still leaves a weaker master alone; absent if it does not.", gauge, "vi", "if")
 	mFault     = newMetric("vrrp_fault", "1 if the VRRP instance is in FAULT.", gauge, "vi", "if")
 	mPriority  = newMetric("vrrp_priority", "Effective priority of the VRRP instance.", gauge, "vi", "if")
 	mSince     = newMetric("vrrp_state_since_seconds", "When the VRRP instance entered its state, in Unix time.", gauge, "vi", "if")
@@ -140,6 +141,9 @@ type putFunc func(m metric, v float64, labels ...string)
 
 func putRouter(put putFunc, r *Router) {
 	put(mMaster, one(r.State == "MASTER"), r.Name, r.Interface)
+	if r.HoldsBack != "" {
+		put(mHoldsBack, float64(r.HoldsNanos)/1e9, r.Name, r.Interface)
+	}
 	put(mFault, one(r.State == "FAULT"), r.Name, r.Interface)
 	put(mPriority, float64(r.Priority), r.Name, r.Interface)
 	put(mSince, float64(r.Since.Unix()), r.Name, r.Interface)

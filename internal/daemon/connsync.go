@@ -22,6 +22,7 @@ import (
 type connTable interface {
 	Ticks(d time.Duration) uint32
 	Look(cursor int, look func(now uint32, line int, s connsync.Sight) bool, tell func(connsync.Conn), more func() bool) (next int, err error)
+	Room() (used, of int)
 	Learn(conns []connsync.Conn, taken func(line int, s connsync.Sight), refused func(connsync.Conn, connsync.Reason)) error
 }
 
@@ -74,7 +75,11 @@ func (m *pool) syncStatus() (*control.Sync, error) {
 	if m.syncs != nil {
 		m.syncs.count(out)
 	}
-	if len(daemons) == 0 && out.Sent+out.Received == 0 {
+	if m.peers != nil {
+		out.Peers, out.Foreign = m.peers.status(time.Now()), m.peers.foreign
+		out.Unsent += m.peers.unsent
+	}
+	if len(daemons) == 0 && len(out.Peers) == 0 && out.Sent+out.Received == 0 {
 		return nil, nil
 	}
 	return out, nil
@@ -253,14 +258,22 @@ const unknownFor = 3 * time.Minute
 // learn puts connections into the table; those of real servers that are not configured wait.
 func (s *syncing) learn(now time.Time, conns []connsync.Conn) error {
 	return s.table.Learn(conns, s.taken, func(c connsync.Conn, why connsync.Reason) {
-		timeout := time.Duration(c.Timeout) * time.Second
-		if timeout == 0 || timeout > 24*time.Hour {
-			timeout = unknownFor
-		}
-		if why != connsync.UnknownServer || !s.waiting.Add(now, c, timeout) {
+		if why != connsync.UnknownServer || !s.waits(now, c) {
 			s.counts.refused[why]++
 		}
 	})
+}
+
+// waits keeps a connection whose real server is not configured yet, if there is room.
+func (s *syncing) waits(now time.Time, c connsync.Conn) bool {
+	timeout := time.Duration(c.Timeout) * time.Second
+	if timeout == 0 || timeout > 24*time.Hour {
+		timeout = unknownFor
+	}
+	if c.Dated {
+		timeout -= c.Idle
+	}
+	return s.waiting.Add(now, c, timeout)
 }
 
 func (s *syncing) taken(line int, seen connsync.Sight) {

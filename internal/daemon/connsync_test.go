@@ -43,6 +43,8 @@ func (f *fakeTable) Look(cursor int, look func(uint32, int, connsync.Sight) bool
 	return -1, nil
 }
 
+func (f *fakeTable) Room() (int, int) { return len(f.lines), 1 << 20 }
+
 func (f *fakeTable) Learn(conns []connsync.Conn, taken func(int, connsync.Sight), refused func(connsync.Conn, connsync.Reason)) error {
 	for _, c := range conns {
 		if c.Real.Addr() == f.unknown {

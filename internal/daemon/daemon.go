@@ -256,6 +256,7 @@ func (d *daemon) openHA(context.Context) (err error) {
 	d.undo = append(d.undo, d.ha.close)
 	d.ha.follow(time.Now(), follower(d.host, d.cfg, d.events.of("vrrp"), false))
 	d.restoreMaintenance()
+	d.holdAtStart()
 	return nil
 }
 
@@ -342,6 +343,7 @@ func (d *daemon) startLoops(context.Context) error {
 		d.startHA()
 	}
 	_ = d.followSync(d.cfg) // the pool runs: it is its to say what does not go
+	_ = d.followPeers(d.cfg)
 	return nil
 }
 

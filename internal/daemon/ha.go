@@ -32,12 +32,14 @@ type ha struct {
 	scribe    *worker // the log
 	announcer *vrrp.Announcer
 
-	heard       chan struct{}            // gets a token when another director's advert arrived; used while stopping
-	other       func(netip.Addr)         // if set: told of the address that each came from
-	turned      func(string, vrrp.State) // if set: told of each change of an instance
-	maintenance bool                     // an operator has taken the director out
-	failing     map[string]bool          // sends that fail, said once
-	tell        *teller                  // nil: nobody is told
+	heard        chan struct{}            // gets a token when another director's advert arrived; used while stopping
+	other        func(netip.Addr)         // if set: told of the address that each came from
+	turned       func(string, vrrp.State) // if set: told of each change of an instance
+	withheld     string                   // why a weaker master is left alone …
+	withheldMost time.Duration            // … for so long at most
+	maintenance  bool                     // an operator has taken the director out
+	failing      map[string]bool          // sends that fail, said once
+	tell         *teller                  // nil: nobody is told
 
 	delays         vrrp.Debouncer   // of links
 	extras         map[string]extra // by instance

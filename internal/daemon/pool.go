@@ -71,6 +71,7 @@ type pool struct {
 	syncs      *syncing // nil: the plane synchronises connections by itself, or not at all
 	wished     syncWish // by lvs_sync_daemon
 	syncFailed string   // why what is wished does not run
+	peers      *peering // nil: connection_sync has none
 
 	directors     map[netip.Addr]bool    // the other ones, by the addresses that they speak VRRP from
 	toldDirectors map[netip.Addr][6]byte // as the plane knows them
@@ -249,11 +250,17 @@ func (m *pool) sample(now time.Time) {
 	if m.syncFailed != "" {
 		m.startWished()
 	}
+	if m.peers != nil && m.peers.opening != nil {
+		m.peers.start(now, listenPeers)
+	}
 }
 
 // end takes every service off the plane, with keepalived's lines, and then the plane off the host.
 func (m *pool) end(now time.Time) {
 	m.wish(syncWish{})
+	if m.peers != nil {
+		m.peers.end()
+	}
 	if m.syncs != nil {
 		m.syncs.end()
 	}

@@ -43,6 +43,7 @@ func (d *daemon) reload(cfg *conf.Config) error {
 		{"commands of checks", func(c *conf.Config) error { d.checks.configure(d.events.of("check"), c.Global.Scripts); return nil }},
 		{"services", d.reloadPools},
 		{"sync daemon", d.followSync},
+		{"peers", d.followPeers},
 	}
 	old := d.cfg
 	d.cfg = cfg
@@ -98,7 +99,10 @@ func (d *daemon) bringPlane() error {
 	}
 	d.startPool(d.ctx)
 	d.tellSessions()
-	return d.followSync(d.cfg)
+	if err := d.followSync(d.cfg); err != nil {
+		return err
+	}
+	return d.followPeers(d.cfg)
 }
 
 func (d *daemon) reloadPools(cfg *conf.Config) error {
@@ -170,6 +174,7 @@ func (a *ha) reload(cfg *conf.Config, f following) (err error) {
 			err = errors.Join(err, addErr)
 		}
 		a.follow(now, f)
+		a.withhold(now, a.withheld, a.withheldMost)
 		if a.maintenance {
 			a.setMaintenance(now, true) // also those that are new
 		}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"time"
 
 	"vipd/internal/control"
 	"vipd/internal/health"
@@ -76,6 +77,9 @@ func routerStatus(r vrrp.Status) control.Router {
 	out := control.Router{Name: r.Name, Interface: r.Interface, VRID: r.VRID, State: r.State.String(), Priority: r.Priority,
 		Base: r.Base, Group: r.Group, Waiting: r.Waiting, Since: r.Since, Why: r.Why, Causes: r.Faults, Sent: r.Counters.Sent, Received: r.Counters.Received,
 		BecameMaster: r.Counters.BecameMaster, Refused: map[string]uint64{}}
+	if r.HoldsBack != "" {
+		out.HoldsBack, out.HoldsNanos = r.HoldsBack, int64(max(time.Until(r.HoldsUntil), 0))
+	}
 	if r.Master.IsValid() {
 		out.Master = r.Master.String()
 	}

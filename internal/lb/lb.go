@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -149,7 +150,20 @@ const (
 	TellNone
 )
 
-func (t Telling) String() string { return [...]string{"usual", "established", "all", "none"}[t&3] }
+var tellings = [...]string{"usual", "established", "all", "none"}
+
+func (t Telling) String() string { return tellings[t&3] }
+
+// ParseTelling reads what String writes; nothing is usual.
+func ParseTelling(s string) (Telling, error) {
+	if i := slices.Index(tellings[:], s); i >= 0 {
+		return Telling(i), nil
+	}
+	if s == "" {
+		return TellUsual, nil
+	}
+	return TellUsual, fmt.Errorf("%.20q is none of %s", s, strings.Join(tellings[:], ", "))
+}
 
 // FitSegment is Service.Segment for "whatever fits".
 const FitSegment = 1

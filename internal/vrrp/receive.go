@@ -77,7 +77,8 @@ func (r *Router) backupReceives(now time.Time, a *Advert) {
 	}
 	weaker := r.rules.weaker(a.Priority, r.priority)
 	r.preemptDelay(now, weaker)
-	if weaker && !r.cfg.NoPreempt && !r.resigned && !r.delaying(now) {
+	back := r.holdsBack(now, weaker)
+	if weaker && !r.cfg.NoPreempt && !r.resigned && !back && !r.delaying(now) {
 		// "else Discard the ADVERTISEMENT"; the timer goes on, so that we take over after what is left of it.
 		r.say("received lower priority (%d) advert from %s - discarding", a.Priority, a.Source)
 		r.downWhy = fmt.Sprintf("preempting %s with lower priority %d, ours %d", a.Source, a.Priority, r.priority)

@@ -26,6 +26,7 @@ type Router struct {
 	holds    []string // what a start waits for
 	begun    bool     // Start was said; in INIT it waits for the last hold to go
 	resigned bool     // Resign was said: a weaker master is left alone
+	withheld string   // why a weaker master is left alone for a while. "": it is not
 	resumes  bool     // Resume was said, and begin has not answered it
 	asked    asking   // MASTER: the takeover that the host has not confirmed
 	terms    uint64   // takeovers so far
@@ -63,6 +64,10 @@ type Router struct {
 
 	// preemptAt is when preempt_delay is over; zero: it has not begun. Meaningful in BACKUP.
 	preemptAt time.Time
+
+	withheldMost time.Duration
+	withheldAt   time.Time // since when one was left alone for that. Zero: none is. Meaningful in BACKUP.
+	withheldOver bool      // for too long
 
 	id       uint16 // IP identification of the last advert
 	counters Counters
@@ -179,7 +184,7 @@ func (r *Router) begin(now time.Time, when string) {
 	// RFC 3768 §6.4.1: "If the Priority = 255 (i.e., the router owns the IP address(es) associated with the virtual
 	// router) Send an ADVERTISEMENT … Transition to the {Master} state". keepalived: only with state MASTER, and in a
 	// sync group only if all members own theirs.
-	if r.owns() && (r.group == nil || r.group.owners()) && r.earliest(now) == now {
+	if r.owns() && (r.group == nil || r.group.owners()) && r.earliest(now) == now && r.withheld == "" {
 		r.detail("Receive advertisement timeout")
 		r.toMaster(now, "owner of the addresses")
 		return
@@ -239,7 +244,7 @@ func (r *Router) become(now time.Time, to State, why string) {
 	if to != Master {
 		r.advertAt, r.blockAt, r.refreshAt, r.extraAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	}
-	r.preemptAt = time.Time{}
+	r.preemptAt, r.withheldAt, r.withheldOver = time.Time{}, time.Time{}, false
 	r.wants = to == Master
 	r.rogue = owners{}
 	r.state, r.since, r.why = to, now, why

@@ -39,6 +39,8 @@ type Status struct {
 	Why            string       // of State
 	Faults         []string     // causes, the oldest first; the last is that of the sync group if it has one
 	Waiting        string       // what the start waits for
+	HoldsBack      string       // why a weaker master is left alone for a while, or empty …
+	HoldsUntil     time.Time    // … and until when at the latest
 	Group          string       // sync group, or empty
 	Holding        bool         // the VIPs are on the host as far as asked for
 	History        []Transition // the latest last
@@ -68,6 +70,7 @@ func (r *Router) Status() Status {
 	if r.cfg.HMAC.On() {
 		s.Auth = "HMAC"
 	}
+	s.HoldsBack, s.HoldsUntil = r.heldBack()
 	if r.begun {
 		s.Waiting = r.hold()
 	}

@@ -30,6 +30,7 @@ syn keyword keepalivedBlock UDP_CHECK
 syn keyword keepalivedBlock auth_hmac
 syn keyword keepalivedBlock authentication
 syn keyword keepalivedBlock bfd_instance
+syn keyword keepalivedBlock connection_sync
 syn keyword keepalivedBlock garp_group
 syn keyword keepalivedBlock global_defs
 syn keyword keepalivedBlock group
@@ -202,6 +203,7 @@ syn keyword keepalivedKeyword max_auto_priority
 syn keyword keepalivedKeyword max_eject
 syn keyword keepalivedKeyword max_hops
 syn keyword keepalivedKeyword max_reply_length
+syn keyword keepalivedKeyword max_wait
 syn keyword keepalivedKeyword mcast_dst_ip
 syn keyword keepalivedKeyword mcast_src_ip
 syn keyword keepalivedKeyword mh-fallback
@@ -260,9 +262,11 @@ syn keyword keepalivedKeyword passive
 syn keyword keepalivedKeyword password
 syn keyword keepalivedKeyword path
 syn keyword keepalivedKeyword payload
+syn keyword keepalivedKeyword peer
 syn keyword keepalivedKeyword persistence_engine
 syn keyword keepalivedKeyword persistence_granularity
 syn keyword keepalivedKeyword persistence_timeout
+syn keyword keepalivedKeyword port
 syn keyword keepalivedKeyword preempt
 syn keyword keepalivedKeyword preempt_delay
 syn keyword keepalivedKeyword priority
@@ -321,6 +325,7 @@ syn keyword keepalivedKeyword snmp_vs_stats_update_interval
 syn keyword keepalivedKeyword sorry_server
 syn keyword keepalivedKeyword sorry_server_inhibit
 syn keyword keepalivedKeyword sorry_server_lvs_method
+syn keyword keepalivedKeyword source
 syn keyword keepalivedKeyword source_ip
 syn keyword keepalivedKeyword startup_script
 syn keyword keepalivedKeyword startup_script_timeout
@@ -329,6 +334,7 @@ syn keyword keepalivedKeyword state_dump_file
 syn keyword keepalivedKeyword stats_dump_file
 syn keyword keepalivedKeyword status_code
 syn keyword keepalivedKeyword strict_mode
+syn keyword keepalivedKeyword sync
 syn keyword keepalivedKeyword sync_group_tracking_weight
 syn keyword keepalivedKeyword terminate_delay
 syn keyword keepalivedKeyword thread_timer_expired

@@ -53,6 +53,7 @@ func (p *Plane) Look(cursor int, look func(now uint32, line int, s connsync.Sigh
 			continue
 		}
 		s := sightOf(c, p.timeout(c, reals[c.Real], &t))
+		s.Telling = reals[c.Real].of.spec.Telling
 		if look(now, i, s) {
 			tell(p.toldOf(c, reals[c.Real], s.Timeout))
 		}
@@ -204,6 +205,11 @@ func (p *Plane) lesson(c connsync.Conn) (l bpf.LbLearned, why connsync.Reason) {
 	l = bpf.LbLearned{Cport: be16(c.Client.Port()), Vport: be16(c.Virtual.Port()), Proto: uint8(c.Protocol), Real: r.index,
 		State: uint32(c.State), Ticks: p.clock.ticks(time.Duration(c.Timeout) * time.Second), Packets: connsync.DefaultPolicy.Threshold}
 	p.address(&l, c)
+	if c.Dated {
+		whole := time.Duration(c.Timeout) * time.Second
+		l.Ticks = max(p.clock.ticks(whole-c.Idle), 1)
+		l.Idle, l.Whole = p.clock.ticks(c.Idle)+1, p.clock.ticks(whole)
+	}
 	if !repliesPass(r) {
 		l.Flags |= uint32(bpf.LbConnFlagCONN_NOOUTPUT)
 	}
