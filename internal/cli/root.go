@@ -11,10 +11,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"vipd/internal/daemon"
+	"vipd/internal/host"
 	"vipd/internal/realserver/here"
 )
 
@@ -27,11 +29,20 @@ func Main(args []string) int {
 	if filepath.Base(args[0]) == "keepalived" {
 		return Keepalived(args[0], env.Args, env)
 	}
-	if filepath.Base(args[0]) == "genhash" {
+	name := filepath.Base(args[0])
+	if name == "genhash" || len(env.Args) > 0 && slices.Contains(readers, env.Args[0]) {
+		if err := host.Confine(); err != nil {
+			return report(env, err)
+		}
+	}
+	if name == "genhash" {
 		return Genhash(env.Args, env)
 	}
 	return run(env)
 }
+
+// readers are the commands that read what others have written, and neither write a file nor start a program.
+var readers = []string{"check", "migrate", "keywords", "lsp", "genhash"}
 
 // run executes vipd's own command tree. ipvsadm's words are not for cobra: its grammar is popt's.
 func run(env Env) int {

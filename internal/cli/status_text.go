@@ -112,6 +112,9 @@ func followsRows(r control.Router) (rows [][]string) {
 		add("holds back: ", holdsText(r))
 	}
 	add("fault: ", strings.Join(r.Causes, ", "))
+	for _, c := range r.Claims {
+		add("! ", claimText(c))
+	}
 	if len(r.Weights) > 0 {
 		text := fmt.Sprint(r.Base)
 		for _, w := range r.Weights {

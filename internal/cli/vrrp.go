@@ -78,6 +78,10 @@ func (o *screen) timing(t control.Timing) {
 	}
 }
 
+func claimText(c control.Claim) string {
+	return fmt.Sprintf("%s is in use by another host too: %s on %s answers for it (vipd doctor)", c.Address, c.MAC, c.Interface)
+}
+
 func (o *screen) router(r *control.Router) {
 	o.linef("%s: %s since %s, %s", r.Name, r.State, r.Since.Format(time.DateTime), r.Why)
 	kind := map[bool]string{false: "multicast", true: "unicast"}[r.Unicast]
@@ -87,6 +91,9 @@ func (o *screen) router(r *control.Router) {
 	o.linef("  %d adverts sent, %d received, %d late by more than a fifth of the interval, the worst by %s", r.Sent, r.Received, r.Late, r.WorstLate.Round(time.Microsecond))
 	for _, v := range r.VIPs {
 		o.linef("  address %s", v)
+	}
+	for _, c := range r.Claims {
+		o.linef("  ! %s", claimText(c))
 	}
 	for _, c := range r.Causes {
 		o.linef("  fault: %s", c)

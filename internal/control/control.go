@@ -114,6 +114,7 @@ type Router struct {
 	Since        time.Time         `json:"since"`
 	Why          string            `json:"why"`              // of the last transition
 	Causes       []string          `json:"causes,omitempty"` // of FAULT
+	Claims       []Claim           `json:"claims,omitempty"` // of others to its addresses, while it is MASTER
 	Sent         uint64            `json:"adverts_sent"`
 	Received     uint64            `json:"adverts_received"`
 	Refused      map[string]uint64 `json:"adverts_refused,omitempty"` // by reason
@@ -132,6 +133,13 @@ type Router struct {
 	Peers        []Peer            `json:"peers,omitempty"` // the latest heard first
 	Transitions  []Transition      `json:"transitions,omitempty"`
 	Refusals     []Refusal         `json:"refusals,omitempty"` // the latest first
+}
+
+// Claim is another host's to a virtual address: it answers ARP for it.
+type Claim struct {
+	Address   string `json:"address"`
+	MAC       string `json:"mac"`
+	Interface string `json:"interface"`
 }
 
 // Peer is another router of a VRRP instance.

@@ -65,6 +65,7 @@ type daemon struct {
 	cleared  map[string]vrrp.Counters // of instances, when the statistics were cleared
 	ha       *ha
 	bfd      *neighbours
+	claims   *claims              // nil before the loops begin
 	mu       sync.Mutex           // of pool and links for other goroutines than the one that serves
 	pool     *pool                // nil if the file has no virtual server
 	checked  atomic.Pointer[pool] // pool, once it runs, for loops that must not wait
@@ -147,12 +148,24 @@ func Run(ctx context.Context, opts Options) error {
 // start brings everything up, in this order; each step that leaves something behind adds to undo.
 func (d *daemon) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.checkHost, d.lock, d.takeHandover, d.openJournal, d.bindHTTP, d.runStartup, d.openTell, d.openHA, d.resume, d.openBFD, d.openPlane, d.listen, d.serveHTTP, d.startLoops,
+		d.checkHost, d.lock, d.lookForOthers, d.takeHandover, d.openJournal, d.bindHTTP, d.runStartup, d.openTell, d.openHA, d.resume, d.openBFD, d.openPlane, d.listen, d.serveHTTP, d.startLoops, d.dropPrivileges,
 	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// dropPrivileges is the last step: from here on the process holds what it needs and no more. Scripts of root's, and a program
+// that takes its place, have all again.
+func (d *daemon) dropPrivileges(context.Context) error {
+	kept, err := host.DropPrivileges()
+	if err != nil {
+		d.events.Warn(err.Error() + "; they are all kept")
+		return nil
+	}
+	d.events.Debug("Capabilities held from now on: " + strings.Join(kept, " "))
 	return nil
 }
 
@@ -169,7 +182,7 @@ func (d *daemon) checkHost(context.Context) error {
 		return fail(ExitConfig, "", "%w", err)
 	}
 	if err := host.CheckPrivileges(); err != nil {
-		return fail(ExitPermission, "run it as root, or give it these capabilities (setcap, AmbientCapabilities=)", "%w", err)
+		return fail(ExitPermission, "run it as root, or give it these capabilities (setcap, AmbientCapabilities= of a unit, --cap-add of a container)", "%w", err)
 	}
 	if p := d.opts.DataPlane; p != "" && !slices.Contains(conf.DataPlanes, p) {
 		return fail(ExitFatal, "it is one of "+strings.Join(conf.DataPlanes, ", "), "--data-plane %s: there is no such data plane", p)
@@ -228,10 +241,23 @@ func (d *daemon) lock(context.Context) error {
 	switch {
 	case errors.As(err, &locked):
 		return fail(ExitRunning, "stop it, or give this one another name with --instance", "%w", err)
+	case errors.Is(err, syscall.EROFS), errors.Is(err, os.ErrPermission):
+		return fail(ExitFatal, control.Dir+" must be writable: a tmpfs in a container, RuntimeDirectory=vipd in a unit", "%w", err)
 	case err != nil:
 		return fail(ExitFatal, "", "%w", err)
 	}
 	d.undo = append(d.undo, func() { _ = l.Release() })
+	return nil
+}
+
+// lookForOthers says that another program is about to fight over the same addresses.
+func (d *daemon) lookForOthers(context.Context) error {
+	if len(d.cfg.Instances) == 0 && len(d.cfg.Health.Services) == 0 {
+		return nil
+	}
+	for _, name := range host.Balancers() {
+		d.events.Warn(name + " runs on this host too. If it has the same virtual routers or services, both are now in each other's way: stop it with systemctl stop keepalived, or with kill")
+	}
 	return nil
 }
 
@@ -358,6 +384,12 @@ func (d *daemon) beginLoops() {
 			}
 		}
 		d.ha.turned = d.turned
+		d.claims = newClaims(d.events.of("vrrp"))
+		d.wg.Go(func() {
+			d.claims.run(d.ctx, d.ha.mastered, func(dev string, addrs []netip.Addr) (map[netip.Addr]host.MAC, error) {
+				return host.Claimants(dev, addrs, claimListen)
+			})
+		})
 	}
 }
 

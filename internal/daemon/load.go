@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -36,12 +37,15 @@ func (d *daemon) read(path string) (*conf.Config, error) {
 	if err := readable(path); err != nil {
 		return nil, fail(ExitNoConfig, "name the configuration file with -f FILE", "read %s: %w", path, err)
 	}
-	cfg, _, diags := conf.Load(os.DirFS("/"), path, conf.Options{Strict: d.opts.Strict, ID: HostID(), Env: os.Getenv, Seed: uint64(d.started.UnixNano())})
-	if err := d.judge(path, diags); err != nil {
-		return nil, err
+	if kind := foreignKind(path); kind != "" {
+		return nil, fail(ExitConfig, "name the configuration file with -f FILE", "%s: refused: it is %s", path, kind)
 	}
+	cfg, _, diags := conf.Load(os.DirFS("/"), path, conf.Options{Strict: d.opts.Strict, ID: HostID(), Env: os.Getenv, Seed: uint64(d.started.UnixNano())})
 	if nothing(cfg) && slices.ContainsFunc(diags, func(x conf.Diagnostic) bool { return x.Code == "unreadable-line" }) {
 		return nil, fail(ExitConfig, "it may be a program, an archive, or text in UTF-16; vipd check FILE says more", "%s: refused: it has NUL bytes and no instance or virtual server, so it is no configuration", path)
+	}
+	if err := d.judge(path, diags); err != nil {
+		return nil, err
 	}
 	d.leaveOut(cfg)
 	return cfg, nil
@@ -113,6 +117,27 @@ func readable(path string) error {
 		return pe.Err
 	}
 	return err
+}
+
+// kinds are files that are taken for a configuration by mistake, by what they begin with: a program may well have one in it.
+var kinds = map[string]string{"\x7fELF": "a program", "\x1f\x8b": "compressed (gzip)", "PK\x03\x04": "an archive (zip)", "!<arch>\n": "an archive (ar, deb)",
+	"\xfd7zXZ\x00": "compressed (xz)", "\x28\xb5\x2f\xfd": "compressed (zstd)", "BZh": "compressed (bzip2)", "\xff\xfe": "text in UTF-16", "\xfe\xff": "text in UTF-16"}
+
+// foreignKind says what a file is that cannot be a configuration; "": it may be one.
+func foreignKind(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	var head [8]byte
+	n, _ := io.ReadFull(f, head[:])
+	for magic, kind := range kinds {
+		if strings.HasPrefix(string(head[:n]), magic) {
+			return kind
+		}
+	}
+	return ""
 }
 
 // HostID is what @ID lines compare with: the host's name up to the first dot.

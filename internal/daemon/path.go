@@ -46,7 +46,7 @@ func (d *daemon) connections() uint32 { return cmp.Or(d.opts.Connections, d.cfg.
 // makeXDP opens or adopts this program's own packet path.
 func (d *daemon) makeXDP() (err error) {
 	if err := mountBPFFS(d.bpffs()); err != nil {
-		return fail(ExitFatal, "mount -t bpf bpf "+d.bpffs(), "%w", err)
+		return fail(ExitFatal, "mount it before: mount -t bpf bpf /sys/fs/bpf; in a container: -v /sys/fs/bpf:/sys/fs/bpf", "%w", err)
 	}
 	opts := d.pathOptions()
 	d.madeFor = d.connections()
@@ -117,9 +117,17 @@ func (d *daemon) attach(p Plane) error {
 		}
 		delete(d.left, name)
 		d.links = append(d.links, attached{name, string(mode)})
-		d.events.of("plane").Info(fmt.Sprintf("packet path attached to %s in %s mode", name, mode), "if", name)
+		d.events.of("plane").Info(fmt.Sprintf("packet path attached to %s in %s mode%s", name, mode, d.whyGeneric(mode)), "if", name)
 	}
 	return nil
+}
+
+// whyGeneric says what generic mode comes from and means. Without a configuration it is asked for on cables of namespaces.
+func (d *daemon) whyGeneric(mode xdp.Mode) string {
+	if mode != xdp.Generic || d.opts.NoConfig {
+		return ""
+	}
+	return ": its driver does not run XDP, so each packet costs several times as much (vipd doctor); to be faster attach to the card below it with --interface"
 }
 
 // balanceOwn sends the director's own connections to real servers too, or leaves them alone. Where that does not go, all else
@@ -203,6 +211,8 @@ func pathFailure(err error) error {
 	case errors.Is(err, xdp.ErrLayout):
 		hint = "it was left by a process that was killed. To keep its connections, run the vipd that made it, with the same options; " +
 			"with --discard this one removes it, with its connections, and begins anew"
+	case errors.Is(err, xdp.ErrNoEthernet):
+		hint = "choose interfaces with --interface, or let the kernel's IPVS forward: data_plane ipvs"
 	case errors.Is(err, xdp.ErrKernel):
 		hint = "a kernel of 6.1 or newer with BPF is needed"
 	}

@@ -19,7 +19,9 @@ import (
 func (d *daemon) Status(context.Context) (control.Status, error) {
 	s := control.Status{Instance: d.opts.Instance, Version: Version(), PID: os.Getpid(), Started: d.started, Config: d.opts.Config, State: d.opts.State}
 	for _, r := range d.ha.status() {
-		s.VRRP = append(s.VRRP, routerStatus(r))
+		one := routerStatus(r)
+		one.Claims = d.claims.of(r.Name)
+		s.VRRP = append(s.VRRP, one)
 	}
 	s.Groups, s.Trackers = d.ha.followedStatus()
 	s.Timing = d.ha.timing()

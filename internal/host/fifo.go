@@ -52,7 +52,8 @@ func openFIFO(path string, made bool, owner Identity, mode fs.FileMode) (*FIFO, 
 	case info.Mode()&fs.ModeNamedPipe == 0:
 		err = ErrNotFIFO
 	case made:
-		err = errors.Join(file.Chown(int(owner.UID), int(owner.GID)), file.Chmod(mode))
+		// In this order: the mode of somebody else's file takes CAP_FOWNER to change, which a unit need not give.
+		err = errors.Join(file.Chmod(mode), file.Chown(int(owner.UID), int(owner.GID)))
 	}
 	if err != nil {
 		file.Close()

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 
 	"vipd/internal/control"
 	"vipd/internal/doctor"
+	"vipd/internal/host"
 	"vipd/internal/lb"
 )
 
@@ -37,7 +37,7 @@ func Self(s *control.Status) doctor.Self {
 		}
 	}
 	out.Clock = word("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-	out.Missing, out.Daemons, out.IPVS, out.DropChain = missing(s), daemons(), kernelServices(), dropChains()
+	out.Missing, out.Daemons, out.IPVS, out.DropChain = missing(s), host.Balancers(), kernelServices(), dropChains()
 	return out
 }
 
@@ -62,26 +62,6 @@ func missing(s *control.Status) []string {
 				out = append(out, a.String()+" on "+r.Interface)
 			}
 		}
-	}
-	return out
-}
-
-// daemons finds programs that do what this one does, in this network namespace.
-func daemons() []string {
-	own, _ := os.Readlink("/proc/self/ns/net")
-	var out []string
-	found, _ := filepath.Glob("/proc/[0-9]*/comm")
-	for _, f := range found {
-		name := word(f)
-		if name != "keepalived" && name != "ldirectord" {
-			continue
-		}
-		dir := filepath.Dir(f)
-		exe, _ := os.Readlink(filepath.Join(dir, "exe"))
-		if ns, err := os.Readlink(filepath.Join(dir, "ns/net")); err != nil || ns != own || strings.HasSuffix(exe, "/vipd") {
-			continue
-		}
-		out = append(out, fmt.Sprintf("%s (pid %s)", name, filepath.Base(dir)))
 	}
 	return out
 }

@@ -45,7 +45,7 @@ func (p *Plane) Attach(ifname string) (Mode, error) {
 		return "", fmt.Errorf("attach %s: %w", ifname, err)
 	}
 	if len(ifi.HardwareAddr) != 6 {
-		return "", fmt.Errorf("attach %s: it has no Ethernet address", ifname)
+		return "", fmt.Errorf("attach %s: %w", ifname, ErrNoEthernet)
 	}
 	l, ok := p.links[ifi.Index]
 	if !ok {

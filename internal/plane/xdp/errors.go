@@ -21,6 +21,8 @@ var (
 	ErrPermission = errors.New("not permitted to use BPF: root or CAP_BPF and CAP_NET_ADMIN are needed")
 	// ErrKernel: the kernel lacks something that the packet path needs.
 	ErrKernel = errors.New("this kernel cannot run the packet path")
+	// ErrNoEthernet: the packet path reads Ethernet frames.
+	ErrNoEthernet = errors.New("it has no Ethernet address")
 	// ErrNoBPFFS: the pin directory is not in a BPF file system.
 	ErrNoBPFFS = errors.New("not in a BPF file system: mount -t bpf bpf /sys/fs/bpf")
 )
