@@ -130,26 +130,26 @@ func TestAHostileServerEndsACheckInTime(t *testing.T) {
 		serve func(net.Conn)
 		why   string
 	}{
-		"silence":          {func(conn net.Conn) { conn.Read(make([]byte, 1<<10)); conn.Read(make([]byte, 1)) }, "no answer within 250ms"},
-		"a byte at a time": {func(conn net.Conn) { endless(conn, "HTTP/1.1 200 OK\r\n", "x", 50*time.Millisecond) }, "the answer took longer than 1s"},
-		"a body at a drip": {func(conn net.Conn) { endless(conn, "HTTP/1.1 200 OK\r\n\r\n", "x", 50*time.Millisecond) }, "the answer took longer than 1s"},
+		"silence":          {func(conn net.Conn) { conn.Read(make([]byte, 1<<10)); conn.Read(make([]byte, 1)) }, "no answer within 1s"},
+		"a byte at a time": {func(conn net.Conn) { endless(conn, "HTTP/1.1 200 OK\r\n", "x", 50*time.Millisecond) }, "the answer took longer than 4s"},
+		"a body at a drip": {func(conn net.Conn) { endless(conn, "HTTP/1.1 200 OK\r\n\r\n", "x", 50*time.Millisecond) }, "the answer took longer than 4s"},
 		"endless headers":  {func(conn net.Conn) { endless(conn, "HTTP/1.1 200 OK\r\n", strings.Repeat("x", 4096), 0) }, "the headers are longer than 64 KiB"},
 		"a reset":          {func(conn net.Conn) { conn.Read(make([]byte, 1<<10)); conn.(*net.TCPConn).SetLinger(0) }, "connection reset"},
 		"a page that hangs": {func(conn net.Conn) {
 			conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhe"))
 			conn.Read(make([]byte, 1<<10))
 			conn.Read(make([]byte, 1))
-		}, "no answer within 250ms"},
+		}, "no answer within 1s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			check := webCheck(serving(t, c.serve), health.URL{Path: "/"})
-			check.ConnectTimeout = 250 * time.Millisecond
+			check.ConnectTimeout = time.Second
 			start := time.Now()
 			if got := Run(t.Context(), check); got.OK || got.Why != c.why {
 				t.Errorf("%+v, want %s", got, c.why)
 			}
-			if took := time.Since(start); took > 10*time.Second {
+			if took := time.Since(start); took > 30*time.Second {
 				t.Errorf("it took %v", took)
 			}
 		})
