@@ -31,22 +31,26 @@ var realServers = []struct {
 	program string
 	args    []string
 	files   map[string]string
-	checks  []health.Checker // each must be good; the target's address is 127.0.0.1
+	checks  []health.Checker          // each must be good; the target's address is 127.0.0.1
+	before  string                    // for a shell, in DIR, before it starts
+	bad     map[string]health.Checker // by the beginning of what is wrong
 }{
 	{"redis-server", []string{"--port", "6379", "--bind", "127.0.0.1", "--save", "", "--dir", "DIR"}, nil,
-		[]health.Checker{{Kind: health.RedisCheck, Target: at(6379)}}},
+		[]health.Checker{{Kind: health.RedisCheck, Target: at(6379)}}, "", nil},
 	{"redis-server", []string{"--port", "6379", "--bind", "127.0.0.1", "--save", "", "--dir", "DIR", "--requirepass", "secret"}, nil,
-		[]health.Checker{{Kind: health.RedisCheck, Target: at(6379), Talk: &health.Talk{Password: "secret"}}}},
+		[]health.Checker{{Kind: health.RedisCheck, Target: at(6379), Talk: &health.Talk{Password: "secret"}}}, "",
+		map[string]health.Checker{`it says "-NOAUTH`: {Kind: health.RedisCheck, Target: at(6379)}, `it says "-WRONGPASS`: {Kind: health.RedisCheck, Target: at(6379), Talk: &health.Talk{Password: "other"}}}},
 	{"memcached", []string{"-u", "root", "-l", "127.0.0.1", "-p", "11211", "-U", "0"}, nil,
-		[]health.Checker{{Kind: health.MemcachedCheck, Target: at(11211)}}},
+		[]health.Checker{{Kind: health.MemcachedCheck, Target: at(11211)}}, "", nil},
 	{"vsftpd", []string{"DIR/vsftpd.conf"}, map[string]string{"vsftpd.conf": "listen=YES\nlisten_ipv6=NO\nbackground=NO\nsecure_chroot_dir=DIR\nanonymous_enable=YES\n"},
-		[]health.Checker{{Kind: health.FTPCheck, Target: at(21)}}},
+		[]health.Checker{{Kind: health.FTPCheck, Target: at(21)}}, "", nil},
 	{"dnsmasq", []string{"--no-daemon", "--port=53", "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts",
 		"--conf-file=/dev/null", "--address=/example.com/10.0.8.9", "--user=root", "--pid-file="}, nil,
-		[]health.Checker{{Kind: health.DNSCheck, Target: at(53), DNS: &health.DNS{Name: "example.com", Type: "A"}}}},
+		[]health.Checker{{Kind: health.DNSCheck, Target: at(53), DNS: &health.DNS{Name: "example.com", Type: "A"}}}, "",
+		map[string]health.Checker{"the name server answers REFUSED": {Kind: health.DNSCheck, Target: at(53), DNS: &health.DNS{Name: "other.example.org", Type: "A"}}}},
 	{"exim4", []string{"-bdf", "-C", "DIR/exim.conf", "-oP", "DIR/pid"}, map[string]string{"exim.conf": "primary_hostname = mail.example.org\n" +
 		"daemon_smtp_ports = 2525\nlocal_interfaces = 127.0.0.1\nspool_directory = DIR\nlog_file_path = DIR/%slog\nexim_user = root\nexim_group = root\nnever_users =\n"},
-		[]health.Checker{{Kind: health.SMTPCheck, Target: at(2525), Helo: "director.example.org"}}},
+		[]health.Checker{{Kind: health.SMTPCheck, Target: at(2525), Helo: "director.example.org"}}, "", nil},
 	{"nginx", []string{"-c", "DIR/nginx.conf"}, map[string]string{"nginx.conf": "daemon off;\nmaster_process off;\npid DIR/pid;\nerror_log DIR/log;\n" +
 		"events {}\nhttp {\naccess_log off;\nclient_body_temp_path DIR/1;\nproxy_temp_path DIR/2;\nfastcgi_temp_path DIR/3;\nuwsgi_temp_path DIR/4;\nscgi_temp_path DIR/5;\n" +
 		"server { listen 127.0.0.1:443 ssl http2; listen 127.0.0.1:80; server_name www.example.com;\nssl_certificate DIR/cert; ssl_certificate_key DIR/key;\n" +
@@ -57,6 +61,24 @@ var realServers = []struct {
 			web11(443, health.HTTP{TLS: true, SNI: true, Protocol: "2", Verify: &health.Verify{Chain: true, CA: "DIR/ca"}}, health.URL{Path: "/", Digest: wellDigest}),
 			web11(443, health.HTTP{TLS: true, Protocol: "2"}, health.URL{Path: "/gone", Codes: [][2]int{{410, 410}}}),
 			web11(81, health.HTTP{Protocol: "2"}, health.URL{Path: "/", Codes: [][2]int{{204, 204}}}),
+		}, "", nil},
+	{"setpriv", []string{"--reuid=postgres", "--regid=postgres", "--clear-groups", "sh", "-c", "exec $(ls -d /usr/lib/postgresql/*/bin | head -1)/postgres " +
+		"-D DIR/data -p 5432 -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"}, nil,
+		[]health.Checker{
+			{Kind: health.PostgreSQLCheck, Target: at(5432)},
+			{Kind: health.PostgreSQLCheck, Target: at(5432), Talk: &health.Talk{User: "check", Database: "template1"}},
+			{Kind: health.PostgreSQLCheck, Target: at(5432), Talk: &health.Talk{User: "nobody-here"}},
+		}, "echo secret >pw && chown postgres . pw && chmod 755 .. && setpriv --reuid=postgres --regid=postgres --clear-groups $(ls -d /usr/lib/postgresql/*/bin | head -1)/initdb -N -D data -U check -A scram-sha-256 --pwfile=pw", nil},
+	{"mariadbd", []string{"--no-defaults", "--user=root", "--datadir=DIR/data", "--bind-address=127.0.0.1", "--port=3306", "--socket=DIR/socket", "--pid-file=DIR/pid",
+		"--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M", "--innodb-use-native-aio=0", "--init-file=DIR/init.sql"},
+		map[string]string{"init.sql": "create user 'check'@'%';\ncreate user 'locked'@'%' identified by 'secret';\n"},
+		[]health.Checker{
+			{Kind: health.MySQLCheck, Target: at(3306)},
+			{Kind: health.MySQLCheck, Target: at(3306), Talk: &health.Talk{User: "check"}},
+		}, "mkdir data && (echo 'create database mysql;'; echo 'use mysql;'; cat /usr/share/mysql/mysql_system_tables.sql /usr/share/mysql/mysql_system_tables_data.sql) | " +
+			"mariadbd --no-defaults --bootstrap --user=root --datadir=$PWD/data --innodb-log-file-size=4M --innodb-buffer-pool-size=8M --innodb-use-native-aio=0",
+		map[string]health.Checker{
+			"error 1045": {Kind: health.MySQLCheck, Target: at(3306), Talk: &health.Talk{User: "locked"}},
 		}},
 }
 
@@ -92,6 +114,10 @@ func TestRealServersOfEachKind(t *testing.T) {
 				dir := t.TempDir()
 				here := strings.NewReplacer("DIR", dir)
 				writeServer(t, dir, s.files)
+				if out, err := before(dir, s.before); err != nil {
+					t.Errorf("%v: %s", err, out)
+					return
+				}
 				var args []string
 				for _, a := range s.args {
 					args = append(args, here.Replace(a))
@@ -120,6 +146,12 @@ func TestRealServersOfEachKind(t *testing.T) {
 						t.Errorf("%s %s: %+v\n%s", c.Kind, c.Target, res, out.String())
 					}
 				}
+				for why, c := range s.bad {
+					c.ConnectTimeout = 10 * time.Second
+					if res := Run(t.Context(), c); res.OK || res.Inconclusive || !strings.HasPrefix(res.Why, why) {
+						t.Errorf("%+v, want %s", res, why)
+					}
+				}
 				end()
 				c := s.checks[0]
 				c.ConnectTimeout = 10 * time.Second
@@ -129,6 +161,13 @@ func TestRealServersOfEachKind(t *testing.T) {
 			})
 		})
 	}
+}
+
+// before runs what prepares a server in its folder.
+func before(dir, line string) ([]byte, error) {
+	cmd := exec.Command("bash", "-c", line)
+	cmd.Dir = dir
+	return cmd.CombinedOutput()
 }
 
 // writeServer puts the files of a server into its folder, and a certificate.
