@@ -42,6 +42,36 @@ func TestWhatTheXDPPlaneRefusesIsNotSaidWhereTheKernelForwards(t *testing.T) {
 	}
 }
 
+// TestOfAGroupEachServiceIsAskedFor: as the services that it makes, and one that is refused is enough.
+func TestOfAGroupEachServiceIsAskedFor(t *testing.T) {
+	files := fstest.MapFS{"f.conf": {Data: []byte(`virtual_server_group web {
+    10.0.8.9-10 80
+}
+virtual_server group web {
+    protocol TCP
+    lb_kind DR
+    real_server 10.0.8.12 8080 {
+    }
+}
+`)}}
+	for _, bad := range []string{"", "10.0.8.9:80", "10.0.8.10:80"} {
+		var asked []string
+		diags := Check(files, "f.conf", Options{Refuses: func(s lb.Service, reals []lb.Real) error {
+			asked = append(asked, s.Addr.String()+" "+reals[0].Addr.String())
+			if s.Addr.String() == bad {
+				return errors.New("no")
+			}
+			return nil
+		}}).Diagnostics
+		if got := slices.ContainsFunc(diags, func(d Diagnostic) bool { return d.Code == "not-yet" }); got != (bad != "") {
+			t.Errorf("%q is refused: said %t", bad, got)
+		}
+		if bad == "" && !slices.Equal(asked, []string{"10.0.8.9:80 10.0.8.12:80", "10.0.8.10:80 10.0.8.12:80"}) {
+			t.Errorf("asked for %q", asked)
+		}
+	}
+}
+
 func TestConnectionsAreANumberInReach(t *testing.T) {
 	for line, want := range map[string]uint32{"lvs_connections 1024": 1024, "lvs_connections 200000000": 200_000_000, "lvs_connections 1023": 0,
 		"lvs_connections 200000001": 0, "lvs_connections many": 0, "": 0} {

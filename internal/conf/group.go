@@ -215,6 +215,7 @@ func (l *loader) finishGroup(v *service, seen map[lb.ServiceKey]*service) {
 	if len(own) == 0 {
 		return
 	}
+	v.members = own
 	made := v.Service
 	made.ServiceKey, made.Members, made.Name = own[0], own, v.label()
 	l.cfg.Health.Services = append(l.cfg.Health.Services, made)

@@ -441,20 +441,34 @@ func (l *loader) serviceScripts() []*Script {
 	return append(out, l.cfg.Global.Scripts.Notify.Script, l.cfg.Global.Scripts.NotifyLVS.Script)
 }
 
+// refusedMember is why a service, or the first such member of a group, is refused.
+func refusedMember(s health.Service, why func(lb.Service, []lb.Real) error) error {
+	if len(s.Reals) == 0 {
+		return nil
+	}
+	for _, one := range s.Each() {
+		reals := make([]lb.Real, len(one.Reals))
+		for i := range one.Reals {
+			reals[i] = one.Reals[i].Real
+		}
+		if err := why(one.Service, reals); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // refused says which services are not forwarded by this version.
 func (l *loader) refused(why func(lb.Service, []lb.Real) error) {
 	if why == nil || l.cfg.Global.DataPlane == "ipvs" { // the kernel can have all, and says itself what it cannot
 		return
 	}
 	for _, v := range l.vss {
-		if len(v.Reals) == 0 {
+		s := v.Service
+		if s.Members = v.members; v.grouped != nil && len(s.Members) == 0 {
 			continue
 		}
-		reals := make([]lb.Real, len(v.Reals))
-		for i := range v.Reals {
-			reals[i] = v.Reals[i].Real
-		}
-		if err := why(v.Service.Service, reals); err != nil {
+		if err := refusedMember(s, why); err != nil {
 			d := l.after(Warning, "not-yet", v.place, "Virtual server "+v.label()+" is not forwarded by this version: "+err.Error())
 			d.class, d.Hint = classOurs, "the other services of the file run; use data_plane ipvs (the kernel's), or change what is named"
 		}

@@ -51,6 +51,7 @@ type service struct {
 	place
 	named   bool // it is a virtual_server group
 	grouped *ServiceGroup
+	members []lb.ServiceKey // of the group, as far as they are not another service's
 	forward forwarding
 	reals   []*realServer
 	sorry   *realServer
