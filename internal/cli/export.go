@@ -107,7 +107,8 @@ func export(env Env, cmd *cobra.Command, o exporting, args []string) error {
 		}
 		return printExport(env, f)
 	}
-	src := func(ctx context.Context) (haproxy.File, bool, error) { return o.ask(ctx, env, cmd) }
+	asker := &configAsker{}
+	src := func(ctx context.Context) (haproxy.File, bool, error) { return o.ask(ctx, env, cmd, asker) }
 	if o.watch != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 		defer stop()
@@ -143,13 +144,21 @@ func lacks(socket string, missing []string) error {
 }
 
 // ask makes the file of what the daemon has, and tells whether it is master of anything.
-func (o exporting) ask(ctx context.Context, env Env, cmd *cobra.Command) (f haproxy.File, master bool, err error) {
-	cfg, status, err := askConfig(env, cmd)
+func (o exporting) ask(ctx context.Context, env Env, cmd *cobra.Command, a *configAsker) (f haproxy.File, master bool, err error) {
+	d, err := env.director(cmd)
+	if err != nil {
+		return f, false, err
+	}
+	status, err := d.Status(ctx)
+	if err != nil {
+		return f, false, asked(err)
+	}
+	cfg, err := a.config(ctx, d, &status, env.now())
 	if err != nil {
 		return f, false, err
 	}
 	o.From, o.Live = "the daemon "+status.Instance, true
-	f, err = o.file(poolsOfDaemon(cfg, status))
+	f, err = o.file(poolsOfDaemon(cfg, &status))
 	return f, slices.ContainsFunc(status.VRRP, func(r control.Router) bool { return r.State == "MASTER" }), err
 }
 

@@ -2,7 +2,11 @@ package cli
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
 	"fmt"
+	"strings"
+	"time"
 
 	"vipd/internal/conf"
 	"vipd/internal/control"
@@ -114,4 +118,39 @@ func meant(p haproxy.Pool, word string) bool {
 		all = append(all, control.Service{Service: lb.Service{ServiceKey: m}, Group: p.Group})
 	}
 	return len(control.FindServices(all, word)) > 0
+}
+
+// configAsker asks a daemon for its configuration, which can be large, when its pools are others, and now and then.
+type configAsker struct {
+	cfg   *conf.Config
+	pools string // of the status that came with it
+	at    time.Time
+}
+
+// configAgain is how soon a changed check, which no status shows, is noticed.
+const configAgain = 10 * time.Second
+
+func (a *configAsker) config(ctx context.Context, d director, status *control.Status, now time.Time) (*conf.Config, error) {
+	var pools strings.Builder
+	for i := range status.Services {
+		s := &status.Services[i]
+		fmt.Fprintf(&pools, "%+v %s", s.Service, s.Group)
+		for j := range s.Reals {
+			pools.WriteString(" " + s.Reals[j].Addr.String())
+		}
+		pools.WriteByte('\n')
+	}
+	if since := now.Sub(a.at); a.cfg != nil && pools.String() == a.pools && since >= 0 && since < configAgain {
+		return a.cfg, nil
+	}
+	raw, err := d.Config(ctx)
+	if err != nil {
+		return nil, asked(err)
+	}
+	cfg := new(conf.Config)
+	if err := json.Unmarshal(raw, cfg); err != nil {
+		return nil, fmt.Errorf("read the daemon's configuration: %w", err)
+	}
+	a.cfg, a.pools, a.at = cfg, pools.String(), now
+	return cfg, nil
 }

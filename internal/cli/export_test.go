@@ -330,7 +330,11 @@ func TestADrainReachesHAProxy(t *testing.T) {
 	o := exporting{Options: haproxy.Options{Mode: "http", Backends: true, NoChecks: true}, watch: file, reload: "echo x >>" + reloads, sockets: []string{socket}, whileMaster: true}
 	cmd := newExportHAProxy(env)
 	var looks atomic.Int64
-	w := watcher{exporting: o, env: env, ask: func(ctx context.Context) (haproxy.File, bool, error) { looks.Add(1); return o.ask(ctx, env, cmd) }}
+	asker := &configAsker{}
+	w := watcher{exporting: o, env: env, ask: func(ctx context.Context) (haproxy.File, bool, error) {
+		looks.Add(1)
+		return o.ask(ctx, env, cmd, asker)
+	}}
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	group.Go(func() { w.run(ctx) })
@@ -483,4 +487,35 @@ func TestTheCommandsOfTheContentChapter(t *testing.T) {
 	if n != 4 {
 		t.Errorf("%d commands", n)
 	}
+}
+
+// counting counts how often its configuration is asked for.
+type counting struct {
+	*following
+	n int
+}
+
+func (c *counting) Config(ctx context.Context) (json.RawMessage, error) {
+	c.n++
+	return c.following.Config(ctx)
+}
+
+func TestALargeConfigurationIsNotAskedForAtEveryLook(t *testing.T) {
+	d := &counting{following: newFollowing(t, routed)}
+	a := &configAsker{}
+	look := func(after time.Duration, want int) {
+		t.Helper()
+		s, _ := d.Status(t.Context())
+		if _, err := a.config(t.Context(), d, &s, eventNoon.Add(after)); err != nil || d.n != want {
+			t.Errorf("after %s it was asked %d times, want %d (%v)", after, d.n, want, err)
+		}
+	}
+	look(0, 1)
+	d.change(func(s *control.Status) { s.Services[0].Reals[0].Weight = 0 })
+	look(time.Second, 1)
+	d.change(func(s *control.Status) { s.Services[0].Reals = s.Services[0].Reals[:1] })
+	look(2*time.Second, 2)
+	look(11*time.Second, 2)
+	look(13*time.Second, 3)
+	look(0, 4) // the clock was set back
 }

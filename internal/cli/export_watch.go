@@ -124,14 +124,12 @@ func create(path string) error {
 // tell makes running HAProxies as the pools are. A server that one lacks needs a reload, but not twice for the same file: it may be
 // lacking because somebody's own configuration is without it.
 func (w *watcher) tell(ctx context.Context, f haproxy.File) {
-	if w.stale && w.reload != "" {
-		return // after the reload
-	}
 	for _, socket := range w.sockets {
 		missing, err := tellHAProxy(ctx, socket, f.Backends)
 		switch {
 		case err != nil:
 			w.say("HAProxy at "+socket, err.Error())
+		case len(missing) > 0 && w.stale && w.reload != "": // it is about to read them
 		case len(missing) > 0:
 			w.say("HAProxy at "+socket, lacks(socket, missing).Error())
 			if s := haproxy.Structure(f.Text); s != w.asked {

@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"flag"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -169,9 +170,14 @@ func TestPortsAreWherePacketsGo(t *testing.T) {
 // TestHAProxyTakesWhateverIsWritten: any pool, whatever its names and numbers are.
 func TestHAProxyTakesWhateverIsWritten(t *testing.T) {
 	dir := t.TempDir()
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue { // each is a process
+		if err := f.Value.Set("40"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		pools := []Pool{pool("10.0.0.1:9", "rr")} // a file needs a listener
-		for range rapid.IntRange(0, 9).Draw(rt, "pools") {
+		for range rapid.IntRange(0, 20).Draw(rt, "pools") {
 			pools = append(pools, drawPool(rt))
 		}
 		o := Options{Mode: rapid.SampledFrom([]string{TCP, HTTP}).Draw(rt, "mode"), NoChecks: rapid.IntRange(0, 4).Draw(rt, "no checks") == 0,

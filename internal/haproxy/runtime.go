@@ -17,8 +17,8 @@ type Running struct {
 	Maint  bool // by the runtime API or the file
 }
 
-// The bits of srv_admin_state that "set server … state" changes: "SRV_ADMF_FMAINT" by a command, and "SRV_ADMF_CMAINT" by the file,
-// which comes with the former.
+// forcedMaint is the bit of srv_admin_state that "set server … state" changes (SRV_ADMF_FMAINT). "disabled" in the file sets it too, and
+// beside it one that stays and means nothing more (SRV_ADMF_CMAINT).
 const forcedMaint = 0x01
 
 // ParseState reads the answer to ShowState: a version, the names of the columns behind a "#", and a line a server. The key is
