@@ -111,6 +111,18 @@ func TestPackage(t *testing.T) {
 		}
 		t.Log(lines[0])
 	})
+	// The how-to's last step. Nothing is booted here: what boot reads is there, once an operator has said so, and not before.
+	t.Run("at boot", func(t *testing.T) {
+		out := p.in(t, `dpkg -i /deb/vipd_0.1.0-1_*.deb >/dev/null
+			systemctl is-enabled vipd.service || true
+			systemctl --quiet enable vipd.service
+			systemctl is-enabled vipd.service; readlink -f /etc/systemd/system/multi-user.target.wants/vipd.service
+			systemctl --quiet disable vipd.service; systemctl is-enabled vipd.service || true`)
+		out = strings.ReplaceAll(out, "/usr/lib/systemd/", "/lib/systemd/")
+		if out != "disabled\nenabled\n/lib/systemd/system/vipd.service\ndisabled\n" {
+			t.Errorf("%s", out)
+		}
+	})
 	t.Run("lintian", func(t *testing.T) {
 		made, _ := filepath.Glob(filepath.Join(p.dir, "vipd_0.1.0-1_*.deb"))
 		out, err := exec.Command("lintian", "--allow-root", "--fail-on", "error", made[0]).CombinedOutput()
