@@ -30,10 +30,10 @@ static __always_inline struct eth *frame_of(struct xdp_md *ctx, __u32 n)
 
 	if ((void *)(tcp + 1) > end)
 		return NULL;
-	*(__u64 *)eth->dst = 0x0002010000000002; /* to 02:00:00:00:00:01, from another */
+	store64(eth->dst, 0x0002010000000002); /* to 02:00:00:00:00:01, from another */
 	eth->type = be16(ETH_IPV4);
 	*(any32 *)&ip->ttl = 64 | PROTO_TCP << 8; /* and no checksum, which nobody looks at */
-	*(__u64 *)&ip->src = be32(0x0a320000 + (n >> 8)) | (__u64)to[0] << 32;
+	store64(&ip->src, be32(0x0a320000 + (n >> 8)) | (__u64)to[0] << 32);
 	*(__u32 *)&tcp->sport = be16(1024 + (n & 255)) | (__u32)to_port << 16;
 	return eth;
 }
@@ -47,12 +47,12 @@ static __always_inline struct eth *frame_of6(struct xdp_md *ctx, __u32 n)
 
 	if ((void *)(tcp + 1) > end)
 		return NULL;
-	*(__u64 *)eth->dst = 0x0002010000000002;
+	store64(eth->dst, 0x0002010000000002);
 	eth->type = be16(ETH_IPV6);
 	ip->hop_limit = 64;
-	*(__u64 *)&ip->src[2] = (__u64)be32(n >> 8) << 32;
-	*(__u64 *)&ip->dst[0] = to[0] | (__u64)to[1] << 32;
-	*(__u64 *)&ip->dst[2] = to[2] | (__u64)to[3] << 32;
+	store64(&ip->src[2], (__u64)be32(n >> 8) << 32);
+	store64(&ip->dst[0], to[0] | (__u64)to[1] << 32);
+	store64(&ip->dst[2], to[2] | (__u64)to[3] << 32);
 	*(__u32 *)&tcp->sport = be16(1024 + (n & 255)) | (__u32)to_port << 16;
 	return eth;
 }

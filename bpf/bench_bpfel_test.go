@@ -68,6 +68,7 @@ const (
 	BenchProgSweep        = "sweep"
 	BenchVarBase          = "base"
 	BenchVarFlows         = "flows"
+	BenchVarHashFactor    = "hash_factor"
 	BenchVarHashSeed      = "hash_seed"
 	BenchVarLockTries     = "lock_tries"
 	BenchVarLonger        = "longer"
@@ -187,6 +188,7 @@ type BenchMapSpecs struct {
 type BenchVariableSpecs struct {
 	Base       *ebpf.VariableSpec `ebpf:"base"`
 	Flows      *ebpf.VariableSpec `ebpf:"flows"`
+	HashFactor *ebpf.VariableSpec `ebpf:"hash_factor"`
 	HashSeed   *ebpf.VariableSpec `ebpf:"hash_seed"`
 	LockTries  *ebpf.VariableSpec `ebpf:"lock_tries"`
 	Longer     *ebpf.VariableSpec `ebpf:"longer"`
@@ -293,6 +295,7 @@ func (m *BenchMaps) Close() error {
 type BenchVariables struct {
 	Base       *ebpf.Variable `ebpf:"base"`
 	Flows      *ebpf.Variable `ebpf:"flows"`
+	HashFactor *ebpf.Variable `ebpf:"hash_factor"`
 	HashSeed   *ebpf.Variable `ebpf:"hash_seed"`
 	LockTries  *ebpf.Variable `ebpf:"lock_tries"`
 	Longer     *ebpf.Variable `ebpf:"longer"`

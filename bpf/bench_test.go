@@ -22,6 +22,7 @@ import (
 var (
 	benchFlows  = flag.String("flows", "1,1024,65536,1048576,8388608", "BenchmarkPath: numbers of live connections, each a power of two")
 	benchRounds = flag.Int("rounds", 25, "BenchmarkPath: rounds that the rows take turns in")
+	benchRows   = flag.String("rows", "", "BenchmarkPath: only the rows whose name this regular expression matches, beside the harness and the floor")
 	benchJSON   = flag.String("figures", "", "BenchmarkPath: also write the figures to this file")
 )
 
@@ -170,7 +171,7 @@ func loadBenchBy(t testing.TB, lines int, load func(*ebpf.CollectionSpec, *bench
 	n.LbMaps = LbMaps{Links: o.Links, Members: o.Members, Pools: o.Pools, Reals: o.Reals, RealCounts: o.RealCounts,
 		Regions: o.Regions, RegionHeads: o.RegionHeads, Services: o.Services,
 		ServiceIndex: o.ServiceIndex, ServiceIndex6: o.ServiceIndex6, ShTables: o.ShTables, SweepTimer: o.SweepTimer,
-		Reasons: o.Reasons}
+		RealCounters: o.RealCounters, Reasons: o.Reasons}
 	n.Sections = o.Sections
 	n.LbPrograms = LbPrograms{Sweep: o.Sweep, Forget: o.Forget, StartSweep: o.StartSweep, ClockProbe: o.ClockProbe}
 	n.put(o.Roads, int(LbRoadROAD_IPV4), o.Road4)

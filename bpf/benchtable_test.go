@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -36,10 +37,17 @@ func (t *pathTable) measure(b *testing.B, flows int, six bool) {
 	if !slices.Contains(t.flows, flows) {
 		t.flows = append(t.flows, flows)
 	}
+	wanted, err := regexp.Compile(*benchRows)
+	if err != nil {
+		b.Fatalf("-rows: %v", err)
+	}
 	n := newBench(b, flows, six)
 	defer n.object.Close()
 	var rows []*row
-	for _, r := range n.rows() {
+	for i, r := range n.rows() {
+		if i > 1 && r.what.Packet != emptyHarness && !wanted.MatchString(r.String()) {
+			continue
+		}
 		if why, ok := r.works(); !ok {
 			t.figures = append(t.figures, figure{what: r.what, Flows: flows, Refused: why.name()})
 			continue

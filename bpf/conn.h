@@ -81,12 +81,6 @@ static __always_inline __u64 hash_mix(__u64 h, __u64 value)
 	return h ^ h >> 32;
 }
 
-/* Secret, and odd whatever the seed is. */
-static __always_inline __u64 hash_factor(void)
-{
-	return (hash_seed ^ 0xd6e8feb86659fd93ull) | 1;
-}
-
 /*
  * Client, client port, protocol and kind: what a packet and its reply both know. The last multiplication is by a secret too:
  * multiply-shift, which is universal for the client addresses of one port.
@@ -95,14 +89,14 @@ static __always_inline __u64 conn_hash(__be32 client, __u64 ports)
 {
 	__u64 h = hash_mix(hash_seed, ports & 0xffffffff0000ffffull);
 
-	return (h ^ client) * hash_factor();
+	return (h ^ client) * hash_factor;
 }
 
 static __always_inline __u64 conn_hash6(const __be32 *client, __u64 ports)
 {
 	__u64 h = hash_mix(hash_seed, ports & 0xffffffff0000ffffull);
 
-	return hash_mix(hash_mix(h, word(client, 0)), word(client, 1)) * hash_factor();
+	return hash_mix(hash_mix(h, word(client, 0)), word(client, 1)) * hash_factor;
 }
 
 /* Of a template: all of the key. */
@@ -265,20 +259,26 @@ static __always_inline struct conn *conn_find(struct packet *p, __u64 *life)
 {
 	__u32 index = hash_region(p->hash), first = hash_line(p->hash);
 	struct region *r = bpf_map_lookup_elem(&regions, &index);
+	struct conn *c;
 
 	p->crowded = 0;
 	if (!r)
 		return NULL;
-	for (__u32 i = 0; i < REGION_LINES; i++) {
-		struct conn *c = &r->line[(first + i) & (REGION_LINES - 1)];
-		__u64 seen = READ_ONCE(c->life);
-
-		if (conn_ends(c) != p->ends || conn_ports(c) != p->ports || life_phase(seen) != PHASE_LIVE) {
-			if (unlikely(life_phase(seen) == PHASE_EMPTY))
+	/* Mostly it is the first; a loop's round would cost more. */
+	c = &r->line[first];
+	*life = READ_ONCE(c->life);
+	if (likely(conn_ends(c) == p->ends && conn_ports(c) == p->ports && life_phase(*life) == PHASE_LIVE))
+		return unlikely(due(p->tick, READ_ONCE(c->expires))) ? NULL : c;
+	if (likely(life_phase(*life) == PHASE_EMPTY))
+		return NULL;
+	for (__u32 i = 1; i < REGION_LINES; i++) {
+		c = &r->line[(first + i) & (REGION_LINES - 1)];
+		*life = READ_ONCE(c->life);
+		if (conn_ends(c) != p->ends || conn_ports(c) != p->ports || life_phase(*life) != PHASE_LIVE) {
+			if (unlikely(life_phase(*life) == PHASE_EMPTY))
 				return NULL;
 			continue;
 		}
-		*life = seen;
 		return unlikely(due(p->tick, READ_ONCE(c->expires))) ? NULL : c;
 	}
 	p->crowded = 1;

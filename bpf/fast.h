@@ -12,12 +12,6 @@
 #include "reply.h"
 #include "transmit.h"
 
-/* The real server's method and flags as one number; other flags than these are another road's matter. */
-static __always_inline __u32 method(struct real *r)
-{
-	return load16(&r->forward) & ~((REAL_LOWER | REAL_IPV6) << 8);
-}
-
 /* A whole IPv4 packet, TCP or UDP, behind whose header TCP's can be read. No options: the caller has seen that. */
 static __always_inline int plain4(struct frame *f, struct packet *p)
 {
@@ -74,10 +68,10 @@ static __always_inline int conn_stays(struct packet *p, struct tcp *tcp, __u64 l
 	return !packet_begins(p) && state_next(t, PROTO_TCP, p->event, direction_in(life), life_state(life)) == life_state(life);
 }
 
-/* Can the packet go on, and grow by `more` bytes? What depart asks; here the answer is still without consequence. */
-static __always_inline int departs(struct real *r, struct packet *p, __u8 ttl, __u32 more)
+/* Can the packet go on? What depart asks, and what more another road does; here the answer is still without consequence. */
+static __always_inline int departs(struct real *r, struct packet *p, __u8 ttl)
 {
-	return r->ifindex && ttl > 1 && !load32(r->tci) && (p->length + more <= r->mtu || !r->mtu);
+	return p->length <= r->room && ttl > 1;
 }
 
 /* Nothing is left to ask: the packet is its connection's. */
@@ -85,7 +79,15 @@ static __always_inline void conn_wind(struct conn *c, struct packet *p, __u32 wa
 {
 	WRITE_ONCE(c->expires, p->tick + wait);
 	c->packets++;
-	count_in(p);
+	count_hit(&c->real, p->length);
+}
+
+/* settle of a packet that conn_wind has counted. */
+static __always_inline int sent(struct real *r, __u32 ingress)
+{
+	__u32 to = r->ifindex;
+
+	return to == ingress ? XDP_TX : bpf_redirect(to, 0);
 }
 
 /* ports_write where all that has to be written can be, of TCP and UDP. */
@@ -130,9 +132,8 @@ static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct outer
 	return encapsulate4(ctx, r, sizeof(struct eth), o, front) == NEXT;
 }
 
-/* tunnel_request without a question; whether there was room in front. front: tunnel_front(r). */
-static __always_inline int tunnel_plain(struct xdp_md *ctx, struct ipv4 *ip, struct real *r, struct packet *p, struct tunables *t,
-					__u32 front)
+/* tunnel_request without a question; whether there was room in front. */
+static __always_inline int tunnel_plain(struct xdp_md *ctx, struct ipv4 *ip, struct real *r, struct packet *p, struct tunables *t)
 {
 	struct outer o;
 
@@ -140,10 +141,10 @@ static __always_inline int tunnel_plain(struct xdp_md *ctx, struct ipv4 *ip, str
 	o = outer_of(ip, t, p->hash >> 32, p->length);
 	if (r->tunnel_flags)
 		o.inner = sum_covered(ip, sizeof(*ip), p->length);
-	return wrap(ctx, r, &o, front);
+	return wrap(ctx, r, &o, tunnel_front(r));
 }
 
-static __always_inline int tunnel_plain6(struct xdp_md *ctx, struct ipv6 *ip, struct real *r, struct packet *p, __u32 front)
+static __always_inline int tunnel_plain6(struct xdp_md *ctx, struct ipv6 *ip, struct real *r, struct packet *p)
 {
 	struct outer o;
 
@@ -151,7 +152,7 @@ static __always_inline int tunnel_plain6(struct xdp_md *ctx, struct ipv6 *ip, st
 	o = outer_of_six(ip, r, p->hash >> 32, p->length);
 	if (r->tunnel_flags)
 		o.inner = sum_covered6(ip);
-	return wrap(ctx, r, &o, front);
+	return wrap(ctx, r, &o, tunnel_front(r));
 }
 
 #endif

@@ -121,7 +121,7 @@ __noinline int full_reply6(struct xdp_md *ctx, struct way *w, struct packet *p, 
 	frame_at(ctx, &f, at & 31);
 	if ((void *)(f.eth + 1) > f.end || (void *)(f.ip6 + 1) > f.end || (f.ip6->version_class_flow & 0xf0) != 0x60)
 		return 0;
-	if (!source_has(fold6(f.ip6->src)) || parse_ipv6_all(ctx, &f, p) == DONE || f.piece == LATER_FRAGMENT)
+	if (!source_has6(f.ip6->src) || parse_ipv6_all(ctx, &f, p) == DONE || f.piece == LATER_FRAGMENT)
 		return 0; /* reply6 has what it became */
 	p->event = 0;
 	p->tick = tick_now(t);

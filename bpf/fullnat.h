@@ -324,7 +324,7 @@ __noinline int full_reply(struct xdp_md *ctx, struct way *w, struct packet *p, _
 	__be32 client;
 	__u32 mtu;
 
-	if (!w || !t || !p || frame_behind(ctx, &f, at) || (void *)(f.ip + 1) > f.end || !source_has(f.ip->src))
+	if (!w || !t || !p || frame_behind(ctx, &f, at) || (void *)(f.ip + 1) > f.end || !source_has(&f.ip->src))
 		return 0;
 	p->tick = tick_now(t);
 	if (f.ip->frag & be16(IP_OFFSET))

@@ -108,7 +108,7 @@ static __always_inline enum step parse_ipv6(struct xdp_md *ctx, struct frame *f,
 
 	if (unlikely((void *)(ip + 1) > f->end || (ip->version_class_flow & 0xf0) != 0x60))
 		return leave(p, PASS_MALFORMED);
-	if (unlikely(!filter_has(fold6(ip->dst))))
+	if (unlikely(!filter_has6(ip->dst)))
 		return leave(p, PASS_NOT_SERVICE);
 	return parse_ipv6_all(ctx, f, p);
 }
@@ -118,20 +118,25 @@ static __always_inline struct conn *conn_find6(struct packet *p, const __be32 *a
 {
 	__u32 index = hash_region(p->hash), first = hash_line(p->hash);
 	struct region *r = bpf_map_lookup_elem(&regions, &index);
+	struct conn *c;
 
 	p->crowded = 0;
 	if (!r)
 		return NULL;
-	for (__u32 i = 0; i < REGION_LINES; i++) {
-		struct conn *c = &r->line[(first + i) & (REGION_LINES - 1)];
-		__u64 seen = READ_ONCE(c->life);
-
-		if (!line_is6(c, addr, p->ports) || life_phase(seen) != PHASE_LIVE) {
-			if (unlikely(life_phase(seen) == PHASE_EMPTY))
+	c = &r->line[first];
+	*life = READ_ONCE(c->life);
+	if (likely(line_is6(c, addr, p->ports) && life_phase(*life) == PHASE_LIVE))
+		return unlikely(due(p->tick, READ_ONCE(c->expires))) ? NULL : c;
+	if (likely(life_phase(*life) == PHASE_EMPTY))
+		return NULL;
+	for (__u32 i = 1; i < REGION_LINES; i++) {
+		c = &r->line[(first + i) & (REGION_LINES - 1)];
+		*life = READ_ONCE(c->life);
+		if (!line_is6(c, addr, p->ports) || life_phase(*life) != PHASE_LIVE) {
+			if (unlikely(life_phase(*life) == PHASE_EMPTY))
 				return NULL;
 			continue;
 		}
-		*life = seen;
 		return unlikely(due(p->tick, READ_ONCE(c->expires))) ? NULL : c;
 	}
 	p->crowded = 1;

@@ -36,7 +36,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, REASONS);
+	__uint(max_entries, REASONS + 1);
 	__type(key, __u32);
 	__type(value, __u64);
 } reasons SEC(".maps");
@@ -55,6 +55,7 @@ struct {
 	struct service_key6 service_key6;
 	enum real_flag real_flag;
 	enum forward forward;
+	enum plain plain;
 	struct peer_key peer_key;
 	struct station station;
 	enum vlan_tag vlan_tag;
@@ -446,19 +447,31 @@ static __always_inline int arrive(struct xdp_md *ctx, struct packet *q, const __
 	return settle(ctx, PASS_NO_ROAD, 0);
 }
 
+/* What conn_wind has counted could not be sent: it came in, and its reason is another one. */
+static __always_inline int unsent(struct xdp_md *ctx, struct conn *c)
+{
+	struct counters *n = bpf_map_lookup_elem(&real_counters, &c->real);
+
+	if (n) {
+		n->hits--;
+		n->inpkts++;
+	}
+	return settle(ctx, DROP_NO_ROOM, 0);
+}
+
 /* The fast road of IPv4. */
-static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct tunables *t)
+static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct tunables *t, __u32 ingress)
 {
 	struct tcp *tcp = (void *)(f->ip + 1);
 	struct packet p = {};
 	struct real *r;
 	struct conn *c;
-	__u32 wait, front;
+	__u32 wait;
 	__u64 life;
 
 	if (unlikely(f->ip->version_ihl != 0x45))
 		return detour(ctx, ROAD_IPV4);
-	if (unlikely(!filter_has(f->ip->dst)))
+	if (unlikely(!filter_has(&f->ip->dst)))
 		return comes_back(f->ip, t) ? back(ctx, PASS_NOT_SERVICE, 0) : settle(ctx, PASS_NOT_SERVICE, 0);
 	if (unlikely(!plain4(f, &p)))
 		return detour(ctx, ROAD_IPV4);
@@ -469,51 +482,46 @@ static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct 
 		p.event = plain_event(&p, tcp);
 		return arrive(ctx, &p, &f->ip->src, 0);
 	}
-	p.real = READ_ONCE(c->real);
-	r = real_at(p.real);
+	r = real_of(&c->real);
 	/* The line may have changed hands while it was read. */
-	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t, &wait)))
+	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t, &wait) || !departs(r, &p, f->ip->ttl)))
 		return detour(ctx, ROAD_IPV4);
-	switch (method(r)) {
-	case FORWARD_ROUTE:
-		if (unlikely(!departs(r, &p, f->ip->ttl, 0)))
-			return detour(ctx, ROAD_IPV4);
+	switch (r->plain) {
+	case PLAIN_ROUTE:
 		conn_wind(c, &p, wait);
 		ttl_less_one(f->ip);
 		eth_write(f->eth, r);
-		return settle(ctx, FORWARD_HIT, r->ifindex);
-	case FORWARD_MASQ:
-		if (unlikely(r->locals || !departs(r, &p, f->ip->ttl, 0)))
-			return detour(ctx, ROAD_IPV4);
+		return sent(r, ingress);
+	case PLAIN_MASQ:
 		conn_wind(c, &p, wait);
 		nat_plain(f->ip, r, &p);
 		eth_write(f->eth, r);
-		return settle(ctx, FORWARD_HIT, r->ifindex);
-	case FORWARD_TUNNEL:
-		front = tunnel_front(r);
-		if (unlikely(!departs(r, &p, f->ip->ttl, outer_header(r) + front) ||
-			     (r->tunnel_flags && !covered(f->ip, (void *)(f->ip + 1), f->end))))
-			return detour(ctx, ROAD_IPV4);
+		return sent(r, ingress);
+	case PLAIN_TUNNEL:
+		if (unlikely(r->tunnel_flags && !covered(f->ip, (void *)(f->ip + 1), f->end)))
+			break;
 		conn_wind(c, &p, wait);
-		return settle(ctx, tunnel_plain(ctx, f->ip, r, &p, t, front) ? FORWARD_HIT : DROP_NO_ROOM, r->ifindex);
+		if (unlikely(!tunnel_plain(ctx, f->ip, r, &p, t)))
+			return unsent(ctx, c);
+		return sent(r, ingress);
 	}
 	return detour(ctx, ROAD_IPV4);
 }
 
 /* The fast road of IPv6. */
-static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct tunables *t)
+static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct tunables *t, __u32 ingress)
 {
 	struct ipv6 *ip = f->ip6;
 	struct tcp *tcp = (void *)(ip + 1);
 	struct packet p = {};
 	struct real *r;
 	struct conn *c;
-	__u32 wait, front;
+	__u32 wait;
 	__u64 life;
 
 	if (unlikely((void *)(tcp + 1) > f->end || (ip->version_class_flow & 0xf0) != 0x60))
 		return detour(ctx, ROAD_IPV6);
-	if (unlikely(!filter_has(fold6(ip->dst))))
+	if (unlikely(!filter_has6(ip->dst)))
 		return comes_back6(ip, t) ? back(ctx, PASS_NOT_SERVICE, 1) : settle(ctx, PASS_NOT_SERVICE, 0);
 	if (unlikely(!plain6(f, &p)))
 		return detour(ctx, ROAD_IPV6);
@@ -524,31 +532,27 @@ static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct 
 		p.event = plain_event(&p, tcp);
 		return arrive(ctx, &p, ip->src, 1);
 	}
-	p.real = READ_ONCE(c->real);
-	r = real_at(p.real);
-	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t, &wait)))
+	r = real_of(&c->real);
+	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t, &wait) || !departs(r, &p, ip->hop_limit)))
 		return detour(ctx, ROAD_IPV6);
-	switch (method(r)) {
-	case FORWARD_ROUTE:
-		if (unlikely(!departs(r, &p, ip->hop_limit, 0)))
-			return detour(ctx, ROAD_IPV6);
+	switch (r->plain) {
+	case PLAIN_ROUTE:
 		conn_wind(c, &p, wait);
 		ip->hop_limit--;
 		eth_write(f->eth, r);
-		return settle(ctx, FORWARD_HIT, r->ifindex);
-	case FORWARD_MASQ:
-		if (unlikely(r->locals || !departs(r, &p, ip->hop_limit, 0)))
-			return detour(ctx, ROAD_IPV6);
+		return sent(r, ingress);
+	case PLAIN_MASQ:
 		conn_wind(c, &p, wait);
 		nat_plain6(ip, r, &p);
 		eth_write(f->eth, r);
-		return settle(ctx, FORWARD_HIT, r->ifindex);
-	case FORWARD_TUNNEL:
-		front = tunnel_front(r);
-		if (unlikely(!departs(r, &p, ip->hop_limit, outer_header(r) + front) || (r->tunnel_flags && !covered6(ip, f->end))))
-			return detour(ctx, ROAD_IPV6);
+		return sent(r, ingress);
+	case PLAIN_TUNNEL:
+		if (unlikely(r->tunnel_flags && !covered6(ip, f->end)))
+			break;
 		conn_wind(c, &p, wait);
-		return settle(ctx, tunnel_plain6(ctx, ip, r, &p, front) ? FORWARD_HIT : DROP_NO_ROOM, r->ifindex);
+		if (unlikely(!tunnel_plain6(ctx, ip, r, &p)))
+			return unsent(ctx, c);
+		return sent(r, ingress);
 	}
 	return detour(ctx, ROAD_IPV6);
 }
@@ -557,14 +561,15 @@ static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct 
 static __always_inline int balance(struct xdp_md *ctx)
 {
 	struct tunables *t = settings();
+	__u32 ingress = ctx->ingress_ifindex;
 	struct frame f = {};
 
 	frame_at(ctx, &f, sizeof(struct eth));
-	if (unlikely((void *)(f.ip + 1) + sizeof(struct tcp) > f.end || !link_is(link_at(ctx->ingress_ifindex), f.eth)))
+	if (unlikely((void *)(f.ip + 1) + sizeof(struct tcp) > f.end || !link_is(link_at(ingress), f.eth)))
 		return other(ctx);
 	if (f.eth->type == be16(ETH_IPV4))
-		return balance4(ctx, &f, t);
-	return f.eth->type == be16(ETH_IPV6) ? balance6(ctx, &f, t) : other(ctx);
+		return balance4(ctx, &f, t, ingress);
+	return f.eth->type == be16(ETH_IPV6) ? balance6(ctx, &f, t, ingress) : other(ctx);
 }
 
 SEC("xdp.frags")

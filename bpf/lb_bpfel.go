@@ -117,11 +117,12 @@ type LbCounters struct {
 	Outpkts  uint64
 	Inbytes  uint64
 	Outbytes uint64
+	Hits     uint64
 }
 
 type LbFilter struct {
-	_    structs.HostLayout
-	Bits [1024]uint64
+	_   structs.HostLayout
+	May [65536]uint8
 }
 
 type LbForward uint32
@@ -258,7 +259,7 @@ const (
 	LbNumberMAX_CLASSES  LbNumber = 256
 	LbNumberCALL_LENGTH  LbNumber = 255
 	LbNumberCACHE_SET    LbNumber = 8
-	LbNumberFILTER_WORDS LbNumber = 1024
+	LbNumberFILTER_SIZE  LbNumber = 65536
 	LbNumberSTATES       LbNumber = 16
 	LbNumberEVENTS       LbNumber = 16
 	LbNumberDEAD_VPORT   LbNumber = 65535
@@ -323,6 +324,15 @@ const (
 	LbPhasePHASE_LIVE  LbPhase = 2
 )
 
+type LbPlain uint32
+
+const (
+	LbPlainPLAIN_NOT    LbPlain = 0
+	LbPlainPLAIN_ROUTE  LbPlain = 1
+	LbPlainPLAIN_MASQ   LbPlain = 2
+	LbPlainPLAIN_TUNNEL LbPlain = 3
+)
+
 type LbPool struct {
 	_     structs.HostLayout
 	First uint32
@@ -366,15 +376,18 @@ type LbReal struct {
 	Tci         [2]uint16
 	TunnelPort  uint16
 	TunnelFlags uint16
-	Upper       uint32
-	Lower       uint32
+	Room        uint32
+	Plain       uint8
+	Pad         [3]uint8
 	Source      [4]uint32
 	Owner       LbServiceKey6
 	Serial      uint32
 	LastWeight  int32
 	Given       uint16
 	Mss         uint16
-	Spare       [4]uint32
+	Upper       uint32
+	Lower       uint32
+	Spare       [2]uint32
 }
 
 type LbRealCount struct {
@@ -671,6 +684,7 @@ const (
 	LbProgRoadFull6    = "road_full6"
 	LbProgStartSweep   = "start_sweep"
 	LbProgSweep        = "sweep"
+	LbVarHashFactor    = "hash_factor"
 	LbVarHashSeed      = "hash_seed"
 	LbVarLockTries     = "lock_tries"
 	LbVarRegionMask    = "region_mask"
@@ -775,6 +789,7 @@ type LbMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type LbVariableSpecs struct {
+	HashFactor *ebpf.VariableSpec `ebpf:"hash_factor"`
 	HashSeed   *ebpf.VariableSpec `ebpf:"hash_seed"`
 	LockTries  *ebpf.VariableSpec `ebpf:"lock_tries"`
 	RegionMask *ebpf.VariableSpec `ebpf:"region_mask"`
@@ -872,6 +887,7 @@ func (m *LbMaps) Close() error {
 //
 // It can be passed to LoadLbObjects or ebpf.CollectionSpec.LoadAndAssign.
 type LbVariables struct {
+	HashFactor *ebpf.Variable `ebpf:"hash_factor"`
 	HashSeed   *ebpf.Variable `ebpf:"hash_seed"`
 	LockTries  *ebpf.Variable `ebpf:"lock_tries"`
 	RegionMask *ebpf.Variable `ebpf:"region_mask"`

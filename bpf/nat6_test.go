@@ -36,8 +36,7 @@ func (r *rig) expectReplies6(real uint32) {
 	r.Helper()
 	r.tune(func(t *LbTunables) { t.Have |= uint32(LbHaveHAVE_NAT6) })
 	f := get[LbFilter](r, r.SourceFilter, 0)
-	n := filterBit(fold(realAddr6(real)))
-	f.Bits[n>>6] |= 1 << (n & 63)
+	f.May[FilterIndex(realAddr6(real))] = 1
 	r.put(r.SourceFilter, 0, f)
 }
 

@@ -79,10 +79,19 @@ static __always_inline int packet_v6(const struct packet *p)
 	return p->ports >> 40 & KIND_IPV6;
 }
 
-/* An IPv6 address as four bytes, as IPVS's hash schedulers and our filters see it. */
+/* An IPv6 address as four bytes, as IPVS's hash schedulers see it. */
 static __always_inline __be32 fold6(const __be32 *addr)
 {
 	return addr[0] ^ addr[1] ^ addr[2] ^ addr[3];
+}
+
+/* And as the two that filters are indexed by. */
+static __always_inline __u16 fold16(const __be32 *addr)
+{
+	__u64 half = load64(addr) ^ load64(addr + 2);
+	__u32 word = half ^ half >> 32;
+
+	return word ^ word >> 16;
 }
 
 static __always_inline __be32 packet_source(const struct packet *p)
@@ -142,27 +151,27 @@ static __always_inline void frame_at(struct xdp_md *ctx, struct frame *f, __u32 
 
 struct filter service_filter SECTION(".data.service_filter");
 
-static __always_inline int bit_of(struct filter *f, __be32 addr)
+static __always_inline int filter_has(const __be32 *addr)
 {
-	__u32 n = addr ^ addr >> 16, word = n >> 3;
-	const __u64 *bits;
-
-	forget_bounds(word); /* else clang shifts to the right by six, and to the left by three */
-	bits = (void *)f->bits + (word & (FILTER_WORDS - 1) * sizeof(__u64));
-	return *bits >> (n & 63) & 1;
+	return service_filter.may[load16((void *)addr + 2)];
 }
 
-static __always_inline int filter_has(__be32 addr)
+static __always_inline int filter_has6(const __be32 *addr)
 {
-	return bit_of(&service_filter, addr);
+	return service_filter.may[fold16(addr)];
 }
 
 /* The same of real servers whose replies pass us. */
 struct filter source_filter SECTION(".data.source_filter");
 
-static __always_inline int source_has(__be32 addr)
+static __always_inline int source_has(const __be32 *addr)
 {
-	return bit_of(&source_filter, addr);
+	return source_filter.may[load16((void *)addr + 2)];
+}
+
+static __always_inline int source_has6(const __be32 *addr)
+{
+	return source_filter.may[fold16(addr)];
 }
 
 /* Addresses of no service leave here, before anything dearer is asked. */
@@ -173,7 +182,7 @@ static __always_inline enum step parse_ipv4(struct frame *f, struct packet *p)
 
 	if (unlikely((void *)(ip + 1) > f->end || ip->version_ihl >> 4 != 4))
 		return leave(p, PASS_MALFORMED);
-	if (unlikely(!filter_has(ip->dst)))
+	if (unlikely(!filter_has(&ip->dst)))
 		return leave(p, PASS_NOT_SERVICE);
 	header = (ip->version_ihl & 15) * 4;
 	p->length = be16(ip->length);

@@ -172,14 +172,14 @@ static __always_inline int comes_back(struct ipv4 *ip, struct tunables *t)
 {
 	if (ip->proto == PROTO_ICMP)
 		return t->have & (HAVE_NAT | HAVE_TUNNEL);
-	return t->have & HAVE_NAT && source_has(ip->src);
+	return t->have & HAVE_NAT && source_has(&ip->src);
 }
 
 static __always_inline int comes_back6(struct ipv6 *ip, struct tunables *t)
 {
 	if (ip->next == PROTO_ICMPV6)
 		return t->have & (HAVE_NAT6 | HAVE_TUNNEL6);
-	return t->have & HAVE_NAT6 && source_has(fold6(ip->src));
+	return t->have & HAVE_NAT6 && source_has6(ip->src);
 }
 
 /* The way to the client of a connection; 0: there is none. */
@@ -300,7 +300,7 @@ __noinline int reply(struct xdp_md *ctx, struct way *w, struct packet *p, __u32 
 		return 0;
 	forget_bounds(at);
 	ip = data + (at & 31);
-	if ((void *)(eth + 1) > end || (void *)(ip + 1) > end || !source_has(ip->src))
+	if ((void *)(eth + 1) > end || (void *)(ip + 1) > end || !source_has(&ip->src))
 		return 0;
 	p->tick = tick_now(t);
 	p->event = EVENT_NONE;

@@ -117,7 +117,7 @@ __noinline int reply6(struct xdp_md *ctx, struct way *w, struct packet *p, __u32
 	frame_at(ctx, &f, at & 31);
 	if ((void *)(f.eth + 1) > f.end || (void *)(f.ip6 + 1) > f.end || (f.ip6->version_class_flow & 0xf0) != 0x60)
 		return 0;
-	if (!source_has(fold6(f.ip6->src)) || parse_ipv6_all(ctx, &f, p) == DONE)
+	if (!source_has6(f.ip6->src) || parse_ipv6_all(ctx, &f, p) == DONE)
 		return 0;
 	p->event = 0;
 	p->tick = tick_now(t);

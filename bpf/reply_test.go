@@ -33,8 +33,7 @@ func (r *rig) expectReplies(reals ...uint32) {
 	r.put(r.Tuning, 0, t)
 	f := get[LbFilter](r, r.SourceFilter, 0)
 	for _, real := range reals {
-		n := filterBit(addr4(realAddr(real)))
-		f.Bits[n>>6] |= 1 << (n & 63)
+		f.May[FilterIndex(realAddr(real))] = 1
 	}
 	r.put(r.SourceFilter, 0, f)
 }
@@ -252,8 +251,7 @@ func TestReplyOfTwoConnectionsWithTheSameEnds(t *testing.T) {
 		r.expectReplies(real)
 	}
 	f := get[LbFilter](r, r.SourceFilter, 0)
-	n := filterBit(addr4(realAddr(1)))
-	f.Bits[n>>6] |= 1 << (n & 63)
+	f.May[FilterIndex(realAddr(1))] = 1
 	r.put(r.SourceFilter, 0, f)
 	from := func(out []byte) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(out[26:])), binary.BigEndian.Uint16(out[34:]))

@@ -141,6 +141,7 @@ func (r *rig) configure(spec *ebpf.CollectionSpec) {
 	}
 	r.set(spec, LbVarRegionMask, uint32(r.regions-1))
 	r.set(spec, LbVarHashSeed, uint64(0x5eed))
+	r.set(spec, LbVarHashFactor, HashFactor(0x5eed))
 	if r.shift != 0 {
 		r.set(spec, LbVarTickShift, r.shift)
 	}
@@ -171,6 +172,10 @@ func (r *rig) put(m *ebpf.Map, key, value any) {
 	r.Helper()
 	if k, ok := key.(int); ok {
 		key = uint32(k)
+	}
+	if e, ok := value.(LbReal); ok {
+		e.SetPlain()
+		value = e
 	}
 	if err := m.Put(key, value); err != nil {
 		r.Fatalf("%v: %v", m, err)
@@ -213,6 +218,22 @@ func (r *rig) reasonCounts() (n [LbReasonREASONS]uint64) {
 		for _, v := range perCPU {
 			n[i] += v
 		}
+	}
+	for real := range r.nextReal + 2 { // rows put some by hand
+		n[LbReasonFORWARD_HIT] += r.hits(real)
+	}
+	return n
+}
+
+// hits are the packets of a real server that the fast road has counted.
+func (r *rig) hits(real uint32) (n uint64) {
+	r.Helper()
+	var perCPU []LbCounters
+	if err := r.RealCounters.Lookup(real, &perCPU); err != nil {
+		r.Fatal(err)
+	}
+	for _, c := range perCPU {
+		n += c.Hits
 	}
 	return n
 }
@@ -376,7 +397,6 @@ func fold(a netip.Addr) uint32 {
 }
 
 func port2(p uint16) uint16     { return bits.ReverseBytes16(p) }
-func filterBit(a uint32) uint32 { return (a ^ a>>16) & 0xffff }
 func (c LbConn) from() uint16   { return port2(c.Cport) }
 func (c LbConn) toPort() uint16 { return port2(c.Vport) }
 
@@ -388,7 +408,7 @@ func (r *rig) counters(m *ebpf.Map, index uint32) (n LbCounters) {
 		r.Fatal(err)
 	}
 	for _, c := range perCPU {
-		n.Conns, n.Inpkts, n.Inbytes = n.Conns+c.Conns, n.Inpkts+c.Inpkts, n.Inbytes+c.Inbytes
+		n.Conns, n.Inpkts, n.Inbytes = n.Conns+c.Conns, n.Inpkts+c.Inpkts+c.Hits, n.Inbytes+c.Inbytes
 		n.Outpkts, n.Outbytes = n.Outpkts+c.Outpkts, n.Outbytes+c.Outbytes
 	}
 	return n

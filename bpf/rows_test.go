@@ -27,7 +27,7 @@ func TestHostKeepsItsPackets(t *testing.T) {
 		{"a broadcast frame", frame{flags: syn, dst: mac{255, 255, 255, 255, 255, 255}}, LbReasonPASS_NOT_OURS},
 		{"an advert to VRRP's group", frame{proto: 112, dst: group, to: at("224.0.0.18:0")}, LbReasonPASS_NOT_OURS},
 		{"ssh to the director", frame{flags: syn, to: at("10.0.8.25:22")}, LbReasonPASS_NOT_SERVICE},
-		{"an address whose filter bit is the service's", frame{flags: syn, to: at("8.9.10.0:80")}, LbReasonPASS_NOT_SERVICE},
+		{"an address whose place in the filter is the service's", frame{flags: syn, to: at("172.16.8.9:80")}, LbReasonPASS_NOT_SERVICE},
 		{"another port of the service's address", frame{flags: syn, to: at("10.0.8.9:81")}, LbReasonPASS_NOT_SERVICE},
 		{"UDP to the port of a TCP service", frame{proto: udpProto}, LbReasonPASS_NOT_SERVICE},
 		{"SCTP to the service's port", chunks(1), LbReasonPASS_NOT_SERVICE},
@@ -61,8 +61,8 @@ func TestHostKeepsItsPackets(t *testing.T) {
 		})
 	}
 	r.TB = t
-	if filterBit(addr4(vip.Addr())) != filterBit(addr4(at("8.9.10.0:80").Addr())) {
-		t.Error("8.9.10.0 has a filter bit of its own")
+	if FilterIndex(vip.Addr()) != FilterIndex(at("172.16.8.9:80").Addr()) {
+		t.Error("172.16.8.9 has a place of its own in the filter")
 	}
 	if n := len(r.conns()); n != 0 {
 		t.Errorf("%d connections were made", n)

@@ -33,9 +33,8 @@ func (r *rig) serve(at netip.AddrPort, proto uint8, scheduler LbScheduler) *serv
 	r.nextEntry++
 	r.serials++
 	s.serial = r.serials
-	addr := fold(at.Addr())
 	f := get[LbFilter](r, r.ServiceFilter, 0)
-	f.Bits[filterBit(addr)>>6] |= 1 << (filterBit(addr) & 63)
+	f.May[FilterIndex(at.Addr())] = 1
 	r.put(r.ServiceFilter, 0, f)
 	s.write()
 	r.tune(func(t *LbTunables) {
@@ -51,7 +50,7 @@ func (r *rig) serve(at netip.AddrPort, proto uint8, scheduler LbScheduler) *serv
 		r.put(r.ServiceIndex6, key, s.index)
 		return s
 	}
-	r.put(r.ServiceIndex, LbServiceKey{Addr: addr, Port: port2(at.Port()), Proto: proto}, s.index)
+	r.put(r.ServiceIndex, LbServiceKey{Addr: addr4(at.Addr()), Port: port2(at.Port()), Proto: proto}, s.index)
 	return s
 }
 
@@ -88,8 +87,8 @@ func (r *rig) classify(classes ...LbClass) {
 		t.Classes = (have + uint32(len(classes))) << 16
 	})
 	var all LbFilter
-	for i := range all.Bits {
-		all.Bits[i] = 1<<64 - 1
+	for i := range all.May {
+		all.May[i] = 1
 	}
 	r.put(r.ServiceFilter, 0, all)
 }

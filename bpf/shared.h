@@ -22,7 +22,7 @@ enum number {
 	MAX_CLASSES  = 256,      /* in each of the two halves of classes */
 	CALL_LENGTH  = 255,      /* of a Call-ID */
 	CACHE_SET    = 8,       /* real servers that lblcr remembers of one destination */
-	FILTER_WORDS = 1024,
+	FILTER_SIZE  = 65536,
 	STATES       = 16,
 	EVENTS       = 16,       /* of enum event; a power of two, so that an index can be masked */
 	DEAD_VPORT   = 65535,    /* of a template that can no longer match */
@@ -254,6 +254,14 @@ enum tunnel_flag {
 	TUNNEL_REMCSUM = 2,
 };
 
+/* The fast road's way to a real server: nothing is asked there but whether the packet is at most real.room bytes long. */
+enum plain {
+	PLAIN_NOT = 0,           /* another road's matter: it is gone or local, has no next hop, wants tags, FULLNAT, … */
+	PLAIN_ROUTE,
+	PLAIN_MASQ,
+	PLAIN_TUNNEL,
+};
+
 /* Written by user space alone. The first 64 bytes are all that a packet of direct routing reads. */
 struct real {
 	__be32 addr[4];          /* IPv4 in the first word */
@@ -270,7 +278,9 @@ struct real {
 	__be16 tci[2];           /* tags that frames leave with (enum vlan_tag), outer first; 0: none */
 	__be16 tunnel_port;      /* GUE */
 	__u16 tunnel_flags;
-	__u32 upper, lower;      /* connections; upper 0: no thresholds. User space fills lower in */
+	__u32 room;              /* the largest packet that the fast road may send; SetPlain in load.go fills in these two */
+	__u8 plain;              /* enum plain */
+	__u8 pad[3];
 	/* the second line */
 	__be32 source[4];        /* outer source address of tunnels; first local address of FULLNAT */
 	struct service_key6 owner; /* for a later process: its service, which service_index may no longer have */
@@ -278,7 +288,8 @@ struct real {
 	__s32 last_weight;       /* for a later process: the last that was not 0, which mh counts with */
 	__be16 given;            /* for a later process: the port that was asked for, of which port may be 0 */
 	__u16 mss;               /* TCP's largest segment is made this at most; 0: as it is */
-	__u32 spare[4];
+	__u32 upper, lower;      /* connections; upper 0: no thresholds. User space fills lower in */
+	__u32 spare[2];
 };
 
 /* Atomic, by packets alone; beside real so that state changes do not touch its line. */
@@ -361,15 +372,15 @@ struct client {
 	__u32 mtu;
 };
 
-/* An IPv6 address is folded to four bytes first, by exclusive or of its four words.
- * 65,536 bits: may this address be a service's? A clear bit is a sure no. With a = the address as a little-endian load of
- * its four bytes gives it, the bit's number is n = (a ^ a >> 16) & 65535: bits[n >> 6] >> (n & 63) & 1. */
+/* May this address be a service's? 0 is a sure no. The index is an IPv4 address's last two bytes as a little-endian load gives
+ * them; of an IPv6 address the exclusive or of all its eight pairs. A byte each and not a bit, which costs four instructions more. */
 struct filter {
-	__u64 bits[FILTER_WORDS];
+	__u8 may[FILTER_SIZE];
 };
 
 struct counters {             /* per CPU; lb.Counters */
 	__u64 conns, inpkts, outpkts, inbytes, outbytes;
+	__u64 hits;              /* packets in that are not in inpkts: those of the fast road, which are FORWARD_HIT's too */
 };
 
 /* ---- time -------------------------------------------------------------------------------------------------------
@@ -535,7 +546,7 @@ enum reason {
 	DROP_ANSWER,             /* an answer above the rate of answers */
 	DROP_BUSY,               /* a lock was not had in time */
 	DROP_NO_ROOM,            /* the frame has no room for an answer or another header */
-	REASONS,
+	REASONS,                 /* in the map one entry more, which user space writes: hits of real servers whose counters began anew */
 };
 
 #endif

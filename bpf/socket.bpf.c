@@ -198,7 +198,7 @@ static __always_inline int connects(struct bpf_sock_addr *ctx, int six)
 	int again = 0;
 
 	asked(ctx, six, &k);
-	if (!t || !filter_has(k.v6 ? fold6(k.addr) : k.addr[0]) || bpf_get_netns_cookie(ctx) != own_namespace)
+	if (!t || !(k.v6 ? filter_has6(k.addr) : filter_has(k.addr)) || bpf_get_netns_cookie(ctx) != own_namespace)
 		return PROCEED;
 	p = as_packet(&k);
 	if (!service_find(&p))

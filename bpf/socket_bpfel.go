@@ -55,6 +55,7 @@ const (
 	SocketProgRecvmsg6      = "recvmsg6"
 	SocketProgSendmsg4      = "sendmsg4"
 	SocketProgSendmsg6      = "sendmsg6"
+	SocketVarHashFactor     = "hash_factor"
 	SocketVarHashSeed       = "hash_seed"
 	SocketVarLockTries      = "lock_tries"
 	SocketVarOwnNamespace   = "own_namespace"
@@ -145,6 +146,7 @@ type SocketMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SocketVariableSpecs struct {
+	HashFactor   *ebpf.VariableSpec `ebpf:"hash_factor"`
 	HashSeed     *ebpf.VariableSpec `ebpf:"hash_seed"`
 	LockTries    *ebpf.VariableSpec `ebpf:"lock_tries"`
 	OwnNamespace *ebpf.VariableSpec `ebpf:"own_namespace"`
@@ -225,6 +227,7 @@ func (m *SocketMaps) Close() error {
 //
 // It can be passed to LoadSocketObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SocketVariables struct {
+	HashFactor   *ebpf.Variable `ebpf:"hash_factor"`
 	HashSeed     *ebpf.Variable `ebpf:"hash_seed"`
 	LockTries    *ebpf.Variable `ebpf:"lock_tries"`
 	OwnNamespace *ebpf.Variable `ebpf:"own_namespace"`

@@ -56,6 +56,17 @@ static __always_inline __u64 load64(const void *at)
 	return *(const __u64 *)at;
 }
 
+/* One store, in the same way: of eight bytes clang would make four of two, and whoever loads all eight waits for them. */
+static __always_inline void store64(void *at, __u64 value)
+{
+	*(__u64 *)at = value;
+}
+
+static __always_inline void store32(void *at, __u32 value)
+{
+	*(__u32 *)at = value;
+}
+
 /* The compiler forgets what it knows of x: for a mask that the verifier needs to see and clang would prove away. */
 #define forget_bounds(x) __asm__ volatile("" : "+r"(x))
 

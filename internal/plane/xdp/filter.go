@@ -1,7 +1,6 @@
 package xdp
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/netip"
 
@@ -9,16 +8,7 @@ import (
 	"vipd/internal/lb"
 )
 
-// filterBit is where an address stands in the filter: a fold of its four bytes, as shared.h has it, or of its four words.
-func filterBit(a netip.Addr) uint32 {
-	n := uint32(0)
-	for b := a.AsSlice(); len(b) > 0; b = b[4:] {
-		n ^= binary.LittleEndian.Uint32(b)
-	}
-	return (n ^ n>>16) & 0xffff
-}
-
-// writeFilter sets the bits of all services' addresses and, unless it only adds, clears the others. The address of a
+// writeFilter lets in what goes to all services' addresses and, unless it only adds, nothing else. The address of a
 // removed service stays while there are others: its connections are dropped, as IPVS does, and the host, which has the
 // address, does not reset them. With the last service the host gets everything, as when IPVS lets go of its hooks.
 func (p *Plane) writeFilter(only bool) error {
@@ -32,18 +22,18 @@ func (p *Plane) writeFilter(only bool) error {
 	}
 	for _, s := range p.services {
 		if alive && s.spec.Mark == 0 {
-			setBit(&next, s.spec.Addr.Addr())
+			letIn(&next, s.spec.Addr.Addr())
 		}
 	}
 	for _, c := range p.classes {
 		if alive && p.services[lb.ServiceKey{Mark: c.Mark, V6: c.To.Addr().Is6()}] != nil {
-			setBits(&next, c.To)
+			letAllIn(&next, c.To)
 		}
 	}
 	if p.filterKnown && next == p.filter {
 		return nil
 	}
-	// The bytes that do not change are written with the values that they have, so no packet sees a bit that is not there.
+	// The bytes that do not change are written with the values that they have, so no packet sees what is not there.
 	if err := p.maps.put(bpf.LbMapServiceFilter, 0, &next); err != nil {
 		return err
 	}
@@ -51,23 +41,20 @@ func (p *Plane) writeFilter(only bool) error {
 	return nil
 }
 
-func setBit(f *bpf.LbFilter, a netip.Addr) {
-	n := filterBit(a)
-	f.Bits[n>>6] |= 1 << (n & 63)
-}
+func letIn(f *bpf.LbFilter, a netip.Addr) { f.May[bpf.FilterIndex(a)] = 1 }
 
 // fewAddresses is how many of a network are set one by one. A larger one lets everything through, to be looked up.
 const fewAddresses = 4096
 
-func setBits(f *bpf.LbFilter, network netip.Prefix) {
+func letAllIn(f *bpf.LbFilter, network netip.Prefix) {
 	if 1<<(network.Addr().BitLen()-network.Bits()) > fewAddresses || network.Addr().BitLen()-network.Bits() > 30 {
-		for i := range f.Bits {
-			f.Bits[i] = 1<<64 - 1
+		for i := range f.May {
+			f.May[i] = 1
 		}
 		return
 	}
 	for a := network.Addr(); network.Contains(a); a = a.Next() {
-		setBit(f, a)
+		letIn(f, a)
 	}
 }
 
@@ -96,7 +83,7 @@ func (p *Plane) writeSources() error {
 				heard := heardBack(r.spec)
 				have |= uint32(heard) | handled(s.spec, r.spec)
 				if heard == bpf.LbHaveHAVE_NAT || heard == bpf.LbHaveHAVE_NAT6 {
-					setBit(&next, r.spec.Addr.Addr())
+					letIn(&next, r.spec.Addr.Addr())
 				}
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"vipd/bpf"
@@ -121,6 +120,9 @@ func (p *Plane) reapReal(s *service, r *real) (bool, error) {
 	if err := p.settle(s, r); err != nil {
 		return false, err
 	}
+	if err := p.clearCounters(r.index); err != nil {
+		return false, err
+	}
 	if err := p.maps.put(bpf.LbMapReals, r.index, bpf.LbReal{}); err != nil {
 		return false, err
 	}
@@ -155,7 +157,7 @@ func (p *Plane) zeroReal(r *real) error {
 	if err := p.maps.put(zeroRealsMap, r.index, counters{}); err != nil {
 		return err
 	}
-	return p.maps.put(bpf.LbMapRealCounters, r.index, make([]counters, ebpf.MustPossibleCPU()))
+	return p.clearCounters(r.index)
 }
 
 // settle keeps in its service's total what a real server counted that goes for good.
@@ -175,7 +177,6 @@ func (p *Plane) settle(s *service, r *real) error {
 // as in IPVS: they are not added to while they are gone.
 func (p *Plane) zeroService(s *service) error {
 	s.rate = plane.Estimator{}
-	none := make([]counters, ebpf.MustPossibleCPU())
 	if err := p.maps.put(zeroServicesMap, s.index, counters{}); err != nil {
 		return err
 	}
@@ -184,7 +185,7 @@ func (p *Plane) zeroService(s *service) error {
 		if err := p.maps.put(zeroRealsMap, r.index, counters{}); err != nil {
 			return err
 		}
-		if err := p.maps.put(bpf.LbMapRealCounters, r.index, none); err != nil {
+		if err := p.clearCounters(r.index); err != nil {
 			return err
 		}
 	}

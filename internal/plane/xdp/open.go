@@ -251,7 +251,7 @@ func load(opts Options, m meta) (*ebpf.CollectionSpec, error) {
 	for name, of := range map[string]string{zeroServicesMap: bpf.LbMapServices, zeroRealsMap: bpf.LbMapReals} {
 		spec.Maps[name] = &ebpf.MapSpec{Name: name, Type: ebpf.Array, KeySize: 4, ValueSize: uint32(binary.Size(counters{})), MaxEntries: spec.Maps[of].MaxEntries}
 	}
-	constants := map[string]any{bpf.LbVarRegionMask: m.Regions - 1, bpf.LbVarHashSeed: m.Seed, bpf.LbVarTickShift: m.TickShift}
+	constants := map[string]any{bpf.LbVarRegionMask: m.Regions - 1, bpf.LbVarHashSeed: m.Seed, bpf.LbVarHashFactor: bpf.HashFactor(m.Seed), bpf.LbVarTickShift: m.TickShift}
 	for name, value := range constants {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("set %s: %w", name, err)

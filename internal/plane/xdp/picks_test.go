@@ -491,6 +491,25 @@ func everyReason(t *testing.T, p *Plane) {
 	if by["forward_hit"].Verdict != "forward" || by["drop_busy"].Verdict != "drop" || by["reply_no_server"].Verdict != "reply" || by["pass_icmp"].Verdict != "pass" {
 		t.Errorf("verdicts %v", by)
 	}
+	// Those of the fast road are counted with the real server alone, and stay counted when it and its service have gone.
+	for range 3 {
+		runner{p}.send(t, planetest.Web.ServiceKey, port(40000), "A")
+	}
+	if pools, err := p.Read(); err != nil || pools[0].Total.InPkts != 5 || pools[0].Reals[0].Total.InPkts != 5 {
+		t.Errorf("%+v, %v: want 5 packets", pools, err)
+	}
+	want, _ := count()
+	if want-after != 3 {
+		t.Errorf("%d packets more, want 3", want-after)
+	}
+	emptied(t, p)
+	if now, by := count(); now != want || by["forward_hit"].Packets-old["forward_hit"].Packets != 4 {
+		t.Errorf("%d packets when the real server has gone, want %d: %v", now, want, by)
+	}
+	do(t, p, add(planetest.Web, planetest.Server(11, 1))...)
+	if now, _ := count(); now != want {
+		t.Errorf("%d packets when its index is another's, want %d", now, want)
+	}
 }
 
 // TestWeightOfOneThatComesBack: mh counts with the weight that a real server was added with, also if that is 0 and it was

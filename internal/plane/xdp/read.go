@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cilium/ebpf"
+
 	"vipd/bpf"
 	"vipd/internal/lb"
 	"vipd/internal/plane"
@@ -141,7 +143,7 @@ func (p *Plane) sum(s *service) (lb.Counters, error) {
 }
 
 func lbCounters(c counters) lb.Counters {
-	return lb.Counters{Conns: c.Conns, InPkts: c.Inpkts, OutPkts: c.Outpkts, InBytes: c.Inbytes, OutBytes: c.Outbytes}
+	return lb.Counters{Conns: c.Conns, InPkts: c.Inpkts + c.Hits, OutPkts: c.Outpkts, InBytes: c.Inbytes, OutBytes: c.Outbytes}
 }
 
 func countersOf(c lb.Counters) counters {
@@ -234,14 +236,79 @@ func (p *Plane) Reasons() ([]Reason, error) {
 	names := bpf.Reasons()
 	list := make([]Reason, len(names))
 	for i, name := range names {
-		var each []uint64
-		if err := p.maps.get(bpf.LbMapReasons, uint32(i), &each); err != nil {
+		n, err := p.reason(uint32(i))
+		if err != nil {
 			return nil, err
 		}
-		for _, n := range each {
-			list[i].Packets += n
-		}
-		list[i].Name, list[i].Verdict = name, verdictOf(name)
+		list[i] = Reason{Name: name, Verdict: verdictOf(name), Packets: n}
 	}
+	hits, err := p.hits()
+	if err != nil {
+		return nil, err
+	}
+	list[bpf.LbReasonFORWARD_HIT].Packets += hits
 	return list, nil
+}
+
+// reason is an entry of the map of reasons, summed over the CPUs.
+func (p *Plane) reason(index uint32) (sum uint64, err error) {
+	var each []uint64
+	if err := p.maps.get(bpf.LbMapReasons, index, &each); err != nil {
+		return 0, err
+	}
+	for _, n := range each {
+		sum += n
+	}
+	return sum, nil
+}
+
+// hits are the packets that the fast road has counted with their real servers alone, and those of real servers that have gone.
+func (p *Plane) hits() (sum uint64, err error) {
+	if sum, err = p.reason(hitsOfGone); err != nil {
+		return 0, err
+	}
+	for _, s := range p.services {
+		for _, list := range [][]*real{s.reals, s.gone} {
+			for _, r := range list {
+				n, err := p.hitsOf(r.index)
+				if err != nil {
+					return 0, err
+				}
+				sum += n
+			}
+		}
+	}
+	return sum, nil
+}
+
+func (p *Plane) hitsOf(index uint32) (sum uint64, err error) {
+	var each []counters
+	if err := p.maps.get(bpf.LbMapRealCounters, index, &each); err != nil {
+		return 0, err
+	}
+	for _, c := range each {
+		sum += c.Hits
+	}
+	return sum, nil
+}
+
+// hitsOfGone is the entry that no program writes.
+const hitsOfGone = uint32(bpf.LbReasonREASONS)
+
+// clearCounters begins a real server's counters anew; its hits stay counted. A process that is killed in between has lost them.
+func (p *Plane) clearCounters(index uint32) error {
+	hits, err := p.hitsOf(index)
+	if err != nil {
+		return err
+	}
+	if err := p.maps.put(bpf.LbMapRealCounters, index, make([]counters, ebpf.MustPossibleCPU())); err != nil || hits == 0 {
+		return err
+	}
+	before, err := p.reason(hitsOfGone)
+	if err != nil {
+		return err
+	}
+	each := make([]uint64, ebpf.MustPossibleCPU())
+	each[0] = before + hits
+	return p.maps.put(bpf.LbMapReasons, hitsOfGone, each)
 }

@@ -87,7 +87,7 @@ func (p *Plane) loadSockets() (map[string]*ebpf.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	constants := map[string]any{bpf.SocketVarRegionMask: p.meta.Regions - 1, bpf.SocketVarHashSeed: p.meta.Seed,
+	constants := map[string]any{bpf.SocketVarRegionMask: p.meta.Regions - 1, bpf.SocketVarHashSeed: p.meta.Seed, bpf.SocketVarHashFactor: bpf.HashFactor(p.meta.Seed),
 		bpf.SocketVarTickShift: p.meta.TickShift, bpf.SocketVarOwnNamespace: cookie}
 	for name, value := range constants {
 		if err := spec.Variables[name].Set(value); err != nil {

@@ -326,6 +326,7 @@ func (p *Plane) entry(s *service, r *real, flags uint8) bpf.LbReal {
 	if r.spec.Forward == lb.Tunnel {
 		e.Tunnel, e.TunnelPort, e.TunnelFlags = uint8(r.spec.Tunnel.Type), be16(r.spec.Tunnel.Port), tunnelFlags(r.spec.Tunnel)
 	}
+	e.SetPlain()
 	return e
 }
 
