@@ -21,7 +21,7 @@ func processRow(process, name string) setter {
 	at := func(l *loader) *Tuning { return tuning(&l.cfg.Global, process) }
 	switch name {
 	case "priority":
-		return signedNumber(-20, 19, "Invalid "+process+" process priority specified", func(l *loader, v int64) { at(l).Nice = int8(v) })
+		return signedNumber(-20, 19, "Invalid "+process+" process priority specified", func(l *loader, v int64) { at(l).Nice, at(l).NiceSet = int8(v), true })
 	case "no_swap":
 		return flag(func(l *loader) { at(l).NoSwap = true })
 	case "rt_priority":

@@ -147,6 +147,7 @@ type SyncDaemon struct {
 type Tuning struct {
 	Name     string
 	Nice     int8
+	NiceSet  bool // by the file, be it to 0
 	NoSwap   bool
 	Realtime uint8
 	CPUs     []int

@@ -52,7 +52,8 @@ type ha struct {
 
 	stalls     stalls
 	scheduling host.Scheduling // of the loop's thread
-	asked      bool            // the file says something of it
+	asked      bool            // the file says something of it …
+	usual      bool            // … by vrrp_priority: the other threads are not to be more than others either
 	thread     func()          // makes the calling goroutine's thread that. If nil, it runs on any.
 
 	vips    atomic.Pointer[[]netip.Addr]       // all of them, in order; set by note
@@ -109,7 +110,8 @@ func (a *ha) configure(cfg *conf.Config) {
 	}
 	a.speaker.LogUnknown, a.dynamic = g.LogUnknownVRIDs, cfg.Global.DynamicInterfaces
 	t := cfg.Global.Process.VRRP
-	a.scheduling, a.asked = scheduling(t), t.Realtime != 0 || t.Nice != 0 || len(t.CPUs) > 0
+	a.scheduling, a.asked = scheduling(t), t.Realtime != 0 || t.NiceSet || len(t.CPUs) > 0
+	a.usual = t.NiceSet
 	a.delays.Set(linkDelays(cfg))
 	a.hands.do(func() { a.announcer.Space(time.Now(), g.GarpInterval, g.GnaInterval, groups) })
 }

@@ -60,8 +60,10 @@ func (a *ha) ownThread() error {
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), runtime.NumCPU()+spareProcessors))
 	a.alarm, a.hands.bed = beds[0], beds[1]
 	a.loop.SleepIn(a.alarm)
-	if err := host.Brisk(); err != nil {
-		a.events.Debug("threads have no more of a busy processor than others: " + err.Error())
+	if !a.usual {
+		if err := host.Brisk(); err != nil {
+			a.events.Debug("threads have no more of a busy processor than others: " + err.Error())
+		}
 	}
 	a.thread = func() {
 		err := host.OwnThread(a.scheduling)
@@ -76,12 +78,13 @@ func (a *ha) ownThread() error {
 	return nil
 }
 
-// scheduling is how the thread of VRRP runs: with a low real-time priority where the file says nothing.
+// scheduling is how the thread of VRRP runs: with a low real-time priority where the file says nothing. vrrp_priority 0
+// makes it as any other.
 //
 // keepalived: an ordinary process, unless vrrp_rt_priority or max_auto_priority is set.
 func scheduling(t conf.Tuning) host.Scheduling {
 	s := host.Scheduling{Realtime: t.Realtime, Nice: t.Nice, CPUs: t.CPUs}
-	if s.Realtime == 0 && s.Nice == 0 {
+	if s.Realtime == 0 && !t.NiceSet {
 		s.Realtime = 2
 	}
 	return s
@@ -89,12 +92,10 @@ func scheduling(t conf.Tuning) host.Scheduling {
 
 // second is how the thread of the hands runs: as that of the loop, which comes first where both want a processor.
 func second(s host.Scheduling) host.Scheduling {
-	if s.Realtime > 0 {
-		s.Realtime--
-	}
-	if s.Realtime == 0 && s.Nice == 0 {
+	if s.Realtime == 1 && s.Nice == 0 {
 		s.Nice = host.BriskNice
 	}
+	s.Realtime = max(s.Realtime, 1) - 1
 	return s
 }
 

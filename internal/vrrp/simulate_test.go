@@ -354,9 +354,12 @@ func (h *history) loseMaster() string {
 	for _, host := range rest {
 		for _, at := range host.becameMaster {
 			switch {
-			case h.kind.mixed && !unique:
-				// Two equal ones take over together, and who hears last the one that yields, whose interval is shorter, takes
-				// the other's for over (RFC 9568 §6.4.2 has it so): one more conflict, which the verdict sees end.
+			case h.kind.mixed && tied(rest, host) > 1:
+				// RFC 9568 §6.4.2: "If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is greater than or equal
+				// to the local Priority, then: … Set Active_Adver_Interval to Max Advertise Interval contained in the
+				// ADVERTISEMENT." Two equal ones take over together; of both their adverts a third goes by the one that it
+				// heard last. If that is of the one that yields, and its interval is the shorter, the third does not wait
+				// for the other's next advert: one more conflict, which the verdict sees end.
 			case at.After(limit.Add(2*fast + slowest)):
 				return fmt.Sprintf("%s took over %s late", host.name, at.Sub(limit))
 			case host != best && unique:
@@ -384,6 +387,17 @@ func (h *history) partWithRest() (*host, []*host) {
 		}
 	}
 	return nil, nil
+}
+
+// tied is how many others than host have the highest priority of all.
+func tied(all []*host, host *host) (n int) {
+	best, _ := strongest(all)
+	for _, other := range all {
+		if other != host && other.cfg.Priority == best.cfg.Priority {
+			n++
+		}
+	}
+	return n
 }
 
 // strongest is the host with the highest priority, and whether no other has the same.
