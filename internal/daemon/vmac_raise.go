@@ -163,7 +163,8 @@ func (d *daemon) switchOn(v vmac) error {
 	}
 	switch {
 	case v.own.IsValid():
-		if err := d.host.AddAddress(host.Address{Prefix: v.own, Dev: v.Name}); err != nil {
+		// keepalived: an IPv6 one is deprecated, as a virtual address that is its own network is.
+		if err := d.host.AddAddress(host.Address{Prefix: v.own, Dev: v.Name, PreferredSet: v.v6}); err != nil {
 			return fmt.Errorf("give %s its address: %w", v.Name, err)
 		}
 	case v.linkLocal:

@@ -37,7 +37,7 @@ func (a *Advert) readIPv4(packet []byte) ([]byte, error) {
 	header, total, protocol := int(packet[0]&0xf)*4, int(binary.BigEndian.Uint16(packet[2:])), packet[9]
 	switch {
 	case packet[0]>>4 != 4 || header < ipv4Len:
-		return nil, refuse(ReasonHeader, "not an IPv4 header")
+		return nil, refuse(ReasonHeader, "not an IPv4 header").versus("IP header", "none that is whole", "a whole one")
 	case protocol != Protocol && protocol != protocolAH:
 		return nil, refuse(ReasonHeader, "IP protocol %d and expect %d", protocol, Protocol).versus("ip protocol", protocol, Protocol)
 	case total < header || total > len(packet):
