@@ -517,6 +517,7 @@ const (
 	LbServiceFlagSERVICE_SIP        LbServiceFlag = 64
 	LbServiceFlagSERVICE_DIRECTORS  LbServiceFlag = 128
 	LbServiceFlagSERVICE_PROXY      LbServiceFlag = 256
+	LbServiceFlagSERVICE_CARRY      LbServiceFlag = 512
 )
 
 type LbServiceKey struct {

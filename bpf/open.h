@@ -436,13 +436,13 @@ static __always_inline enum reason forward_alone(struct packet *p, struct servic
 	return why;
 }
 
-/* May it make a connection? sloppy_tcp and sloppy_sctp: anything may that does not end one. */
-static __always_inline int packet_schedules(struct packet *p, struct tunables *t)
+/* May it make a connection? sloppy_tcp and sloppy_sctp: anything may that does not end one; of a service that carries on too. */
+static __always_inline int packet_schedules(struct packet *p, struct service *s, struct tunables *t)
 {
 	if (packet_opens(p))
 		return 1;
 	if (packet_proto(p) == PROTO_TCP)
-		return t->sloppy_tcp && p->event != EVENT_RST;
+		return (t->sloppy_tcp || s->flags & SERVICE_CARRY) && p->event != EVENT_RST;
 	return t->sloppy_sctp && p->event != SCTP_ABORT;
 }
 
@@ -516,7 +516,7 @@ __noinline enum reason admit(struct packet *p)
 	s = service_at(p->service);
 	if (!s)
 		return PASS_NOT_SERVICE;
-	if (!packet_schedules(p, t))
+	if (!packet_schedules(p, s, t))
 		return admit_later(p, s, t);
 	if (pace_drops(t))
 		return DROP_DEFENCE;

@@ -177,3 +177,31 @@ func TestRateOfAnswers(t *testing.T) {
 		r.want(frame{flags: syn, from: port(2000 + i), frag: 0x4000, payload: make([]byte, 200)}, LbReasonREPLY_TOO_BIG)
 	}
 }
+
+// TestCarryOn: of one service alone, and nothing that ends a connection.
+func TestCarryOn(t *testing.T) {
+	r := newRig(t, 4)
+	for _, row := range []struct {
+		flags LbServiceFlag
+		f     frame
+		why   LbReason
+	}{
+		{0, frame{flags: ack}, LbReasonPASS_NO_CONNECTION},
+		{LbServiceFlagSERVICE_CARRY, frame{flags: ack}, LbReasonFORWARD_NEW},
+		{LbServiceFlagSERVICE_CARRY, frame{flags: rst}, LbReasonPASS_NO_CONNECTION},
+		{LbServiceFlagSERVICE_CARRY, frame{flags: rst | ack}, LbReasonPASS_NO_CONNECTION},
+	} {
+		r.renew(t)
+		s := r.serve(vip, tcpProto, LbSchedulerSCHED_SH)
+		s.add(1)
+		s.flags |= row.flags
+		s.write()
+		r.want(row.f, row.why)
+		if row.why == LbReasonFORWARD_NEW {
+			if c := r.conn(); c.state() != established {
+				t.Errorf("state %d", c.state())
+			}
+			r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+		}
+	}
+}

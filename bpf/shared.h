@@ -135,6 +135,7 @@ enum service_flag {
 	SERVICE_SIP        = 0x40, /* persistence engine */
 	SERVICE_DIRECTORS  = 0x80, /* this host or another director is among its real servers */
 	SERVICE_PROXY      = 0x100, /* for a later process: see REAL_PROXY */
+	SERVICE_CARRY      = 0x200, /* sh and mh: what is in the middle of a TCP connection goes where another director has it */
 };
 
 enum service_kind {

@@ -13,7 +13,7 @@ var keywordOfField = map[string]string{"Classes": "fwmark_class", "Sysctls": "lv
 	"GarpRefreshRepeat": "garp_master_refresh_repeat", "HigherPrioSendAdv": "higher_prio_send_advert",
 	"Scheduler": "lb_algo", "Persistence": "persistence_timeout", "MaskBits": "persistence_granularity", "OnePacket": "ops",
 	"Flags": "lb_algo flags", "Engine": "persistence_engine", "Forward": "lvs_method", "Upper": "uthreshold", "Lower": "lthreshold",
-	"Segment": "mss_clamp", "Locals": "fullnat", "Proxy": "send_proxy_v2", "Telling": "sync", "Peering": "connection_sync", "Sorry": "sorry_server", "Checkers": "checks",
+	"Segment": "mss_clamp", "Locals": "fullnat", "Proxy": "send_proxy_v2", "Telling": "sync", "CarryOn": "carry_on", "Peering": "connection_sync", "Sorry": "sorry_server", "Checkers": "checks",
 }
 
 func keywordNamed(field string) string {

@@ -146,6 +146,10 @@ func (l *loader) serviceDefaults(v *service) {
 		say("no-scheduler", "Virtual server %s: no scheduler set, setting default 'wlc'").Hint = "add: lb_algo wlc"
 		v.Scheduler = "wlc"
 	}
+	if v.CarryOn && (v.Scheduler != "sh" && v.Scheduler != "mh" || v.Persistence > 0 || v.Locals.Len() > 0) {
+		say("settings-conflict", "Virtual server %s: carry_on without lb_algo sh or mh, or with persistence or fullnat - ignoring").class = classOurs
+		v.CarryOn = false
+	}
 	v.SMTPAlert = l.alert(v.smtp, l.cfg.Global.SMTPAlertChecker, false)
 	if v.interval < 0 {
 		v.interval = time.Minute

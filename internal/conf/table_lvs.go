@@ -27,6 +27,8 @@ var serviceOurs = []keyword{
 		"(lb_kind DR or TUN), or both, of which each must succeed. Of a group: its first address. An extension of vipd.",
 		setCheckPath(func(l *loader) *string { return &l.vs.checkPath })).extension(),
 	maxEject,
+	works("carry_on", "", "off", "With lb_algo sh or mh and no persistence, what is in the middle of a TCP connection that is not known here goes where another director with the same real servers and weights "+
+		"had it, instead of being refused: see sync.md."+byVipd, flag(func(l *loader) { l.vs.CarryOn = true })).extension(),
 	works("sync", "usual|established|all|none", "usual", "Which of its connections the peers of connection_sync are told of: from the client's third packet on, of TCP once they are established (usual); "+
 		"from the first packet on, of TCP once they are established; all; none."+byVipd, setTelling).extension(),
 	slowStart(func(l *loader, v time.Duration) { l.vs.slow = v }),

@@ -37,6 +37,7 @@ type serviceWords struct {
 	Engine      string     `json:"engine,omitempty"`
 	Segment     uint16     `json:"largest_segment,omitempty"` // 1: what fits
 	Locals      string     `json:"local_addresses,omitempty"` // FULLNAT: 10.0.8.25, or the first and the last with a hyphen
+	CarryOn     bool       `json:"carry_on,omitempty"`        // what is in the middle of an unknown TCP connection is sent on
 	Telling     string     `json:"sync,omitempty"`            // which connections peers are told of: established, all, none. If empty, as usual
 	Proxy       bool       `json:"proxy_v2,omitempty"`        // and real servers are told the client by the PROXY protocol
 }
@@ -144,7 +145,7 @@ func (s *Service) UnmarshalJSON(b []byte) (err error) {
 
 func serviceWordsOf(s lb.Service) serviceWords {
 	w := serviceWords{Scheduler: s.Scheduler, Flags: flagNames(s.Flags), Persistence: int64(s.Persistence / time.Second),
-		OnePacket: s.OnePacket, Engine: s.Engine, Segment: s.Segment, Locals: s.Locals.String(), Proxy: s.Proxy}
+		OnePacket: s.OnePacket, Engine: s.Engine, CarryOn: s.CarryOn, Segment: s.Segment, Locals: s.Locals.String(), Proxy: s.Proxy}
 	if s.Telling != lb.TellUsual {
 		w.Telling = s.Telling.String()
 	}
@@ -168,7 +169,7 @@ func (w serviceWords) service() (s lb.Service, err error) {
 	if err != nil {
 		return s, err
 	}
-	s = lb.Service{Scheduler: w.Scheduler, Telling: telling, Persistence: seconds(w.Persistence), OnePacket: w.OnePacket, Engine: w.Engine, Segment: w.Segment, Proxy: w.Proxy}
+	s = lb.Service{Scheduler: w.Scheduler, Telling: telling, CarryOn: w.CarryOn, Persistence: seconds(w.Persistence), OnePacket: w.OnePacket, Engine: w.Engine, Segment: w.Segment, Proxy: w.Proxy}
 	if w.Locals != "" {
 		if s.Locals, err = lb.ParseAddrRange(w.Locals); err != nil {
 			return s, err

@@ -135,6 +135,9 @@ type Service struct {
 	Locals AddrRange
 	// Proxy tells those real servers who the client is, by the PROXY protocol's version 2. TCP alone.
 	Proxy bool
+	// CarryOn takes what is in the middle of a TCP connection that is not known here for one that another director had, and
+	// sends it where sh or mh would have it there: the table does not depend on the order of real servers. Not persistent.
+	CarryOn bool
 	// Telling is which of its connections other directors are told of.
 	Telling Telling
 }

@@ -39,6 +39,8 @@ func CheckService(s lb.Service) error {
 		return fmt.Errorf("local addresses %s: %w", s.Locals, ErrInvalid)
 	case s.Proxy && (s.Locals.Len() == 0 || s.Mark == 0 && s.Protocol != lb.TCP):
 		return fmt.Errorf("the PROXY protocol without local addresses or TCP: %w", ErrInvalid)
+	case s.CarryOn && (s.Scheduler != "sh" && s.Scheduler != "mh" || s.Persistence > 0 || s.Locals.Len() > 0):
+		return fmt.Errorf("carry_on without sh or mh, or with persistence or local addresses: %w", ErrInvalid)
 	case s.Mark == 0 && !s.Addr.Addr().IsValid():
 		return fmt.Errorf("a service without an address: %w", ErrInvalid)
 	case s.Mark == 0 && s.Protocol != lb.TCP && s.Protocol != lb.UDP && s.Protocol != lb.SCTP:

@@ -80,6 +80,7 @@ syn keyword keepalivedKeyword bind_if
 syn keyword keepalivedKeyword bind_port
 syn keyword keepalivedKeyword bindto
 syn keyword keepalivedKeyword ca
+syn keyword keepalivedKeyword carry_on
 syn keyword keepalivedKeyword certificate
 syn keyword keepalivedKeyword check_path
 syn keyword keepalivedKeyword check_unicast_src

@@ -43,6 +43,9 @@ func encodeService(ae *netlink.AttributeEncoder, s lb.Service) error {
 	if s.Segment != 0 {
 		return fmt.Errorf("a largest segment (iptables -j TCPMSS has it): %w", plane.ErrUnsupported)
 	}
+	if s.CarryOn {
+		return fmt.Errorf("carry_on of one service (sysctl net.ipv4.vs.sloppy_tcp is all services'): %w", plane.ErrUnsupported)
+	}
 	if s.Persistence < 0 || s.Persistence > maxPeriod {
 		return fmt.Errorf("persistence %v: %w", s.Persistence, plane.ErrRange)
 	}

@@ -112,7 +112,11 @@ func (p *Plane) writePool(t *pending) error {
 			return err
 		}
 	}
-	maglev, err := p.writeTable(t, members, &pool)
+	hashed := members
+	if t.spec.CarryOn {
+		hashed = inAgreedOrder(members)
+	}
+	maglev, err := p.writeTable(t, hashed, &pool)
 	if err != nil {
 		return err
 	}
@@ -132,6 +136,14 @@ func (p *Plane) writePool(t *pending) error {
 func newestFirst(reals []*real) []*real {
 	list := slices.Clone(reals)
 	slices.Reverse(list)
+	return list
+}
+
+// inAgreedOrder is the same on every director, however its real servers came and went.
+// ipvs: tables of sh and mh depend on the order of addition, which is another where a server has failed and come back.
+func inAgreedOrder(reals []*real) []*real {
+	list := slices.Clone(reals)
+	slices.SortFunc(list, func(a, b *real) int { return a.spec.Addr.Compare(b.spec.Addr) })
 	return list
 }
 

@@ -268,6 +268,9 @@ func flagsOf(s lb.Service) uint32 {
 	if s.Proxy {
 		flags |= uint32(bpf.LbServiceFlagSERVICE_PROXY)
 	}
+	if s.CarryOn {
+		flags |= uint32(bpf.LbServiceFlagSERVICE_CARRY)
+	}
 	if s.Engine != "" { // CheckService knows one
 		flags |= uint32(bpf.LbServiceFlagSERVICE_SIP)
 	}
@@ -278,7 +281,8 @@ func flagsOf(s lb.Service) uint32 {
 func serviceOf(k lb.ServiceKey, e bpf.LbService, c clock) lb.Service {
 	s := lb.Service{ServiceKey: k, Flags: lb.SchedFlags(e.Flags >> 3 & 7),
 		OnePacket: e.Flags&uint32(bpf.LbServiceFlagSERVICE_ONE_PACKET) != 0, Persistence: c.seconds(e.Persist),
-		Wild: wild(e.Netmask, k.Is6()), Segment: e.Segment, Locals: rangeFrom(e.Local, e.Locals, k.Is6()), Proxy: e.Flags&uint32(bpf.LbServiceFlagSERVICE_PROXY) != 0}
+		Wild: wild(e.Netmask, k.Is6()), Segment: e.Segment, Locals: rangeFrom(e.Local, e.Locals, k.Is6()), Proxy: e.Flags&uint32(bpf.LbServiceFlagSERVICE_PROXY) != 0,
+		CarryOn: e.Flags&uint32(bpf.LbServiceFlagSERVICE_CARRY) != 0}
 	if e.Flags&uint32(bpf.LbServiceFlagSERVICE_SIP) != 0 {
 		s.Engine = "sip"
 	}
