@@ -114,7 +114,7 @@ func beChecked(t *testing.T, k kind, host string, cmd *exec.Cmd, env string) {
 	used, took := ranFor(t, n)-before, time.Since(from)
 	all := s.reset()
 	text, err := os.ReadFile(log.Name())
-	if err != nil || strings.Contains(string(text), "failed") {
+	if err != nil || strings.Contains(string(text), "failed") || strings.Contains(string(text), "ERROR") {
 		t.Errorf("%v\n%.2000s", err, text)
 	}
 	percent := func(d time.Duration) float64 { return 100 * d.Seconds() }
@@ -166,13 +166,19 @@ func ownMemory(t *testing.T, n *node) (sum int) {
 	return sum
 }
 
+// checkedConfig has services of 500 real servers.
 func checkedConfig() string {
 	var b strings.Builder
-	b.WriteString("virtual_server 10.9.9.1 80 {\n\tlb_algo rr\n\tlb_kind NAT\n\tprotocol TCP\n\tdelay_loop 1\n\twarmup 1\n")
 	for i := range checkedReals {
+		if i%500 == 0 {
+			fmt.Fprintf(&b, "virtual_server 10.9.9.%d 80 {\n\tlb_algo rr\n\tlb_kind NAT\n\tprotocol TCP\n\tdelay_loop 1\n\twarmup 1\n", 1+i/500)
+		}
 		fmt.Fprintf(&b, "\treal_server 127.1.%d.%d 8080 {\n\t\tTCP_CHECK {\n\t\t\tconnect_timeout 3\n\t\t}\n\t}\n", i>>8, i&255)
+		if i%500 == 499 {
+			b.WriteString("}\n")
+		}
 	}
-	return b.String() + "}\n"
+	return b.String()
 }
 
 // checked are the real servers: one socket for all of their addresses.

@@ -1,6 +1,7 @@
 package plane
 
 import (
+	"net/netip"
 	"slices"
 
 	"vipd/internal/lb"
@@ -62,8 +63,9 @@ func (d *differ) remove(h lb.Pool, wanted map[lb.ServiceKey]lb.Pool) {
 		d.delServices = append(d.delServices, Op{Verb: DelService, Service: h.Service})
 		return
 	}
+	at := places(w.Reals)
 	for _, r := range h.Reals {
-		if findReal(w.Reals, r) < 0 {
+		if _, ok := at[r.Addr]; !ok {
 			d.delReals = append(d.delReals, Op{Verb: DelReal, Service: w.Service, Real: r})
 		}
 	}
@@ -78,13 +80,14 @@ func (d *differ) pool(w lb.Pool) {
 	case Normal(h.Service) != Normal(w.Service):
 		d.edits = append(d.edits, Op{Verb: EditService, Service: w.Service})
 	}
+	first, held := places(w.Reals), places(h.Reals)
 	for i, r := range w.Reals {
-		if findReal(w.Reals, r) < i {
+		if first[r.Addr] < i {
 			continue // named twice
 		}
-		at := findReal(h.Reals, r)
+		at, ok := held[r.Addr]
 		switch {
-		case at < 0:
+		case !ok:
 			d.additions = append(d.additions, Op{Verb: AddReal, Service: w.Service, Real: r})
 		case NormalReal(h.Reals[at]) != NormalReal(r):
 			d.edits = append(d.edits, Op{Verb: EditReal, Service: w.Service, Real: r})
@@ -92,9 +95,15 @@ func (d *differ) pool(w lb.Pool) {
 	}
 }
 
-// findReal is where reals first has r's address and port, or -1.
-func findReal(reals []lb.Real, r lb.Real) int {
-	return slices.IndexFunc(reals, func(o lb.Real) bool { return o.Addr == r.Addr })
+// places is where reals first has each address and port. There may be thousands.
+func places(reals []lb.Real) map[netip.AddrPort]int {
+	at := make(map[netip.AddrPort]int, len(reals))
+	for i, r := range reals {
+		if _, ok := at[r.Addr]; !ok {
+			at[r.Addr] = i
+		}
+	}
+	return at
 }
 
 // Normal writes a service in the one form that all services of its meaning share. A plane reads back this form.
