@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -185,19 +186,37 @@ func (m *pool) sync() {
 	m.known, m.whole, m.flush = true, false, false
 	failed := map[lb.ServiceKey]bool{}
 	m.again = false
-	for _, op := range plane.Diff(m.applied, want) {
-		if failed[op.Service.ServiceKey] {
+	for ops := range byService(plane.Diff(m.applied, want)) {
+		key := ops[0].Service.ServiceKey
+		if failed[key] {
 			continue
 		}
-		if err := m.plane.Apply([]plane.Op{op}); err != nil {
-			failed[op.Service.ServiceKey], m.known = true, false
+		if err := m.plane.Apply(ops); err != nil {
+			failed[key], m.known = true, false
 			m.again = m.again || !errors.Is(err, plane.ErrUnsupported) && !errors.Is(err, plane.ErrRange) && !errors.Is(err, plane.ErrInvalid)
-			m.refuse(op.Service.ServiceKey, err)
+			m.refuse(key, err)
 		}
 	}
 	m.applied = want
 	m.accept(failed)
 	m.needs()
+}
+
+// byService cuts steps into those of one service that follow each other: packets get to see them at once, and the packet path
+// waits once and not for each of thousands of real servers.
+func byService(ops []plane.Op) iter.Seq[[]plane.Op] {
+	return func(yield func([]plane.Op) bool) {
+		for len(ops) > 0 {
+			n := 1
+			for n < len(ops) && ops[n].Service.ServiceKey == ops[0].Service.ServiceKey {
+				n++
+			}
+			if !yield(ops[:n]) {
+				return
+			}
+			ops = ops[n:]
+		}
+	}
 }
 
 // accept says of a service that was refused before that it is forwarded now.
