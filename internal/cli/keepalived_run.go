@@ -98,7 +98,7 @@ func runAsKeepalived(name string, o keepalivedOptions, env Env) int {
 	defer release()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	return report(env, daemon.Run(ctx, daemon.Options{Config: o.file, Instance: "default", LogFormat: "text", Detail: o.run.detail, Log: log, Namespace: o.run.namespace}))
+	return report(env, daemon.Run(ctx, daemon.Options{Config: o.file, ID: o.id, Instance: "default", LogFormat: "text", Detail: o.run.detail, Log: log, Namespace: o.run.namespace}))
 }
 
 // log is the console with -l, nothing with -G, else syslog; without one, the console.

@@ -56,6 +56,7 @@ Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 c
 	f := cmd.Flags()
 	f.StringVarP(&opts.Config, "file", "f", "", "configuration file (default "+ownConfig+", if there is none "+defaultConfig+")")
 	f.BoolVar(&opts.NoConfig, "no-config", false, "no file: services come from ipvsadm alone (see vipd ipvsadm)")
+	f.StringVarP(&opts.ID, "config-id", "i", "", "read the file as the director of this name does (lines with @NAME; default: this host's name)")
 	f.StringVar(&opts.Instance, "instance", "default", "name of this daemon: its socket /run/vipd/NAME.sock and its pins /sys/fs/bpf/vipd/NAME/")
 	f.StringVar(&opts.LogFormat, "log-format", "text", "log lines as text or json")
 	f.BoolVarP(&opts.Detail, "log-detail", "D", false, "log details too, such as every gratuitous ARP")

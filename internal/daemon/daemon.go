@@ -35,6 +35,7 @@ type Options struct {
 	Config      string    // path of the file
 	NoConfig    bool      // there is none: services come from ipvsadm, interfaces are all that are up unless named
 	Instance    string    // name of this daemon
+	ID          string    // of lines with @ID. If empty, HostID.
 	LogFormat   string    // text or json. If empty, text.
 	Log         io.Writer // where events go
 	Detail      bool      // say what keepalived says only with -D
@@ -160,7 +161,11 @@ func (d *daemon) start(ctx context.Context) error {
 // dropPrivileges is the last step: from here on the process holds what it needs and no more. Scripts of root's, and a program
 // that takes its place, have all again.
 func (d *daemon) dropPrivileges(context.Context) error {
-	kept, err := host.DropPrivileges()
+	var more []host.Capability
+	if d.cfg.Global.Process.NamespaceIPVS != nil { // no reload changes it
+		more = append(more, host.OtherNamespace)
+	}
+	kept, err := host.DropPrivileges(more...)
 	if err != nil {
 		d.events.Warn(err.Error() + "; they are all kept")
 		return nil

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,7 @@ func (d *daemon) read(path string) (*conf.Config, error) {
 	if kind := foreignKind(path); kind != "" {
 		return nil, fail(ExitConfig, "name the configuration file with -f FILE", "%s: refused: it is %s", path, kind)
 	}
-	cfg, _, diags := conf.Load(os.DirFS("/"), path, conf.Options{Strict: d.opts.Strict, ID: HostID(), Env: os.Getenv, Seed: uint64(d.started.UnixNano())})
+	cfg, _, diags := conf.Load(os.DirFS("/"), path, conf.Options{Strict: d.opts.Strict, ID: cmp.Or(d.opts.ID, HostID()), Env: os.Getenv, Seed: uint64(d.started.UnixNano())})
 	if nothing(cfg) && slices.ContainsFunc(diags, func(x conf.Diagnostic) bool { return x.Code == "unreadable-line" }) {
 		return nil, fail(ExitConfig, "it may be a program, an archive, or text in UTF-16; vipd check FILE says more", "%s: refused: it has NUL bytes and no instance or virtual server, so it is no configuration", path)
 	}

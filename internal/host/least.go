@@ -39,20 +39,23 @@ var Least = []Capability{
 // whereHidden is kept where /proc hides the processes of other users, so that they are found (proc(5), hidepid).
 var whereHidden = Capability{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "track_process where /proc hides processes"}
 
-// DropPrivileges gives up, in every thread, each capability that is not one of Least, and returns the names of those that
+// OtherNamespace is needed to look into another network namespace (setns(2)).
+var OtherNamespace = Capability{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "IPVS in another network namespace"}
+
+// DropPrivileges gives up, in every thread, each capability that is not one of Least or of more, and returns the names of those that
 // are left. It takes them from the permitted and the effective set. The bounding set stays: execve(2) gives a program of
 // root's what is in it (capabilities(7), "P'(permitted) = (P(inheritable) & F(inheritable)) | (F(permitted) &
 // P(bounding))", where for root F is everything), so scripts that the configuration has root run, and the program that
 // takes this one's place, have what they always had.
-func DropPrivileges() (kept []string, err error) {
+func DropPrivileges(more ...Capability) (kept []string, err error) {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {
 		return nil, fmt.Errorf("read the capabilities of this process: %w", err)
 	}
-	keep := Least
+	keep := append(Least[:len(Least):len(Least)], more...)
 	if hidesProcesses("/proc/self/mountinfo") {
-		keep = append(keep[:len(keep):len(keep)], whereHidden)
+		keep = append(keep, whereHidden)
 	}
 	var mask [2]uint32
 	for _, c := range keep {
