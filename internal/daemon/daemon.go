@@ -86,6 +86,7 @@ type daemon struct {
 	pending  *pending     // nil: nothing waits for a confirmation
 	inForce  string       // the file that cfg came from
 	said     []string     // diagnostics of the last file read
+	hushed   bool         // they are not logged
 	handed   *handover    // by the process before; nil: there was none, or it left in another way
 	next     string       // the program that takes this one's place; serve then ends
 	handsMu  sync.Mutex   // of the file of what operators hold
@@ -110,7 +111,10 @@ func Run(ctx context.Context, opts Options) error {
 		ev.Warn(err.Error() + "; no signs of life will be sent")
 	}
 	probing := os.Getenv(probeVar) != ""
-	if err := d.load(); err != nil {
+	d.hushed = moved()
+	err = d.load()
+	d.hushed = false
+	if err != nil {
 		if !probing {
 			d.renounce()
 		}

@@ -78,6 +78,9 @@ func (d *daemon) judge(path string, diags []conf.Diagnostic) error {
 		text := strings.TrimRight(g.Long(), "\n")
 		d.said = append(d.said, text)
 		text = strings.TrimPrefix(text, g.Severity.String()+": ")
+		if d.hushed && g.Severity < conf.Error {
+			continue
+		}
 		switch g.Severity {
 		case conf.Notice:
 			d.events.of("config").Info(text)

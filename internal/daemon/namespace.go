@@ -3,6 +3,8 @@ package daemon
 import (
 	"cmp"
 	"errors"
+	"os"
+	"syscall"
 
 	"vipd/internal/conf"
 	"vipd/internal/host"
@@ -14,16 +16,27 @@ func (d *daemon) namespace(cfg *conf.Config) string {
 	return cmp.Or(d.opts.Namespace, cfg.Global.Process.Namespace)
 }
 
+// movedVar is set for a program that begins anew in its namespace: the file's diagnostics have been said.
+const movedVar = "VIPD_MOVED"
+
+// moved tells whether this is such a one.
+func moved() bool {
+	defer os.Unsetenv(movedVar) // what is started from here has not moved
+	return os.Getenv(movedVar) != ""
+}
+
 // enterNamespace goes there before anything is touched. The program then begins anew.
 func (d *daemon) enterNamespace() error {
 	name := d.namespace(d.cfg)
 	if name == "" {
 		return nil
 	}
-	err := host.EnterNamespace(name)
+	err := host.EnterNamespace(name, movedVar+"=1")
 	switch {
 	case errors.Is(err, host.ErrNoNamespace):
 		return fail(ExitFatal, "make it, with what is to be in it, before: ip netns add "+name, "net_namespace: %w", err)
+	case errors.Is(err, syscall.EPERM):
+		return fail(ExitPermission, "entering one needs CAP_SYS_ADMIN at the start; with systemd let the unit begin there: NetworkNamespacePath=/run/netns/"+name, "net_namespace: %w", err)
 	case err != nil:
 		return fail(ExitFatal, "", "net_namespace: %w", err)
 	}

@@ -26,9 +26,9 @@ func NamespacePath(name string) string {
 }
 
 // EnterNamespace moves the program into a named network namespace: it is executed anew, with the same arguments and
-// environment, as threads that there are stay where they are. It returns if the program is there already, or cannot go.
+// environment and what env adds (NAME=VALUE), as threads that there are stay where they are. It returns if the program is there already, or cannot go.
 // Files that are open and not to be closed at an exec stay open.
-func EnterNamespace(name string) error {
+func EnterNamespace(name string, env ...string) error {
 	if name == "" || strings.Contains(name, "/") {
 		return fmt.Errorf("network namespace %q: %w", name, ErrNoNamespace)
 	}
@@ -48,7 +48,7 @@ func EnterNamespace(name string) error {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("enter network namespace %s: %w", name, err)
 	}
-	if err := unix.Exec("/proc/self/exe", os.Args, os.Environ()); err != nil {
+	if err := unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), env...)); err != nil {
 		return fmt.Errorf("begin anew in network namespace %s: %w", name, err) // the thread is not to be used again
 	}
 	return nil

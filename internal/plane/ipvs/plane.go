@@ -19,8 +19,8 @@ type Plane struct {
 	client  *Client
 	info    Info
 	methods methods
-	sysctls string   // the directory of the kernel's settings
-	ns      *os.File // network namespace whose IPVS it is. If nil, the process's own.
+	sysctls string        // the directory of the kernel's settings
+	there   chan<- func() // has functions run in the network namespace whose IPVS it is. If nil, that is the process's own.
 }
 
 var _ plane.Plane = (*Plane)(nil)
@@ -35,11 +35,17 @@ func OpenIn(path string) (*Plane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open IPVS of another network namespace: %w", err)
 	}
-	p, err := openIn(ns)
+	defer ns.Close()
+	there, err := inhabit(ns)
 	if err != nil {
-		ns.Close()
 		return nil, err
 	}
+	p, err := openIn(ns)
+	if err != nil {
+		close(there)
+		return nil, err
+	}
+	p.there = there
 	return p, nil
 }
 
@@ -62,25 +68,35 @@ func openIn(ns *os.File) (*Plane, error) {
 		c.Close()
 		return nil, fmt.Errorf("open IPVS: %w", err)
 	}
-	p.ns = ns
 	return p, nil
+}
+
+// inhabit has a thread live in a network namespace and do there what comes by the channel, until that is closed. It goes there
+// now: later the process may not have the capability any more.
+func inhabit(ns *os.File) (chan<- func(), error) {
+	work, entered := make(chan func()), make(chan error)
+	go func() { // whose thread is not given back: it ends with it
+		runtime.LockOSThread()
+		err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+		entered <- err
+		for fn := range work {
+			fn()
+		}
+	}()
+	if err := <-entered; err != nil {
+		close(work)
+		return nil, fmt.Errorf("enter network namespace %s: %w", ns.Name(), err)
+	}
+	return work, nil
 }
 
 // within runs fn, which opens files of proc(5), in the network namespace of the plane.
 func (p *Plane) within(fn func() error) (err error) {
-	if p.ns == nil {
+	if p.there == nil {
 		return fn()
 	}
 	done := make(chan struct{})
-	go func() { // whose thread is not given back: it ends with it
-		defer close(done)
-		runtime.LockOSThread()
-		if err = unix.Setns(int(p.ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			err = fmt.Errorf("enter %s: %w", p.ns.Name(), err)
-			return
-		}
-		err = fn()
-	}()
+	p.there <- func() { err = fn(); close(done) }
 	<-done
 	return err
 }
@@ -211,9 +227,8 @@ func (p *Plane) Client() *Client { return p.client }
 
 // Close ends the connection to the kernel, which goes on forwarding.
 func (p *Plane) Close() error {
-	err := p.client.Close()
-	if p.ns != nil {
-		err = errors.Join(err, p.ns.Close())
+	if p.there != nil {
+		close(p.there)
 	}
-	return err
+	return p.client.Close()
 }

@@ -100,6 +100,7 @@ for who in theirs ours; do
 	{ echo here; ip netns exec here ipvsadm -ln; echo there; ip netns exec there ipvsadm -ln; } >/out/ipvs.$who
 	if [ $who = ours ]; then
 		[ "$(ip netns exec there cat /proc/sys/net/ipv4/vs/expire_nodest_conn)" = 1 ] || fail "the setting is not made there"
+		./vipd ipvsadm --instance ns -lcn || fail "the connections there cannot be listed"
 		[ "$(ip netns exec here cat /proc/sys/net/ipv4/vs/expire_nodest_conn)" = 0 ] || fail "the setting is made here"
 	fi
 	stop
