@@ -8,8 +8,8 @@ import (
 )
 
 // The rest of what the how-to does with the site that stands, in its order: a port is tried by hand, each real server is killed,
-// each director is stopped or killed, and the log is read. What else it does is in TestTheSiteByHand; the service that starts at
-// boot is in the test of the packages.
+// each director is stopped or killed, and the log is followed. What else it does is in TestTheSiteByHand; the three methods and the
+// distribution by content are in TestTheSiteBy…, the service that starts at boot is in TestPackage.
 
 // telnet is step 2 and 5: `telnet 10.0.8.13 80` by hand, and the same to the virtual address.
 func telnet(t *testing.T, master string) {
@@ -57,8 +57,9 @@ func eachDirectorGoes(t *testing.T, master, backup string) {
 		t.Helper()
 		eventually(t, 30*time.Second, host+" has the address", func() bool { return has(host) })
 		eventually(t, 10*time.Second, "the site answers by "+host, func() bool { return answered(t, "") })
-		eventually(t, 10*time.Second, "its log says so", func() bool {
-			return strings.Contains(works(t, "lab", "exec", host, "tail", "-n", "200", "/run/vipd/lab/"+host+".log"), "Entering MASTER STATE")
+		eventually(t, 30*time.Second, "its log says so", func() bool {
+			out := works(t, "lab", "exec", host, "sh", "-c", "timeout 1 tail -n 200 -f /run/vipd/lab/"+host+".log; true")
+			return strings.Contains(out, "Entering MASTER STATE")
 		})
 	}
 	works(t, "lab", "stop", master)

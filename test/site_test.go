@@ -21,6 +21,7 @@ type furnished struct {
 			LoggedIn   bool   `json:"logged_in"`
 			Topic      bool   `json:"topic"`
 			Attachment bool   `json:"attachment"`
+			FileServer string `json:"file_server"`
 		} `json:"checks"`
 	} `json:"user"`
 	Mails []struct {
@@ -146,29 +147,7 @@ func TestTheFirstHour(t *testing.T) {
 		return
 	}
 	before := left(t)
-	text, err := os.ReadFile("../docs/lab.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, part, _ := strings.Cut(string(text), "\n## By hand\n")
-	_, part, _ = strings.Cut(part, "\n```\n")
-	block, _, _ := strings.Cut(part, "\n```\n")
-	said := map[string]string{}
-	for line := range strings.Lines(block) {
-		line, _, _ = strings.Cut(strings.TrimSpace(line), "#")
-		words := strings.Fields(line)
-		if len(words) == 0 || words[0] == "make" {
-			continue
-		}
-		if words[0] != "bin/vipd" {
-			t.Fatalf("what is %q?", line)
-		}
-		out, err := exec.Command(program(), words[1:]...).CombinedOutput()
-		if err != nil {
-			t.Errorf("%s: %v\n%s", line, err, out)
-		}
-		said[strings.Join(words[1:], " ")] = string(out)
-	}
+	said := chapter(t, "../docs/lab.md", "\n## By hand\n", func(string) {})
 	for command, want := range map[string]string{
 		"lab status": "PostgreSQL runs", "lab exec client ping -c 4 10.0.8.9": " 4 received", "lab exec client curl -I http://10.0.8.9/": "X-Real: 10.0.8.1",
 		"lab exec client curl http://10.0.8.9/index.aspx": "Nobody has written yet", "lab exec director2 ipvsadm -ln": "10.0.8.12:80",

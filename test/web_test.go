@@ -76,6 +76,8 @@ func TestAPersonWatchesAndUsesTheSite(t *testing.T) {
 	page.until("the operator has a mail", `document.querySelector("#mails").textContent.includes("DOWN")`)
 	page.run(fmt.Sprintf(`document.getElementById("%s-start").click()`, host))
 	page.until("it is back", `document.querySelector("#said").textContent.includes("Everything runs") && document.querySelector("#events").textContent.includes("into the pool")`)
+	page.width(1280)
+	withoutScripts(t, watch)
 	if lost, err := page.run(`document.querySelector("#lost").hidden`); err != nil || lost != "true" {
 		t.Errorf("the page lost the lab: %s, %v", lost, err)
 	}
@@ -83,6 +85,19 @@ func TestAPersonWatchesAndUsesTheSite(t *testing.T) {
 	if after := others(); !slices.Equal(before, after) {
 		t.Errorf("on the machine before: %q, and after: %q", before, after)
 	}
+}
+
+// withoutScripts reads and uses the page in a browser that runs none: a button is a form, and the page comes again by itself.
+func withoutScripts(t *testing.T, watch string) {
+	t.Helper()
+	plain := openTab(t)
+	plain.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
+	plain.open(watch)
+	plain.width(1280)
+	plain.width(390)
+	plain.until("it says how the site is", `document.querySelector("#said").textContent.includes("holds the virtual IP") && document.querySelectorAll("article.card").length == 8`)
+	plain.run(`document.getElementById("mail-kill").click()`)
+	plain.until("the button works", `document.getElementById("mail").classList.contains("down") && document.getElementById("mail-start") != null`)
 }
 
 // startWeb is `vipd lab web` at free ports.

@@ -218,3 +218,16 @@ func TestEachServerBehindItMayBeAway(t *testing.T) {
 	})
 	ann.want("what was written before", ann.get(s.b, "/"), 200, ">T</a>", ">U</a>", ">V</a>", ">W</a>")
 }
+
+// TestForWhomTheForumAnswers: what one of our proxies says last counts, and what anybody else says does not.
+func TestForWhomTheForumAnswers(t *testing.T) {
+	f := &forum{proxies: []string{"10.0.8.41"}}
+	for from, want := range map[string]string{"10.0.8.41:1": "10.0.4.102", "10.0.4.7:1": "10.0.4.7"} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = from
+		r.Header.Add("X-Forwarded-For", "10.0.4.9, 10.0.4.102")
+		if got := f.client(r); got != want {
+			t.Errorf("of %s: %s, want %s", from, got, want)
+		}
+	}
+}

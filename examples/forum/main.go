@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -18,6 +19,7 @@ import (
 type config struct {
 	listen, name           string
 	posts, memcached, file string
+	proxies                string
 }
 
 func main() {
@@ -27,6 +29,7 @@ func main() {
 	flag.StringVar(&c.posts, "posts", "", "the PostgreSQL database: postgres://USER@HOST/NAME")
 	flag.StringVar(&c.memcached, "memcached", "", "`address:port` of memcached")
 	flag.StringVar(&c.file, "ftp", "", "`address:port` of the FTP server")
+	flag.StringVar(&c.proxies, "proxies", "", "`addresses` of proxies whose X-Forwarded-For counts, comma-separated")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -43,7 +46,7 @@ func run(ctx context.Context, c config) error {
 		return err
 	}
 	defer posts.close()
-	f := &forum{name: c.name, posts: posts, cache: newCache(c.memcached), files: files{addr: c.file}, log: log.New(os.Stderr, "", log.LstdFlags)}
+	f := &forum{name: c.name, proxies: strings.Split(c.proxies, ","), posts: posts, cache: newCache(c.memcached), files: files{addr: c.file}, log: log.New(os.Stderr, "", log.LstdFlags)}
 	defer f.cache.close()
 	listener, err := net.Listen("tcp", c.listen)
 	if err != nil {

@@ -11,8 +11,10 @@ import (
 	"io"
 	"log"
 	"mime"
+	"net"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,11 +33,12 @@ const patience = 8 * time.Second
 
 // forum answers for one web server.
 type forum struct {
-	name  string
-	posts *posts
-	cache *cache
-	files files
-	log   *log.Logger
+	name    string
+	proxies []string // whose X-Forwarded-For counts
+	posts   *posts
+	cache   *cache
+	files   files
+	log     *log.Logger
 }
 
 // page is what the frame around every page shows.
@@ -66,11 +69,22 @@ func (f *forum) handler() http.Handler {
 	limited := http.TimeoutHandler(http.NewCrossOriginProtection().Handler(mux), patience, "The forum is slow at the moment. Try again.\n")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Real", f.name)
+		w.Header().Set("X-Client", f.client(r))
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "private, no-cache")
 		r.Body = http.MaxBytesReader(w, r.Body, maxFile+64<<10)
 		limited.ServeHTTP(w, r)
 	})
+}
+
+// client is who asks: who connects, or whom one of our proxies names last.
+func (f *forum) client(r *http.Request) string {
+	addr, _, _ := net.SplitHostPort(r.RemoteAddr)
+	if all := r.Header.Values("X-Forwarded-For"); len(all) > 0 && slices.Contains(f.proxies, addr) {
+		last := all[len(all)-1]
+		return strings.TrimSpace(last[strings.LastIndex(last, ",")+1:])
+	}
+	return addr
 }
 
 // named answers /showtopic-N.aspx and /attachment-N.

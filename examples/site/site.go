@@ -24,6 +24,15 @@ var changes = map[string][]change{
 		{"        10.0.8.9\n", "        10.0.8.9\n        10.0.8.10           # the real servers' gateway\n"},
 		{noteDR, "# What is served there. NAT: both directions of a connection pass through the director, which is the real servers' gateway.\n"},
 	},
+	"content": {
+		{"    real_server 10.0.8.12 80 {\n", "    real_server 10.0.8.41 80 {\n"},
+		{"    real_server 10.0.8.13 80 {\n", "    real_server 10.0.8.42 80 {\n"},
+		{"    delay_loop 6  ", "    delay_loop 3  "},
+		{"            nb_get_retry 3      # counts as retry: three further attempts …\n            delay_before_retry 3    # … three seconds apart\n",
+			"            nb_get_retry 1      # counts as retry: one further attempt …\n            delay_before_retry 1    # … a second later\n"},
+		{"            nb_get_retry 3\n            delay_before_retry 3\n", "            nb_get_retry 1\n            delay_before_retry 1\n"},
+		{noteDR, noteContent},
+	},
 	"tun": {
 		{"    lb_kind DR\n", "    lb_kind TUN\n"},
 		{"    real_server 10.0.8.12 80 {\n", "    real_server 10.0.12.12 80 {\n"},
@@ -32,12 +41,86 @@ var changes = map[string][]change{
 	},
 }
 
+const noteContent = `# What is behind HAProxy: one pool for topics and one for attachments. Nobody has their addresses, which only stand for the pools;
+# "vipd export haproxy" makes them HAProxy's backends vipd_topics and vipd_attachments.
+virtual_server_group topics {
+    10.0.8.21 80
+}
+virtual_server_group attachments {
+    10.0.8.22 80
+}
+
+virtual_server group topics {
+    delay_loop 2
+    lb_algo rr
+    lb_kind DR
+    persistence_timeout 10
+    protocol TCP
+
+    real_server 10.0.8.13 80 {
+        HTTP_GET {
+            url {
+                path /style.css
+                status_code 200
+            }
+            connect_timeout 2
+            retry 1
+            delay_before_retry 1
+        }
+    }
+    real_server 10.0.8.12 80 {
+        HTTP_GET {
+            url {
+                path /style.css
+                status_code 200
+            }
+            connect_timeout 2
+            retry 1
+            delay_before_retry 1
+        }
+    }
+}
+
+virtual_server group attachments {
+    delay_loop 2
+    lb_algo rr
+    lb_kind DR
+    protocol TCP
+
+    real_server 10.0.8.14 80 {
+        HTTP_GET {
+            url {
+                path /style.css
+                status_code 200
+            }
+            connect_timeout 2
+            retry 1
+            delay_before_retry 1
+        }
+    }
+    real_server 10.0.8.15 80 {
+        HTTP_GET {
+            url {
+                path /style.css
+                status_code 200
+            }
+            connect_timeout 2
+            retry 1
+            delay_before_retry 1
+        }
+    }
+}
+
+# What is served there: two HAProxy, which look into requests. DR: only the MAC address of a packet changes, and they see clients'
+# own addresses and answer straight to them; each has 10.0.8.9 on its loopback interface and keeps silent about it in ARP.
+`
+
 const noteDR = "# What is served there. DR: only the MAC address of a packet changes, and answers go straight to the client, so\n# every web server has 10.0.8.9 on its loopback interface and keeps silent about it in ARP.\n"
 
 // mailed is what a mail server elsewhere needs: mails go there, about virtual routers too.
 var mailed = change{"    smtp_server 127.0.0.1\n", "    smtp_server 10.0.8.34\n    smtp_alert                  # about VRRP too, not of real servers alone\n"}
 
-// For returns the files of director1 and director2 for a forwarding method (dr, nat or tun), and with mail for a site that has a
+// For returns the files of director1 and director2 for a forwarding method (dr, nat, tun or content), and with mail for a site that has a
 // mail server.
 func For(method string, mail bool) (map[string][]byte, error) {
 	todo, ok := changes[method]

@@ -22,8 +22,8 @@ func newLabExec(env Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec HOST COMMAND…",
 		Short: "Run a command inside a host of the site",
-		Long: `Run a command inside a host of the site: client, router, switch, director1, director2, real1, real2, and of a lab with its third
-tier cache, files, posts and mail. Standard input, output and the exit code are the command's own. vipd and ipvsadm are in its PATH and talk to that host's director.`,
+		Long: `Run a command inside a host of the site: client, router, switch, director1, director2, real1, real2, of the method
+content real3, real4, proxy1 and proxy2, and of a lab with its third tier cache, files, posts and mail. Standard input, output and the exit code are the command's own. vipd and ipvsadm are in its PATH and talk to that host's director.`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error { return labExec(args[0], args[1:]) },
 	}
@@ -125,15 +125,16 @@ func poolWords(r lab.PoolStatus) string {
 }
 
 func newLabServe(env Env) *cobra.Command {
-	var listen, name string
+	var listen, name, proxies string
 	cmd := &cobra.Command{Use: "serve", Short: "The web server of a real server", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			ctx, stop := labContext()
 			defer stop()
-			return lab.Serve(ctx, listen, name, env.Stderr)
+			return lab.Serve(ctx, listen, name, proxies, env.Stderr)
 		}}
 	cmd.Flags().StringVar(&listen, "listen", "0.0.0.0:80", "address and port")
 	cmd.Flags().StringVar(&name, "name", "", "what it calls itself")
+	cmd.Flags().StringVar(&proxies, "proxies", "", "addresses of proxies whose X-Forwarded-For counts, comma-separated")
 	return cmd
 }
 

@@ -41,7 +41,10 @@ func (o *labOptions) lab() (*lab.Lab, error) {
 		}
 	}
 	l := lab.New(self, configs)
-	if err := errors.Join(l.Use(o.method), o.furnish(l, self)); err != nil {
+	if err := lacking("the method "+o.method, l.Use(o.method)); err != nil {
+		return nil, err
+	}
+	if err := o.furnish(l, self); err != nil {
 		return nil, err
 	}
 	for _, host := range o.without {
@@ -70,10 +73,14 @@ func (o *labOptions) furnish(l *lab.Lab, self string) error {
 		return &daemon.Failure{Code: daemon.ExitFatal, Err: fmt.Errorf("lab: no program %s: it is the forum that the real servers run", forum),
 			Hint: "make forum builds it; --forum says where it is"}
 	}
-	err = l.Furnish(forum)
+	return lacking("the site's third tier", l.Furnish(forum))
+}
+
+// lacking says how to get the programs that something needs.
+func lacking(what string, err error) error {
 	var missing *lab.MissingError
 	if errors.As(err, &missing) {
-		return &daemon.Failure{Code: daemon.ExitFatal, Err: fmt.Errorf("lab: of the site's third tier %w", err), Hint: "apt-get install " + strings.Join(missing.Packages, " ")}
+		return &daemon.Failure{Code: daemon.ExitFatal, Err: fmt.Errorf("lab: of %s %w", what, err), Hint: "apt-get install " + strings.Join(missing.Packages, " ")}
 	}
 	return err
 }

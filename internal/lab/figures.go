@@ -12,13 +12,15 @@ type Figures struct {
 	Failed     int
 	LongestGap time.Duration // without any answer, whichever request it was to; see longestGap
 	ByReal     map[string]int
+	ByProxy    map[string]int // of the method content
+	Known      int            // answers that named the client's own address
 	ByError    map[string]int
 	ByClient   map[netip.Addr]map[string]int // client address to real server to answers
 }
 
 // Summarize computes the figures of [from, to). samples are all that there are, in any order.
 func Summarize(samples []Sample, from, to time.Time) Figures {
-	f := Figures{ByReal: map[string]int{}, ByError: map[string]int{}, ByClient: map[netip.Addr]map[string]int{}}
+	f := Figures{ByReal: map[string]int{}, ByProxy: map[string]int{}, ByError: map[string]int{}, ByClient: map[netip.Addr]map[string]int{}}
 	for _, s := range samples {
 		if s.At.Before(from) || !s.At.Before(to) {
 			continue
@@ -30,6 +32,12 @@ func Summarize(samples []Sample, from, to time.Time) Figures {
 			continue
 		}
 		f.ByReal[s.Real]++
+		if s.Proxy != "" {
+			f.ByProxy[s.Proxy]++
+		}
+		if s.Known {
+			f.Known++
+		}
 		if f.ByClient[s.From] == nil {
 			f.ByClient[s.From] = map[string]int{}
 		}

@@ -75,6 +75,9 @@ func (l *Lab) up() (err error) {
 			}
 		}
 	}
+	if err := l.startProxies(); err != nil {
+		return err
+	}
 	for _, host := range l.Directors {
 		if !l.Without[host] {
 			if err := l.StartDirector(host); err != nil {

@@ -32,7 +32,7 @@ func standIn(args []string) int {
 	case args[0] == "run":
 		time.Sleep(time.Minute)
 	case args[1] == "serve":
-		err = Serve(context.Background(), args[3], args[5], os.Stderr)
+		err = Serve(context.Background(), args[3], args[5], "", os.Stderr)
 	case args[1] == "client":
 		cfg := LoadConfig{To: netip.MustParseAddrPort(args[3]), Every: loadEvery, Timeout: loadTimeout, Control: os.Stdin}
 		if cfg.From, err = ParseAddrs(args[5]); err == nil {

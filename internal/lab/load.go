@@ -36,10 +36,12 @@ const maxOutstanding = 500
 
 // Sample is one request, as the client reports it: one JSON object a line, in the order of completion.
 type Sample struct {
-	At     time.Time     `json:"at"`             // start, by the schedule's clock
-	Took   time.Duration `json:"took_ns"`        //
-	From   netip.Addr    `json:"from"`           //
-	Real   string        `json:"real,omitempty"` // who answered
+	At     time.Time     `json:"at"`              // start, by the schedule's clock
+	Took   time.Duration `json:"took_ns"`         //
+	From   netip.Addr    `json:"from"`            //
+	Real   string        `json:"real,omitempty"`  // who answered
+	Proxy  string        `json:"proxy,omitempty"` // through whom
+	Known  bool          `json:"known,omitempty"` // to whom, as the real server said: to From
 	Error  string        `json:"error,omitempty"`
 	Oldest time.Time     `json:"oldest"` // start of the oldest request without an answer; every earlier one is reported
 }
@@ -145,7 +147,9 @@ func (l *load) request(ctx context.Context, n uint64, from netip.Addr) {
 	if many {
 		err = errors.New("too many requests wait")
 	} else {
-		s.Real, err = get(from, l.cfg.To, at.Add(l.cfg.Timeout))
+		var who answerer
+		who, err = get(from, l.cfg.To, at.Add(l.cfg.Timeout))
+		s.Real, s.Proxy, s.Known = who.real, who.proxy, who.client != ""
 	}
 	if ctx.Err() != nil {
 		return // the client was told to stop: no verdict
@@ -172,32 +176,44 @@ func (l *load) report(n uint64, s Sample) {
 	}
 }
 
+// answerer is what an answer says of who made it, through whom, and for whom.
+type answerer struct{ real, proxy, client string }
+
+// by reads it. A server that takes the client for somebody else is a failure.
+func by(h http.Header, from netip.Addr) (answerer, error) {
+	a := answerer{h.Get(RealHeader), h.Get(ProxyHeader), h.Get(ClientHeader)}
+	if a.client != "" && a.client != from.String() {
+		return a, fmt.Errorf("the server took the client for %.40s", a.client)
+	}
+	return a, nil
+}
+
 // get asks for / on a connection of its own and returns who answered.
-func get(from netip.Addr, to netip.AddrPort, deadline time.Time) (string, error) {
+func get(from netip.Addr, to netip.AddrPort, deadline time.Time) (answerer, error) {
 	d := net.Dialer{Deadline: deadline, LocalAddr: &net.TCPAddr{IP: from.AsSlice()}, Control: latePort, KeepAlive: -1}
 	conn, err := d.Dial("tcp", to.String())
 	if err != nil {
-		return "", err
+		return answerer{}, err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(deadline); err != nil {
-		return "", err
+		return answerer{}, err
 	}
 	if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", to.Addr()); err != nil {
-		return "", err
+		return answerer{}, err
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		return "", err
+		return answerer{}, err
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return "", err
+		return answerer{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return "", errors.New(resp.Status)
+		return answerer{}, errors.New(resp.Status)
 	}
-	return resp.Header.Get(RealHeader), nil
+	return by(resp.Header, from)
 }
 
 // latePort lets the kernel choose the port at connect, where it knows the whole four-tuple, and not at bind.

@@ -22,6 +22,8 @@ const (
 	RoleDirector = "director"
 	RoleWeb      = "web"
 	RoleStore    = "store" // of the third tier
+	RoleProxy    = "proxy"
+	RoleExport   = "export" // what keeps the proxies in step with a director
 	RoleLoad     = "load"
 	RoleExec     = "exec" // lab exec, and what was started from there
 )

@@ -17,10 +17,13 @@ const (
 	DR  = "dr"  // real servers on the directors' network, with the virtual IP on their loopback
 	NAT = "nat" // real servers whose gateway is the active director
 	TUN = "tun" // real servers behind a router, which unpack what comes through the directors' tunnels
+
+	// Content has HAProxy behind the directors, by DR, and behind it one pool for topics and one for attachments.
+	Content = "content"
 )
 
 // Methods lists them.
-var Methods = []string{DR, NAT, TUN}
+var Methods = []string{DR, NAT, TUN, Content}
 
 // natGateway is the second virtual address of the method NAT: what real servers answer through, wherever it moves.
 var natGateway = netip.MustParseAddr("10.0.8.10")
@@ -28,7 +31,8 @@ var natGateway = netip.MustParseAddr("10.0.8.10")
 // farRouter joins the directors' network and those of the method TUN's real servers.
 var farRouter = netip.MustParseAddr("10.0.8.2")
 
-// Use builds the site for a forwarding method. It is called once, before the third tier is added.
+// Use builds the site for a forwarding method. It is called once, before the third tier is added. It returns a MissingError if
+// the machine lacks a program.
 func (l *Lab) Use(method string) error {
 	switch method {
 	case DR:
@@ -36,6 +40,11 @@ func (l *Lab) Use(method string) error {
 		l.useNAT()
 	case TUN:
 		l.useTUN()
+	case Content:
+		if tool("haproxy") == "" {
+			return &MissingError{Programs: []string{"haproxy"}, Packages: []string{"haproxy"}}
+		}
+		l.useContent()
 	default:
 		return fmt.Errorf("no method %q", method)
 	}

@@ -128,10 +128,11 @@ func (l *Lab) StartWeb(host string) error {
 		return fmt.Errorf("host %s is no real server", host)
 	}
 	listen := fmt.Sprintf("0.0.0.0:%d", l.VIP.Port())
+	args := []string{"--listen", listen, "--name", addr.String(), "--proxies", l.proxyAddrs()}
 	if l.Forum != "" {
-		return l.track(l.spawn(host, RoleWeb, program{path: l.Forum, args: append([]string{"--listen", listen, "--name", addr.String()}, forumArgs()...)}, false))
+		return l.track(l.spawn(host, RoleWeb, program{path: l.Forum, args: append(args, forumArgs()...)}, false))
 	}
-	return l.track(l.start(host, RoleWeb, false, "lab", "serve", "--listen", listen, "--name", addr.String()))
+	return l.track(l.start(host, RoleWeb, false, append([]string{"lab", "serve"}, args...)...))
 }
 
 // forumArgs tell the forum where the third tier is.
@@ -153,6 +154,9 @@ func (l *Lab) Start(host string) error {
 	}
 	if _, ok := l.Configs[host]; ok {
 		return l.StartDirector(host)
+	}
+	if _, ok := l.Proxies[host]; ok {
+		return l.StartProxy(host)
 	}
 	return l.StartStore(host)
 }
@@ -176,7 +180,7 @@ func (l *Lab) running(host string) (Member, bool) {
 func mainOf(all []Member, host string) (Member, bool) {
 	own := map[int]Member{}
 	for _, m := range all {
-		if m.Host == host && (m.Role == RoleDirector || m.Role == RoleWeb || m.Role == RoleStore) {
+		if m.Host == host && (m.Role == RoleDirector || m.Role == RoleWeb || m.Role == RoleStore || m.Role == RoleProxy) {
 			own[m.PID] = m
 		}
 	}

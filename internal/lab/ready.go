@@ -49,7 +49,7 @@ func (l *Lab) works(s Sight) error {
 	if !s.Up {
 		return fmt.Errorf("vipd on %s does not answer yet", s.Host)
 	}
-	for host, addr := range l.Reals {
+	for host, addr := range l.servers() {
 		if err := l.everywhere([]Sight{s}, addr, true); err != nil && !l.Without[host] {
 			return err
 		}

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -33,7 +35,9 @@ type Phase struct {
 	Failed       int            `json:"failed"`
 	LongestGapMS float64        `json:"longest_gap_ms"`
 	ByReal       map[string]int `json:"by_real"`
+	ByProxy      map[string]int `json:"by_proxy,omitempty"`
 	ByError      map[string]int `json:"by_error,omitempty"`
+	Known        int            `json:"known_client,omitempty"` // answers that named the client's own address
 	Seconds      float64        `json:"seconds"`
 }
 
@@ -52,12 +56,15 @@ type StepReport struct {
 // phase puts figures into a report. Every real server of the site stands in it, so that a zero can be seen.
 func (s Site) phase(f Figures, d time.Duration) Phase {
 	p := Phase{Requests: f.Requests, Failed: f.Failed, LongestGapMS: millis(f.LongestGap), ByReal: map[string]int{},
-		ByError: f.ByError, Seconds: float64(d.Milliseconds()) / 1000}
+		ByProxy: f.ByProxy, Known: f.Known, ByError: f.ByError, Seconds: float64(d.Milliseconds()) / 1000}
 	for _, a := range s.Reals {
 		p.ByReal[a.String()] = 0
 	}
 	for real, n := range f.ByReal {
 		p.ByReal[real] = n
+	}
+	for host := range s.Proxies {
+		p.ByProxy[host] = f.ByProxy[host]
 	}
 	return p
 }
@@ -107,6 +114,7 @@ func (r Report) WriteTable(w io.Writer) error {
 	for _, why := range r.Complaints() {
 		fmt.Fprintln(w, "not held:", why)
 	}
+	r.writeProxies(w)
 	if r.User != nil {
 		writeUser(w, *r.User)
 	}
@@ -119,6 +127,25 @@ func (r Report) WriteTable(w io.Writer) error {
 	return nil
 }
 
+// writeProxies says through whom answers came, and whether real servers knew for whom.
+func (r Report) writeProxies(w io.Writer) {
+	head := false
+	for _, s := range r.Steps {
+		if len(s.ByProxy) == 0 {
+			continue
+		}
+		if !head {
+			fmt.Fprintln(w, "\nthrough HAProxy, and how many answers named the client's own address:")
+			head = true
+		}
+		line := fmt.Sprintf("  %-18s", s.Name)
+		for _, host := range slices.Sorted(maps.Keys(s.ByProxy)) {
+			line += fmt.Sprintf(" %s %4d ", host, s.ByProxy[host])
+		}
+		fmt.Fprintf(w, "%s %4d of %d\n", line, s.Known, s.Requests-s.Failed)
+	}
+}
+
 func writeUser(w io.Writer, u UserReport) {
 	fmt.Fprintf(w, "\na user (%s) logged in on %s and wrote a topic with an attachment of %d KiB:\n", u.Address, u.LoggedInOn, u.Attachment>>10)
 	for _, c := range u.Checks {
@@ -126,7 +153,11 @@ func writeUser(w io.Writer, u UserReport) {
 		if why := c.Why(); len(why) > 0 {
 			found = strings.Join(why, ", ")
 		}
-		fmt.Fprintf(w, "  %-18s answered by %-11s in %4.0f ms: %s\n", c.When, c.Server, c.MS, found)
+		from := ""
+		if c.FileServer != "" && c.FileServer != c.Server {
+			from = ", attachment by " + c.FileServer
+		}
+		fmt.Fprintf(w, "  %-18s answered by %-11s in %4.0f ms%s: %s\n", c.When, c.Server, c.MS, from, found)
 	}
 }
 

@@ -16,15 +16,16 @@ const fallen = "real1"
 func (p *player) script() []step {
 	lost := p.lab.Reals[fallen].String()
 	l := p.cfg.Lasts
-	steps := []step{
-		{name: "steady", title: "steady traffic", check: p.checkSteady, expect: l},
+	steps := []step{{name: "steady", title: "steady traffic", check: p.checkSteady, expect: l}}
+	drained, proxies := p.contentSteps()
+	steps = append(append(steps, drained...), []step{
 		{name: "real_down", title: "the web server of " + lost + " is killed", before: p.killWeb, expect: l + 13*time.Second,
 			check: func(f Figures) []string { return append(noFailure(f), nothingFrom(f, lost)...) }},
 		{name: "real_up", title: "the web server of " + lost + " returns", before: p.reviveWeb, during: p.newcomers,
 			expect: l + 5*time.Second,
 			check:  func(f Figures) []string { return append(noFailure(f), somethingFrom(f, lost)...) }},
-	}
-	steps = append(steps, p.storeSteps()...)
+	}...)
+	steps = append(append(steps, proxies...), p.storeSteps()...)
 	return append(steps, []step{
 		{name: "director_killed", title: "the active director is killed", during: p.killDirector, bound: p.cfg.Takeover, expect: l,
 			check: func(f Figures) []string { return gapWithin(f, p.cfg.Takeover) }},
@@ -40,31 +41,46 @@ func (p *player) checkSteady(f Figures) []string {
 	if err != nil {
 		return append(out, err.Error())
 	}
-	svc, ok := s.service(p.lab.VIP)
+	front := p.lab.VIP
+	if len(p.lab.Proxies) > 0 {
+		front = topicsPool // which is what HAProxy shares by
+	}
+	svc, ok := s.service(front)
 	if !ok {
-		return append(out, fmt.Sprintf("%s has no service %s", s.Host, p.lab.VIP))
+		return append(out, fmt.Sprintf("%s has no service %s", s.Host, front))
 	}
 	return append(out, fairShare(f, svc)...)
 }
 
 func (p *player) killWeb(ctx context.Context) error {
+	if err := p.undrain(ctx); err != nil {
+		return err
+	}
 	if err := p.lab.Signal(fallen, syscall.SIGKILL, grace); err != nil {
 		return err
 	}
-	return p.lab.until(ctx, func(all []Sight) error {
+	err := p.lab.until(ctx, func(all []Sight) error {
 		s, err := active(all)
 		if err != nil {
 			return err
 		}
 		return p.lab.everywhere([]Sight{s}, p.lab.Reals[fallen], false)
 	})
+	if err != nil {
+		return err
+	}
+	return p.inStep(ctx, "1", true)
 }
 
 func (p *player) reviveWeb(ctx context.Context) error {
 	if err := p.lab.StartWeb(fallen); err != nil {
 		return err
 	}
-	return p.lab.until(ctx, func(all []Sight) error { return p.lab.everywhere(all, p.lab.Reals[fallen], true) })
+	err := p.lab.until(ctx, func(all []Sight) error { return p.lab.everywhere(all, p.lab.Reals[fallen], true) })
+	if err != nil {
+		return err
+	}
+	return p.inStep(ctx, "1", false)
 }
 
 func (p *player) newcomers(context.Context) error { return p.traffic.use(p.visitors(true)) }

@@ -6,16 +6,26 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
 // RealHeader is the response header by which a real server of the lab tells its name.
 const RealHeader = "X-Real"
 
+// ClientHeader is that by which it tells for whom it answers, and ProxyHeader that by which a proxy of the lab tells its name.
+const (
+	ClientHeader = "X-Client"
+	ProxyHeader  = "X-Proxy"
+)
+
 // Serve is the web server of a real server: every page says who answered and for whom. It returns when ctx ends.
-func Serve(ctx context.Context, listen, name string, logTo io.Writer) error {
-	srv := &http.Server{Addr: listen, Handler: page(name), ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(logTo, "", 0)}
+// proxies are the comma-separated addresses of those whose X-Forwarded-For counts.
+func Serve(ctx context.Context, listen, name, proxies string, logTo io.Writer) error {
+	srv := &http.Server{Addr: listen, Handler: page(name, strings.Split(proxies, ",")), ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(logTo, "", 0)}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.ListenAndServe() }()
 	select {
@@ -31,10 +41,21 @@ func Serve(ctx context.Context, listen, name string, logTo io.Writer) error {
 	return nil
 }
 
-func page(name string) http.Handler {
+// client is who asks: who connects, or whom a proxy that is trusted names last.
+func client(r *http.Request, proxies []string) string {
+	addr, _, _ := net.SplitHostPort(r.RemoteAddr)
+	if all := r.Header.Values("X-Forwarded-For"); len(all) > 0 && slices.Contains(proxies, addr) {
+		last := all[len(all)-1]
+		return strings.TrimSpace(last[strings.LastIndex(last, ",")+1:])
+	}
+	return addr
+}
+
+func page(name string, proxies []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text := fmt.Sprintf("real server %s answers %s %s for %s\n", name, r.Method, r.URL.Path, r.RemoteAddr)
 		w.Header().Set(RealHeader, name)
+		w.Header().Set(ClientHeader, client(r, proxies))
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Content-Length", fmt.Sprint(len(text)))
 		if r.Method == http.MethodGet {

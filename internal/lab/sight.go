@@ -84,13 +84,12 @@ func (s Sight) service(vip netip.AddrPort) (control.Service, bool) {
 
 // InPool tells whether the director sends new connections to the real server.
 func (s Sight) InPool(vip netip.AddrPort, real netip.Addr) bool {
-	svc, ok := s.service(vip)
-	if !ok {
-		return false
-	}
-	for _, r := range svc.Reals {
-		if r.Real.Addr.Addr() == real {
-			return r.InPool && r.Weight > 0
+	svc, _ := s.service(vip)
+	for _, pool := range append([]control.Service{svc}, s.Status.Services...) { // the method content has pools beside the service's
+		for _, r := range pool.Reals {
+			if r.Real.Addr.Addr() == real {
+				return r.InPool && r.Weight > 0
+			}
 		}
 	}
 	return false

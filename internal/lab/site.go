@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 )
 
@@ -12,6 +13,7 @@ type Site struct {
 	VIP       netip.AddrPort
 	Directors []string              // hosts
 	Reals     map[string]netip.Addr // host to its address
+	Proxies   map[string]netip.Addr // HAProxy's hosts, which the method content has between directors and real servers
 	Clients   []netip.Addr          // addresses that the client may send from
 	Users     []netip.Addr          // addresses of a person at the same host, who uses the forum
 	inside    []Route               // of hosts on the switch
@@ -87,6 +89,13 @@ func patch(host string, addr netip.Addr, xdp bool) Cable {
 	port := End{Host: "switch", If: host, MAC: own.MAC, PassXDP: xdp}
 	port.MAC[1] = 1
 	return Cable{A: own, B: port}
+}
+
+// servers are the real servers and what is before them: all that is in a pool of the directors.
+func (s Site) servers() map[string]netip.Addr {
+	all := maps.Clone(s.Reals)
+	maps.Copy(all, s.Proxies)
+	return all
 }
 
 // RealNamed finds the host of a real server by its address.

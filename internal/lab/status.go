@@ -10,8 +10,8 @@ type HostStatus struct {
 	Host      string       `json:"host"`
 	Namespace string       `json:"namespace"`
 	Addresses []string     `json:"addresses"`
-	Role      string       `json:"role,omitempty"`    // what belongs here: director, web or store
-	Program   string       `json:"program,omitempty"` // of the third tier: what it is
+	Role      string       `json:"role,omitempty"`    // what belongs here: director, proxy, web or store
+	Program   string       `json:"program,omitempty"` // of the third tier and of a proxy: what it is
 	PID       int          `json:"pid,omitempty"`     // of it; 0: it does not run
 	State     string       `json:"state,omitempty"`   // of a director: MASTER, BACKUP, …, or down
 	VIP       bool         `json:"vip"`               // a director's host has the virtual IP
@@ -52,6 +52,9 @@ func (l *Lab) Status(ctx context.Context) []HostStatus {
 		if _, ok := l.Reals[h.Name]; ok {
 			st.Role = RoleWeb
 		}
+		if _, ok := l.Proxies[h.Name]; ok {
+			st.Role, st.Program = RoleProxy, "HAProxy"
+		}
 		if s, ok := storeOf(h.Name); ok {
 			st.Role, st.Program = RoleStore, s.is
 		}
@@ -69,11 +72,19 @@ func (l *Lab) Status(ctx context.Context) []HostStatus {
 	return out
 }
 
-// Pool is the site's service as a director sees it.
+// Pool is the site's service as a director sees it, and of the method content the pools behind it.
 func (l *Lab) Pool(s Sight) []PoolStatus {
-	var out []PoolStatus
 	svc, _ := s.service(l.VIP)
-	for _, r := range svc.Reals {
+	reals := svc.Reals
+	if len(l.Proxies) > 0 {
+		for _, pool := range s.Status.Services {
+			if pool.Addr != l.VIP {
+				reals = append(reals[:len(reals):len(reals)], pool.Reals...)
+			}
+		}
+	}
+	var out []PoolStatus
+	for _, r := range reals {
 		out = append(out, PoolStatus{Real: r.Real.Addr.String(), InPool: r.InPool, Weight: r.Weight, Active: r.Active,
 			Inactive: r.Inactive, Why: r.Why})
 	}

@@ -70,7 +70,11 @@ func (v *visitor) do(req *http.Request, err error) (answer, error) {
 		return answer{}, fmt.Errorf("%s %s: %s", req.Method, req.URL.Path, reason(err))
 	}
 	defer resp.Body.Close()
-	a := answer{status: resp.StatusCode, server: resp.Header.Get(RealHeader), path: resp.Request.URL.Path}
+	who, err := by(resp.Header, v.from)
+	if err != nil {
+		return answer{}, fmt.Errorf("%s %s: %w", req.Method, req.URL.Path, err)
+	}
+	a := answer{status: resp.StatusCode, server: who.real, path: resp.Request.URL.Path}
 	a.body, err = io.ReadAll(io.LimitReader(resp.Body, 4<<20))
 	return a, err
 }
@@ -168,6 +172,8 @@ func (v *visitor) look(when string) UserCheck {
 	if err != nil {
 		c.Error = err.Error()
 	}
+	c.FileServer = file.server
+	c.Misrouted = v.lab.misrouted(c)
 	c.Attachment = file.status == http.StatusOK && bytes.Equal(file.body, v.attachment)
 	return c
 }
@@ -187,7 +193,9 @@ type UserCheck struct {
 	LoggedIn   bool    `json:"logged_in"`
 	Topic      bool    `json:"topic"`
 	Attachment bool    `json:"attachment"`
-	MS         float64 `json:"ms"` // of the page
+	MS         float64 `json:"ms"`          // of the page
+	FileServer string  `json:"file_server"` // who answered for the attachment
+	Misrouted  string  `json:"misrouted,omitempty"`
 	Error      string  `json:"error,omitempty"`
 }
 
@@ -196,6 +204,9 @@ func (c UserCheck) Why() []string {
 	var out []string
 	if c.Error != "" {
 		out = append(out, "the user got no answer: "+c.Error)
+	}
+	if c.Misrouted != "" {
+		out = append(out, c.Misrouted)
 	}
 	for _, fact := range []struct {
 		holds bool

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,10 +54,11 @@ func newView(m lab.Moment, forum string) view {
 	v.Said, v.Well = sentence(m)
 	v.Tiers = []tier{
 		{Name: "Directors", Note: "One of them holds " + v.VIP + " and forwards to the real servers."},
-		{Name: "Real servers", Note: "Each runs the forum and answers clients " + map[bool]string{true: "through the director.", false: "directly."}[m.Method == lab.NAT]},
+		{Name: "HAProxy", Note: "Each sends requests for attachments to other real servers than the rest."},
+		{Name: "Real servers", Note: "Each runs the forum and answers clients " + cmp.Or(map[string]string{lab.NAT: "through the director.", lab.Content: "through HAProxy."}[m.Method], "directly.")},
 		{Name: "What they share", Note: "Sessions and pages, attachments, posts; and the operator's mail."},
 	}
-	row := map[string]int{lab.RoleDirector: 0, lab.RoleWeb: 1, lab.RoleStore: 2}
+	row := map[string]int{lab.RoleDirector: 0, lab.RoleProxy: 1, lab.RoleWeb: 2, lab.RoleStore: 3}
 	for _, h := range m.Hosts {
 		if i, ok := row[h.Role]; ok {
 			v.Tiers[i].Hosts = append(v.Tiers[i].Hosts, newCard(m, h))
