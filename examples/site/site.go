@@ -54,7 +54,7 @@ virtual_server group topics {
     delay_loop 2
     lb_algo rr
     lb_kind DR
-    persistence_timeout 10
+    persistence_timeout 3
     protocol TCP
 
     real_server 10.0.8.13 80 {
