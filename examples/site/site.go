@@ -41,79 +41,38 @@ var changes = map[string][]change{
 	},
 }
 
-const noteContent = `# What is behind HAProxy: one pool for topics and one for attachments. Nobody has their addresses, which only stand for the pools;
+// noteContent are the pools behind HAProxy, and what stands before the service.
+var noteContent = `# What is behind HAProxy: one pool for topics and one for attachments. Nobody has their addresses, which only stand for the pools;
 # "vipd export haproxy" makes them HAProxy's backends vipd_topics and vipd_attachments.
-virtual_server_group topics {
-    10.0.8.21 80
-}
-virtual_server_group attachments {
-    10.0.8.22 80
-}
-
-virtual_server group topics {
-    delay_loop 2
-    lb_algo rr
-    lb_kind DR
-    persistence_timeout 3
-    protocol TCP
-
-    real_server 10.0.8.13 80 {
-        HTTP_GET {
-            url {
-                path /style.css
-                status_code 200
-            }
-            connect_timeout 2
-            retry 1
-            delay_before_retry 1
-        }
-    }
-    real_server 10.0.8.12 80 {
-        HTTP_GET {
-            url {
-                path /style.css
-                status_code 200
-            }
-            connect_timeout 2
-            retry 1
-            delay_before_retry 1
-        }
-    }
-}
-
-virtual_server group attachments {
-    delay_loop 2
-    lb_algo rr
-    lb_kind DR
-    protocol TCP
-
-    real_server 10.0.8.14 80 {
-        HTTP_GET {
-            url {
-                path /style.css
-                status_code 200
-            }
-            connect_timeout 2
-            retry 1
-            delay_before_retry 1
-        }
-    }
-    real_server 10.0.8.15 80 {
-        HTTP_GET {
-            url {
-                path /style.css
-                status_code 200
-            }
-            connect_timeout 2
-            retry 1
-            delay_before_retry 1
-        }
-    }
-}
-
-# What is served there: two HAProxy, which look into requests. DR: only the MAC address of a packet changes, and they see clients'
+` + behind("topics", "10.0.8.21", "    persistence_timeout 3\n", "10.0.8.13", "10.0.8.12") + behind("attachments", "10.0.8.22", "", "10.0.8.14", "10.0.8.15") +
+	`# What is served there: two HAProxy, which look into requests. DR: only the MAC address of a packet changes, and they see clients'
 # own addresses and answer straight to them; each has 10.0.8.9 on its loopback interface and keeps silent about it in ARP.
 `
+
+// behind is a pool behind HAProxy.
+func behind(name, addr, more string, reals ...string) string {
+	text := "virtual_server_group " + name + " {\n    " + addr + " 80\n}\n\nvirtual_server group " + name + ` {
+    delay_loop 2
+    lb_algo rr
+    lb_kind DR
+    protocol TCP
+` + more
+	for _, r := range reals {
+		text += "\n    real_server " + r + ` 80 {
+        HTTP_GET {
+            url {
+                path /style.css
+                status_code 200
+            }
+            connect_timeout 2
+            retry 1
+            delay_before_retry 1
+        }
+    }
+`
+	}
+	return text + "}\n\n"
+}
 
 const noteDR = "# What is served there. DR: only the MAC address of a packet changes, and answers go straight to the client, so\n# every web server has 10.0.8.9 on its loopback interface and keeps silent about it in ARP.\n"
 
