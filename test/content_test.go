@@ -111,17 +111,14 @@ func TestTheContentChapterByHand(t *testing.T) {
 			})
 		}
 	})
-	for command, want := range map[string]string{
-		"lab exec client curl -sI http://10.0.8.9/":                              "X-Client: 10.0.4.102",
-		"lab exec client curl -sI -H 'Host: files.example.org' http://10.0.8.9/": "X-Real: 10.0.8.1",
+	for command, want := range map[string]string{ // HAProxy writes the names of headers in lower case
+		"lab exec client curl -sI http://10.0.8.9/":                              `x-client: 10\.0\.4\.102\r`,
+		"lab exec client curl -sI -H 'Host: files.example.org' http://10.0.8.9/": `x-real: 10\.0\.8\.1[45]\r`,
 		"lab status": "HAProxy runs",
 	} {
-		if !strings.Contains(said[command], want) {
+		if !regexp.MustCompile(want).MatchString(said[command]) {
 			t.Errorf("%s: no %q in\n%s", command, want, said[command])
 		}
-	}
-	if out := said["lab exec client curl -sI -H 'Host: files.example.org' http://10.0.8.9/"]; !regexp.MustCompile(`X-Real: 10\.0\.8\.1[45]\r`).MatchString(out) {
-		t.Errorf("a host of its own was answered for by another pool:\n%s", out)
 	}
 	nothingNew(t, before)
 }
