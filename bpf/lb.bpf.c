@@ -476,7 +476,7 @@ static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct 
 	if (unlikely(!plain4(f, &p)))
 		return detour(ctx, ROAD_IPV4);
 	p.tick = tick_now(t);
-	p.hash = conn_hash((__u32)p.ends, p.ports);
+	p.hash = conn_hash(f->ip->src, p.ports);
 	c = conn_find(&p, &life);
 	if (unlikely(!c)) {
 		p.event = plain_event(&p, tcp);
@@ -486,12 +486,13 @@ static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct 
 	/* The line may have changed hands while it was read. */
 	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t, &wait) || !departs(r, &p, f->ip->ttl)))
 		return detour(ctx, ROAD_IPV4);
-	switch (r->plain) {
-	case PLAIN_ROUTE:
+	if (likely(r->plain == PLAIN_ROUTE)) {
 		conn_wind(c, &p, wait);
 		ttl_less_one(f->ip);
 		eth_write(f->eth, r);
 		return sent(r, ingress);
+	}
+	switch (r->plain) {
 	case PLAIN_MASQ:
 		conn_wind(c, &p, wait);
 		nat_plain(f->ip, r, &p);
@@ -535,12 +536,13 @@ static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct 
 	r = real_of(&c->real);
 	if (unlikely(!r || READ_ONCE(c->life) != life || !conn_stays(&p, tcp, life, t, &wait) || !departs(r, &p, ip->hop_limit)))
 		return detour(ctx, ROAD_IPV6);
-	switch (r->plain) {
-	case PLAIN_ROUTE:
+	if (likely(r->plain == PLAIN_ROUTE)) {
 		conn_wind(c, &p, wait);
 		ip->hop_limit--;
 		eth_write(f->eth, r);
 		return sent(r, ingress);
+	}
+	switch (r->plain) {
 	case PLAIN_MASQ:
 		conn_wind(c, &p, wait);
 		nat_plain6(ip, r, &p);
