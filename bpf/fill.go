@@ -57,6 +57,15 @@ func (r *LbReal) outer() uint32 {
 	return n + 4
 }
 
+// Set notes an interface's link, if its index is low enough to be near. Whoever writes an LbLink calls it too.
+func (n *LbNear) Set(ifindex uint32, l LbLink) {
+	if int(ifindex) >= len(n.Word) {
+		return
+	}
+	b := append([]byte{l.Attached, 0}, l.Mac[:]...)
+	n.Word[ifindex] = binary.NativeEndian.Uint64(b)
+}
+
 // FilterIndex is where an address stands in an LbFilter: an IPv4 address's last two bytes; of an IPv6 address the exclusive or of
 // its eight pairs. As filter_has and filter_has6 in packet.h.
 func FilterIndex(a netip.Addr) uint16 {

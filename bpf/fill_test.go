@@ -79,3 +79,22 @@ func TestPacketWithoutRoomIsCountedOnce(t *testing.T) {
 		t.Errorf("the real server was counted %d packets, want %d", in, packets+2)
 	}
 }
+
+// TestNearLinks: a word is what shared.h has in front of struct link; an interface that is not near is left to the links.
+func TestNearLinks(t *testing.T) {
+	var n LbNear
+	n.Set(3, LbLink{Attached: 1, Mac: mac{1, 2, 3, 4, 5, 6}, Lower: 9})
+	n.Set(uint32(len(n.Word)), LbLink{Attached: 1})
+	n.Set(1<<31, LbLink{Attached: 1})
+	if n.Word[3] != 0x0605040302010001 {
+		t.Errorf("%#x", n.Word[3])
+	}
+	n.Set(3, LbLink{Mac: mac{1, 2, 3, 4, 5, 6}})
+	if n.Word[3] != 0x0605040302010000 {
+		t.Errorf("%#x", n.Word[3])
+	}
+	n.Set(3, LbLink{})
+	if n != (LbNear{}) {
+		t.Error("something stays")
+	}
+}

@@ -567,7 +567,7 @@ static __always_inline int balance(struct xdp_md *ctx)
 	struct frame f = {};
 
 	frame_at(ctx, &f, sizeof(struct eth));
-	if (unlikely((void *)(f.ip + 1) + sizeof(struct tcp) > f.end || !link_is(link_at(ingress), f.eth)))
+	if (unlikely((void *)(f.ip + 1) + sizeof(struct tcp) > f.end || !comes_to_us(ingress, f.eth)))
 		return other(ctx);
 	if (f.eth->type == be16(ETH_IPV4))
 		return balance4(ctx, &f, t, ingress);

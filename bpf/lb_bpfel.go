@@ -246,6 +246,11 @@ type LbMhLine struct {
 	Real [64]uint32
 }
 
+type LbNear struct {
+	_    structs.HostLayout
+	Word [512]uint64
+}
+
 type LbNumber uint32
 
 const (
@@ -260,6 +265,7 @@ const (
 	LbNumberCALL_LENGTH  LbNumber = 255
 	LbNumberCACHE_SET    LbNumber = 8
 	LbNumberFILTER_SIZE  LbNumber = 65536
+	LbNumberNEAR         LbNumber = 512
 	LbNumberSTATES       LbNumber = 16
 	LbNumberEVENTS       LbNumber = 16
 	LbNumberDEAD_VPORT   LbNumber = 65535

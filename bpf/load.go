@@ -11,6 +11,7 @@ const (
 	LbMapTuning        = "tuning"
 	LbMapServiceFilter = "service_filter"
 	LbMapSourceFilter  = "source_filter"
+	LbMapNearLinks     = "near_links"
 )
 
 // Load reads the object. Unlike LoadLb it gives the sections above their names as maps, which can be pinned: a BPF file
@@ -25,7 +26,7 @@ func Load() (*ebpf.CollectionSpec, error) {
 
 // Named gives those sections of an object that has them their names as maps, and returns it.
 func Named(spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
-	for _, name := range []string{LbMapTuning, LbMapServiceFilter, LbMapSourceFilter} {
+	for _, name := range []string{LbMapTuning, LbMapServiceFilter, LbMapSourceFilter, LbMapNearLinks} {
 		section := ".data." + name
 		m, ok := spec.Maps[section]
 		if !ok {

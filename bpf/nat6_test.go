@@ -77,6 +77,31 @@ func variant(in frame, proto uint8) frame {
 	return in
 }
 
+// TestEveryWordOfAnIPv6AddressIsSummed: the real server's differs from the virtual one in each, which are terms of the checksum.
+func TestEveryWordOfAnIPv6AddressIsSummed(t *testing.T) {
+	r, s, real := masqueraded6(t, tcpProto)
+	host := netip.MustParseAddr("fd12:3456:789a:bcde:f012:3456:789a:bcde")
+	s.change(real, func(e *LbReal) { e.Addr, e.Port = addr6(host), 0 })
+	f := get[LbFilter](r, r.SourceFilter, 0)
+	f.May[FilterIndex(host)] = 1
+	r.put(r.SourceFilter, 0, f)
+	server := netip.AddrPortFrom(host, vip6.Port())
+	for i, flags := range []uint8{syn, ack, ack} { // by either road
+		in := frame{flags: flags, to: vip6, summed: true, payload: []byte("GET")}
+		want := in
+		want.to, want.from, want.dst, want.src, want.ttl = server, client6, realMAC(int(real)), ourMAC, 63
+		if _, out, why := r.run(in.bytes()); !bytes.Equal(out, want.bytes()) {
+			t.Errorf("%d: %s\ngot  % x\nwant % x", i, why.name(), out, want.bytes())
+		}
+		in.src, in.from, in.to, in.flags = realMAC(int(real)), server, client6, ack
+		want = in
+		want.from, want.src, want.dst, want.ttl = vip6, ourMAC, routerMAC, 63
+		if _, out, why := r.run(in.bytes()); !bytes.Equal(out, want.bytes()) {
+			t.Errorf("%d, reply: %s\ngot  % x\nwant % x", i, why.name(), out, want.bytes())
+		}
+	}
+}
+
 // TestMasqueradedFrameOfIPv6: the destination is the real server's, the reply's source the virtual one; all checksums are
 // those of packets that were always so.
 func TestMasqueradedFrameOfIPv6(t *testing.T) {

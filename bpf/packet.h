@@ -133,11 +133,26 @@ static __always_inline struct link *link_at(__u32 ifindex)
  * Frames to another station (promiscuous mode), to all and to groups are the host's: IPVS takes PACKET_HOST only. One word has
  * link.attached and behind it the address; the frame's is shifted there, and the sender's behind it out of the word.
  */
-static __always_inline int link_is(struct link *link, struct eth *eth)
+static __always_inline __u64 link_word(struct eth *eth)
 {
 	enum { BEFORE_MAC = 16 };
 
-	return link && load64(link) == (load64(eth->dst) << BEFORE_MAC | 1);
+	return load64(eth->dst) << BEFORE_MAC | 1;
+}
+
+static __always_inline int link_is(struct link *link, struct eth *eth)
+{
+	return link && load64(link) == link_word(eth);
+}
+
+struct near near_links SECTION(".data.near_links");
+
+/* The same of the interface that the frame came in by. */
+static __always_inline int comes_to_us(__u32 ifindex, struct eth *eth)
+{
+	if (likely(ifindex < NEAR))
+		return near_links.word[ifindex] == link_word(eth);
+	return link_is(link_at(ifindex), eth);
 }
 
 /* The network header begins `at` bytes into the frame. */

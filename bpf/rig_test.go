@@ -50,9 +50,12 @@ type Sections struct {
 	Tuning        *ebpf.Map `ebpf:"tuning"`
 	ServiceFilter *ebpf.Map `ebpf:"service_filter"`
 	SourceFilter  *ebpf.Map `ebpf:"source_filter"`
+	NearLinks     *ebpf.Map `ebpf:"near_links"`
 }
 
-func (s *Sections) maps() []*ebpf.Map { return []*ebpf.Map{s.Tuning, s.ServiceFilter, s.SourceFilter} }
+func (s *Sections) maps() []*ebpf.Map {
+	return []*ebpf.Map{s.Tuning, s.ServiceFilter, s.SourceFilter, s.NearLinks}
+}
 
 // rig is the object in the kernel, with our MAC on the loopback interface and nothing else.
 type rig struct {
@@ -176,6 +179,11 @@ func (r *rig) put(m *ebpf.Map, key, value any) {
 	if e, ok := value.(LbReal); ok {
 		e.SetPlain()
 		value = e
+	}
+	if l, ok := value.(LbLink); ok { // as user space does
+		near := get[LbNear](r, r.NearLinks, 0)
+		near.Set(key.(uint32), l)
+		r.put(r.NearLinks, 0, near)
 	}
 	if err := m.Put(key, value); err != nil {
 		r.Fatalf("%v: %v", m, err)

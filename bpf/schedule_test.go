@@ -143,3 +143,30 @@ func TestARenewedConnectionCountsUntilItsSuccessorIsChosen(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatStandsBehindThePoolIsNotPicked: behind a pool's members are those that it had before, or another pool's.
+func TestWhatStandsBehindThePoolIsNotPicked(t *testing.T) {
+	for _, scheduler := range []LbScheduler{LbSchedulerSCHED_RR, LbSchedulerSCHED_WRR} {
+		s := newRig(t, 4).serve(vip, tcpProto, scheduler)
+		a, b := byte(s.add(1)), byte(s.add(1))
+		pool := get[LbPool](s.rig, s.Pools, s.pool)
+		s.put(s.Members, pool.First+pool.Count, LbMember{Real: uint32(a), Weight: 1})
+		if got := s.picked(0, 6); string(got) != string([]byte{b, a, b, a, b, a}) {
+			t.Errorf("scheduler %d: %v", scheduler, got)
+		}
+	}
+}
+
+// TestHeaviestIsOfThePool: when the heaviest is overloaded the level sinks to the heaviest that is left, whatever stands behind the
+// pool.
+func TestHeaviestIsOfThePool(t *testing.T) {
+	s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+	a := s.add(1)
+	b := s.add(3)
+	pool := get[LbPool](s.rig, s.Pools, s.pool)
+	s.put(s.Members, pool.First+pool.Count, LbMember{Real: a, Weight: 9})
+	s.overload(b, 1)
+	if got := s.picked(0, 3); string(got) != string([]byte{byte(a), byte(a), byte(a)}) {
+		t.Errorf("picked %v", got)
+	}
+}

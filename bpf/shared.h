@@ -23,6 +23,7 @@ enum number {
 	CALL_LENGTH  = 255,      /* of a Call-ID */
 	CACHE_SET    = 8,       /* real servers that lblcr remembers of one destination */
 	FILTER_SIZE  = 65536,
+	NEAR         = 512,
 	STATES       = 16,
 	EVENTS       = 16,       /* of enum event; a power of two, so that an index can be masked */
 	DEAD_VPORT   = 65535,    /* of a template that can no longer match */
@@ -306,6 +307,11 @@ struct link {                 /* by ifindex: an interface that frames come in or
 	__u32 lower;             /* of a VLAN's: the interface that its frames leave by in truth. 0: itself */
 	__be16 tci[2];           /* and the tags that they have there, as real.tci */
 } __attribute__((aligned(8)));
+
+/* The first word of the links of low ifindex once more, where it costs no lookup. */
+struct near {
+	__u64 word[NEAR];
+};
 
 enum vlan_tag {               /* of a tag as we keep it: without priority, and 0 for none */
 	VLAN_ID = 0x0fff,

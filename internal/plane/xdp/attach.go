@@ -326,5 +326,13 @@ func (p *Plane) SetLink(ifindex int, mac [6]byte, attached bool) error {
 	if attached {
 		l.Attached = 1
 	}
-	return p.maps.put(bpf.LbMapLinks, uint32(ifindex), l)
+	if err := p.maps.put(bpf.LbMapLinks, uint32(ifindex), l); err != nil {
+		return err
+	}
+	var near bpf.LbNear
+	if err := p.maps.get(bpf.LbMapNearLinks, 0, &near); err != nil {
+		return err
+	}
+	near.Set(uint32(ifindex), l)
+	return p.maps.put(bpf.LbMapNearLinks, 0, &near)
 }
