@@ -39,7 +39,9 @@ func (m *pool) hop(h host.Hop) {
 			m.events.Error(fmt.Sprintf("next hop of %s: %v", h.Addr, err), "rs", h.Addr.String())
 			return
 		}
-		m.tellDirectors()
+		if len(m.directors) > 0 { // else there is nothing to tell that needs has not told
+			m.tellDirectors()
+		}
 		switch {
 		case h.OK && (!old.OK || old.Dst != h.Dst || old.Ifindex != h.Ifindex || old.Tags != h.Tags):
 			m.events.Info(fmt.Sprintf("next hop of %s is %s on %s", h.Addr, h.Dst, h.IfName), "rs", h.Addr.String(), "if", h.IfName)
@@ -51,7 +53,7 @@ func (m *pool) hop(h host.Hop) {
 
 // tellHop tells the plane of a real server's next hop. A director that is none has no packets to get.
 func (m *pool) tellHop(h host.Hop) error {
-	if _, isReal := slices.BinarySearchFunc(m.plane.Hops(), h.Addr, netip.Addr.Compare); !isReal && m.directors[h.Addr] {
+	if m.directors[h.Addr] && !slices.Contains(m.plane.Hops(), h.Addr) {
 		return nil
 	}
 	if !h.OK && !h.Local {
