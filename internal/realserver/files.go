@@ -142,10 +142,12 @@ func ifupdownFile(adds []Step) File {
 // restFile runs commands at boot.
 func restFile(m Manager, rest []Step) File {
 	if m == Ifupdown {
-		text := "#!/bin/sh\n" + header + "[ \"$IFACE\" = lo ] && exit 0\n"
+		// It is run for each interface, those of the addresses too, and where it fails ifupdown says that the interface has.
+		text := "#!/bin/sh\n" + header + "case \"$IFACE\" in lo | lo:*) exit 0 ;; esac\n"
 		for _, s := range rest {
 			text += s.String() + "\n"
 		}
+		text += "exit 0 # an interface that comes before the one that is meant is well\n"
 		return File{Path: "/etc/network/if-up.d/vipd-realserver", Mode: 0o755, Text: text}
 	}
 	text := header + "[Unit]\nDescription=What a real server of vipd needs\nWants=network-online.target\nAfter=network-online.target\n\n" +
