@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // nobody is a user without any right.
@@ -25,6 +26,7 @@ type refusal struct {
 	name string
 	args []string                // after run
 	as   *syscall.Credential     // who starts it; nil: root
+	via  []string                // what starts it; nil: nothing
 	code int                     // as docs/status.md has it
 	line string                  // that standard error has, after "vipd: "; ends with … where the kernel's or the file's words follow
 	hint string                  // part of the hint line; empty: there may be none
@@ -49,6 +51,9 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	none := filepath.Join(dir, "none.conf")
+	wide := write(t, dir, "wide.conf", "\xff\xfe"+strings.Join(strings.Split(siteFile(t, "eth0"), ""), "\x00")) // UTF-16, as Notepad has it
+	tunnel := write(t, dir, "tunnel.conf", siteFile(t, "tun0"))
+	script(t, 0, "ip tuntap add dev tun0 mode tun && ip addr add 10.0.7.25/24 dev tun0 && ip link set tun0 up")
 
 	for _, r := range []refusal{
 		{name: "without root", args: []string{"-f", good}, as: nobody, code: 4, line: "not permitted: …", hint: "root"},
@@ -70,6 +75,17 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 		{name: "the log format is unknown", args: []string{"-f", good, "--log-format", "xml"}, code: 1, line: "…xml…", hint: "json"},
 		{name: "an option is unknown", args: []string{"-f", good, "--nonsense"}, code: 1, line: "…--nonsense…"},
 		{name: "there is an argument too many", args: []string{good}, code: 1, line: "…" + good + "…"},
+		{name: "the file is text in UTF-16", args: []string{"-f", wide}, code: 2, line: wide + ": refused: it is text in UTF-16", hint: "-f"},
+		{name: "the file is a program", args: []string{"-f", program()}, code: 2, line: program() + ": refused: it is a program", hint: "-f"},
+		{name: "a container has not been given the capabilities", args: []string{"-f", good}, via: []string{"setpriv", "--bounding-set=-bpf,-sys_admin", "--inh-caps=-bpf,-sys_admin"},
+			code: 4, line: "not permitted: this needs CAP_BPF (or CAP_SYS_ADMIN)", hint: "--cap-add"},
+		{name: "a container has not been given the network's capabilities", args: []string{"-f", good}, via: []string{"setpriv", "--bounding-set=-net_admin,-net_raw", "--inh-caps=-net_admin,-net_raw"},
+			code: 4, line: "not permitted: this needs CAP_NET_ADMIN, CAP_NET_RAW", hint: "--cap-add"},
+		{name: "the run directory is read-only", args: []string{"-f", good}, code: 1, line: "lock instance default: …read-only file system", hint: "/run/vipd must be writable", with: readOnlyRun},
+		{name: "there is no BPF file system", args: []string{"-f", good}, via: withoutBPFFS,
+			code: 1, line: "mount a BPF file system on /sys/fs/bpf: operation not permitted", hint: "-v /sys/fs/bpf:/sys/fs/bpf"},
+		{name: "the interface is not Ethernet", args: []string{"-f", tunnel}, code: 1, line: "attach tun0: it has no Ethernet address", hint: "--interface"},
+		{name: "another instance has the interface", args: []string{"-f", good, "--instance", "b"}, code: 1, line: "attach eth0: another XDP program is attached: \"lb\"…", hint: "--interface", with: runFirst(good)},
 		{name: "the instance runs already", args: []string{"-f", good}, code: 3, line: "instance default is already running with pid …", hint: "--instance", with: runFirst(good)},
 	} {
 		t.Run(r.name, r.test)
@@ -81,7 +97,8 @@ func (r refusal) test(t *testing.T) {
 		defer r.with(t)()
 	}
 	before := left(t)
-	cmd := exec.Command(program(), append([]string{"run"}, r.args...)...)
+	words := append(append(slices.Clone(r.via), program(), "run"), r.args...)
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: r.as}
 	begin := time.Now()
 	o := finish(t, cmd)
@@ -302,6 +319,21 @@ func occupy(t *testing.T) func() {
 	return func() { ln.Close() }
 }
 
+// readOnlyRun makes /run what it is in a container that may write nothing.
+func readOnlyRun(t *testing.T) func() {
+	t.Helper()
+	remount := func(flags uintptr) {
+		if err := unix.Mount("", "/run", "", unix.MS_REMOUNT|unix.MS_BIND|flags, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remount(unix.MS_RDONLY)
+	return func() { remount(0) }
+}
+
+// withoutBPFFS starts it where nobody has mounted that, and where it may not either: a container.
+var withoutBPFFS = []string{"unshare", "--mount", "sh", "-c", `mount -n -t tmpfs none /sys/fs/bpf && exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "$@"`, "sh"}
+
 // attachForeign puts an XDP program of somebody else on eth1.
 func attachForeign(t *testing.T) func() {
 	t.Helper()
@@ -331,7 +363,7 @@ func runFirst(file string) func(*testing.T) func() {
 	return func(t *testing.T) func() {
 		t.Helper()
 		run := startRun(t, "-f", file)
-		eventually(t, 10*time.Second, "the first instance is master", func() bool {
+		eventually(t, 60*time.Second, "the first instance is master", func() bool {
 			return strings.Contains(vipd(t, "status").stdout, "MASTER")
 		})
 		return func() {

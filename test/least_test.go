@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -226,18 +225,4 @@ func TestADirectorHoldsWhatItNeeds(t *testing.T) {
 		t.Error("the virtual MAC is left")
 	}
 	nothingNew(t, before)
-}
-
-// capabilityBits are capabilities as /proc shows them.
-func capabilityBits(t *testing.T, names []string) string {
-	t.Helper()
-	var bits uint64
-	for _, name := range names {
-		i := slices.IndexFunc(host.Least, func(c host.Capability) bool { return c.Name == name })
-		if i < 0 {
-			t.Fatalf("%s is none of those that a director needs", name)
-		}
-		bits |= 1 << host.Least[i].Bit
-	}
-	return fmt.Sprintf("%016x", bits)
 }

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,10 +67,20 @@ func (p packages) in(t *testing.T, script string) string {
 // TestPackage is the life of the Debian package: installed, changed by its owner, upgraded, removed and purged.
 func TestPackage(t *testing.T) {
 	p := makePackages(t)
+	t.Run("as the book says", func(t *testing.T) {
+		for _, page := range []string{"pair.md", "moving.md"} {
+			for _, s := range pageSteps(t, page) {
+				if slices.Contains(s.machines, "package") {
+					lines, _ := s.commands()
+					p.in(t, "cd /deb; rm vipd_0.2*\n"+strings.Join(lines, "\n"))
+				}
+			}
+		}
+	})
 	t.Run("beside keepalived and ipvsadm", func(t *testing.T) {
 		out := p.in(t, `dpkg -i /deb/vipd_0.1.0-1_*.deb >/dev/null
 			for f in /usr/sbin/keepalived /usr/sbin/ipvsadm; do test ! -L $f; $f -v 2>&1 || true; done
-			vipd --version; man -w vipd vipd.conf 2>/dev/null || ls /usr/share/man/man8/vipd.8.gz
+			vipd --version | grep '^vipd 0\.1\.0'; man -w vipd vipd.conf 2>/dev/null || ls /usr/share/man/man8/vipd.8.gz
 			test -s /usr/share/bash-completion/completions/vipd; getent group vipd >/dev/null`)
 		if !strings.Contains(out, "Keepalived v2.2.7 (") || strings.Contains(out, "by vipd") {
 			t.Errorf("the installed names are not what they were:\n%s", out)
