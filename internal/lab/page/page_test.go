@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,5 +138,23 @@ func TestThePageIsAllThereIs(t *testing.T) {
 		if strings.Contains(string(text), "://") {
 			t.Errorf("%s refers to another site", name)
 		}
+	}
+}
+
+// TestProxiesHaveATierOfTheirOwn between directors and real servers, which then answer through them.
+func TestProxiesHaveATierOfTheirOwn(t *testing.T) {
+	s := newScene()
+	if _, text := ask(t, s, "GET", "/", nil); strings.Contains(text, "HAProxy") {
+		t.Error("a tier without hosts is shown")
+	}
+	s.moment.Method = lab.Content
+	s.moment.Hosts = append(s.moment.Hosts, lab.HostStatus{Host: "proxy1", Role: lab.RoleProxy, Program: "HAProxy", PID: 9})
+	_, text := ask(t, s, "GET", "/", nil)
+	var at []int
+	for _, want := range []string{`<h2 id="tier0-head">Directors`, `<h2 id="tier1-head">HAProxy`, `action="/hosts/proxy1/kill"`, `<h2 id="tier2-head">Real servers`, "answers clients through HAProxy.", `<h2 id="tier3-head">What they share`} {
+		at = append(at, strings.Index(text, want))
+	}
+	if at[0] < 0 || !slices.IsSorted(at) {
+		t.Errorf("places %v in\n%s", at, text)
 	}
 }
