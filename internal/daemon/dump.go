@@ -34,6 +34,7 @@ type dump struct {
 	names   mailNames
 	user    host.Identity // of scripts
 	now     time.Time
+	reload  time.Time // that reload_time_file has asked for. If zero, none.
 	routers map[string]vrrp.Status
 	next    map[string]time.Time // the earliest deadline of each
 	groups  []vrrp.GroupStatus
@@ -60,7 +61,7 @@ func (d *dump) all() (list []router) {
 
 // snapshot collects a dump. It runs where the daemon serves.
 func (d *daemon) snapshot() *dump {
-	x := &dump{cfg: d.cfg, now: time.Now(), routers: map[string]vrrp.Status{}, next: map[string]time.Time{}}
+	x := &dump{cfg: d.cfg, now: time.Now(), reload: d.due.at, routers: map[string]vrrp.Status{}, next: map[string]time.Time{}}
 	for _, s := range d.ha.status() {
 		x.routers[s.Name] = s
 	}
@@ -79,15 +80,6 @@ func (d *daemon) snapshot() *dump {
 		d.tell.mu.Lock()
 		x.names, x.user, x.ready = d.tell.names, d.tell.user, maps.Clone(d.tell.ready)
 		d.tell.mu.Unlock()
-	}
-	if quiet, err := newEvents(io.Discard, "text", false); err == nil { // what is wrong with them was said at the start
-		look := newCommands(quiet, d.cfg.Global.Scripts)
-		for _, s := range []*conf.Script{d.cfg.Global.Scripts.Startup, d.cfg.Global.Scripts.Shutdown} {
-			if c, ok := look.ready(s); ok {
-				x.ready[s] = c
-			}
-		}
-		quiet.sink().close()
 	}
 	return x
 }

@@ -19,6 +19,7 @@ func (d *dump) globals(w io.Writer) {
 		ns = cmp.Or(*p, "(default)")
 	}
 	printRows(w, " ", []row{
+		maybe(g.Manage.SaveDir != "", "Config save dir", g.Manage.SaveDir),
 		line("Network namespace", cmp.Or(g.Process.Namespace, "(default)")),
 		line("Network namespace ipvs", ns),
 		maybe(g.Process.Instance != "", "Instance name", g.Process.Instance),
@@ -36,20 +37,18 @@ func (d *dump) globals(w io.Writer) {
 		line("Default smtp_alert_vrrp", alert(g.SMTPAlertVRRP)),
 		line("Default smtp_alert_checker", alert(g.SMTPAlertChecker)),
 		line("Checkers log all failures", g.LogAllFailures),
-		maybe(g.Manage.CheckReload != "", "Test config before reload, log to", g.Manage.CheckReload),
 	})
-	if g.Manage.CheckReload == "" {
-		fmt.Fprintln(w, " No test config before reload")
-	}
+	fmt.Fprintln(w, pick(g.Manage.CheckReload == "", " No test config before reload", " Test config before reload, log to "+g.Manage.CheckReload))
 	printRows(w, " ", []row{
 		maybe(g.Manage.ReloadTimeFile != "", "Reload time file", g.Manage.ReloadTimeFile+pick(g.Manage.ReloadRepeat, " (repeat)", "")),
-		maybe(g.Manage.ReloadFile != "", "Reload_file", g.Manage.ReloadFile),
-		maybe(g.Manage.SaveDir != "", "config save directory", g.Manage.SaveDir),
 	})
+	if g.Manage.ReloadTimeFile != "" {
+		fmt.Fprintln(w, pick(d.reload.IsZero(), " No reload scheduled", " Reload scheduled for "+d.reload.Format("2006-01-02 15:04:05")))
+	}
+	printRows(w, " ", []row{maybe(g.Manage.ReloadFile != "", "Reload_file", g.Manage.ReloadFile)})
 	if g.Manage.UseInstance {
 		fmt.Fprintln(w, " Use instance name in data dumps")
 	}
-	d.aroundGlobals(w)
 	printRows(w, " ", []row{
 		line("Dynamic interfaces", g.DynamicInterfaces),
 		maybe(g.DynamicInterfaces, "Allow interface changes", g.AllowIfChanges),
@@ -68,17 +67,6 @@ func (d *dump) globals(w io.Writer) {
 	d.fifoGlobals(w)
 	d.vrrpGlobals(w)
 	d.otherGlobals(w)
-}
-
-// aroundGlobals are the scripts of the start and the stop.
-func (d *dump) aroundGlobals(w io.Writer) {
-	s := d.cfg.Global.Scripts
-	if c, ok := d.ready[s.Startup]; ok && s.Startup != nil {
-		fmt.Fprintf(w, " Startup script = %s, uid:gid %d:%d, timeout %d\n", quoted(c.Args), c.As.UID, c.As.GID, seconds(cmp.Or(s.StartupTimeout, aroundTimeout)))
-	}
-	if c, ok := d.ready[s.Shutdown]; ok && s.Shutdown != nil {
-		fmt.Fprintf(w, " Shutdown script = %s, uid:gid %d:%d timeout %d\n", quoted(c.Args), c.As.UID, c.As.GID, seconds(cmp.Or(s.ShutdownTimeout, aroundTimeout)))
-	}
 }
 
 // syncGlobals is lvs_sync_daemon.
