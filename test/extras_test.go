@@ -54,6 +54,8 @@ vrrp_instance V1 {
 		fd01::/64 via fd00:77::2 dev eth0 pref high metric 77
 		fd02::/64 dev eth0 expires 600
 		throw 10.94.0.0/16 table 252 no_track
+		10.95.0.0/24 via 10.77.0.2 dev eth0 encap ip id 7 dst 192.0.2.1 src 10.77.0.1 tos 0x10 ttl 9
+		fd03::/64 via fd00:77::2 dev eth0 encap ip6 id 8 dst 2001:db8::1 tc 0x20 hoplimit 3
 	}
 	virtual_rules {
 		from 10.77.0.9 lookup 250 preference 1000
@@ -79,27 +81,29 @@ ip -n NAME addr add 10.77.0.1/24 dev eth0
 ip -n NAME addr add fd00:77::1/64 dev eth0 nodad
 `
 
-// TestAMasterHasWhatKeepalivedsMasterHas compares the addresses, routes and rules of two hosts, one with keepalived.
+// TestAMasterHasWhatKeepalivedsMasterHas compares the addresses, routes and rules of two hosts, one with keepalived. Both
+// programs are started outside and go to their host by themselves.
 func TestAMasterHasWhatKeepalivedsMasterHas(t *testing.T) {
-	if !alone(t, time.Minute, "ip", "nsenter", "keepalived") {
+	if !alone(t, time.Minute, "ip", "keepalived") {
 		return
 	}
-	file := t.TempDir() + "/everything.conf"
-	if err := os.WriteFile(file, []byte(everything), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	dir := t.TempDir()
 	before := map[string]string{}
 	daemons := map[string]*playing{}
 	for name, args := range map[string][]string{
-		"theirs": {"keepalived", "-nlP", "-f", file, "-p", "/run/keepalived.pid", "-r", "/run/vrrp.pid"},
-		"ours":   {program(), "run", "-f", file},
+		"theirs": {"keepalived", "-nlP", "-f", dir + "/theirs.conf", "-p", "/run/keepalived.pid", "-r", "/run/vrrp.pid"},
+		"ours":   {program(), "run", "-f", dir + "/ours.conf"},
 	} {
+		file := "net_namespace " + name + "\n" + everything
+		if err := os.WriteFile(dir+"/"+name+".conf", []byte(file), 0o644); err != nil {
+			t.Fatal(err)
+		}
 		script(t, 0, strings.ReplaceAll(hostNetwork, "NAME", name))
 		eventually(t, 10*time.Second, "the link-local address is ready", func() bool {
 			return !strings.Contains(script(t, 0, "ip -n "+name+" addr"), "tentative")
 		})
 		before[name] = shape(t, name)
-		p := &playing{cmd: exec.Command("nsenter", append([]string{"--net=/run/netns/" + name}, args...)...)}
+		p := &playing{cmd: exec.Command(args[0], args[1:]...)}
 		p.cmd.Stdout, p.cmd.Stderr = p, p
 		if err := p.cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -123,6 +127,26 @@ func TestAMasterHasWhatKeepalivedsMasterHas(t *testing.T) {
 	t.Run("a route that is removed is back", func(t *testing.T) {
 		script(t, 0, "ip -n ours route del 203.0.113.0/24")
 		eventually(t, 5*time.Second, "the route is back", func() bool { return strings.Contains(shape(t, "ours"), "203.0.113.0/24") })
+	})
+	t.Run("rules that are removed are back", func(t *testing.T) {
+		whole := shape(t, "ours")
+		script(t, 0, "ip -n ours rule del preference 400; ip -n ours rule del preference 1000")
+		eventually(t, 30*time.Second, "the rules are back", func() bool { return shape(t, "ours") == whole })
+	})
+	if n := strings.Count(daemons["ours"].said(), "Rule has no preference specified"); n != 1 {
+		t.Errorf("what there is to say about the file is said %d times", n)
+	}
+	t.Run("another namespace is for another start", func(t *testing.T) {
+		file := "net_namespace theirs\n" + everything
+		if err := os.WriteFile(dir+"/ours.conf", []byte(file), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := daemons["ours"].cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 30*time.Second, "the reload is refused", func() bool {
+			return strings.Contains(daemons["ours"].said(), "Cannot change network namespace at a reload - please restart")
+		})
 	})
 	for name, p := range daemons {
 		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
