@@ -57,7 +57,7 @@ vm-test: setup-test ## set up everything and run what needs a VM: Debian's kerne
 	$(GO) test -timeout 20m -v -count=1 ./internal/vm/ ./test/vm/
 
 matrix: setup-test ## every way of speaking VRRP beside keepalived and FRR: times and changes of the holder in a table (root)
-	VIPD_MATRIX=whole $(GO) test -timeout 20m -v -count=1 -run 'EveryWayOfSpeaking|FRR|VirtualMACs' ./test/
+	VIPD_MATRIX=whole $(GO) test -timeout 20m -v -count=1 -run 'EveryWayOfSpeaking|FRR|VirtualMACs|ExtraAnnouncements' ./test/
 	VIPD_MATRIX=whole $(GO) test -timeout 20m -v -count=1 -run InterfacesOfItsOwn ./test/vm/
 
 ward: setup-test ## every fault that the doctor knows, made, found and mended by what it prints (root)

@@ -73,6 +73,9 @@ vrrp_instance VI_3 {
     smtp_server 127.0.0.1 2525
     smtp_helo_name director.example.org
     smtp_connect_timeout 5
+    startup_script %s
+    startup_script_timeout 7
+    shutdown_script %s
 }
 vrrp_instance VI_1 {
     state BACKUP
@@ -98,7 +101,7 @@ vrrp_instance VI_1 {
     notify_master_rx_lower_pri %s
     smtp_alert
 }
-%s%s`, dir, peerVIP, script("master"), script("backup"), script("fault"), script("stop"), script("any"), script("lower"), groupConfig(script), more)
+%s%s`, dir, script("startup once"), script("shutdown once"), peerVIP, script("master"), script("backup"), script("fault"), script("stop"), script("any"), script("lower"), groupConfig(script), more)
 }
 
 // groupConfig is a group of two with everything that tells.
@@ -295,6 +298,8 @@ func (x *told) notes(t *testing.T) (all, env []string) {
 		switch {
 		case len(f) > 2:
 			return f[2] // any INSTANCE NAME STATE PRIORITY, any GROUP NAME STATE 0
+		case strings.HasSuffix(note, " once"):
+			return note
 		case strings.HasPrefix(note, "g"):
 			return "G"
 		case note == "deleted":
