@@ -51,7 +51,8 @@ type syncPeer struct {
 	caught bool
 }
 
-const streamMaxLen = 1400
+// streamMaxLen is a datagram of 32 connections of IPv4, which the packet path learns at once.
+const streamMaxLen = 32 + 4 + 32*40 + 16
 
 // wishPeers makes what connection_sync asks for, if it is not what runs, and reports whether there is something now.
 func (m *pool) wishPeers(cfg conf.ConnectionSync, held func(cause string)) bool {
