@@ -1,7 +1,7 @@
 GO ?= go
 BIN := bin/vipd
 .DEFAULT_GOAL := build
-.PHONY: help build forum deb rpm lab lab-web test check vm-test matrix ward bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
+.PHONY: help build forum deb rpm lab lab-web test check vm-test matrix ward continuity bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -62,6 +62,10 @@ matrix: setup-test ## every way of speaking VRRP beside keepalived and FRR: time
 
 ward: setup-test ## every fault that the doctor knows, made, found and mended by what it prints (root)
 	VIPD_WARD=1 $(GO) test -timeout 20m -v -count=1 -run TheDoctorFinds ./test/
+
+ROUNDS ?= 50
+continuity: setup-test ## 1,000 connections and 500 new ones a second through a pair whose directors are stopped, killed, cut off and replaced, ROUNDS times (root)
+	VIPD_CONTINUITY=$(ROUNDS) $(GO) test -timeout 6h -v -count=1 -run NobodyNotices ./test/
 
 FLOWS ?= 1,1024,65536,1048576,8388608
 BENCH ?= out/bench
