@@ -213,7 +213,7 @@ func mutated(t *testing.T, file string, lines map[int]string) (object string) {
 
 // firstRows are those most likely to notice a mistake in a header; the others come after them.
 var firstRows = map[string]string{
-	"schedule.h": "Picks|Behind|Heaviest|Weighted|ManyMembers|Nobody", "least.h": "Picks|Weighted|ManyMembers|Overload", "hash.h": "Picks|Hash",
+	"schedule.h": "Picks|Behind|Heaviest|Weighted|ManyMembers|Nobody", "least.h": "Picks|ActiveConn|Weighted|ManyMembers|Overload", "hash.h": "Picks|Hash",
 	"lblc.h": "Picks|Remember", "states.h": "States", "csum.h": "Checksum|EveryWord|Errors|Masq|Tunnel", "crc32c.h": "SCTP|Masq", "conn.h": "Live|Reuse|States|Table|Template",
 	"open.h": "Template|Region|Client|Reuse", "sweep.h": "Sweep|Forget|Chains|Template", "nat.h": "Masq|Reply",
 	"find.h": "Class|Order|Mark|Template|Scheduled", "pace.h": "Sloppy|Drop|Flood|Rate", "defend.h": "Dispens", "fast.h": "Forward|Masq|Tunnel|Live",

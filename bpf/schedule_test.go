@@ -170,3 +170,16 @@ func TestHeaviestIsOfThePool(t *testing.T) {
 		t.Errorf("picked %v", got)
 	}
 }
+
+// TestActiveConnectionCountsMoreThan256Inactive: ip_vs_dest_conn_overhead is 256 × active + active + inactive.
+func TestActiveConnectionCountsMoreThan256Inactive(t *testing.T) {
+	s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_LC)
+	a, b := s.add(1), s.add(1)
+	for _, row := range []struct{ inactive, want uint32 }{{256, b}, {258, a}} {
+		s.put(s.RealCounts, int(a), LbRealCount{Active: 1})
+		s.put(s.RealCounts, int(b), LbRealCount{Inactive: row.inactive})
+		if got := s.picked(int(row.inactive), 1); uint32(got[0]) != row.want {
+			t.Errorf("one active beside %d inactive: %d, want %d", row.inactive, got[0], row.want)
+		}
+	}
+}
