@@ -36,6 +36,10 @@ func (l *Lab) spawn(host, role string, prog program, pipes bool) (*Process, erro
 		return nil, err
 	}
 	defer log.Close()
+	// HAProxy takes O_APPEND away (F_SETFL with O_NONBLOCK alone), and one that comes back would write over what the last one said.
+	if _, err := log.Seek(0, io.SeekEnd); err != nil {
+		return nil, err
+	}
 	p := &Process{Host: host, Role: role, done: make(chan struct{})}
 	p.cmd = exec.Command(prog.path, prog.args...)
 	p.cmd.Dir = "/"
