@@ -11,7 +11,7 @@ import (
 // packages meanwhile. What fails while the processors were that busy says nothing and is tried again; a defect fails again.
 const (
 	tooBusy  = 0.75 // of all processors' time
-	crowded  = 0.10 // of the time somebody waited for a processor
+	crowded  = 0.10 // of the time somebody waited for a processor; from there on tests that keep real time were seen to be late
 	attempts = 3
 )
 

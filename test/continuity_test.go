@@ -207,7 +207,7 @@ func pairOf(t *testing.T) {
 func TestNobodyNoticesThatDirectorsComeAndGo(t *testing.T) {
 	rounds, err := strconv.Atoi(os.Getenv("VIPD_CONTINUITY"))
 	if os.Getenv("VIPD_CONTINUITY") == "" {
-		return // it takes 40 s and more: make continuity
+		t.Skip("40 s and more: make continuity plays it")
 	}
 	if err != nil {
 		t.Fatal(err)

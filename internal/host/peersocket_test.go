@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestPeersExchangeDatagrams(t *testing.T) {
@@ -34,7 +36,7 @@ func peerAt(t *testing.T, addr string) *PeerSocket {
 	t.Helper()
 	s, err := ListenPeers(netip.AddrPortFrom(netip.MustParseAddr(addr), 0))
 	if err != nil {
-		if addr == "::1" {
+		if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
 			return nil
 		}
 		t.Fatal(err)
