@@ -192,6 +192,23 @@ func TestConnectionsWaitForTheirServerUntilTheyWouldHaveEnded(t *testing.T) {
 	if w.Len() != 1 {
 		t.Errorf("%d wait", w.Len())
 	}
+	for k := range w.conns {
+		delete(w.conns, k)
+	}
+	dated := c
+	dated.Timeout, dated.Dated, dated.Idle = 900, true, 500*time.Second
+	w.Add(now, dated, 400*time.Second)
+	w.All(now.Add(time.Second), func(c Conn) {
+		if c.Timeout != 399 {
+			t.Errorf("listed with %d s left", c.Timeout)
+		}
+	})
+	w.Offer(now.Add(time.Second), func(c Conn) bool {
+		if c.Timeout != 900 || c.Idle != 501*time.Second {
+			t.Errorf("%d s, unused for %s", c.Timeout, c.Idle)
+		}
+		return false
+	})
 	for i := range MostWaiting + 10 {
 		c.Mark, c.Client = 1, netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, 0, byte(i >> 16), byte(i >> 8)}), uint16(i&255))
 		if ok := w.Add(now, c, time.Hour); ok != (i < MostWaiting-1) {

@@ -208,6 +208,10 @@ func (s *Stream) hearState(now time.Time, h header, body []byte) Reason {
 	}
 	if !s.alive(now) {
 		s.in.caughtUp, s.in.fresh, s.in.after = false, false, s.number // what happened meanwhile is still to come
+		if s.in.base != 0 && now.Sub(s.heardAt) >= mostAge {           // and waits for longer than it can say of itself
+			s.in = incoming{want: s.in.want + 1, after: s.number}
+			s.hurry = true
+		}
 	}
 	s.theirNumber, s.heardAt = h.number, now
 	s.in.hear(now, &st)

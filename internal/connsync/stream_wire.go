@@ -24,6 +24,7 @@ const (
 
 	changesSize = 4 // the count, and for how long they wait already
 	ageUnit     = 10 * time.Millisecond
+	mostAge     = (1<<16 - 1) * ageUnit
 	datedSize   = 4
 
 	unknownLag = 1<<32 - 1
@@ -127,6 +128,9 @@ func (s *state) append(b []byte) []byte {
 	return b
 }
 
+// mostNumber is more than any changes are numbered, and far from where numbers wrap.
+const mostNumber = 1 << 62
+
 func readState(b []byte) (s state, ok bool) {
 	be := binary.BigEndian
 	if len(b) < stateSize {
@@ -143,6 +147,9 @@ func readState(b []byte) (s state, ok bool) {
 	}
 	for ; len(b) > 0; b = b[gapSize:] {
 		s.gaps = append(s.gaps, gap{be.Uint64(b), be.Uint32(b[8:])})
+	}
+	if max(s.base, s.last, s.until) > mostNumber {
+		return s, false
 	}
 	return s, s.serve == 0 || s.base > 0 && s.last >= s.base-1 && (s.until == 0 || s.until >= s.base && s.until-1 <= s.last)
 }

@@ -25,7 +25,7 @@ type waitingKey struct {
 
 type waiting struct {
 	Conn
-	until time.Time
+	since, until time.Time
 }
 
 // NewWaiting makes an empty one.
@@ -40,7 +40,7 @@ func (w *Waiting) Add(now time.Time, c Conn, timeout time.Duration) bool {
 	if _, known := w.conns[k]; !known && len(w.conns) >= MostWaiting {
 		return false
 	}
-	w.conns[k] = waiting{c, now.Add(timeout)}
+	w.conns[k] = waiting{c, now, now.Add(timeout)}
 	return true
 }
 
@@ -53,7 +53,7 @@ func (w *Waiting) Expire(now time.Time) {
 	}
 }
 
-// Offer calls take for each, with the time that it has left, and forgets those that it took.
+// Offer calls take for each, as it is now, and forgets those that it took.
 func (w *Waiting) Offer(now time.Time, take func(Conn) bool) {
 	w.Expire(now)
 	for k, c := range w.conns {
@@ -63,15 +63,26 @@ func (w *Waiting) Offer(now time.Time, take func(Conn) bool) {
 	}
 }
 
-// All lists what waits.
+// All lists what waits, each with the time that it has left.
 func (w *Waiting) All(now time.Time, visit func(Conn)) {
 	w.Expire(now)
 	for _, c := range w.conns {
-		visit(c.at(now))
+		c.Timeout = c.left(now)
+		visit(c.Conn)
 	}
 }
 
+// at is the connection with the time that it has left; one of which it is told when it was used, with that time.
 func (c waiting) at(now time.Time) Conn {
-	c.Timeout = uint32((c.until.Sub(now) + time.Second - 1) / time.Second)
+	if c.Dated {
+		c.Idle += now.Sub(c.since)
+		return c.Conn
+	}
+	c.Timeout = c.left(now)
 	return c.Conn
+}
+
+// left is for how many seconds it waits yet.
+func (c waiting) left(now time.Time) uint32 {
+	return uint32((c.until.Sub(now) + time.Second - 1) / time.Second)
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -58,7 +59,7 @@ func newRealDirector(t *testing.T, name, own, other string, port uint16, lines i
 	d := &realDirector{plane: p, loop: &locked{}, cause: noPeer}
 	sync := newSyncing(events{slog.New(slog.NewTextHandler(io.Discard, nil))}, realPlane{Plane: p}, d.loop.ask)
 	cfg := conf.ConnectionSync{Source: netip.MustParseAddr(own), Peers: []netip.Addr{netip.MustParseAddr(other)}, Port: port}
-	d.peering = newPeering(sync, cfg, func(cause string) {
+	d.peering = newPeering(sync, cfg, func(_ context.Context, cause string) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.cause = cause; cause == "" && d.free.IsZero() {

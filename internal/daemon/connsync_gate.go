@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -85,8 +86,12 @@ func (d *daemon) holdAtStart() {
 // followPeers makes the pool do what cfg's connection_sync asks for.
 func (d *daemon) followPeers(cfg *conf.Config) error {
 	c := cfg.Global.Peering
-	held := func(cause string) {
-		d.ha.loop.Send(func(now time.Time) { d.ha.withhold(now, cause, c.MaxWait) })
+	held := func(ctx context.Context, cause string) {
+		d.ha.loop.Send(func(now time.Time) {
+			if ctx.Err() == nil { // else it is about peers that are none any more
+				d.ha.withhold(now, cause, c.MaxWait)
+			}
+		})
 	}
 	runs := false
 	m := d.servicePool()
@@ -98,7 +103,7 @@ func (d *daemon) followPeers(cfg *conf.Config) error {
 		})
 	}
 	if !runs {
-		held("")
+		held(context.Background(), "")
 	}
 	return err
 }

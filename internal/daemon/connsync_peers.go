@@ -35,18 +35,22 @@ type peering struct {
 	peers   []*syncPeer
 	foreign uint64 // datagrams of nobody that is a peer
 	unsent  uint64
-	failing string // why the last datagram was not sent
 	stop    func()
-	held    func(cause string) // is told why this director must not take over yet, or "", whenever that changes; outside of the loop
-	opening error              // why the socket is not open
-	wake    chan struct{}      // something is due earlier than was thought
-	due     time.Time          // as was thought
+	held    gate
+	opening error         // why the socket is not open
+	wake    chan struct{} // something is due earlier than was thought
+	due     time.Time     // as was thought
 }
+
+// gate is told why this director must not take over yet, or "", whenever that changes; outside of the loop. It counts until ctx
+// ends.
+type gate func(ctx context.Context, cause string)
 
 type syncPeer struct {
 	addr   netip.AddrPort
 	stream *connsync.Stream
 	tell   bool // it is told of the line that is looked at
+	failed bool // the last datagram to it was not sent
 	alive  bool
 	caught bool
 }
@@ -55,7 +59,7 @@ type syncPeer struct {
 const streamMaxLen = 32 + 4 + 32*40 + 16
 
 // wishPeers makes what connection_sync asks for, if it is not what runs, and reports whether there is something now.
-func (m *pool) wishPeers(cfg conf.ConnectionSync, held func(cause string)) bool {
+func (m *pool) wishPeers(cfg conf.ConnectionSync, held gate) bool {
 	cfg.Port = cmp.Or(cfg.Port, conf.PeerPort)
 	if m.syncs == nil {
 		if len(cfg.Peers) > 0 {
@@ -80,7 +84,7 @@ func (m *pool) wishPeers(cfg conf.ConnectionSync, held func(cause string)) bool 
 
 func listenPeers(at netip.AddrPort) (peerWire, error) { return host.ListenPeers(at) }
 
-func newPeering(s *syncing, cfg conf.ConnectionSync, held func(string)) *peering {
+func newPeering(s *syncing, cfg conf.ConnectionSync, held gate) *peering {
 	p := &peering{syncing: s, cfg: cfg, held: held, wake: make(chan struct{}, 1)}
 	for _, addr := range cfg.Peers {
 		p.peers = append(p.peers, &syncPeer{addr: netip.AddrPortFrom(addr, cfg.Port)})
@@ -204,7 +208,7 @@ func (p *peering) drain(now time.Time, peer *syncPeer) (learned []connsync.Conn,
 	for _, e := range peer.stream.Take() {
 		switch e := e.(type) {
 		case connsync.Send:
-			p.send(e.Datagram, peer.addr)
+			p.send(e.Datagram, peer)
 		case connsync.Learn:
 			learned = append(learned, e.Conns...)
 			err = errors.Join(err, p.learnFrom(now, peer, e.Conns))
@@ -214,20 +218,20 @@ func (p *peering) drain(now time.Time, peer *syncPeer) (learned []connsync.Conn,
 }
 
 // send sends, or says once why it does not go: the stream repairs what was lost.
-func (p *peering) send(b []byte, to netip.AddrPort) {
-	err := p.wire.Send(b, to)
+func (p *peering) send(b []byte, to *syncPeer) {
+	err := p.wire.Send(b, to.addr)
 	if err == nil {
-		p.failing = ""
+		to.failed = false
 		return
 	}
 	p.unsent++
 	if errors.Is(err, syscall.EAGAIN) {
 		return // no room for the moment
 	}
-	if p.failing == "" {
-		p.events.Warn(fmt.Sprintf("tell connections to %s: %v", to.Addr(), err))
+	if !to.failed {
+		p.events.Warn(fmt.Sprintf("tell connections to %s: %v", to.addr.Addr(), err))
 	}
-	p.failing = err.Error()
+	to.failed = true
 }
 
 // learnFrom puts connections into the table. What has a line now is known to the others too: their peer tells them itself.
@@ -273,7 +277,7 @@ func (p *peering) tickPeers(ctx context.Context) {
 		}
 		if why != said {
 			said = why
-			p.held(why)
+			p.held(ctx, why)
 		}
 		if !p.sleep(ctx, time.Until(due)) {
 			return

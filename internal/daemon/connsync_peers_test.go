@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -88,7 +89,7 @@ func newPeerDirector(t *testing.T, n *peerNet, own string, others ...string) *pe
 	var mu sync.Mutex
 	var causes []string
 	d := &peerDirector{table: table, loop: l, held: func() []string { mu.Lock(); defer mu.Unlock(); return slices.Clone(causes) }}
-	d.peering = newPeering(s, cfg, func(cause string) { mu.Lock(); defer mu.Unlock(); causes = append(causes, cause) })
+	d.peering = newPeering(s, cfg, func(_ context.Context, cause string) { mu.Lock(); defer mu.Unlock(); causes = append(causes, cause) })
 	t.Cleanup(func() {
 		_ = l.ask(func() error { d.end(); l.ended = true; return nil })
 		s.wait()

@@ -4,13 +4,11 @@ import "time"
 
 // Withhold has the router leave a weaker master alone for a cause, as preempt_delay does: for most at the longest, from the
 // first advert of a weaker master on, or until the cause is empty. It takes over at once when no master is heard. Another
-// cause while one holds changes what Status says and nothing else. A router that is master stays master.
+// cause, also one that comes before the router has taken over, changes what Status says and nothing else. A router that is master
+// stays master.
 func (r *Router) Withhold(now time.Time, cause string, most time.Duration) {
-	if cause == "" && !r.withheldAt.IsZero() {
-		if r.withholds(now) {
-			r.say("holds back no longer, after %s", now.Sub(r.withheldAt).Round(100*time.Millisecond))
-		}
-		r.withheldAt = time.Time{}
+	if cause == "" && r.withheld != "" && r.withholds(now) {
+		r.say("holds back no longer, after %s", now.Sub(r.withheldAt).Round(100*time.Millisecond))
 	}
 	r.withheld, r.withheldMost = cause, most
 }
@@ -20,8 +18,10 @@ func (r *Router) withholds(now time.Time) bool { return now.Before(r.withheldAt.
 // holdsBack tells whether a master that is weaker is left alone.
 func (r *Router) holdsBack(now time.Time, weaker bool) bool {
 	switch {
-	case r.withheld == "" || !weaker || r.cfg.NoPreempt || r.resigned:
+	case !weaker || r.cfg.NoPreempt || r.resigned:
 		r.withheldAt = time.Time{}
+		return false
+	case r.withheld == "" || r.withheldMost == 0:
 		return false
 	case r.withheldAt.IsZero():
 		r.withheldAt, r.withheldOver = now, false
@@ -39,7 +39,7 @@ func (r *Router) holdsBack(now time.Time, weaker bool) bool {
 
 // heldBack is why the router holds back and until when, if it does.
 func (r *Router) heldBack() (why string, until time.Time) {
-	if r.withheldAt.IsZero() || r.withheldOver {
+	if r.withheld == "" || r.withheldAt.IsZero() || r.withheldOver {
 		return "", time.Time{}
 	}
 	return r.withheld, r.withheldAt.Add(r.withheldMost)

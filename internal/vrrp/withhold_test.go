@@ -90,3 +90,37 @@ func TestWhoIsAloneOrStrongerDoesNotHoldBack(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// A stream that breaks again and again does not keep a router for longer than it may.
+func TestCausesThatComeAndGoHoldNoLongerThanOne(t *testing.T) {
+	s := withheld(t, nil)
+	r := s.Router("VI_1")
+	s.Receive(at(500*time.Millisecond), "eth0", from("10.0.8.3", 50))
+	for i := range 35 {
+		if i%3 == 2 {
+			r.Withhold(at(time.Duration(i)*time.Second), "", 30*time.Second)
+			r.Withhold(at(time.Duration(i)*time.Second+time.Millisecond), cause, 30*time.Second)
+		}
+		if got := hearsWeaker(s, i, i+1); got != 0 {
+			if got < 30*time.Second {
+				t.Errorf("master after %s", got)
+			}
+			return
+		}
+	}
+	t.Error("it never becomes master")
+}
+
+func TestWithoutAWaitNothingIsSaidOfOne(t *testing.T) {
+	s := speaker(t, named("VI_1", "eth0", 51))
+	r := s.Router("VI_1")
+	r.Withhold(epoch, cause, 0)
+	s.Start(epoch, noVIPs)
+	s.Receive(at(500*time.Millisecond), "eth0", from("10.0.8.3", 50))
+	if st := r.Status(); st.HoldsBack != "" {
+		t.Errorf("holds back: %s", st.HoldsBack)
+	}
+	if got := hearsWeaker(s, 0, 10); got == 0 {
+		t.Error("it does not take over")
+	}
+}

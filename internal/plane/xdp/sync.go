@@ -205,8 +205,10 @@ func (p *Plane) lesson(c connsync.Conn) (l bpf.LbLearned, why connsync.Reason) {
 	l = bpf.LbLearned{Cport: be16(c.Client.Port()), Vport: be16(c.Virtual.Port()), Proto: uint8(c.Protocol), Real: r.index,
 		State: uint32(c.State), Ticks: p.clock.ticks(time.Duration(c.Timeout) * time.Second), Packets: connsync.DefaultPolicy.Threshold}
 	p.address(&l, c)
-	if c.Dated {
-		whole := time.Duration(c.Timeout) * time.Second
+	if whole := time.Duration(c.Timeout) * time.Second; c.Dated && whole > 0 {
+		if c.Idle >= whole {
+			return l, connsync.Stale
+		}
 		l.Ticks = max(p.clock.ticks(whole-c.Idle), 1)
 		l.Idle, l.Whole = p.clock.ticks(c.Idle)+1, p.clock.ticks(whole)
 	}
