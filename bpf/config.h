@@ -11,7 +11,7 @@ const volatile __u32 region_mask = 0;
 /* Secret of the connection hash: without it a client could choose ports that share a region. */
 const volatile __u64 hash_seed = 0;
 
-/* Made of it by HashFactor in load.go, and odd: what the last multiplication of the hash is by. */
+/* Made of it by HashFactor in fill.go, and odd: what the last multiplication of the hash is by. */
 const volatile __u64 hash_factor = 1;
 
 /* A tick is this power of two of jiffies: about an eighth of a second. */

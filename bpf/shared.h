@@ -280,7 +280,7 @@ struct real {
 	__be16 tci[2];           /* tags that frames leave with (enum vlan_tag), outer first; 0: none */
 	__be16 tunnel_port;      /* GUE */
 	__u16 tunnel_flags;
-	__u32 room;              /* the largest packet that the fast road may send; SetPlain in load.go fills in these two */
+	__u32 room;              /* the largest packet that the fast road may send; SetPlain in fill.go fills in these two */
 	__u8 plain;              /* enum plain */
 	__u8 pad[3];
 	/* the second line */

@@ -28,7 +28,8 @@ type exporting struct {
 }
 
 func newExportCommand(env Env) *cobra.Command {
-	cmd := &cobra.Command{Use: "export", Short: "Write the pools for another program", Args: mistaken(cobra.NoArgs)}
+	cmd := &cobra.Command{Use: "export", Short: "Write the pools for another program",
+		RunE: func(*cobra.Command, []string) error { return misused("export for which program? haproxy") }}
 	cmd.AddCommand(newExportHAProxy(env))
 	return cmd
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -518,4 +521,21 @@ func TestALargeConfigurationIsNotAskedForAtEveryLook(t *testing.T) {
 	look(11*time.Second, 2)
 	look(13*time.Second, 3)
 	look(0, 4) // the clock was set back
+}
+
+func TestTheSameFailureIsOneText(t *testing.T) {
+	for _, pair := range [][2]error{
+		{&fs.PathError{Op: "open", Path: "/x/.a1", Err: syscall.EROFS}, &fs.PathError{Op: "open", Path: "/x/.a2", Err: syscall.EROFS}},
+		{&net.OpError{Op: "read", Err: syscall.ECONNRESET, Source: &net.TCPAddr{Port: 1}}, &net.OpError{Op: "read", Err: syscall.ECONNRESET, Source: &net.TCPAddr{Port: 2}}},
+	} {
+		if a, b := steady("write f", pair[0]), steady("write f", pair[1]); a != b || !strings.HasPrefix(a, "write f: ") {
+			t.Errorf("%q and %q", a, b)
+		}
+	}
+}
+
+func TestAnExportForNothingIsAMistake(t *testing.T) {
+	if code, out, errs := vipd(t, "", "export", "hapoxy"); code != exitUsage || out != "" || !strings.Contains(errs, "haproxy") {
+		t.Errorf("%d, %q, %q", code, out, errs)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -38,6 +39,7 @@ const (
 func (w *watcher) run(ctx context.Context) {
 	every := cmp.Or(w.env.ExportEvery, exportEvery)
 	w.said = map[string]string{}
+	w.stale = true // the one before may have owed a reload
 	for ctx.Err() == nil {
 		w.look(ctx)
 		select {
@@ -45,6 +47,19 @@ func (w *watcher) run(ctx context.Context) {
 		case <-time.After(every):
 		}
 	}
+}
+
+// steady is the same text for the same failure: without the name of a temporary file and the port of a socket.
+func steady(what string, err error) string {
+	var path *fs.PathError
+	var op *net.OpError
+	switch {
+	case errors.As(err, &path):
+		return fmt.Sprintf("%s: %v", what, path.Err)
+	case errors.As(err, &op):
+		return fmt.Sprintf("%s: %v", what, op.Err)
+	}
+	return err.Error()
 }
 
 // say says something once, until it is something else; nothing, when all is well again.
@@ -99,7 +114,7 @@ func (w *watcher) keepFile(f haproxy.File) {
 		err = replaceFile(w.watch, f.Text)
 	}
 	if err != nil {
-		w.say("the file", err.Error())
+		w.say("the file", steady("write "+w.watch, err))
 		return
 	}
 	w.say("the file", "")
@@ -128,7 +143,7 @@ func (w *watcher) tell(ctx context.Context, f haproxy.File) {
 		missing, err := tellHAProxy(ctx, socket, f.Backends)
 		switch {
 		case err != nil:
-			w.say("HAProxy at "+socket, err.Error())
+			w.say("HAProxy at "+socket, steady("HAProxy at "+socket, err))
 		case len(missing) > 0 && w.stale && w.reload != "": // it is about to read them
 		case len(missing) > 0:
 			w.say("HAProxy at "+socket, lacks(socket, missing).Error())

@@ -55,7 +55,7 @@ func Keepalived(name string, args []string, env Env) int {
 		fmt.Fprintf(env.Stderr, "Keepalived v2.2.7, its language and tests, by vipd %s\n", daemon.Version())
 		return 0
 	case o.help:
-		fmt.Fprintf(env.Stderr, "Usage: %s [-nlDG] [-f FILE] [-i CONFIG-ID] [-p PID-FILE] [-S FACILITY]\n       %s -t[LOG-FILE] [-f FILE] [-i CONFIG-ID]\nRuns a director, in the background without -n, or tests a file, as keepalived does. Its own command is vipd run.\n", name, name)
+		fmt.Fprintf(env.Stderr, "Usage: %s [-nlDG] [-f FILE] [-i CONFIG-ID] [-s NAMESPACE] [-p PID-FILE] [-S FACILITY]\n       %s -t[LOG-FILE] [-f FILE] [-i CONFIG-ID]\nRuns a director, in the background without -n, or tests a file, as keepalived does. Its own command is vipd run.\n", name, name)
 		return 0
 	case o.signal != "":
 		return signalNumber(env, o.signal)

@@ -65,18 +65,26 @@ func (c *claims) run(ctx context.Context, masters func() []claim, ask func(dev s
 		case <-timer.C:
 			timer.Reset(claimEvery)
 		}
-		c.found(c.ask(masters(), ask))
+		found := c.ask(ctx, masters(), ask)
+		still := masters() // another master that says so meanwhile, as this one is none any more, is right
+		maps.DeleteFunc(found, func(one claim, _ host.MAC) bool { return !slices.Contains(still, one) })
+		if ctx.Err() == nil {
+			c.found(found)
+		}
 	}
 }
 
 // ask asks each interface for all addresses that are on it. One that cannot be asked says nothing.
-func (c *claims) ask(all []claim, ask func(string, []netip.Addr) (map[netip.Addr]host.MAC, error)) map[claim]host.MAC {
+func (c *claims) ask(ctx context.Context, all []claim, ask func(string, []netip.Addr) (map[netip.Addr]host.MAC, error)) map[claim]host.MAC {
 	byDev := map[string][]netip.Addr{}
 	for _, one := range all {
 		byDev[one.dev] = append(byDev[one.dev], one.addr)
 	}
 	found := map[claim]host.MAC{}
 	for dev, addrs := range byDev {
+		if ctx.Err() != nil {
+			return nil
+		}
 		macs, err := ask(dev, addrs)
 		if err != nil {
 			c.events.Debug("virtual addresses on " + dev + ": " + err.Error())

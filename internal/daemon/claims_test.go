@@ -75,3 +75,34 @@ func TestOthersThatHaveAVirtualAddressAreSaidOnce(t *testing.T) {
 		<-ended
 	})
 }
+
+// A peer that has become master while it was asked has its addresses by right.
+func TestWhoTookOverMeanwhileIsNoStranger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said strings.Builder
+		ev, err := newEvents(&said, "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClaims(ev)
+		one := claim{"VI_1", "eth0", netip.MustParseAddr("10.0.8.9")}
+		masters := []claim{one}
+		ctx, end := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		asked := false
+		go func() {
+			defer close(ended)
+			c.run(ctx, func() []claim { return masters }, func(string, []netip.Addr) (map[netip.Addr]host.MAC, error) {
+				masters, asked = nil, true
+				return map[netip.Addr]host.MAC{one.addr: {2, 0, 0, 0, 0, 1}}, nil
+			})
+		}()
+		time.Sleep(claimEvery + time.Second)
+		synctest.Wait()
+		end()
+		<-ended
+		if !asked || strings.Contains(said.String(), "in use by another host") || c.of("VI_1") != nil {
+			t.Errorf("asked %t\n%s", asked, &said)
+		}
+	})
+}

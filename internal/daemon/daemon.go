@@ -163,8 +163,13 @@ func (d *daemon) start(ctx context.Context) error {
 }
 
 // dropPrivileges is the last step: from here on the process holds what it needs and no more. Scripts of root's, and a program
-// that takes its place, have all again.
+// that takes its place, have all again. Where they would not (NoNewPrivileges= of a unit), whoever says so says by the bounding set
+// what there is to be, and nothing is given up.
 func (d *daemon) dropPrivileges(context.Context) error {
+	if host.NoNewPrivileges() {
+		d.events.Debug("Capabilities held from now on: all that were given, as scripts get no others (no_new_privs)")
+		return nil
+	}
 	var more []host.Capability
 	if d.cfg.Global.Process.NamespaceIPVS != nil { // no reload changes it
 		more = append(more, host.OtherNamespace)
@@ -271,6 +276,7 @@ func (d *daemon) lookForOthers(context.Context) error {
 }
 
 func (d *daemon) openHA(context.Context) (err error) {
+	d.claims = newClaims(d.events.of("vrrp")) // whoever asks for the state finds them
 	d.undo = append(d.undo, func() { d.lowerVMACs(nil) })
 	if err := d.raiseVMACs(d.cfg); err != nil {
 		return err
@@ -393,7 +399,6 @@ func (d *daemon) beginLoops() {
 			}
 		}
 		d.ha.turned = d.turned
-		d.claims = newClaims(d.events.of("vrrp"))
 		d.wg.Go(func() {
 			d.claims.run(d.ctx, d.ha.mastered, func(dev string, addrs []netip.Addr) (map[netip.Addr]host.MAC, error) {
 				return host.Claimants(dev, addrs, claimListen)

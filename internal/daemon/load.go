@@ -127,8 +127,12 @@ func readable(path string) error {
 var kinds = map[string]string{"\x7fELF": "a program", "\x1f\x8b": "compressed (gzip)", "PK\x03\x04": "an archive (zip)", "!<arch>\n": "an archive (ar, deb)",
 	"\xfd7zXZ\x00": "compressed (xz)", "\x28\xb5\x2f\xfd": "compressed (zstd)", "BZh": "compressed (bzip2)", "\xff\xfe": "text in UTF-16", "\xfe\xff": "text in UTF-16"}
 
-// foreignKind says what a file is that cannot be a configuration; "": it may be one.
+// foreignKind says what a file is that cannot be a configuration; "": it may be one. Of a pipe what was looked at would be gone.
 func foreignKind(path string) string {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return ""

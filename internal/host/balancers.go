@@ -20,7 +20,7 @@ func Balancers() (all []string) {
 		}
 		dir := filepath.Dir(f)
 		exe, _ := os.Readlink(filepath.Join(dir, "exe")) // vipd by its other name
-		if ns, err := os.Readlink(filepath.Join(dir, "ns/net")); err != nil || ns != own || strings.HasSuffix(exe, "/vipd") {
+		if ns, err := os.Readlink(filepath.Join(dir, "ns/net")); err != nil || ns != own || strings.HasSuffix(strings.TrimSuffix(exe, " (deleted)"), "/vipd") {
 			continue
 		}
 		all = append(all, fmt.Sprintf("%s (pid %s)", name, filepath.Base(dir)))

@@ -42,6 +42,13 @@ var whereHidden = Capability{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "track_proce
 // OtherNamespace is needed to look into another network namespace (setns(2)).
 var OtherNamespace = Capability{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "IPVS in another network namespace"}
 
+// NoNewPrivileges tells whether this process and its children get no capabilities by execve(2) that it does not hold itself
+// (prctl(2), PR_SET_NO_NEW_PRIVS), as root's neither.
+func NoNewPrivileges() bool {
+	on, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	return err == nil && on == 1
+}
+
 // DropPrivileges gives up, in every thread, each capability that is not one of Least or of more, and returns the names of those that
 // are left. It takes them from the permitted and the effective set. The bounding set stays: execve(2) gives a program of
 // root's what is in it (capabilities(7), "P'(permitted) = (P(inheritable) & F(inheritable)) | (F(permitted) &

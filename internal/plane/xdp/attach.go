@@ -107,10 +107,13 @@ func foreign(ifi *net.Interface) error {
 	if err != nil || xdp == nil || !xdp.Attached {
 		return err
 	}
-	name := "without a name"
+	name := "a program whose name this process may not ask for"
 	if prog, err := ebpf.NewProgramFromID(ebpf.ProgramID(xdp.ProgId)); err == nil {
 		if info, err := prog.Info(); err == nil {
 			name = strconv.Quote(info.Name)
+			if info.Name == "" {
+				name = "without a name"
+			}
 		}
 		prog.Close()
 	}
