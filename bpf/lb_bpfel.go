@@ -254,7 +254,7 @@ type LbNear struct {
 type LbNumber uint32
 
 const (
-	LbNumberLAYOUT       LbNumber = 3
+	LbNumberLAYOUT       LbNumber = 4
 	LbNumberREGION_LINES LbNumber = 64
 	LbNumberMAX_POOL     LbNumber = 1024
 	LbNumberSH_SLOTS     LbNumber = 256

@@ -12,7 +12,7 @@
 #define VIPD_SHARED_H
 
 enum number {
-	LAYOUT       = 3,
+	LAYOUT       = 4,
 	REGION_LINES = 64,
 	MAX_POOL     = 1024,     /* members of one pool */
 	SH_SLOTS     = 256,      /* slots of the tables of sh and dh */
