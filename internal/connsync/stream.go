@@ -131,9 +131,7 @@ func (s *Stream) Tick(now time.Time) {
 	s.sendState(now, s.theirs)
 }
 
-// Alive tells whether the peer was heard lately, in a session.
-func (s *Stream) Alive(now time.Time) bool { return s.alive(now) }
-
+// alive tells whether the peer was heard lately, in a session.
 func (s *Stream) alive(now time.Time) bool {
 	return s.theirs != 0 && now.Sub(s.heardAt) < max(leastDeadAfter, 10*s.cfg.Interval)
 }

@@ -156,14 +156,14 @@ func (k *knocker) watch() {
 			k.drop()
 			return
 		}
-		now := time.Now()
 		for _, e := range events {
 			if n := k.ready(e); n != nil {
 				k.finish(n, endOf(n, e.Events))
 			}
 		}
-		// What has come meanwhile is known before anything is taken for too late.
-		if len(events) > 0 || !late {
+		// What had come by then is known before anything is taken for too late: a look that found less than it had room for saw all.
+		now := k.poll.looked
+		if !late || len(events) == len(k.poll.events) {
 			continue
 		}
 		for n := k.expired(now); n != nil; n = k.expired(now) {

@@ -19,6 +19,7 @@ type poll struct {
 	n      int                // of events
 	ready  func(uintptr) bool // look
 	at     time.Time          // when wait returns without an event. Zero: never.
+	looked time.Time          // when the last look at what is late began
 }
 
 func newPoll() (*poll, error) {
@@ -60,6 +61,7 @@ func (p *poll) wake(at time.Time) {
 func (p *poll) wait() (events []unix.EpollEvent, late, ok bool) {
 	err := p.raw.Read(p.ready)
 	if late = errors.Is(err, os.ErrDeadlineExceeded); late {
+		p.looked = time.Now()
 		err = p.raw.Control(func(epoll uintptr) { p.look(epoll) })
 	}
 	return p.events[:p.n], late, err == nil

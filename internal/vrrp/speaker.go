@@ -117,11 +117,6 @@ func (s *Speaker) Router(name string) *Router { return s.byName[name] }
 // Routers returns all instances in the order of Add.
 func (s *Speaker) Routers() []*Router { return slices.Clone(s.routers) }
 
-// On returns the instances of an interface, for faults and addresses that concern all of them.
-func (s *Speaker) On(ifname string) []*Router {
-	return slices.DeleteFunc(s.Routers(), func(r *Router) bool { return r.cfg.Interface != ifname })
-}
-
 // Receive gives a packet that arrived on ifname to the instance that it is for. One for nobody is counted as a Stray.
 func (s *Speaker) Receive(now time.Time, ifname string, packet []byte) {
 	advert, err := Parse(packet)
