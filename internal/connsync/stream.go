@@ -150,17 +150,25 @@ func (s *Stream) sendState(now time.Time, echo uint64) {
 
 // Receive takes a datagram of the peer's address.
 func (s *Stream) Receive(now time.Time, datagram []byte) {
+	s.ReceiveOpened(now, Open(datagram, s.cfg.Key))
+}
+
+// ReceiveOpened takes one that Open has looked at, in whatever goroutine, with the key of this Stream.
+func (s *Stream) ReceiveOpened(now time.Time, d Opened) {
 	s.counts.Heard++
-	if why := s.receive(now, datagram); why != "" {
+	if why := s.receive(now, d); why != "" {
 		s.counts.Refused[why]++
 	}
 }
 
-func (s *Stream) receive(now time.Time, datagram []byte) Reason {
-	h, body, why := openDatagram(datagram, s.cfg.Key)
+// SetInterval changes the time between two states.
+func (s *Stream) SetInterval(d time.Duration) { s.cfg.Interval = d }
+
+func (s *Stream) receive(now time.Time, d Opened) Reason {
+	h, body := d.header, d.body
 	switch {
-	case why != "":
-		return why
+	case d.why != "":
+		return d.why
 	case h.epoch == s.epoch:
 		return OwnDatagram
 	case h.echo != s.epoch: // it knows another life of ours, or none

@@ -29,7 +29,6 @@ type outgoing struct {
 	confirms  []point // looks that told everything, not acknowledged yet
 	confirmed point
 	refused   uint64 // by the peer, as it says
-	bulkTold  uint32
 }
 
 type sent struct {
@@ -114,7 +113,7 @@ func (o *outgoing) say(now time.Time, st *state) {
 		return
 	}
 	st.serve, st.base, st.last, st.until = o.serve, o.base, o.last, o.until
-	st.total, st.told = max(o.done.total, o.look.total), o.bulkTold
+	st.total = max(o.done.total, o.look.total)
 	if st.seen = o.confirmed.seen; !o.confirmed.began.IsZero() {
 		st.lag = uint32(min(max(now.Sub(o.confirmed.began)/time.Millisecond, 0), unknownLag-1))
 	}
@@ -205,9 +204,6 @@ func (s *Stream) Tell(now time.Time, c Conn) {
 	o.count++
 	o.look.tell++
 	s.counts.Told++
-	if o.until == 0 {
-		o.bulkTold++
-	}
 	*o.at = known{generation: o.seen.Generation, number: uint32(o.last + 1), expires: o.seen.Expires, state: uint8(o.seen.State), ok: true}
 }
 

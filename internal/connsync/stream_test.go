@@ -536,7 +536,7 @@ func TestAPeerThatLiesGetsNowhere(t *testing.T) {
 }
 
 func TestAllThatAStateSaysIsRead(t *testing.T) {
-	want := state{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, []gap{{13, 14}, {15, 16}}}
+	want := state{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, []gap{{13, 14}, {15, 16}}}
 	h := header{kind: kindState, epoch: 17, echo: 18, number: 19}
 	d := h.seal(want.append(h.begin(stateSize)), nil)
 	got, body, why := openDatagram(d, nil)

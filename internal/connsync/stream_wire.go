@@ -65,6 +65,19 @@ func mac(b, key []byte) []byte {
 	return m.Sum(nil)[:macSize]
 }
 
+// Opened is a datagram whose header and MAC were looked at.
+type Opened struct {
+	header
+	body []byte
+	why  Reason
+}
+
+// Open looks at a datagram's header and MAC: all that needs no Stream. It refers to b.
+func Open(b, key []byte) (o Opened) {
+	o.header, o.body, o.why = openDatagram(b, key)
+	return o
+}
+
 // openDatagram reads a header and gives what follows it. It keeps no reference.
 func openDatagram(b, key []byte) (h header, body []byte, why Reason) {
 	be := binary.BigEndian
@@ -99,13 +112,13 @@ type state struct {
 	taken, refused uint64 // connections of this bulk and of what followed it; of those refused
 
 	// As who tells.
-	serve       uint64 // the bulk that is or was told. 0: none yet
-	base, last  uint64 // the first of its changes, and the last that there are; base-1 is last when there are none
-	until       uint64 // the bulk is whole in front of this one. 0: it is not told whole yet
-	seen        uint64 // the receiver's state that was heard last before the look at the table whose findings are acknowledged
-	total, told uint32 // connections that there are to tell; those of the bulk that were told
-	lag         uint32 // ms since everything was told and acknowledged. unknownLag: never was
-	gaps        []gap
+	serve      uint64 // the bulk that is or was told. 0: none yet
+	base, last uint64 // the first of its changes, and the last that there are; base-1 is last when there are none
+	until      uint64 // the bulk is whole in front of this one. 0: it is not told whole yet
+	seen       uint64 // the receiver's state that was heard last before the look at the table whose findings are acknowledged
+	total      uint32 // connections that there are to tell
+	lag        uint32 // ms since everything was told and acknowledged. unknownLag: never was
+	gaps       []gap
 }
 
 // gap are changes that did not come.
@@ -119,7 +132,7 @@ func (s *state) append(b []byte) []byte {
 	for _, n := range [...]uint64{s.floor, s.want, s.ack, s.taken, s.refused, s.serve, s.base, s.last, s.until, s.seen} {
 		b = be.AppendUint64(b, n)
 	}
-	for _, n := range [...]uint32{s.total, s.told, s.lag, uint32(len(s.gaps))} {
+	for _, n := range [...]uint32{s.total, 0, s.lag, uint32(len(s.gaps))} {
 		b = be.AppendUint32(b, n)
 	}
 	for _, g := range s.gaps {
@@ -139,7 +152,7 @@ func readState(b []byte) (s state, ok bool) {
 	for i, at := range [...]*uint64{&s.floor, &s.want, &s.ack, &s.taken, &s.refused, &s.serve, &s.base, &s.last, &s.until, &s.seen} {
 		*at = be.Uint64(b[8*i:])
 	}
-	s.total, s.told, s.lag = be.Uint32(b[80:]), be.Uint32(b[84:]), be.Uint32(b[88:])
+	s.total, s.lag = be.Uint32(b[80:]), be.Uint32(b[88:])
 	n := be.Uint32(b[92:])
 	b = b[stateSize:]
 	if n > streamGaps || len(b) != int(n)*gapSize {

@@ -76,7 +76,7 @@ func (m *pool) syncStatus() (*control.Sync, error) {
 		m.syncs.count(out)
 	}
 	if m.peers != nil {
-		out.Peers, out.Foreign = m.peers.status(time.Now()), m.peers.foreign
+		out.Peers, out.Foreign = m.peers.status(time.Now()), m.peers.foreign.Load()
 		out.Unsent += m.peers.unsent
 	}
 	if len(daemons) == 0 && len(out.Peers) == 0 && out.Sent+out.Received == 0 {

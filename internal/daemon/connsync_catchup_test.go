@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -44,7 +45,7 @@ type realDirector struct {
 	free  time.Time
 }
 
-func newRealDirector(t *testing.T, name, own, other string, port uint16, lines int) *realDirector {
+func newRealDirector(t *testing.T, name, own, other string, lines int) *realDirector {
 	t.Helper()
 	dir := filepath.Join("/sys/fs/bpf", "catchup"+strconv.Itoa(os.Getpid()), name)
 	p, err := xdp.Open(xdp.Options{PinDir: dir, TableSize: uint32(lines), Services: 16, Reals: 64})
@@ -58,7 +59,7 @@ func newRealDirector(t *testing.T, name, own, other string, port uint16, lines i
 	}
 	d := &realDirector{plane: p, loop: &locked{}, cause: noPeer}
 	sync := newSyncing(events{slog.New(slog.NewTextHandler(io.Discard, nil))}, realPlane{Plane: p}, d.loop.ask)
-	cfg := conf.ConnectionSync{Source: netip.MustParseAddr(own), Peers: []netip.Addr{netip.MustParseAddr(other)}, Port: port}
+	cfg := conf.ConnectionSync{Source: netip.MustParseAddr(own), Peers: []netip.Addr{netip.MustParseAddr(other)}, Port: conf.PeerPort}
 	d.peering = newPeering(sync, cfg, func(_ context.Context, cause string) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -85,6 +86,14 @@ func (d *realDirector) begin() {
 	_ = d.loop.ask(func() error { d.start(time.Now(), listenPeers); return nil })
 }
 
+// ownAddresses are two of loopback that no other process has.
+func ownAddresses() (one, two string) {
+	pid := os.Getpid()
+	at := fmt.Sprintf("127.%d.%d.%d", 64+pid>>14, pid>>6&0xff, pid<<2&0xff)
+	first := netip.MustParseAddr(at).Next()
+	return first.String(), first.Next().String()
+}
+
 // fill makes connections as if their packets had come.
 func (d *realDirector) fill(t *testing.T, n int) {
 	t.Helper()
@@ -105,9 +114,9 @@ func (d *realDirector) fill(t *testing.T, n int) {
 func TestWhoReturnsMayTakeOverOnlyWhenItHasAll(t *testing.T) {
 	need.BPF(t)
 	n := catchUp(t)
-	const port = 28849 // of addresses that nobody else has
-	a := newRealDirector(t, "a", "127.8.49.1", "127.8.49.2", port, 4*n)
-	b := newRealDirector(t, "b", "127.8.49.2", "127.8.49.1", port, 4*n)
+	one, two := ownAddresses()
+	a := newRealDirector(t, "a", one, two, 4*n)
+	b := newRealDirector(t, "b", two, one, 4*n)
 	a.fill(t, n)
 	a.begin()
 	began := time.Now()
@@ -132,6 +141,12 @@ func TestWhoReturnsMayTakeOverOnlyWhenItHasAll(t *testing.T) {
 		t.Logf("%+v", st)
 		if st.TheyRefused != 0 || st.Resyncs != 0 {
 			t.Errorf("%+v", st)
+		}
+		return nil
+	})
+	_ = b.loop.ask(func() error {
+		if len(b.counts.refused) > 0 {
+			t.Errorf("refused: %v", b.counts.refused)
 		}
 		return nil
 	})

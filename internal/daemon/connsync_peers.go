@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,10 +34,11 @@ type peering struct {
 	cfg     conf.ConnectionSync
 	wire    peerWire
 	peers   []*syncPeer
-	foreign uint64 // datagrams of nobody that is a peer
+	foreign atomic.Uint64 // datagrams of nobody that is a peer
 	unsent  uint64
 	stop    func()
 	held    gate
+	said    string        // what held was told last; "?": nothing
 	opening error         // why the socket is not open
 	wake    chan struct{} // something is due earlier than was thought
 	due     time.Time     // as was thought
@@ -67,7 +69,7 @@ func (m *pool) wishPeers(cfg conf.ConnectionSync, held gate) bool {
 		}
 		return false
 	}
-	if m.peers != nil && reflect.DeepEqual(m.peers.cfg, cfg) {
+	if m.peers != nil && m.peers.adapt(cfg, held) {
 		return true
 	}
 	if m.peers != nil {
@@ -82,10 +84,39 @@ func (m *pool) wishPeers(cfg conf.ConnectionSync, held gate) bool {
 	return true
 }
 
+// adapt takes up what can change while the streams go on: how often they say how they stand, and for how long a director holds
+// back. It reports whether that is all of the difference.
+func (p *peering) adapt(cfg conf.ConnectionSync, held gate) bool {
+	same := cfg
+	same.Interval, same.MaxWait = p.cfg.Interval, p.cfg.MaxWait
+	if !reflect.DeepEqual(p.cfg, same) {
+		return false
+	}
+	if reflect.DeepEqual(p.cfg, cfg) {
+		return true
+	}
+	p.cfg, p.held, p.said = cfg, held, "?"
+	for _, peer := range p.peers {
+		if peer.stream != nil {
+			peer.stream.SetInterval(p.interval())
+		}
+	}
+	p.rewake()
+	return true
+}
+
+// rewake has tickPeers look at what is due.
+func (p *peering) rewake() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
 func listenPeers(at netip.AddrPort) (peerWire, error) { return host.ListenPeers(at) }
 
 func newPeering(s *syncing, cfg conf.ConnectionSync, held gate) *peering {
-	p := &peering{syncing: s, cfg: cfg, held: held, wake: make(chan struct{}, 1)}
+	p := &peering{syncing: s, cfg: cfg, held: held, said: "?", wake: make(chan struct{}, 1)}
 	for _, addr := range cfg.Peers {
 		p.peers = append(p.peers, &syncPeer{addr: netip.AddrPortFrom(addr, cfg.Port)})
 	}
@@ -119,7 +150,8 @@ func (p *peering) start(now time.Time, listen func(netip.AddrPort) (peerWire, er
 		cancel()
 		_ = w.Close()
 	}
-	p.wg.Go(func() { p.receivePeers(ctx, w) })
+	key := p.cfg.Key // none of the goroutines reads what adapt changes
+	p.wg.Go(func() { p.receivePeers(ctx, w, key) })
 	p.wg.Go(func() { p.tickPeers(ctx) })
 	p.wg.Go(func() { p.lookForPeers(ctx) })
 }
@@ -148,7 +180,7 @@ func (p *peering) open(ctx context.Context) error {
 	return nil
 }
 
-func (p *peering) receivePeers(ctx context.Context, w peerWire) {
+func (p *peering) receivePeers(ctx context.Context, w peerWire, key []byte) {
 	buf := make([]byte, connsync.StreamMaxLen+1)
 	hops := newRouser(p.rouse)
 	for {
@@ -163,24 +195,23 @@ func (p *peering) receivePeers(ctx context.Context, w peerWire) {
 			}
 			continue
 		}
+		// The loop has no work of what strangers send, and never hashes.
+		peer := p.peerAt(from)
+		if peer == nil {
+			p.foreign.Add(1)
+			continue
+		}
+		datagram := connsync.Open(buf[:n], key)
 		var learned []connsync.Conn
 		err = p.ask(func() error {
 			if err := p.open(ctx); err != nil {
 				return err
 			}
 			now := time.Now()
-			peer := p.peerAt(from)
-			if peer == nil {
-				p.foreign++
-				return nil
-			}
-			peer.stream.Receive(now, buf[:n])
+			peer.stream.ReceiveOpened(now, datagram)
 			learned, err = p.drain(now, peer)
 			if peer.stream.Next().Before(p.due) {
-				select {
-				case p.wake <- struct{}{}:
-				default:
-				}
+				p.rewake()
 			}
 			return err
 		})
@@ -257,16 +288,18 @@ func (p *peering) learnFrom(now time.Time, from *syncPeer, conns []connsync.Conn
 
 // tickPeers says what is to be said in time.
 func (p *peering) tickPeers(ctx context.Context) {
-	said := "?"
 	for {
 		now, why := time.Now(), ""
 		var due time.Time
+		var tell gate
 		err := p.ask(func() (err error) {
 			if err := p.open(ctx); err != nil {
 				return err
 			}
 			due, err = p.tickAll(now)
-			why = p.judge(now)
+			if why = p.judge(now); why != p.said {
+				p.said, tell = why, p.held
+			}
 			return err
 		})
 		if errors.Is(err, errStopping) {
@@ -275,9 +308,8 @@ func (p *peering) tickPeers(ctx context.Context) {
 		if err != nil {
 			p.events.Error(err.Error())
 		}
-		if why != said {
-			said = why
-			p.held(ctx, why)
+		if tell != nil {
+			tell(ctx, why)
 		}
 		if !p.sleep(ctx, time.Until(due)) {
 			return
@@ -316,15 +348,15 @@ func (p *peering) sleep(ctx context.Context, d time.Duration) bool {
 // lookForPeers looks at the whole table, tells, and waits, until ctx ends.
 func (p *peering) lookForPeers(ctx context.Context) {
 	for {
-		took, ok := p.lookOnce(ctx)
-		if !ok || !pause(ctx, max(p.interval(), lookShare*took)) {
+		took, every, ok := p.lookOnce(ctx)
+		if !ok || !pause(ctx, max(every, lookShare*took)) {
 			return
 		}
 	}
 }
 
 // lookOnce looks at every line once, part by part, if a peer wants to be told.
-func (p *peering) lookOnce(ctx context.Context) (took time.Duration, ok bool) {
+func (p *peering) lookOnce(ctx context.Context) (took, every time.Duration, ok bool) {
 	for cursor := 0; cursor >= 0; {
 		told := 0
 		full := false
@@ -333,6 +365,7 @@ func (p *peering) lookOnce(ctx context.Context) (took time.Duration, ok bool) {
 				return err
 			}
 			began := time.Now()
+			every = p.interval()
 			defer func() { took += time.Since(began) }()
 			if cursor == 0 {
 				p.beginLook(began)
@@ -355,13 +388,13 @@ func (p *peering) lookOnce(ctx context.Context) (took time.Duration, ok bool) {
 			if !errors.Is(err, errStopping) {
 				p.events.Error(err.Error())
 			}
-			return took, !errors.Is(err, errStopping)
+			return took, every, !errors.Is(err, errStopping)
 		}
 		if (told >= burst || full) && cursor >= 0 && !pause(ctx, burstEvery) {
-			return took, false
+			return took, every, false
 		}
 	}
-	return took, true
+	return took, every, true
 }
 
 func (p *peering) beginLook(now time.Time) {

@@ -176,7 +176,7 @@ func TestStrangersAreCountedAndNotHeard(t *testing.T) {
 	stranger.table.fill(10)
 	stranger.begin(n)
 	eventually(t, "they are counted", func() (done bool) {
-		_ = a.loop.ask(func() error { done = a.foreign > 3; return nil })
+		_ = a.loop.ask(func() error { done = a.foreign.Load() > 3; return nil })
 		return done
 	})
 	if a.learned() != 0 {
@@ -199,4 +199,34 @@ func TestHowFarAPeersConnectionsHaveCome(t *testing.T) {
 			t.Errorf("%q, want %q", got, tc.want)
 		}
 	}
+}
+
+// TestAReloadThatChangesOnlyTimesKeepsTheStreams: nothing is told anew, and the bound is told to who holds back.
+func TestAReloadThatChangesOnlyTimesKeepsTheStreams(t *testing.T) {
+	n := &peerNet{at: map[netip.AddrPort]*peerEnd{}, cut: map[netip.Addr]bool{}}
+	a, b := newPeerDirector(t, n, "10.0.0.1", "10.0.0.2"), newPeerDirector(t, n, "10.0.0.2", "10.0.0.1")
+	a.table.fill(100)
+	a.begin(n)
+	b.begin(n)
+	eventually(t, "b has caught up", func() bool { return slices.Contains(b.held(), "") })
+	told := make(chan string, 10)
+	m := &pool{events: a.events, syncs: b.syncing, peers: b.peering}
+	cfg := b.cfg
+	cfg.Interval, cfg.MaxWait = 50*time.Millisecond, time.Minute
+	_ = b.loop.ask(func() error {
+		stream := b.peers[0].stream
+		if !m.wishPeers(cfg, func(_ context.Context, cause string) { told <- cause }) || m.peers != b.peering || b.peers[0].stream != stream || b.interval() != cfg.Interval {
+			t.Error("the streams began anew")
+		}
+		return nil
+	})
+	if got := <-told; got != "" {
+		t.Errorf("told %q", got)
+	}
+	_ = a.loop.ask(func() error {
+		if st := a.peers[0].stream.Status(time.Now()); st.Counts.Bulks != 1 {
+			t.Errorf("%d whole tables were asked for", st.Counts.Bulks)
+		}
+		return nil
+	})
 }

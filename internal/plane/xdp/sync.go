@@ -159,29 +159,42 @@ func (p *Plane) Learn(conns []connsync.Conn, taken func(line int, s connsync.Sig
 var learnReasons = map[bpf.LbLearnOutcome]connsync.Reason{bpf.LbLearnOutcomeLEARN_STALE: connsync.Stale,
 	bpf.LbLearnOutcomeLEARN_NO_ROOM: connsync.TableFull, bpf.LbLearnOutcomeLEARN_BUSY: connsync.NotTaken}
 
+// learnTries is how often one is learned that met a lock which was not had: who holds one for long was interrupted.
+const learnTries = 50
+
 func (p *Plane) learn(batch []bpf.LbLearned, of []connsync.Conn, taken func(int, connsync.Sight), refused func(connsync.Conn, connsync.Reason)) error {
-	frame, err := binary.Append(nil, binary.NativeEndian, batch)
-	if err != nil {
-		return err
-	}
-	if err := p.run(bpf.LbProgLearn, frame, batch); err != nil {
-		return fmt.Errorf("learn connections: %w", err)
-	}
-	table := p.lines()
-	for i, l := range batch {
-		if why := learnReasons[bpf.LbLearnOutcome(l.Outcome)]; why != "" {
-			refused(of[i], why)
-			continue
+	for try := 1; len(batch) > 0; try++ {
+		frame := unsafe.Slice((*byte)(unsafe.Pointer(&batch[0])), len(batch)*int(unsafe.Sizeof(batch[0])))
+		if err := p.run(bpf.LbProgLearn, frame, frame); err != nil {
+			return fmt.Errorf("learn connections: %w", err)
 		}
-		if of[i].EngineData != "" {
-			p.keepCall(l, of[i].EngineData)
+		busy := 0
+		for i, l := range batch {
+			why := learnReasons[bpf.LbLearnOutcome(l.Outcome)]
+			switch {
+			case why == connsync.NotTaken && try < learnTries:
+				batch[busy], of[busy] = l, of[i]
+				busy++
+			case why != "":
+				refused(of[i], why)
+			default:
+				p.took(l, of[i], taken)
+			}
 		}
-		var copied line
-		if c := (*conn)(unsafe.Pointer(&copied)); table[l.Line].read(&copied) && uint32(c.Life>>32) == l.Generation {
-			taken(int(l.Line), sightOf(c, 0))
-		}
+		batch, of = batch[:busy], of[:busy]
 	}
 	return nil
+}
+
+// took tells of one that has a line now.
+func (p *Plane) took(l bpf.LbLearned, c connsync.Conn, taken func(int, connsync.Sight)) {
+	if c.EngineData != "" {
+		p.keepCall(l, c.EngineData)
+	}
+	var copied line
+	if seen := (*conn)(unsafe.Pointer(&copied)); p.lines()[l.Line].read(&copied) && uint32(seen.Life>>32) == l.Generation {
+		taken(int(l.Line), sightOf(seen, 0))
+	}
 }
 
 // lesson is a connection as the packet path takes it, or why it cannot.
