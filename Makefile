@@ -56,9 +56,10 @@ check: ## the tests alone
 vm-test: setup-test ## set up everything and run what needs a VM: Debian's kernel, its IPVS, the real ipvsadm
 	$(GO) test -timeout 20m -v -count=1 ./internal/vm/ ./test/vm/
 
-matrix: setup-test ## every way of speaking VRRP beside keepalived and FRR: times and changes of the holder in a table (root)
-	VIPD_MATRIX=whole $(GO) test -timeout 20m -v -count=1 -run 'EveryWayOfSpeaking|FRR|VirtualMACs|ExtraAnnouncements' ./test/
-	VIPD_MATRIX=whole $(GO) test -timeout 20m -v -count=1 -run InterfacesOfItsOwn ./test/vm/
+MODE ?= whole
+matrix: setup-test ## every way of speaking VRRP beside keepalived and FRR, in a table; MODE=preempt, nopreempt or preempt_delay: these alone (root)
+	VIPD_MATRIX=$(MODE) $(GO) test -timeout 40m -v -count=1 -run 'EveryWayOfSpeaking|FRR|VirtualMACs|ExtraAnnouncements' ./test/
+	VIPD_MATRIX=$(MODE) $(GO) test -timeout 20m -v -count=1 -run InterfacesOfItsOwn ./test/vm/
 
 ward: setup-test ## every fault that the doctor knows, made, found and mended by what it prints (root)
 	VIPD_WARD=1 $(GO) test -timeout 20m -v -count=1 -run TheDoctorFinds ./test/

@@ -77,7 +77,7 @@ func TestExtraAnnouncementsAreKeepaliveds(t *testing.T) {
 					counts[name][fmt.Sprintf("%s %s", strings.Fields(line)[1], m[1])]++
 				}
 			}
-			return counts[name]["eth1 10.78.0.9"] >= 4+3
+			return counts[name]["eth1 10.78.0.9"] >= 4+3 && counts[name]["eth1 10.78.0.10"] >= 4+3
 		})
 	}
 	if diff := cmp.Diff(counts["theirs"], counts["ours"]); diff != "" {

@@ -16,7 +16,7 @@ import (
 )
 
 // A master asks its networks who else has its addresses: a host that was given one by mistake, a real server that answers
-// ARP for it, another master that does not hear this one.
+// for it, another master that does not hear this one.
 const (
 	claimAfter  = 2 * time.Second // a change of master: the one before has taken its addresses away
 	claimEvery  = time.Minute
@@ -52,7 +52,7 @@ func (c *claims) turned(to vrrp.State) {
 }
 
 // run asks until ctx ends. masters gives what is to be asked for: the addresses of instances that are master.
-func (c *claims) run(ctx context.Context, masters func() []claim, ask func(dev string, addrs []netip.Addr) (map[netip.Addr]host.MAC, error)) {
+func (c *claims) run(ctx context.Context, masters func() []claim, ask asker) {
 	timer := time.NewTimer(claimEvery)
 	defer timer.Stop()
 	for {
@@ -65,7 +65,7 @@ func (c *claims) run(ctx context.Context, masters func() []claim, ask func(dev s
 		case <-timer.C:
 			timer.Reset(claimEvery)
 		}
-		found := c.ask(ctx, masters(), ask)
+		found := c.ask(masters(), ask)
 		still := masters() // another master that says so meanwhile, as this one is none any more, is right
 		maps.DeleteFunc(found, func(one claim, _ host.MAC) bool { return !slices.Contains(still, one) })
 		if ctx.Err() == nil {
@@ -74,25 +74,23 @@ func (c *claims) run(ctx context.Context, masters func() []claim, ask func(dev s
 	}
 }
 
+// asker asks all interfaces for the addresses that are on each, and gives who has which of them, by interface.
+type asker func(map[string][]netip.Addr) (map[string]map[netip.Addr]host.MAC, error)
+
 // ask asks each interface for all addresses that are on it. One that cannot be asked says nothing.
-func (c *claims) ask(ctx context.Context, all []claim, ask func(string, []netip.Addr) (map[netip.Addr]host.MAC, error)) map[claim]host.MAC {
+func (c *claims) ask(all []claim, ask asker) map[claim]host.MAC {
 	byDev := map[string][]netip.Addr{}
 	for _, one := range all {
 		byDev[one.dev] = append(byDev[one.dev], one.addr)
 	}
+	macs, err := ask(byDev)
+	if err != nil {
+		c.events.Debug("virtual addresses: " + err.Error())
+	}
 	found := map[claim]host.MAC{}
-	for dev, addrs := range byDev {
-		if ctx.Err() != nil {
-			return nil
-		}
-		macs, err := ask(dev, addrs)
-		if err != nil {
-			c.events.Debug("virtual addresses on " + dev + ": " + err.Error())
-		}
-		for _, one := range all {
-			if mac, ok := macs[one.addr]; ok && one.dev == dev {
-				found[one] = mac
-			}
+	for _, one := range all {
+		if mac, ok := macs[one.dev][one.addr]; ok {
+			found[one] = mac
 		}
 	}
 	return found

@@ -28,19 +28,19 @@ func TestOthersThatHaveAVirtualAddressAreSaidOnce(t *testing.T) {
 		two := claim{"VI_1", "eth1", netip.MustParseAddr("10.0.9.9")}
 		var mu sync.Mutex // of what follows, between this goroutine and that which asks
 		there := map[netip.Addr]host.MAC{}
-		var asked []string
+		asked := 0
 		ctx, end := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			c.run(ctx, func() []claim { return []claim{one, two} }, func(dev string, addrs []netip.Addr) (map[netip.Addr]host.MAC, error) {
+			c.run(ctx, func() []claim { return []claim{one, two} }, func(ask map[string][]netip.Addr) (map[string]map[netip.Addr]host.MAC, error) {
 				mu.Lock()
 				defer mu.Unlock()
-				asked = append(asked, dev)
-				if dev == "eth1" {
-					return nil, errors.New("it is down")
+				if len(ask) != 2 || len(ask["eth0"]) != 1 || len(ask["eth1"]) != 1 {
+					t.Errorf("asked %v", ask)
 				}
-				return there, nil
+				asked++
+				return map[string]map[netip.Addr]host.MAC{"eth0": there}, errors.New("eth1: it is down")
 			})
 		}()
 		step := func(has map[netip.Addr]host.MAC, wait time.Duration, warnings int, wantAsked int) {
@@ -52,8 +52,8 @@ func TestOthersThatHaveAVirtualAddressAreSaidOnce(t *testing.T) {
 			synctest.Wait()
 			mu.Lock()
 			defer mu.Unlock()
-			if n := strings.Count(said.String(), "WARNING (VI_1) 10.0.8.9 is in use by another host too: 02:00:00:00:00:0"); n != warnings || len(asked) != wantAsked {
-				t.Errorf("%d warnings, want %d; asked %q, want %d\n%s", n, warnings, asked, wantAsked, &said)
+			if n := strings.Count(said.String(), "WARNING (VI_1) 10.0.8.9 is in use by another host too: 02:00:00:00:00:0"); n != warnings || asked != wantAsked {
+				t.Errorf("%d warnings, want %d; asked %d times, want %d\n%s", n, warnings, asked, wantAsked, &said)
 			}
 		}
 		c.turned(vrrp.Backup)
@@ -61,13 +61,13 @@ func TestOthersThatHaveAVirtualAddressAreSaidOnce(t *testing.T) {
 		step(first, claimAfter+time.Millisecond, 0, 0)
 		c.turned(vrrp.Master)
 		step(first, claimAfter-time.Millisecond, 0, 0)
-		step(first, 2*time.Millisecond, 1, 2)
-		step(first, claimEvery, 1, 4)
-		step(second, claimEvery, 2, 6)
+		step(first, 2*time.Millisecond, 1, 1)
+		step(first, claimEvery, 1, 2)
+		step(second, claimEvery, 2, 3)
 		if got := c.of("VI_1"); len(got) != 1 || got[0].MAC != "02:00:00:00:00:02" || got[0].Address != "10.0.8.9" || got[0].Interface != "eth0" {
 			t.Errorf("status: %v", got)
 		}
-		step(nil, claimEvery, 2, 8)
+		step(nil, claimEvery, 2, 4)
 		if !strings.Contains(said.String(), "(VI_1) 10.0.8.9 is no longer in use by 02:00:00:00:00:02 on eth0") || c.of("VI_1") != nil {
 			t.Errorf("after it has gone: %v\n%s", c.of("VI_1"), &said)
 		}
@@ -92,9 +92,9 @@ func TestWhoTookOverMeanwhileIsNoStranger(t *testing.T) {
 		asked := false
 		go func() {
 			defer close(ended)
-			c.run(ctx, func() []claim { return masters }, func(string, []netip.Addr) (map[netip.Addr]host.MAC, error) {
+			c.run(ctx, func() []claim { return masters }, func(map[string][]netip.Addr) (map[string]map[netip.Addr]host.MAC, error) {
 				masters, asked = nil, true
-				return map[netip.Addr]host.MAC{one.addr: {2, 0, 0, 0, 0, 1}}, nil
+				return map[string]map[netip.Addr]host.MAC{one.dev: {one.addr: {2, 0, 0, 0, 0, 1}}}, nil
 			})
 		}()
 		time.Sleep(claimEvery + time.Second)

@@ -124,6 +124,7 @@ func Run(ctx context.Context, opts Options) error {
 		return d.probe()
 	}
 	if err := d.enterNamespace(); err != nil {
+		d.renounce()
 		return err
 	}
 	if err := d.start(ctx); err != nil {
@@ -400,8 +401,8 @@ func (d *daemon) beginLoops() {
 		}
 		d.ha.turned = d.turned
 		d.wg.Go(func() {
-			d.claims.run(d.ctx, d.ha.mastered, func(dev string, addrs []netip.Addr) (map[netip.Addr]host.MAC, error) {
-				return host.Claimants(dev, addrs, claimListen)
+			d.claims.run(d.ctx, d.ha.mastered, func(ask map[string][]netip.Addr) (map[string]map[netip.Addr]host.MAC, error) {
+				return host.Claimants(ask, claimListen)
 			})
 		})
 	}

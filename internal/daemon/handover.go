@@ -30,6 +30,10 @@ type handover struct {
 	At       time.Duration  `json:"at"`   // since boot
 	Masters  []mastership   `json:"masters"`
 	Trackers []trackedThing `json:"trackers"`
+	// The network namespace where all that is: its name, if it has one, and which one it is (host.NamespaceID). "": of a
+	// version that did not say.
+	Namespace   string `json:"namespace,omitempty"`
+	NamespaceID string `json:"namespace_id,omitempty"`
 }
 
 type mastership struct {
@@ -54,7 +58,7 @@ func (d *daemon) leave() {
 	d.settlePending()
 	d.events.Info("Handing over to the next process")
 	d.over.tell("STATUS=handing over to the next process")
-	h := handover{Version: handoverVersion}
+	h := handover{Version: handoverVersion, Namespace: d.namespace(d.cfg)}
 	d.ha.do(func(now time.Time) {
 		h.Masters, h.Trackers = d.ha.handOver(now)
 		d.ha.drain(now)
@@ -79,6 +83,9 @@ func (d *daemon) writeHandover(h handover) (err error) {
 		return err
 	}
 	if h.At, err = host.SinceBoot(); err != nil {
+		return err
+	}
+	if h.NamespaceID, err = host.NamespaceID(); err != nil {
 		return err
 	}
 	text, err := json.Marshal(h)
@@ -107,8 +114,62 @@ func (d *daemon) takeHandover(context.Context) error {
 		d.events.Warn("what the process before has left cannot be used, this one begins as backup: " + err.Error())
 		return nil
 	}
+	if err := h.here(); err != nil {
+		d.events.Warn("this process begins as backup: " + err.Error())
+		d.removeHanded(h)
+		return nil
+	}
 	d.handed = &h
 	return nil
+}
+
+// here tells whether this is the network namespace of the process before.
+func (h *handover) here() error {
+	now, err := host.NamespaceID()
+	if err == nil && h.NamespaceID != "" && h.NamespaceID != now {
+		err = errors.New("the process before was in " + h.place())
+	}
+	return err
+}
+
+func (h *handover) place() string {
+	if h.Namespace == "" {
+		return "another network namespace"
+	}
+	return "network namespace " + h.Namespace
+}
+
+// removeHanded takes the addresses away that the process before had, in its network namespace and nowhere else.
+func (d *daemon) removeHanded(h handover) {
+	remove := func() error {
+		for _, m := range h.Masters {
+			d.events.Error("("+m.Instance+") the process before was master and this one does not take over: its addresses are removed", "vi", m.Instance)
+			for _, addr := range m.Addresses {
+				if err := host.DelAddress(addr); err != nil {
+					d.events.Error("("+m.Instance+") "+err.Error(), "vi", m.Instance, "if", addr.Dev)
+				}
+			}
+		}
+		return nil
+	}
+	if len(h.Masters) == 0 {
+		return
+	}
+	if h.here() == nil {
+		_ = remove()
+		return
+	}
+	err := errors.New("it has no name to enter it by")
+	if h.Namespace != "" {
+		err = host.InNamespace(h.Namespace, h.NamespaceID, remove)
+	}
+	switch {
+	case errors.Is(err, host.ErrNoNamespace): // and its addresses went with it
+	case err != nil:
+		for _, m := range h.Masters {
+			d.events.Error("("+m.Instance+") the addresses of the process before are still in "+h.place()+": "+err.Error(), "vi", m.Instance)
+		}
+	}
 }
 
 func (h *handover) usable() error {
@@ -259,18 +320,11 @@ func (d *daemon) renounce() {
 			return
 		}
 		defer func() { _ = l.Release() }()
-		if d.takeHandover(context.Background()) != nil || d.handed == nil {
+		if d.takeHandover(context.Background()) != nil || d.handed == nil { // what was left elsewhere is removed by then
 			return
 		}
 	}
-	for _, m := range d.handed.Masters {
-		d.events.Error("("+m.Instance+") the process before was master and this one does not start: its addresses are removed", "vi", m.Instance)
-		for _, addr := range m.Addresses {
-			if err := host.DelAddress(addr); err != nil {
-				d.events.Error("("+m.Instance+") "+err.Error(), "vi", m.Instance, "if", addr.Dev)
-			}
-		}
-	}
+	d.removeHanded(*d.handed)
 }
 
 // restarting tells whether the stop that this process was told is the first half of a restart, after which systemd starts

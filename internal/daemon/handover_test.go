@@ -1,12 +1,19 @@
 package daemon
 
 import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vipd/internal/host"
+	"vipd/internal/need"
 	"vipd/internal/vrrp"
 )
 
@@ -96,5 +103,55 @@ func TestWhatWasHandedOverMayBeOfNoUse(t *testing.T) {
 		if said != c.want {
 			t.Errorf("%+v: %q, want %q", c.h, said, c.want)
 		}
+	}
+}
+
+// A process that begins elsewhere than the one before, or cannot begin, takes the addresses away where they are, and nowhere else.
+func TestAddressesOfTheProcessBeforeGoInItsNamespace(t *testing.T) {
+	need.Root(t)
+	ip, name := need.Tool(t, "ip"), fmt.Sprintf("vipd-handover-%d", os.Getpid())
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command(ip, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("ip %q: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	run("netns", "add", name)
+	defer run("netns", "del", name)
+	run("-n", name, "link", "set", "lo", "up")
+	run("-n", name, "addr", "add", "192.0.2.77/32", "dev", "lo")
+	there := func() bool {
+		return strings.Contains(run("-n", name, "addr", "show", "dev", "lo"), "192.0.2.77")
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(host.NamespacePath(name), &st); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	ev, err := newEvents(&said, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{events: ev}
+	h := handover{Namespace: name, NamespaceID: "1:1", Masters: []mastership{{Mastership: vrrp.Mastership{Instance: "VI_1"},
+		Addresses: []host.Address{{Prefix: netip.MustParsePrefix("192.0.2.77/32"), Dev: "lo"}}}}}
+	d.removeHanded(h)
+	if !there() {
+		t.Error("it went from a namespace that only has the same name")
+	}
+	h.NamespaceID = fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+	if err := h.here(); err == nil || err.Error() != "the process before was in network namespace "+name {
+		t.Errorf("it is taken for here: %v", err)
+	}
+	d.removeHanded(h)
+	if there() {
+		t.Errorf("it is still there:\n%s", &said)
+	}
+	h.Namespace = ""
+	d.removeHanded(h)
+	if want := "(VI_1) the addresses of the process before are still in another network namespace: it has no name to enter it by"; !strings.Contains(said.String(), want) {
+		t.Errorf("said %q", &said)
 	}
 }

@@ -59,6 +59,9 @@ func TestInterfacesOfItsOwnAreThoseOfKeepalived(t *testing.T) {
 	if result.Status != 0 || !strings.HasSuffix(result.Output, "done\n") {
 		t.Errorf("exit status %d", result.Status)
 	}
+	if _, whole := texts["/vm/whole"]; whole && !strings.Contains(result.Output, "vrf: played\n") {
+		t.Error("the VRF was not played")
+	}
 	said := func(name string) string { return string(result.Files[name]) }
 	for name := range files {
 		for _, when := range []string{"", ".after"} {

@@ -99,6 +99,7 @@ for who in theirs ours; do
 	for i in $(seq 200); do ip netns exec there ipvsadm -ln 2>/dev/null | grep -q '10.9.0.12' && break; sleep 0.1; done
 	{ echo here; ip netns exec here ipvsadm -ln; echo there; ip netns exec there ipvsadm -ln; } >/out/ipvs.$who
 	if [ $who = ours ]; then
+		[ "$(cat /proc/$pid/comm)" = vipd ] || fail "in its namespace it is called $(cat /proc/$pid/comm)"
 		[ "$(ip netns exec there cat /proc/sys/net/ipv4/vs/expire_nodest_conn)" = 1 ] || fail "the setting is not made there"
 		./vipd ipvsadm --instance ns -lcn || fail "the connections there cannot be listed"
 		[ "$(ip netns exec here cat /proc/sys/net/ipv4/vs/expire_nodest_conn)" = 0 ] || fail "the setting is made here"
