@@ -1,8 +1,10 @@
 package test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -112,6 +114,9 @@ func TestAMasterHasWhatKeepalivedsMasterHas(t *testing.T) {
 	}
 	for name := range daemons {
 		eventually(t, 15*time.Second, name+" is master", func() bool { return strings.Contains(shape(t, name), "1010:") })
+	}
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", daemons["ours"].cmd.Process.Pid)); err != nil || strings.TrimSpace(string(comm)) != filepath.Base(program()) {
+		t.Errorf("in its namespace it is called %q: %v", comm, err)
 	}
 	if theirs, ours := shape(t, "theirs"), shape(t, "ours"); theirs != ours {
 		t.Errorf("keepalived's host has\n%s\nours has\n%s", theirs, ours)

@@ -47,7 +47,9 @@ func (a *adviser) instances() {
 		r.down = a.masterDown(r)
 		a.routers = append(a.routers, r)
 		a.state(r)
-		a.reachable(r)
+		strict := a.strict(r)
+		a.reachable(r, strict)
+		a.unicastStrict(r, strict)
 		r.weighted = a.trackers(r)
 		a.weights(r)
 	}
@@ -98,16 +100,31 @@ func (a *adviser) state(r *router) {
 	}
 }
 
-// reachable looks for addresses that do not answer: with strict keepalived has the firewall drop packets to them.
-func (a *adviser) reachable(r *router) {
-	strict, set := r.at.yes("strict_mode")
-	at := r.at.child("strict_mode")
-	if !set {
-		at = a.global("vrrp_strict")
-		strict = at != nil && at.Text(1) != "false" && at.Text(1) != "off" && at.Text(1) != "no"
+// strict gives the statement that has an instance keep to the standard; nil: none.
+func (a *adviser) strict(r *router) *Statement {
+	if yes, set := r.at.yes("strict_mode"); yes {
+		return r.at.child("strict_mode")
+	} else if set {
+		return nil
 	}
+	if at := a.global("vrrp_strict"); at != nil && at.Text(1) != "false" && at.Text(1) != "off" && at.Text(1) != "no" {
+		return at
+	}
+	return nil
+}
+
+// unicastStrict looks for what keepalived took from unicast instances in strict mode up to 2.3, and refuses since 2.4.
+func (a *adviser) unicastStrict(r *router, strict *Statement) {
+	if peers := r.at.child("unicast_peer"); strict != nil && r.Unicast && r.Interface != "" && peers != nil {
+		a.say(Warning, "unicast-strict", peers, 0, fmt.Sprintf("with %s keepalived 2.4 does not start %s, as the standard has no unicast peers",
+			strict.Text(0), r.Name), "remove "+strict.Text(0)+", or the peers")
+	}
+}
+
+// reachable looks for addresses that do not answer: with strict keepalived has the firewall drop packets to them.
+func (a *adviser) reachable(r *router, at *Statement) {
 	accepts := r.Priority == 255 || r.Version == 3 && r.at.child("accept") != nil && r.at.child("no_accept") == nil
-	if !strict || accepts {
+	if at == nil || accepts {
 		return
 	}
 	hint := "remove " + at.Text(0)

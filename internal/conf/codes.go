@@ -124,6 +124,7 @@ var codeText = map[string]string{
 	"unterminated-quote":     "a quoted word is not ended",
 	"vip-no-host":            "no host can have this address",
 	"vip-twice":              "an address is held twice",
+	"unicast-strict":         "keepalived 2.4 refuses unicast peers in strict mode",
 	"vip-unreachable":        "strict mode drops packets to the addresses",
 	"weight-ignored":         "the scheduler does not look at weights",
 	"weight-no-switch":       "a weight can never move the addresses",

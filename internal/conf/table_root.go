@@ -26,11 +26,11 @@ var root = &block{rows: []keyword{
 	row(Works, "static_rules", "", "", "Policy rules that stay while the daemon runs.").
 		lines(ruleLines(true, func(l *loader, r Rule) { l.cfg.StaticRules = append(l.cfg.StaticRules, r) })).by(passVRRP),
 	acts("track_group", "NAME", "", "Instances that follow the interfaces of static entries.").begin(beginTrackGroup).with(trackGroupBlock, nil).by(passVRRP),
-	inert("linkbeat_interfaces", "", "", "Interfaces whose link is polled.", linkWhy).lines(addLinkbeat).by(passVRRP),
+	row(Works, "linkbeat_interfaces", "", "", "Interfaces whose driver is asked for its link every second: IFACE [MII|ETHTOOL|IOCTL].").lines(addLinkbeat).by(passVRRP),
 	acts("interface_up_down_delays", "", "", "Delays before a link change counts.").lines(addDelay).by(passVRRP),
 	row(Works, "garp_group", "", "", "Announcement pacing shared by some interfaces.").begin(beginGarpGroup).with(garpBlock, endGarpGroup).by(passVRRP),
 
-	inert("linkbeat_use_polling", "", "off", "Poll the link state of every interface.", linkWhy).begin(gFlag(func(g *Global) *bool { return &g.Process.LinkbeatPolling })).by(passParent),
+	row(Works, "linkbeat_use_polling", "", "off", "The same of every instance's interface.").begin(gFlag(func(g *Global) *bool { return &g.Process.LinkbeatPolling })).by(passParent),
 	row(Works, "net_namespace", "NAME", "", "Run in a named network namespace.").
 		begin(gOnce("Duplicate net_namespace definition {value} - ignoring", func(g *Global) *string { return &g.Process.Namespace })).by(passParent),
 	row(Works, "net_namespace_ipvs", "[NAME]", "", "Keep the load balancing in another network namespace.").only("with data_plane ipvs").begin(setNamespaceIPVS).by(passParent),
@@ -42,8 +42,6 @@ var root = &block{rows: []keyword{
 	inert("child_wait_time", "SECS", "5", "Seconds to wait for child processes at the stop.", "there are no child processes").
 		begin(number(0, 1<<32-1, "Invalid child_wait_time {value}", func(l *loader, v int64) { l.cfg.Global.Process.ChildWait = time.Duration(v) * time.Second })).by(passParent),
 }}
-
-const linkWhy = "the kernel tells of link changes at once"
 
 func beginTLS(l *loader, s *stmt) {
 	if l.cfg.TLS != nil {

@@ -86,7 +86,7 @@ var instanceRest = join([]keyword{
 	row(Works, "use_ipvlan", "[NAME] [ADDR]", "off", "Use an ipvlan interface.").begin(setIPVLAN),
 	row(Works, "vrf", "IF", "", "Routing domain.").begin(setVRF),
 	inert("native_ipv6", "", "", "Make it an IPv6 instance.", "the first address decides").begin(setNativeV6),
-	inert("linkbeat_use_polling", "", "off", "Poll the link.", linkWhy).begin(setLinkbeat),
+	row(Works, "linkbeat_use_polling", "", "off", "The interface's driver is asked for its link every second.").begin(setLinkbeat),
 	works("lvs_sync_daemon_interface", "[IF]", "", "Tell connections to the other director; use lvs_sync_daemon.", setSyncInterface),
 	inert("kernel_rx_buf_size", "BYTES", "", "Size of the receive buffer.", bufferWhy).begin(setRxBuf),
 	inert("debug", "0..4", "0", "Nothing, in keepalived too.", "it has none in keepalived either").begin(number(0, 4, "({vi}) Debug value '{value}' not valid; must be between 0-4", func(l *loader, v int64) { l.vi.DebugLevel = uint8(v) })),

@@ -39,6 +39,7 @@ type dump struct {
 	next    map[string]time.Time // the earliest deadline of each
 	groups  []vrrp.GroupStatus
 	links   []host.Link
+	nics    map[string]string // how their states are known, by name
 	ready   map[*conf.Script]host.Command
 	hands   []health.Held
 }
@@ -75,6 +76,12 @@ func (d *daemon) snapshot() *dump {
 		_ = m.ask(func() error { x.hands = m.pools.Held(); return nil })
 	}
 	x.links, _ = host.Links()
+	x.nics = map[string]string{}
+	for _, l := range x.links {
+		if d.ha != nil {
+			x.nics[l.Name] = d.ha.beats.way(l.Name)
+		}
+	}
 	x.ready = map[*conf.Script]host.Command{}
 	if d.tell != nil { // nobody is told
 		d.tell.mu.Lock()

@@ -373,6 +373,7 @@ func (d *dump) link(w io.Writer, l host.Link) {
 	if l.Loopback || l.Ethernet {
 		fmt.Fprintf(w, "   HW Type = %s\n", pick(l.Loopback, "LOOPBACK", "ETHERNET"))
 	}
+	fmt.Fprintf(w, "   NIC %s\n", cmp.Or(d.nics[l.Name], "netlink status update"))
 }
 
 // firstAddrs are the first IPv4 and the link-local IPv6 address of an interface.

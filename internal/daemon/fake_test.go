@@ -29,6 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeHost struct {
 	mu        sync.Mutex
 	up        bool
+	dead      bool // its driver says that there is no link
 	addrs     map[netip.Prefix]bool
 	announced []netip.Addr
 	wire      *fakeWire
@@ -55,6 +56,16 @@ func (h *fakeHost) Link(name string) (host.Link, error) {
 		return host.Link{}, &host.NoInterfaceError{Name: name}
 	}
 	return host.Link{Index: 2, Name: name, Up: up, Running: up, Ethernet: true}, nil
+}
+
+func (h *fakeHost) FindLinkbeat(string, host.Linkbeat) (host.Linkbeat, error) {
+	return host.LinkbeatMII, nil
+}
+
+func (h *fakeHost) LinkbeatUp(string, host.Linkbeat) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.dead
 }
 
 func (h *fakeHost) Source(_ string, v6 bool, _ []netip.Addr) (netip.Addr, error) {

@@ -41,8 +41,10 @@ type ha struct {
 	failing      map[string]bool          // sends that fail, said once
 	tell         *teller                  // nil: nobody is told
 
-	delays         vrrp.Debouncer   // of links
-	extras         map[string]extra // by instance
+	delays         vrrp.Debouncer           // of links
+	beats          linkbeats                // … whose drivers are asked,
+	polled         map[string]host.Linkbeat // by the file
+	extras         map[string]extra         // by instance
 	statics        statics
 	promoted       map[string]string          // promote_secondaries as it was, by interface; of the hands
 	holding        map[string]bool            // instances whose addresses are asked for
@@ -73,6 +75,7 @@ func newHA(h Host, ev events, instances []vrrp.Config, dynamic bool) (*ha, error
 		hands: newWorker(0), scribe: newWorker(maxLines), announcer: vrrp.NewAnnouncer(),
 		holding: map[string]bool{}, lacking: map[string]time.Time{}, again: map[string]time.Time{}, restored: map[netip.Prefix]time.Time{}, promoted: map[string]string{}}
 	a.events = later(ev, a.scribe)
+	a.beats.host, a.beats.events = h, a.events
 	a.track = newTracking(h, a.events, a.speaker)
 	a.loop = loop.New(loop.Machines{a, a.track.scripts, a.track.processes}, a.drain)
 	a.loop.OnLate(lateWake, a.late)
@@ -113,6 +116,7 @@ func (a *ha) configure(cfg *conf.Config) {
 	a.scheduling, a.asked = scheduling(t), t.Realtime != 0 || t.NiceSet || len(t.CPUs) > 0
 	a.usual = t.NiceSet
 	a.delays.Set(linkDelays(cfg))
+	a.polled = linkbeatsOf(cfg)
 	a.hands.do(func() { a.announcer.Space(time.Now(), g.GarpInterval, g.GnaInterval, groups) })
 }
 
@@ -161,6 +165,7 @@ func (a *ha) run(ctx context.Context, wg *sync.WaitGroup) {
 	})
 	wg.Go(func() { a.hands.run(loopEnded, a.announceDue) })
 	wg.Go(func() { a.scribe.run(loopEnded, nil) })
+	wg.Go(func() { a.pollLinks(ctx) })
 }
 
 // follow makes f what instances follow, and their groups: before the start, and in the loop at a reload.
@@ -168,6 +173,7 @@ func (a *ha) follow(now time.Time, f following) {
 	a.speaker.SetGroups(now, f.groups)
 	a.track.set(now, f)
 	a.note()
+	a.beats.set(a.polled, a.track.trackers.Interfaces())
 	for name := range a.interfaces() {
 		a.refreshLink(now, name)
 	}
@@ -213,7 +219,7 @@ func (a *ha) observeLink(now time.Time, ifname string, up bool) {
 func (a *ha) countLink(now time.Time, ifname string, up bool) {
 	thing := vrrp.Thing{Kind: vrrp.TrackInterface, Name: ifname}
 	if was := a.track.trackers.Known(thing); was.Known && was.OK != up {
-		a.events.Info("Netlink reports "+ifname+" "+map[bool]string{true: "up", false: "down"}[up], "if", ifname)
+		a.events.Info(a.beats.who(ifname)+" reports "+ifname+" "+map[bool]string{true: "up", false: "down"}[up], "if", ifname)
 	}
 	a.track.trackers.Observe(now, thing, vrrp.Up(up))
 }
@@ -303,7 +309,7 @@ type facts struct {
 func (a *ha) look(ifname string, families [2]bool) (f facts) {
 	if ifname != "" {
 		link, err := a.host.Link(ifname)
-		f.down = err != nil || !link.Ready()
+		f.down = err != nil || !link.Ready() || a.beats.down(ifname)
 	}
 	for _, addr := range *a.tracked.Load() {
 		if !a.host.IsOwn(addr) {

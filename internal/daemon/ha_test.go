@@ -125,6 +125,46 @@ func TestALinkThatIsDownForAMomentIsNoFaultWithADelay(t *testing.T) {
 	})
 }
 
+func TestALinkThatOnlyItsDriverKnowsOfIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, log := newFakeHost(), new(journal)
+		a, end := runHA(t, h, log)
+		defer end()
+		cfg := &conf.Config{Instances: []vrrp.Config{siteInstance()}, Routers: []*conf.Instance{{Config: siteInstance()}},
+			Linkbeats: []conf.Linkbeat{{Interface: "eth0", Kind: "ETHTOOL"}, {Interface: "eth9"}}}
+		a.do(func(now time.Time) {
+			a.configure(cfg)
+			a.follow(now, follower(h, cfg, a.events, true))
+		})
+		time.Sleep(4 * time.Second)
+		for _, want := range []string{"(eth0): Configured linkbeat type ETHTOOL not supported, using MII", "Turning off linkbeat for eth9 since not used for tracking",
+			"Using MII-BMSR/ETHTOOL NIC polling thread(s)..."} {
+			if !log.has(want) {
+				t.Errorf("nothing says %q:\n%s", want, log)
+			}
+		}
+		turn := func(dead bool, want vrrp.State, said string) {
+			t.Helper()
+			h.mu.Lock()
+			h.dead = dead
+			h.mu.Unlock()
+			time.Sleep(1100 * time.Millisecond)
+			if st := a.status()[0]; st.State != want || !log.has(said) {
+				t.Errorf("state %v, want %v and %q:\n%s", st.State, want, said, log)
+			}
+		}
+		turn(true, vrrp.Fault, "Linkbeat reports eth0 down")
+		turn(false, vrrp.Backup, "Linkbeat reports eth0 up")
+		cfg.Linkbeats = nil
+		a.do(func(now time.Time) {
+			a.configure(cfg)
+			a.follow(now, follower(h, cfg, a.events, true))
+		})
+		time.Sleep(4 * time.Second)
+		turn(true, vrrp.Master, "") // who is not asked says nothing
+	})
+}
+
 func TestAnAddressThatTheKernelRefusesIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, log := newFakeHost(), new(journal)

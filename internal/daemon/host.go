@@ -14,6 +14,9 @@ type Host interface {
 	BFDHost
 	// Link tells an interface's index and state. The error is host.ErrNoInterface when there is none of that name.
 	Link(name string) (host.Link, error)
+	// FindLinkbeat finds the way to ask an interface's driver for its link, LinkbeatUp asks.
+	FindLinkbeat(name string, wanted host.Linkbeat) (host.Linkbeat, error)
+	LinkbeatUp(name string, way host.Linkbeat) bool
 	// Source is the address that adverts leave from: the interface's first IPv4 address, or its first link-local IPv6
 	// address, that is none of vips.
 	Source(ifname string, v6 bool, vips []netip.Addr) (netip.Addr, error)

@@ -20,6 +20,15 @@ func newMachine(table host.DropTable) *machine {
 
 func (m *machine) Link(name string) (host.Link, error) { return host.LinkByName(name) }
 
+func (m *machine) FindLinkbeat(name string, wanted host.Linkbeat) (host.Linkbeat, error) {
+	return host.FindLinkbeat(name, wanted)
+}
+
+func (m *machine) LinkbeatUp(name string, way host.Linkbeat) bool {
+	up, _ := way.Up(name) // without an answer the flags decide
+	return up
+}
+
 func (m *machine) Source(ifname string, v6 bool, vips []netip.Addr) (netip.Addr, error) {
 	if v6 {
 		return host.LinkLocal(ifname, vips)
