@@ -41,10 +41,11 @@ type ha struct {
 	failing      map[string]bool          // sends that fail, said once
 	tell         *teller                  // nil: nobody is told
 
-	delays         vrrp.Debouncer           // of links
-	beats          linkbeats                // … whose drivers are asked,
-	polled         map[string]host.Linkbeat // by the file
-	extras         map[string]extra         // by instance
+	delays         vrrp.Debouncer            // of links
+	linkDelays     map[string]vrrp.LinkDelay // of the file
+	beats          linkbeats                 // … whose drivers are asked,
+	polled         map[string]host.Linkbeat  // by the file
+	extras         map[string]extra          // by instance
 	statics        statics
 	promoted       map[string]string          // promote_secondaries as it was, by interface; of the hands
 	holding        map[string]bool            // instances whose addresses are asked for
@@ -115,7 +116,8 @@ func (a *ha) configure(cfg *conf.Config) {
 	t := cfg.Global.Process.VRRP
 	a.scheduling, a.asked = scheduling(t), t.Realtime != 0 || t.NiceSet || len(t.CPUs) > 0
 	a.usual = t.NiceSet
-	a.delays.Set(linkDelays(cfg))
+	a.linkDelays = linkDelays(cfg)
+	a.sayDelays(cfg)
 	a.polled = linkbeatsOf(cfg)
 	a.hands.do(func() { a.announcer.Space(time.Now(), g.GarpInterval, g.GnaInterval, groups) })
 }
@@ -132,6 +134,35 @@ func linkDelays(cfg *conf.Config) map[string]vrrp.LinkDelay {
 		}
 	}
 	return all
+}
+
+// linkDelay is that of an interface, as short as the instances on it need it at the intervals of now.
+func (a *ha) linkDelay(ifname string) vrrp.LinkDelay {
+	delay := a.linkDelays[ifname]
+	if delay == (vrrp.LinkDelay{}) {
+		return delay
+	}
+	for _, r := range a.speaker.Routers() {
+		if cfg := r.Config(); cfg.Interface == ifname || cfg.Wire == ifname {
+			delay = delay.Within(int(cfg.DownTimerAdverts), cfg.AdvertInt).Within(int(cfg.DownTimerAdverts), r.Status().MasterInt)
+		}
+	}
+	return delay
+}
+
+// sayDelays says which delays of the file are too long.
+func (a *ha) sayDelays(cfg *conf.Config) {
+	for _, i := range cfg.Instances {
+		i, _ = i.Normal()
+		delay := a.linkDelays[i.Interface]
+		switch {
+		case delay.Within(int(i.DownTimerAdverts), i.AdvertInt) == delay:
+		case i.DownTimerAdverts == 1:
+			a.events.Info(i.Name+": cannot use debounce timers with down_timer_adverts = 1 - resetting", "vi", i.Name)
+		default:
+			a.events.Info(fmt.Sprintf("%s: interface %s debounce timer(s) not less that %d * advert_int - resetting", i.Name, i.Interface, i.DownTimerAdverts-1), "vi", i.Name)
+		}
+	}
 }
 
 // close closes the sockets, which ends their receivers. A loop that was run has been told to end; it reads them until then.
@@ -209,7 +240,7 @@ func (a *ha) allPresent(cfg vrrp.Config) bool {
 func (a *ha) observeLink(now time.Time, ifname string, up bool) {
 	thing := vrrp.Thing{Kind: vrrp.TrackInterface, Name: ifname}
 	was := a.track.trackers.Known(thing)
-	if was.Known && a.delays.Hold(now, ifname, was.OK, up) {
+	if was.Known && a.delays.Hold(now, ifname, was.OK, up, a.linkDelay(ifname)) {
 		return
 	}
 	a.countLink(now, ifname, up)

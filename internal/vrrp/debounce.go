@@ -8,9 +8,23 @@ import (
 // LinkDelay is for how long a link must be down, or up again, before it counts: a line of interface_up_down_delays.
 type LinkDelay struct{ Down, Up time.Duration }
 
+// Within is the delay less than the time in which so many adverts but one leave at this interval: a master whose link is away
+// for longer must have given up before its backup takes over and the link is back.
+//
+// keepalived: the same, so "(down_timer_adverts - 1) * the advert interval"; with one advert there is no delay.
+func (d LinkDelay) Within(adverts int, interval time.Duration) LinkDelay {
+	limit := time.Duration(adverts-1) * interval
+	bound := func(d time.Duration) time.Duration {
+		if d < limit {
+			return d
+		}
+		return max(0, limit-interval/256)
+	}
+	return LinkDelay{bound(d.Down), bound(d.Up)}
+}
+
 // Debouncer holds changes of links back. It is a machine as the others are, and is not safe for concurrent use.
 type Debouncer struct {
-	delays  map[string]LinkDelay
 	pending map[string]heldLink
 }
 
@@ -25,17 +39,9 @@ type LinkChange struct {
 	Up   bool
 }
 
-// Set makes these the delays, by interface. What is held goes on as it began.
-func (d *Debouncer) Set(delays map[string]LinkDelay) {
-	d.delays = delays
-	if d.pending == nil {
-		d.pending = map[string]heldLink{}
-	}
-}
-
 // Hold tells that a link that counts as was is now up or down, and reports whether that is to count later only. A link
 // that is soon as it was has not changed.
-func (d *Debouncer) Hold(now time.Time, name string, was, up bool) bool {
+func (d *Debouncer) Hold(now time.Time, name string, was, up bool, delay LinkDelay) bool {
 	if was == up {
 		delete(d.pending, name)
 		return false
@@ -43,12 +49,15 @@ func (d *Debouncer) Hold(now time.Time, name string, was, up bool) bool {
 	if _, held := d.pending[name]; held {
 		return true
 	}
-	wait := d.delays[name].Down
+	wait := delay.Down
 	if up {
-		wait = d.delays[name].Up
+		wait = delay.Up
 	}
 	if wait <= 0 {
 		return false
+	}
+	if d.pending == nil {
+		d.pending = map[string]heldLink{}
 	}
 	d.pending[name] = heldLink{up, now.Add(wait)}
 	return true
