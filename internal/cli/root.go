@@ -17,6 +17,7 @@ import (
 
 	"vipd/internal/daemon"
 	"vipd/internal/host"
+	"vipd/internal/probe"
 	"vipd/internal/realserver/here"
 )
 
@@ -30,6 +31,9 @@ func Main(args []string) int {
 		return Keepalived(args[0], env.Args, env)
 	}
 	name := filepath.Base(args[0])
+	if len(env.Args) > 0 && env.Args[0] == probe.CellWord {
+		return report(env, probe.ServeCell(env.Args[1:]))
+	}
 	if name == "genhash" || len(env.Args) > 0 && slices.Contains(readers, env.Args[0]) {
 		if err := host.Confine(); err != nil {
 			return report(env, err)

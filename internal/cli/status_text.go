@@ -78,6 +78,27 @@ func (o *screen) head(s *control.Status) {
 		o.linef("data plane %s, %s", s.DataPlane.Name, s.DataPlane.Why)
 	}
 	o.timing(s.Timing)
+	o.checks(s.Checks)
+}
+
+// checks says who reads the answers to checks, and what is not as it should be.
+func (o *screen) checks(c *control.Checks) {
+	switch {
+	case c == nil:
+		return
+	case c.Inside:
+		o.linef("! checks are made by the daemon itself, with its rights: %s", c.Why)
+	case c.PID == 0:
+		o.linef("! the process of the checks does not run: %s", c.Why)
+	default:
+		o.linef("checks by pid %d of user %d, up %s", c.PID, c.UID, o.ago(c.Since))
+	}
+	if c.Starts > 1 && c.Why != "" {
+		o.linef("! the process of the checks was started %d times; the last one ended, %s", c.Starts, c.Why)
+	}
+	for _, l := range c.Lacks {
+		o.linef("! the process of the checks may do more than it should: %s", l)
+	}
 }
 
 func (o *screen) routers(all []control.Router) {

@@ -57,8 +57,21 @@ type Status struct {
 	TableSize uint32 `json:"table_size"`                // lines of the connection table; of the kernel's IPVS rows, each of any length
 	DataPlane Path   `json:"data_plane"`
 	Timing    Timing `json:"timing"`
+	// Checks is the process that reads what real servers answer to checks. nil: no check has needed it.
+	Checks *Checks `json:"checks_process,omitempty"`
 	// Held are hands of an operator on real servers that are not configured.
 	Held []Held `json:"held,omitempty"`
+}
+
+// Checks is the process that reads what real servers answer to checks.
+type Checks struct {
+	PID    int       `json:"pid"` // 0: it does not run
+	UID    uint32    `json:"uid"`
+	Since  time.Time `json:"since,omitzero"`
+	Starts int       `json:"starts"`                  // 1, if it has never ended
+	Inside bool      `json:"in_the_daemon,omitempty"` // there can be none: the daemon itself reads them
+	Lacks  []string  `json:"may_do_more,omitempty"`   // what it could not give up
+	Why    string    `json:"ended_because,omitempty"` // of its last end, or of a start that failed
 }
 
 // Timing is how punctual the daemon was.

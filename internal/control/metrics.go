@@ -43,6 +43,7 @@ var (
 	mStalls    = newMetric("stalls_total", "Times that the machine did not schedule the daemon for a tenth of a second or more.", counter)
 	mStallMost = newMetric("stall_worst_seconds", "The longest of these times.", gauge)
 	mPauseMost = newMetric("gc_pause_worst_seconds", "The longest that the garbage collector stopped the daemon.", gauge)
+	mChecks    = newMetric("checks_process_starts_total", "Times that the process which reads answers to checks was started; absent while no check has needed it.", counter)
 	mQuorum    = newMetric("service_quorum", "1 if enough weight of the service is alive.", gauge, "vs")
 	mConns     = newMetric("service_connections_total", "Connections of a service.", counter, "vs")
 	mPackets   = newMetric("service_packets_total", "Packets of a service.", counter, "vs", "direction")
@@ -97,6 +98,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	put(mTableSize, float64(s.TableSize))
 	put(mStalls, float64(s.Timing.Stalls))
 	put(mStallMost, s.Timing.WorstStall.Seconds())
+	if c := s.Checks; c != nil {
+		put(mChecks, float64(c.Starts))
+	}
 	put(mPauseMost, s.Timing.WorstPause.Seconds())
 	for _, l := range s.Links {
 		if c.first("link", l.Name) {

@@ -61,6 +61,7 @@ type daemon struct {
 	started  time.Time
 	host     Host
 	checks   checkCommands
+	cell     atomic.Pointer[probe.Cell] // where answers to checks are read; nil before there is a pool
 	tell     *teller
 	over     supervisor
 	cleared  map[string]vrrp.Counters // of instances, when the statistics were cleared
@@ -508,7 +509,9 @@ func jitter(limit time.Duration) time.Duration {
 // newProber makes the executor of checks.
 func (d *daemon) newProber() Prober {
 	d.checks.configure(d.events.of("check"), d.cfg.Global.Scripts)
-	r := probe.NewRunner(d.checks.ready)
+	cell := d.newCell()
+	d.cell.Store(cell)
+	r := probe.NewRunner(d.checks.ready, cell)
 	d.undo = append(d.undo, r.Close)
 	return r
 }

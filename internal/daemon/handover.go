@@ -76,6 +76,7 @@ func (d *daemon) leave() {
 	case <-told:
 	case <-time.After(lingerHeard):
 	}
+	d.endCell()
 }
 
 func (d *daemon) writeHandover(h handover) (err error) {

@@ -24,7 +24,7 @@ func (d *daemon) Status(context.Context) (control.Status, error) {
 		s.VRRP = append(s.VRRP, one)
 	}
 	s.Groups, s.Trackers = d.ha.followedStatus()
-	s.Timing = d.ha.timing()
+	s.Timing, s.Checks = d.ha.timing(), d.checksStatus()
 	m := d.servicePool()
 	if m == nil {
 		return s, nil

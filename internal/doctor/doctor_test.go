@@ -158,6 +158,9 @@ func TestTheDirectorItself(t *testing.T) {
 		"keepalived":                {func(s *Self) { s.Daemons = []string{"keepalived (pid 7)"} }, OtherDaemon},
 		"the kernel's IPVS":         {func(s *Self) { s.IPVS = 2 }, OtherIPVS},
 		"the kernel's IPVS is ours": {func(s *Self) { s.IPVS, s.Plane = 2, "ipvs" }, ""},
+		"checks in the daemon":      {func(s *Self) { s.Checks = Checks{Inside: true, Why: "no /proc"} }, ChecksInside},
+		"a process that ended":      {func(s *Self) { s.Checks = Checks{Ends: 2, Why: "due to signal 9"} }, ChecksEnded},
+		"a process with rights":     {func(s *Self) { s.Checks = Checks{Lacks: []string{"become user 65534: not permitted"}} }, ChecksMore},
 		"a chain that drops":        {func(s *Self) { s.DropChain = []string{"nftables filter input (hook input)"} }, DropPolicy},
 	} {
 		s := well()

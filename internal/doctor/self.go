@@ -19,7 +19,16 @@ type Self struct {
 	Clock     string            // the kernel's clock source
 	Daemons   []string          // other programs that do the same: keepalived, ldirectord
 	IPVS      int               // services in the kernel's IPVS
-	DropChain []string          // of nftables: chains that drop by policy, with their hook
+	Checks    Checks
+	DropChain []string // of nftables: chains that drop by policy, with their hook
+}
+
+// Checks is how the process is that reads the answers to checks. The zero value: none is needed, or it is well.
+type Checks struct {
+	Inside bool     // there can be none
+	Ends   int      // that it came to
+	Why    string   // the last one, or there is none
+	Lacks  []string // what it could not give up
 }
 
 // Link is an interface of the packet path.
@@ -41,6 +50,9 @@ const (
 	OtherDaemon   = "other-daemon"
 	OtherIPVS     = "other-ipvs"
 	DropPolicy    = "drop-policy"
+	ChecksInside  = "checks-in-daemon"
+	ChecksEnded   = "checks-process-ended"
+	ChecksMore    = "checks-process-rights"
 )
 
 // slow are clock sources that the kernel reads by a device, for microseconds each time.
@@ -87,6 +99,16 @@ func Director(s Self) []realserver.Finding {
 	}
 	for _, c := range s.DropChain {
 		add(true, DropPolicy, c, "it drops what no rule accepts: adverts of VRRP (protocol 112) and answers to checks need one", "the policy of the chain", "nft list ruleset # and in that chain: ip protocol 112 accept; ct state established,related accept")
+	}
+	if s.Checks.Inside {
+		add(true, ChecksInside, "checks", "the daemon itself reads what real servers answer, with all its rights", s.Checks.Why, "ls -l /proc/self/exe; ulimit -u # the daemon starts itself once more by that link, for a process without rights")
+	}
+	if s.Checks.Ends > 0 {
+		add(true, ChecksEnded, "checks", "the process that reads what real servers answer has ended and was started again; no verdict came of it", fmt.Sprintf("%d times, the last one: %s", s.Checks.Ends, s.Checks.Why),
+			"vipd events # beside which check? An answer that ends it is a fault of vipd: please report it")
+	}
+	for _, l := range s.Checks.Lacks {
+		add(true, ChecksMore, "checks", "the process that reads what real servers answer may do more than it should", l, "grep -E 'Uid|Cap|NoNewPrivs' /proc/$(pgrep -o vipd-checks)/status")
 	}
 	return out
 }

@@ -131,3 +131,19 @@ func (p *Pools) judgeAgent(now time.Time, c *check, res Result) time.Duration {
 	c.ran = true
 	return c.cfg.DelayLoop
 }
+
+// Credible is what of a could have come from ParseAgent: for who has it from somebody that may say anything.
+func (a Agent) Credible() *Agent {
+	if a.Percent < 0 {
+		a.Percent = -1
+	}
+	a.Percent = min(a.Percent, maxPercent)
+	if a.State != "up" && a.State != "down" && a.State != "fail" && a.State != "stopped" {
+		a.State = ""
+	}
+	if a.Admin != "ready" && a.Admin != "drain" && a.Admin != "maint" {
+		a.Admin = ""
+	}
+	a.Reason = shortened(a.Reason)
+	return &a
+}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"vipd/internal/health"
@@ -16,22 +17,15 @@ import (
 // exchange opens a connected datagram socket, sends, and hands each answer to look until it is content, or the
 // connect_timeout is over.
 func exchange(ctx context.Context, c health.Checker, network, address string, packet []byte, look func([]byte) (health.Result, bool)) health.Result {
-	timeout := c.ConnectTimeout
-	if timeout <= 0 {
-		timeout = defaultConnectTimeout
-	}
-	dialer := net.Dialer{Timeout: timeout, Control: control(ctx, c)}
-	if c.Bind.IsValid() || c.Bind.Port() != 0 {
-		dialer.LocalAddr = &net.UDPAddr{IP: c.Bind.Addr().AsSlice(), Port: int(c.Bind.Port()), Zone: c.Bind.Addr().Zone()}
-		if !strings.HasPrefix(network, "udp") {
-			dialer.LocalAddr = &net.IPAddr{IP: c.Bind.Addr().AsSlice(), Zone: c.Bind.Addr().Zone()}
-		}
-	}
-	conn, err := dialer.DialContext(ctx, network, address)
-	if err != nil {
-		return failure(ctx, c, err, timeout)
+	timeout := patienceOf(c)
+	conn, res := connectDatagrams(ctx, c, network, address)
+	if conn == nil {
+		return res
 	}
 	defer conn.Close()
+	if e := errandOf(ctx); e != nil {
+		return e.run(ctx, c, conn.(syscall.Conn))
+	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	_ = conn.SetDeadline(time.Now().Add(timeout))
@@ -50,6 +44,26 @@ func exchange(ctx context.Context, c health.Checker, network, address string, pa
 			return res
 		}
 	}
+}
+
+// connectDatagrams opens the socket that exchange uses, or has it from the process that did. Without one the result tells why.
+func connectDatagrams(ctx context.Context, c health.Checker, network, address string) (net.Conn, health.Result) {
+	if h := handedOf(ctx); h != nil {
+		return h.conn, health.Result{}
+	}
+	timeout := patienceOf(c)
+	dialer := net.Dialer{Timeout: timeout, Control: control(ctx, c)}
+	if c.Bind.IsValid() || c.Bind.Port() != 0 {
+		dialer.LocalAddr = &net.UDPAddr{IP: c.Bind.Addr().AsSlice(), Port: int(c.Bind.Port()), Zone: c.Bind.Addr().Zone()}
+		if !strings.HasPrefix(network, "udp") {
+			dialer.LocalAddr = &net.IPAddr{IP: c.Bind.Addr().AsSlice(), Zone: c.Bind.Addr().Zone()}
+		}
+	}
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, failure(ctx, c, err, timeout)
+	}
+	return conn, health.Result{}
 }
 
 // receive reads a datagram without its IP header, which Read of a raw socket would leave on.

@@ -286,7 +286,7 @@ func TestHostileDatagrams(t *testing.T) {
 
 // TestHostileConnections of TCP_CHECK, which says nothing: what is accepted is good, whatever follows.
 func TestHostileConnections(t *testing.T) {
-	r := NewRunner(nil)
+	r := NewRunner(nil, nil)
 	defer r.Close()
 	for name, serve := range hostile {
 		var said atomic.Int64

@@ -307,8 +307,8 @@ func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.U
 	if name == "" {
 		name = virtualHost(c, u)
 	}
-	verify(config, c.HTTP.Verify, hostName(name), &note)
-	if err := clientCertificate(config, c.HTTP.Client); err != nil {
+	verify(ctx, config, c.HTTP.Verify, hostName(name), &note)
+	if err := clientCertificate(ctx, config, c.HTTP.Client); err != nil {
 		return nil, health.Result{Inconclusive: true, Why: err.Error()}
 	}
 	_ = conn.SetDeadline(time.Now().Add(timeout))

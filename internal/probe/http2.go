@@ -131,7 +131,7 @@ func grpc(ctx context.Context, c health.Checker) health.Result {
 func grpcSecure(ctx context.Context, conn net.Conn, talk health.Talk, timeout time.Duration) (net.Conn, health.Result) {
 	var note health.Result
 	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}, ServerName: hostName(talk.Name)}
-	verify(config, talk.Verify, config.ServerName, &note)
+	verify(ctx, config, talk.Verify, config.ServerName, &note)
 	secure := tls.Client(conn, config)
 	_ = conn.SetDeadline(time.Now().Add(timeout))
 	err := secure.HandshakeContext(ctx)

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bytes"
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des"
@@ -17,17 +18,16 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"os"
 
 	"vipd/internal/health"
 )
 
 // clientCertificate loads the files of the SSL block.
-func clientCertificate(config *tls.Config, files *health.TLS) error {
+func clientCertificate(ctx context.Context, config *tls.Config, files *health.TLS) error {
 	if files == nil || files.Certificate == "" || files.Key == "" {
 		return nil
 	}
-	pair, err := keyPair(files)
+	pair, err := keyPair(ctx, files)
 	if err != nil {
 		return fmt.Errorf("SSL block: %w", err)
 	}
@@ -35,12 +35,12 @@ func clientCertificate(config *tls.Config, files *health.TLS) error {
 	return nil
 }
 
-func keyPair(files *health.TLS) (tls.Certificate, error) {
-	chain, err := os.ReadFile(files.Certificate)
+func keyPair(ctx context.Context, files *health.TLS) (tls.Certificate, error) {
+	chain, err := fileOf(ctx, files.Certificate)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	key, err := os.ReadFile(files.Key)
+	key, err := fileOf(ctx, files.Key)
 	if err != nil {
 		return tls.Certificate{}, err
 	}

@@ -36,12 +36,12 @@ func TestKeysThatOpenSSLHasEncryptedAreOpenedWithTheirPassword(t *testing.T) {
 			run(append(args, "-in", plain, "-out", key, "-passout", "pass:secret")...)
 			var config tls.Config
 			files := &health.TLS{Certificate: cert, Key: key, Password: "secret"}
-			if err := clientCertificate(&config, files); err != nil || len(config.Certificates) != 1 {
+			if err := clientCertificate(t.Context(), &config, files); err != nil || len(config.Certificates) != 1 {
 				t.Fatalf("%v, %d certificates", err, len(config.Certificates))
 			}
 			for _, wrong := range []string{"", "Secret"} {
 				files.Password = wrong
-				if err := clientCertificate(&config, files); err == nil {
+				if err := clientCertificate(t.Context(), &config, files); err == nil {
 					t.Errorf("password %q opened it", wrong)
 				}
 			}

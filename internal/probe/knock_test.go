@@ -29,7 +29,7 @@ func ask(t *testing.T, r *Runner, c health.Checker) health.Result {
 func TestAKnockSaysWhatADialSays(t *testing.T) {
 	open, ends := listen(t, "127.0.0.1:0")
 	open6, ends6 := listen(t, "[::1]:0")
-	r := NewRunner(nil)
+	r := NewRunner(nil, nil)
 	defer r.Close()
 	for name, row := range map[string]struct {
 		target string

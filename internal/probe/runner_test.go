@@ -11,7 +11,7 @@ import (
 )
 
 func newRunner(limit int) *Runner {
-	r := NewRunner(nil)
+	r := NewRunner(nil, nil)
 	r.limit, r.knocks.limit = limit, limit
 	return r
 }

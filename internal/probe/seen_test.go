@@ -20,7 +20,7 @@ import (
 // observe makes a check as the daemon does.
 func observe(t *testing.T, c health.Checker) health.Result {
 	t.Helper()
-	r := NewRunner(nil)
+	r := NewRunner(nil, nil)
 	defer r.Close()
 	done := make(chan health.Result, 1)
 	r.Start(c, func(res health.Result) { done <- res })

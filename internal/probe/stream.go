@@ -17,19 +17,18 @@ import (
 // for ever.
 const patience = 4
 
-// converse connects and lets talk use the connection, which is closed at the end of ctx or of the patience.
+// converse connects and lets talk use the connection, which is closed at the end of ctx or of the patience. If another process
+// is to talk, the connection is handed over to it.
 func converse(all context.Context, c health.Checker, talk func(conn net.Conn, timeout time.Duration) health.Result) health.Result {
 	conn, res := connect(all, c)
 	if conn == nil {
 		return res
 	}
-	timeout := c.ConnectTimeout
-	if timeout <= 0 {
-		timeout = defaultConnectTimeout
+	if e := errandOf(all); e != nil {
+		defer conn.Close()
+		return e.run(all, c, conn)
 	}
-	if c.Bind.Port() != 0 {
-		_ = conn.SetLinger(0) // as in tcp
-	}
+	timeout := patienceOf(c)
 	defer farewell(conn, c)
 	ctx, cancel := context.WithTimeout(all, patience*timeout)
 	defer cancel()

@@ -22,11 +22,6 @@ func tcp(ctx context.Context, c health.Checker) health.Result {
 	if conn == nil {
 		return res
 	}
-	if c.Bind.Port() != 0 {
-		// A fixed source port is in TIME_WAIT for a minute after a FIN, and the next check could not be made. A reset frees
-		// it. keepalived: 2.3.2 and later sends FIN here too, and then skips checks.
-		_ = conn.SetLinger(0)
-	}
 	farewell(conn, c)
 	return health.Result{OK: true}
 }
@@ -39,8 +34,16 @@ func patienceOf(c health.Checker) time.Duration {
 	return defaultConnectTimeout
 }
 
-// connect opens the connection that every stream checker begins with. Without one the result tells why.
+// connect opens the connection that every stream checker begins with, or has it from the process that did. Without one the
+// result tells why.
 func connect(ctx context.Context, c health.Checker) (*net.TCPConn, health.Result) {
+	if h := handedOf(ctx); h != nil {
+		conn, ok := h.conn.(*net.TCPConn)
+		if !ok {
+			return nil, health.Result{Inconclusive: true, Why: "what was handed over is no connection of TCP"}
+		}
+		return conn, health.Result{}
+	}
 	timeout := patienceOf(c)
 	dialer := net.Dialer{Timeout: timeout, KeepAlive: -1, Control: control(ctx, c)}
 	dialer.SetMultipathTCP(false) // the options of MPTCP in a SYN are dropped by some firewalls
@@ -50,6 +53,11 @@ func connect(ctx context.Context, c health.Checker) (*net.TCPConn, health.Result
 	conn, err := dialer.DialContext(ctx, "tcp", c.Target.String())
 	if err != nil {
 		return nil, failure(ctx, c, err, timeout)
+	}
+	if c.Bind.Port() != 0 {
+		// A fixed source port is in TIME_WAIT for a minute after a FIN, and the next check could not be made. A reset frees
+		// it. keepalived: 2.3.2 and later sends FIN here too, and then skips checks.
+		_ = conn.(*net.TCPConn).SetLinger(0)
 	}
 	return conn.(*net.TCPConn), health.Result{}
 }

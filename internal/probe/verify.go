@@ -1,11 +1,11 @@
 package probe
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"vipd/internal/health"
@@ -13,7 +13,7 @@ import (
 
 // verify has a handshake look at the certificate as v wants it. name is the host that is asked for; if empty, the certificate
 // may be of any. When it ends is put into note, and a warning when that is not bad enough for a failure.
-func verify(config *tls.Config, v *health.Verify, name string, note *health.Result) {
+func verify(ctx context.Context, config *tls.Config, v *health.Verify, name string, note *health.Result) {
 	if v == nil {
 		return
 	}
@@ -24,7 +24,7 @@ func verify(config *tls.Config, v *health.Verify, name string, note *health.Resu
 		leaf := state.PeerCertificates[0]
 		note.Ends = leaf.NotAfter
 		if v.Chain {
-			if err := chain(state.PeerCertificates, v.CA, name); err != nil {
+			if err := chain(ctx, state.PeerCertificates, v.CA, name); err != nil {
 				return err
 			}
 		}
@@ -53,10 +53,10 @@ func noted(res, note health.Result) health.Result {
 	return res
 }
 
-func chain(shown []*x509.Certificate, ca, name string) error {
+func chain(ctx context.Context, shown []*x509.Certificate, ca, name string) error {
 	opts := x509.VerifyOptions{DNSName: name, Intermediates: x509.NewCertPool()}
 	if ca != "" {
-		text, err := os.ReadFile(ca)
+		text, err := fileOf(ctx, ca)
 		if err != nil {
 			return &setupError{"tls_ca", err}
 		}

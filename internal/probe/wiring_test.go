@@ -26,7 +26,7 @@ func TestARealServerThatDiesGoesOutAndComesBack(t *testing.T) {
 	pools := health.New(health.Config{Services: []health.Service{{Service: lb.Service{ServiceKey: key}, Reals: []health.Real{real}}}}, nil)
 
 	said := make(chan string, 64)
-	runner := NewRunner(nil)
+	runner := NewRunner(nil, nil)
 	var owner *loop.Loop
 	owner = loop.New(pools, func(time.Time) {
 		for _, e := range pools.Take() {

@@ -36,9 +36,17 @@ func Self(s *control.Status) doctor.Self {
 			out.Sysctls[name] = v
 		}
 	}
+	out.Checks = checksOf(s.Checks)
 	out.Clock = word("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 	out.Missing, out.Daemons, out.IPVS, out.DropChain = missing(s), host.Balancers(), kernelServices(), dropChains()
 	return out
+}
+
+func checksOf(c *control.Checks) doctor.Checks {
+	if c == nil {
+		return doctor.Checks{}
+	}
+	return doctor.Checks{Inside: c.Inside, Ends: max(c.Starts-1, 0), Why: c.Why, Lacks: c.Lacks}
 }
 
 func word(path string) string {

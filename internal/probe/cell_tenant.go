@@ -1,0 +1,261 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vipd/internal/health"
+	"vipd/internal/host"
+)
+
+// tenant is one process of a Cell, as this process sees it.
+type tenant struct {
+	process *host.Companion
+	specs   *specs
+	hello   hello
+	gone    chan struct{} // closed when it has ended
+
+	mu      sync.Mutex
+	pending map[uint32]*errand // by number
+	next    uint32
+	why     string // it was ended; empty: it was not
+	ended   bool
+}
+
+// errand is a check that is with a tenant, or is to go there.
+type errand struct {
+	to     *tenant
+	kind   health.Kind
+	result chan health.Result
+	undone bool // the tenant ended before it had an answer
+}
+
+func newTenant(process *host.Companion, specs *specs) *tenant {
+	_ = process.Conn.SetWriteBuffer(maxRequest)
+	return &tenant{process: process, specs: specs, gone: make(chan struct{}), pending: map[uint32]*errand{}}
+}
+
+const greeting = 30 * time.Second // that a process may take to begin
+
+// greet waits for the first word.
+func (t *tenant) greet() error {
+	_ = t.process.Conn.SetReadDeadline(time.Now().Add(greeting))
+	b := make([]byte, maxAnswer)
+	n, err := t.message(b)
+	if err != nil {
+		return err
+	}
+	_ = t.process.Conn.SetReadDeadline(time.Time{})
+	t.hello, err = parseHello(b[:n])
+	return err
+}
+
+// message reads one. Descriptors that might come with it are not taken: the kernel closes them.
+func (t *tenant) message(b []byte) (int, error) {
+	n, _, flags, _, err := t.process.Conn.ReadMsgUnix(b, nil)
+	switch {
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
+	case flags&unix.MSG_TRUNC != 0:
+		return 0, errAnswer
+	}
+	return n, nil
+}
+
+// read takes answers until the process ends, or says what it should not. Then it says what that was.
+func (t *tenant) read() (why string) {
+	b := make([]byte, maxAnswer)
+	for {
+		n, err := t.message(b)
+		var a finding
+		if err == nil {
+			a, err = parseAnswer(b[:n])
+		}
+		switch {
+		case errors.Is(err, errAnswer):
+			return "it says what is no answer"
+		case err != nil:
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			return t.why
+		}
+		t.deliver(a)
+	}
+}
+
+// deliver hands a result to whom it is for. Of a number that nobody waits for it is passed over: a check may have been given up.
+func (t *tenant) deliver(a finding) {
+	t.mu.Lock()
+	e := t.pending[a.ID]
+	delete(t.pending, a.ID)
+	t.mu.Unlock()
+	if e != nil {
+		e.result <- credible(e.kind, a.Result)
+	}
+}
+
+// end ends the process, for a reason.
+func (t *tenant) end(why string) {
+	t.mu.Lock()
+	if t.why == "" {
+		t.why = why
+	}
+	t.mu.Unlock()
+	t.process.Conn.Close()
+}
+
+// drop lets go of the checks that have no answer, and tells how many there were.
+func (t *tenant) drop() (undone int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	undone = len(t.pending)
+	t.ended = true
+	clear(t.pending)
+	close(t.gone)
+	return undone
+}
+
+type errandKey struct{}
+
+// sent makes a context for one check whose answer a tenant is to read.
+func sent(ctx context.Context, to *tenant, kind health.Kind) (context.Context, *errand) {
+	e := &errand{to: to, kind: kind, result: make(chan health.Result, 1)}
+	return context.WithValue(ctx, errandKey{}, e), e
+}
+
+// errandOf is nil where the check is made in this process to its end.
+func errandOf(ctx context.Context) *errand {
+	e, _ := ctx.Value(errandKey{}).(*errand)
+	return e
+}
+
+// run hands over a connection and waits for the result. The connection is then still to be closed here.
+func (e *errand) run(ctx context.Context, c health.Checker, conn syscall.Conn) health.Result {
+	id, ok := e.enter()
+	if !ok {
+		return e.lost()
+	}
+	defer e.leave(id)
+	if err := e.to.send(id, c, conn); err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return health.Result{Inconclusive: true, Why: "cancelled"}
+		case errors.Is(err, unix.EMSGSIZE), errors.Is(err, unix.ETOOMANYREFS):
+			return health.Result{Inconclusive: true, Why: "hand over the connection: " + reason(err)}
+		}
+		e.to.end("")
+		<-e.to.gone
+		return e.lost()
+	}
+	late := time.NewTimer(patience*patienceOf(c) + regexTime + farewells + cellSlack)
+	defer late.Stop()
+	select {
+	case res := <-e.result:
+		return e.seen(ctx, res)
+	case <-late.C:
+		e.to.end("it does not answer")
+		<-e.to.gone
+	case <-e.to.gone:
+	case <-ctx.Done():
+		return health.Result{Inconclusive: true, Why: "cancelled"}
+	}
+	return e.lost()
+}
+
+// seen gives the witness of this side what the one of the other side has noted.
+func (e *errand) seen(ctx context.Context, res health.Result) health.Result {
+	if res.Seen != nil {
+		witnessOf(ctx).note(func(s *health.Seen) { *s = *res.Seen })
+		res.Seen = nil
+	}
+	return res
+}
+
+func (e *errand) lost() health.Result {
+	e.undone = true
+	return health.Result{Inconclusive: true, Why: "the process of the checks ended"}
+}
+
+func (e *errand) enter() (id uint32, ok bool) {
+	t := e.to
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return 0, false
+	}
+	for t.next++; t.pending[t.next] != nil; t.next++ {
+	}
+	t.pending[t.next] = e
+	return t.next, true
+}
+
+func (e *errand) leave(id uint32) {
+	e.to.mu.Lock()
+	defer e.to.mu.Unlock()
+	if e.to.pending[id] == e {
+		delete(e.to.pending, id)
+	}
+}
+
+// send says what is to be asked, and hands over the connection and the files that it takes.
+func (t *tenant) send(id uint32, c health.Checker, conn syscall.Conn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	files := openFiles(c)
+	defer closeFiles(files)
+	text, err := requestOf(id, t.specs.of(c), files)
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		_, _, failed = t.process.Conn.WriteMsgUnix(text, unix.UnixRights(descriptors(int(fd), files)...), nil)
+	})
+	return errors.Join(err, failed)
+}
+
+// handed is what a check has that was sent: in the other process.
+type handed struct {
+	conn  net.Conn
+	files map[string]handedFile
+}
+
+type handedFile struct {
+	file *os.File
+	err  error
+}
+
+type handedKey struct{}
+
+func handedOf(ctx context.Context) *handed {
+	h, _ := ctx.Value(handedKey{}).(*handed)
+	return h
+}
+
+// fileOf reads a file of the configuration: what the process that may open it has handed over, if this is another one.
+func fileOf(ctx context.Context, name string) ([]byte, error) {
+	h := handedOf(ctx)
+	if h == nil {
+		return os.ReadFile(name)
+	}
+	f, ok := h.files[name]
+	switch {
+	case f.err != nil:
+		return nil, f.err
+	case !ok:
+		return nil, &os.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
+	}
+	return io.ReadAll(io.LimitReader(f.file, maxFileOf))
+}
