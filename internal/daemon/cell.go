@@ -32,11 +32,14 @@ func checkUser() host.Identity {
 func (d *daemon) newCell() *probe.Cell {
 	ev := d.events.of("check")
 	return probe.NewCell(checkUser(), func(warn bool, text string) {
-		if warn {
+		switch {
+		case warn:
 			ev.Warn(text)
-			return
+		case os.Geteuid() != 0:
+			ev.Info(text + ", the daemon's own: only root can have it done by another")
+		default:
+			ev.Debug(text)
 		}
-		ev.Debug(text)
 	})
 }
 

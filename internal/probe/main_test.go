@@ -9,7 +9,6 @@ import (
 	"go.uber.org/goleak"
 
 	"vipd/internal/health"
-	"vipd/internal/host"
 )
 
 // apartVar has every test of this package that makes a check by Run have the answers read in a Cell.
@@ -23,6 +22,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if len(os.Args) > 2 && os.Args[1] == liarWord {
+		lie(os.Args[2])
 	}
 	end := func() {}
 	if os.Getenv(apartVar) != "" {
@@ -39,7 +41,7 @@ func TestMain(m *testing.M) {
 
 // allApart has every kind that can be go through one Cell, until it is called off.
 func allApart() (end func()) {
-	cell := NewCell(host.Identity{UID: 65534, GID: 65534}, func(warn bool, text string) { fmt.Println("cell:", warn, text) })
+	cell := NewCell(nobodys, func(warn bool, text string) { fmt.Println("cell:", warn, text) })
 	for _, kind := range apart {
 		check := kinds[kind]
 		kinds[kind] = func(ctx context.Context, c health.Checker) health.Result {

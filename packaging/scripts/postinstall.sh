@@ -17,6 +17,10 @@ for name in keepalived ipvsadm genhash; do
 done
 
 getent group vipd >/dev/null 2>&1 || groupadd --system vipd 2>/dev/null || addgroup --quiet --system vipd
+# Who reads what real servers answer to checks. He is in no group but his own: that of the socket above all.
+getent passwd vipd-checks >/dev/null 2>&1 ||
+	useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin vipd-checks 2>/dev/null ||
+	adduser --quiet --system --group --no-create-home --home /nonexistent vipd-checks
 
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload || true
