@@ -84,12 +84,8 @@ func (c *Cell) State() CellState {
 func (c *Cell) Close() {
 	c.cancel()
 	c.mu.Lock()
-	t := c.now
 	c.begun = true // nothing begins after this
 	c.mu.Unlock()
-	if t != nil {
-		t.end("")
-	}
 	c.group.Wait()
 }
 
@@ -170,7 +166,9 @@ func (c *Cell) once() (lived bool) {
 		c.state.Starts++
 	})
 	c.welcome(t)
+	stop := context.AfterFunc(c.ctx, func() { t.end("") })
 	why := t.read()
+	stop()
 	exit := t.process.End()
 	undone := t.drop()
 	c.change(func() { c.now, c.state.PID = nil, 0 })

@@ -37,12 +37,12 @@ var cellRoots = []string{"/etc/ssl/certs", "/etc/ssl/ca-bundle.pem", "/etc/ssl/c
 
 // cellEnvironment is what the process is to know of this one's: where certificates are, if not where they usually are.
 func cellEnvironment() (env []string) {
-	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOTRACEBACK"} {
+	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOTRACEBACK", "GORACE"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}
 	}
-	return append(env, "GORACE="+os.Getenv("GORACE"))
+	return env
 }
 
 func cellArguments(as host.Identity) []string {

@@ -24,7 +24,7 @@ type tenant struct {
 	gone    chan struct{} // closed when it has ended
 
 	mu      sync.Mutex
-	pending map[uint32]*errand // by number
+	pending map[uint32]*errand // by number: what it was sent and has not answered
 	next    uint32
 	why     string // it was ended; empty: it was not
 	ended   bool
@@ -88,20 +88,23 @@ func (t *tenant) read() (why string) {
 			t.mu.Lock()
 			defer t.mu.Unlock()
 			return t.why
+		case !t.deliver(a):
+			return "it answers what nobody asked"
 		}
-		t.deliver(a)
 	}
 }
 
-// deliver hands a result to whom it is for. Of a number that nobody waits for it is passed over: a check may have been given up.
-func (t *tenant) deliver(a finding) {
+// deliver hands a result to whom it is for, who may have given up waiting. false: it is for nobody.
+func (t *tenant) deliver(a finding) bool {
 	t.mu.Lock()
 	e := t.pending[a.ID]
 	delete(t.pending, a.ID)
 	t.mu.Unlock()
-	if e != nil {
-		e.result <- credible(e.kind, a.Result)
+	if e == nil {
+		return false
 	}
+	e.result <- credible(e.kind, a.Result)
+	return true
 }
 
 // end ends the process, for a reason.
@@ -145,8 +148,8 @@ func (e *errand) run(ctx context.Context, c health.Checker, conn syscall.Conn) h
 	if !ok {
 		return e.lost()
 	}
-	defer e.leave(id)
 	if err := e.to.send(id, c, conn); err != nil {
+		e.leave(id)
 		switch {
 		case ctx.Err() != nil:
 			return health.Result{Inconclusive: true, Why: "cancelled"}
@@ -199,6 +202,7 @@ func (e *errand) enter() (id uint32, ok bool) {
 	return t.next, true
 }
 
+// leave is for a check that did not come there.
 func (e *errand) leave(id uint32) {
 	e.to.mu.Lock()
 	defer e.to.mu.Unlock()
@@ -257,5 +261,5 @@ func fileOf(ctx context.Context, name string) ([]byte, error) {
 	case !ok:
 		return nil, &os.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
 	}
-	return io.ReadAll(io.LimitReader(f.file, maxFileOf))
+	return io.ReadAll(io.NewSectionReader(f.file, 0, maxFileOf)) // a certificate and its key may be in one file
 }
