@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"vipd/examples/site"
 )
 
 // TestADirectorIsTakenOutOnPurpose: by vipd failover and vipd maintenance, with another director and without.
@@ -24,17 +22,14 @@ func TestADirectorIsTakenOutOnPurpose(t *testing.T) {
 		t.Helper()
 		eventually(t, 40*time.Second, director+" is "+want, func() bool { return state(director) == want })
 	}
-	text, err := site.Files.ReadFile("director1.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	works(t, "lab", "up", "--config1", write(t, t.TempDir(), "director1.conf", strings.Replace(string(text), "priority 100", "priority 150", 1)))
+	pairOf(t)
 	becomes(one, "MASTER")
 
 	if out := vipd(t, "failover", "--instance", two); out.code == 0 || !strings.Contains(out.stderr, "no instance is MASTER here") {
 		t.Errorf("a backup hands over: %s", out)
 	}
-	if out := vipd(t, "failover", "--instance", one); out.code != 0 || !strings.Contains(out.stderr, "is master, of priority 100, after ") {
+	if out := vipd(t, "failover", "--instance", one); out.code != 0 || !strings.Contains(out.stderr, "is master, of priority 100, after ") ||
+		!strings.Contains(out.stderr, "peer 10.0.8.55 has 100 % of ") || !strings.Contains(out.stderr, " ms behind") {
 		t.Errorf("failover: %s", out)
 	}
 	becomes(two, "MASTER")
@@ -59,11 +54,17 @@ func TestADirectorIsTakenOutOnPurpose(t *testing.T) {
 	becomes(one, "MASTER")
 
 	works(t, "lab", "stop", "director2")
-	if out := vipd(t, "maintenance", "on", "--instance", one); out.code == 0 || !strings.Contains(out.stderr, "nobody took over") {
+	eventually(t, 20*time.Second, "the peer is missed", func() bool { return strings.Contains(vipd(t, "status", "--instance", one).stdout, "not heard for") })
+	if out := vipd(t, "maintenance", "on", "--wait", "1s", "--instance", one); out.code == 0 || !strings.Contains(out.stderr, "not within 1s: peer 10.0.8.55 is not heard for") {
+		t.Errorf("maintenance without a peer that has the connections: %s", out)
+	}
+	if out := vipd(t, "maintenance", "on", "--now", "--instance", one); out.code == 0 || !strings.Contains(out.stderr, "nobody took over") {
 		t.Errorf("maintenance of the only director: %s", out)
 	}
 	becomes(one, "MASTER")
-	works(t, "maintenance", "on", "--force", "--instance", one)
+	if out := vipd(t, "maintenance", "on", "--force", "--wait", "1s", "--drain", "5s", "--instance", one); out.code != 0 || !strings.Contains(out.stderr, "nobody takes over: no new connections from now on") {
+		t.Errorf("maintenance of the only director, all the same: %s", out)
+	}
 	becomes(one, "FAULT")
 	works(t, "maintenance", "off", "--instance", one)
 	becomes(one, "MASTER")

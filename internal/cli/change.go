@@ -24,9 +24,9 @@ type director interface {
 	Reload(ctx context.Context) (control.Outcome, error)
 	Apply(ctx context.Context, path string, confirm time.Duration) (control.Outcome, error)
 	Confirm(ctx context.Context) (control.Outcome, error)
-	Failover(ctx context.Context, instances []string) (control.Outcome, error)
+	Failover(ctx context.Context, instances []string, how control.Leave) (control.Outcome, error)
 	Back(ctx context.Context) (control.Outcome, error)
-	Maintenance(ctx context.Context, on, force bool) (control.Outcome, error)
+	Maintenance(ctx context.Context, on bool, how control.Leave) (control.Outcome, error)
 	Upgrade(ctx context.Context, program string, probe bool) (control.Outcome, error)
 	Operate(ctx context.Context, o control.Order) (control.Outcome, error)
 }

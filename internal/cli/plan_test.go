@@ -49,12 +49,12 @@ func (d *toldDirector) Reload(context.Context) (control.Outcome, error) { return
 func (d *toldDirector) Upgrade(_ context.Context, program string, probe bool) (control.Outcome, error) {
 	return d.tell(fmt.Sprintf("upgrade %s %v", program, probe))
 }
-func (d *toldDirector) Failover(_ context.Context, instances []string) (control.Outcome, error) {
-	return d.tell(fmt.Sprintf("failover %v", instances))
+func (d *toldDirector) Failover(_ context.Context, instances []string, how control.Leave) (control.Outcome, error) {
+	return d.tell(fmt.Sprintf("failover %v %v", instances, how))
 }
 func (d *toldDirector) Back(context.Context) (control.Outcome, error) { return d.tell("back") }
-func (d *toldDirector) Maintenance(_ context.Context, on, force bool) (control.Outcome, error) {
-	return d.tell(fmt.Sprintf("maintenance %v %v", on, force))
+func (d *toldDirector) Maintenance(_ context.Context, on bool, how control.Leave) (control.Outcome, error) {
+	return d.tell(fmt.Sprintf("maintenance %v %v", on, how))
 }
 func (d *toldDirector) Confirm(context.Context) (control.Outcome, error) { return d.tell("confirm") }
 func (d *toldDirector) tell(what string) (control.Outcome, error) {

@@ -44,7 +44,14 @@ func Dial(instance string) (*Client, error) {
 }
 
 // DialPath is Dial for a socket in another place.
-func DialPath(instance, path string) *Client {
+func DialPath(instance, path string) *Client { return dialPath(instance, path, idle) }
+
+// patient is a client that waits for so much longer, as the daemon has to wait for others.
+func (c *Client) patient(longer time.Duration) *Client {
+	return dialPath(c.instance, c.path, idle+longer)
+}
+
+func dialPath(instance, path string, idle time.Duration) *Client {
 	c := &Client{instance: instance, path: path}
 	c.http.Transport = &http.Transport{
 		DisableKeepAlives:      true,
@@ -56,7 +63,7 @@ func DialPath(instance, path string) *Client {
 			if err != nil {
 				return nil, err
 			}
-			return idleConn{conn}, nil
+			return idleConn{conn, idle}, nil
 		},
 	}
 	// An answer that sends us elsewhere is not a daemon's.
@@ -65,15 +72,18 @@ func DialPath(instance, path string) *Client {
 }
 
 // idleConn ends a read or write that nothing comes of.
-type idleConn struct{ net.Conn }
+type idleConn struct {
+	net.Conn
+	idle time.Duration
+}
 
 func (c idleConn) Read(b []byte) (int, error) {
-	c.SetReadDeadline(time.Now().Add(idle))
+	c.SetReadDeadline(time.Now().Add(c.idle))
 	return c.Conn.Read(b)
 }
 
 func (c idleConn) Write(b []byte) (int, error) {
-	c.SetWriteDeadline(time.Now().Add(idle))
+	c.SetWriteDeadline(time.Now().Add(c.idle))
 	return c.Conn.Write(b)
 }
 

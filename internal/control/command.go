@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,15 +22,59 @@ type Commander interface {
 	Apply(ctx context.Context, path string, confirm time.Duration) Outcome
 	// Confirm keeps what Apply has done.
 	Confirm(ctx context.Context) Outcome
-	// Failover hands the mastership of instances, or of all, to another director; it answers when there is one. Back lets them
-	// take it back.
-	Failover(ctx context.Context, instances []string) Outcome
+	// Failover hands the mastership of instances, or of all, to another director, once the peers have all connections; it
+	// answers when there is a new master. Back lets them take it back.
+	Failover(ctx context.Context, instances []string, how Leave) Outcome
 	Back(ctx context.Context) Outcome
 	// Maintenance takes this director out, after somebody else has taken over or with force whether or not, or puts it in again.
-	Maintenance(ctx context.Context, on, force bool) Outcome
+	Maintenance(ctx context.Context, on bool, how Leave) Outcome
 	// Upgrade has the program at path, absolute, take the daemon's place; with probe it is only tried whether it could. If empty,
 	// the path that the daemon itself was started by.
 	Upgrade(ctx context.Context, path string, probe bool) Outcome
+}
+
+// Leave is how a director gives its addresses up.
+type Leave struct {
+	Now   bool          // whether or not the peers of connection_sync have all connections
+	Wait  time.Duration // for them to have all, at most. If zero, 10 s.
+	Force bool          // of maintenance: also if nobody takes over
+	// Drain is for how long at most it goes on then without new connections, until those that are open have ended.
+	Drain time.Duration
+}
+
+// LeaveWait is for how long the peers are waited for unless something else is said.
+const LeaveWait = 10 * time.Second
+
+func (l Leave) values(args url.Values) url.Values {
+	for name, is := range map[string]bool{"now": l.Now, "force": l.Force} {
+		if is {
+			args.Set(name, "1")
+		}
+	}
+	for name, d := range map[string]time.Duration{"wait": l.Wait, "drain": l.Drain} {
+		if d != 0 {
+			args.Set(name, d.String())
+		}
+	}
+	return args
+}
+
+// patience is how long it may take beyond what any command takes.
+func (l Leave) patience() time.Duration { return cmp.Or(l.Wait, LeaveWait) + l.Drain }
+
+// leaveOf reads values.
+func leaveOf(args url.Values) (l Leave, err error) {
+	l.Now, l.Force = args.Get("now") != "", args.Get("force") != ""
+	for name, to := range map[string]*time.Duration{"wait": &l.Wait, "drain": &l.Drain} {
+		text := args.Get(name)
+		if text == "" {
+			continue
+		}
+		if *to, err = time.ParseDuration(text); err != nil || *to < 0 {
+			return l, fmt.Errorf("%s %.40q: want a time such as 60s", name, text)
+		}
+	}
+	return l, nil
 }
 
 // Outcome is what came of a command.
@@ -61,7 +106,12 @@ func serveCommands(mux *http.ServeMux, c Commander) {
 			answer(w, c.Back(r.Context()), nil)
 			return
 		}
-		answer(w, c.Failover(r.Context(), r.Form["instance"]), nil)
+		how, err := leaveOf(r.Form)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer(w, c.Failover(r.Context(), r.Form["instance"], how), nil)
 	})
 	mux.HandleFunc("POST /v1/maintenance", func(w http.ResponseWriter, r *http.Request) {
 		on := r.FormValue("on")
@@ -69,7 +119,12 @@ func serveCommands(mux *http.ServeMux, c Commander) {
 			http.Error(w, fmt.Sprintf("on %.40q: want true or false", on), http.StatusBadRequest)
 			return
 		}
-		answer(w, c.Maintenance(r.Context(), on == "true", r.FormValue("force") != ""), nil)
+		how, err := leaveOf(r.Form)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer(w, c.Maintenance(r.Context(), on == "true", how), nil)
 	})
 	mux.HandleFunc("POST /v1/upgrade", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, c.Upgrade(r.Context(), r.FormValue("program"), r.FormValue("probe") != ""), nil)
@@ -112,8 +167,8 @@ func (c *Client) Apply(ctx context.Context, path string, confirm time.Duration) 
 }
 
 // Failover hands mastership away and answers when another director has it.
-func (c *Client) Failover(ctx context.Context, instances []string) (Outcome, error) {
-	return c.command(ctx, "/v1/failover", url.Values{"instance": instances})
+func (c *Client) Failover(ctx context.Context, instances []string, how Leave) (Outcome, error) {
+	return c.patient(how.patience()).command(ctx, "/v1/failover", how.values(url.Values{"instance": instances}))
 }
 
 // Back lets this director take over again what Failover has handed away.
@@ -122,12 +177,8 @@ func (c *Client) Back(ctx context.Context) (Outcome, error) {
 }
 
 // Maintenance takes the director out or puts it in again.
-func (c *Client) Maintenance(ctx context.Context, on, force bool) (Outcome, error) {
-	args := url.Values{"on": {fmt.Sprint(on)}}
-	if force {
-		args.Set("force", "1")
-	}
-	return c.command(ctx, "/v1/maintenance", args)
+func (c *Client) Maintenance(ctx context.Context, on bool, how Leave) (Outcome, error) {
+	return c.patient(how.patience()).command(ctx, "/v1/maintenance", how.values(url.Values{"on": {fmt.Sprint(on)}}))
 }
 
 // Upgrade has the program at path, absolute, take the daemon's place, or with probe only tries whether it could. If empty,

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,10 +22,10 @@ const causeMaintenance = "maintenance"
 const peekEvery = 20 * time.Millisecond
 
 // Failover implements control.Commander.
-func (d *daemon) Failover(ctx context.Context, instances []string) control.Outcome {
+func (d *daemon) Failover(ctx context.Context, instances []string, how control.Leave) control.Outcome {
 	d.noteCommand(ctx, "failover")
 	var said []string
-	err := d.handAway(ctx, instances, &said)
+	err := d.handAway(ctx, instances, how, &said)
 	out := outcome(err)
 	out.Said = said
 	return out
@@ -41,8 +42,8 @@ func (d *daemon) Back(ctx context.Context) control.Outcome {
 	return control.Outcome{Done: true}
 }
 
-// handAway has instances, or all that are master, resign and waits for who follows.
-func (d *daemon) handAway(ctx context.Context, instances []string, said *[]string) error {
+// handAway has instances, or all that are master, resign when the peers have their connections, and waits for who follows.
+func (d *daemon) handAway(ctx context.Context, instances []string, how control.Leave, said *[]string) error {
 	if len(instances) == 0 {
 		for _, s := range d.ha.status() {
 			if s.State == vrrp.Master {
@@ -52,6 +53,11 @@ func (d *daemon) handAway(ctx context.Context, instances []string, said *[]strin
 	}
 	if len(instances) == 0 {
 		return fail(ExitFatal, "see vipd vrrp", "no instance is MASTER here")
+	}
+	if !how.Now {
+		if err := d.awaitPeers(ctx, cmp.Or(how.Wait, control.LeaveWait), said); err != nil && !how.Force {
+			return err
+		}
 	}
 	began := time.Now()
 	var err error
@@ -114,29 +120,33 @@ func keys(m map[string]bool) (all []string) {
 }
 
 // Maintenance implements control.Commander.
-func (d *daemon) Maintenance(ctx context.Context, on, force bool) control.Outcome {
-	d.noteCommand(ctx, fmt.Sprintf("maintenance (on: %v, force: %v)", on, force))
+func (d *daemon) Maintenance(ctx context.Context, on bool, how control.Leave) control.Outcome {
+	d.noteCommand(ctx, fmt.Sprintf("maintenance (on: %v, force: %v)", on, how.Force))
 	var said []string
-	err := d.maintain(ctx, on, force, &said)
+	err := d.maintain(ctx, on, how, &said)
 	out := outcome(err)
 	out.Said = said
 	return out
 }
 
-func (d *daemon) maintain(ctx context.Context, on, force bool, said *[]string) error {
+func (d *daemon) maintain(ctx context.Context, on bool, how control.Leave, said *[]string) error {
 	masters := false
 	for _, s := range d.ha.status() {
 		masters = masters || s.State == vrrp.Master
 	}
 	if on && masters {
-		if err := d.handAway(ctx, nil, said); err != nil && !force {
-			return err
+		if err := d.handAway(ctx, nil, how, said); err != nil {
+			if !how.Force {
+				return err
+			}
+			d.drainAll(ctx, how.Drain, said)
 		}
 	}
 	if err := d.keepMaintenance(ctx, on); err != nil {
 		return fail(ExitFatal, "", "%w", err)
 	}
 	d.ha.do(func(now time.Time) { d.ha.setMaintenance(now, on) })
+	d.quiesce(false)
 	d.events.Info(map[bool]string{true: "Maintenance begins: this director is master of nothing until vipd maintenance off", false: "Maintenance is over"}[on])
 	return nil
 }

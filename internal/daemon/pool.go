@@ -66,6 +66,7 @@ type pool struct {
 	whole    bool      // compare with everything that the plane holds next time, not with what is ours
 	refused  map[lb.ServiceKey]string
 	again    bool // something failed that may do better next time
+	quiet    bool // nothing new is to come in: every weight is 0
 	hopState map[netip.Addr]host.Hop
 	held     map[netip.Addr]map[int]bool // addresses of this host, by the interfaces that have them
 
@@ -175,6 +176,9 @@ func (m *pool) sync() {
 		return
 	}
 	want := m.pools.Want()
+	if m.quiet {
+		want = without(want)
+	}
 	if !m.known || m.whole {
 		have, err := m.plane.Read()
 		if err != nil {
