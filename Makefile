@@ -79,7 +79,7 @@ bench: setup-bench build ## what things cost, as tables and as JSON in out/bench
 	$(GO) test -run 'ManyCPUs|ModelAgrees' -rush 1m -v ./bpf/
 	$(GO) test -run '^$$' -bench TenMillion -benchtime 1x -timeout 20m ./internal/plane/xdp/
 	VIPD=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench Large -benchtime 3x ./internal/conf/
-	VIPD_BENCH=1 $(GO) test -timeout 40m -v -count=1 -run 'BesideKeepalived|FastAdverts' ./test/ # VIPD_FAILOVERS=50 for the long run
+	VIPD_BENCH=1 $(GO) test -timeout 40m -v -count=1 -run 'BesideKeepalived|FastAdverts|FiftyThousand' ./test/ # VIPD_FAILOVERS=50 for the long run
 	$(GO) test -run '^$$' -bench Reload -benchtime 5x ./internal/daemon/
 
 FUZZTIME ?= 30s

@@ -178,8 +178,8 @@ func (c *continuity) returns() time.Duration {
 	return time.Since(start)
 }
 
-// pairOf raises the lab with connection_sync between the directors.
-func pairOf(t *testing.T) {
+// pairOf raises the lab with connection_sync between the directors, and further lines of global_defs for each, if there are any.
+func pairOf(t *testing.T, more ...string) {
 	t.Helper()
 	dir := t.TempDir()
 	var args []string
@@ -191,7 +191,7 @@ func pairOf(t *testing.T) {
 		}
 		other := []string{"10.0.8.55", "10.0.8.25"}[i]
 		said := strings.Replace(string(text), "    router_id LVS_DEVEL\n", "    router_id LVS_DEVEL\n    connection_sync {\n        peer "+other+"\n        source "+own+
-			"\n        key hex:"+strings.Repeat("5a", 32)+"\n    }\n", 1)
+			"\n        key hex:"+strings.Repeat("5a", 32)+"\n    }\n"+strings.Join(more[min(i, len(more)):min(i+1, len(more))], ""), 1)
 		said = strings.Replace(said, "persistence_timeout 10", "# no persistence", 1)
 		if i == 0 {
 			said = strings.Replace(said, "priority 100", "priority 150", 1)
