@@ -6,11 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,6 +119,8 @@ const (
 	killed   fate = "a row fails"
 	hung     fate = "the rows do not end"
 	survived fate = "SURVIVED"
+	late     fate = "another row fails"
+	same     fate = "the same code"
 	forgiven fate = "excused"
 )
 
@@ -128,14 +133,12 @@ func TestMutants(t *testing.T) {
 	if which == "" {
 		t.Skip("a mutant takes seconds: VIPD_MUTATE is not set")
 	}
-	chosen, excused := regexp.MustCompile(which), excuses(t)
+	chosen, excused, original := regexp.MustCompile(which), excuses(t), code(t, mutated(t, "", nil))
+	var alive []mutant
+	var counting sync.Mutex
 	count := map[fate]int{}
-	for _, file := range judged {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range mutants(file, text) {
+	t.Run("first rows", func(t *testing.T) {
+		for _, m := range allMutants(t) {
 			if m.state != "" || !chosen.MatchString(m.String()) {
 				continue // those of the tables of states: TestMutantsOfStates
 			}
@@ -143,15 +146,74 @@ func TestMutants(t *testing.T) {
 				count[forgiven]++
 				continue
 			}
-			got, how := m.try(t)
-			count[got]++
-			t.Logf("%s: %s%s", m, got, how)
-			if got == survived {
-				t.Errorf("no row notices %s", m)
-			}
+			t.Run(fmt.Sprintf("%s:%d", m.file, m.line), func(t *testing.T) {
+				t.Parallel()
+				got, how := m.try(t, original)
+				t.Logf("%s: %s%s", m, got, how)
+				counting.Lock()
+				defer counting.Unlock()
+				if got == survived {
+					alive = append(alive, m)
+				} else {
+					count[got]++
+				}
+			})
 		}
+	})
+	for _, m := range unnoticed(t, alive) {
+		count[survived]++
+		t.Errorf("no row notices %s", m)
 	}
+	count[late] = len(alive) - count[survived]
 	t.Log(count)
+}
+
+func allMutants(t *testing.T) (all []mutant) {
+	t.Helper()
+	for _, file := range judged {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, mutants(file, text)...)
+	}
+	return all
+}
+
+// unnoticed are those of the mutants that survive all rows. The rows take minutes, so they judge all mutants together, and
+// halves of them where they fail.
+func unnoticed(t *testing.T, alive []mutant) []mutant {
+	t.Helper()
+	if len(alive) == 0 {
+		return nil
+	}
+	var now, later []mutant
+	changed := map[string]map[int]string{}
+	for _, m := range alive {
+		if changed[m.file] == nil {
+			changed[m.file] = map[int]string{}
+		}
+		if _, twice := changed[m.file][m.line]; twice {
+			later = append(later, m)
+			continue
+		}
+		changed[m.file][m.line] = m.is
+		now = append(now, m)
+	}
+	object := mutatedAll(t, changed)
+	got, how := noC, ""
+	if object != "" {
+		got, how = judgeBy(t, object, "-test.skip="+slowRows)
+	}
+	t.Logf("%d together: %s%s", len(now), got, how)
+	switch {
+	case got == survived:
+		return append(now, unnoticed(t, later)...)
+	case len(now) == 1:
+		return unnoticed(t, later)
+	}
+	half := len(now) / 2
+	return append(append(unnoticed(t, now[:half]), unnoticed(t, now[half:])...), unnoticed(t, later)...)
 }
 
 // excuses are the mutants that do the same as the original, or what chance hides: "file: line before / line => line # why".
@@ -173,34 +235,69 @@ func excuses(t *testing.T) map[string]bool {
 	return all
 }
 
-func (m mutant) try(t *testing.T) (fate, string) {
+func (m mutant) try(t *testing.T, original string) (fate, string) {
 	t.Helper()
 	object := mutated(t, m.file, map[int]string{m.line: m.is})
 	if object == "" {
 		return noC, ""
 	}
 	defer os.RemoveAll(filepath.Dir(object))
-	return judge(t, m.file, object)
+	if code(t, object) == original {
+		return same, ""
+	}
+	for _, rows := range firstRows[m.file] {
+		if got, how := judgeBy(t, object, "-test.run="+rows, "-test.skip="+slowRows); got != survived {
+			return got, how
+		}
+	}
+	return survived, ""
+}
+
+// code is the instructions of an object, without the lines that they come from.
+func code(t *testing.T, object string) string {
+	t.Helper()
+	spec, err := ebpf.LoadCollectionSpec(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Builder{}
+	for _, name := range slices.Sorted(maps.Keys(spec.Programs)) {
+		for _, i := range spec.Programs[name].Instructions {
+			fmt.Fprintf(&all, "%s %d %d %d %d %d %s\n", name, i.OpCode, i.Dst, i.Src, i.Offset, i.Constant, i.Reference())
+		}
+	}
+	return all.String()
 }
 
 // mutated is the object, in a folder of its own, of the C with some lines of a file changed, or "" if that is no C.
 func mutated(t *testing.T, file string, lines map[int]string) (object string) {
 	t.Helper()
+	return mutatedAll(t, map[string]map[int]string{file: lines})
+}
+
+// mutatedAll is the same of several files.
+func mutatedAll(t *testing.T, files map[string]map[int]string) (object string) {
+	t.Helper()
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(".")); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, file)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := strings.Split(string(text), "\n")
-	for n, line := range lines {
-		all[n-1] = line
-	}
-	if err := os.WriteFile(path, []byte(strings.Join(all, "\n")), 0o600); err != nil {
-		t.Fatal(err)
+	for _, pattern := range []string{"*.h", "*.c", "headers/*"} {
+		sources, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range sources {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := strings.Split(string(text), "\n")
+			for n, line := range files[file] {
+				all[n-1] = line
+			}
+			path := filepath.Join(dir, file)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(strings.Join(all, "\n")), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	object = filepath.Join(dir, "mutant.o")
 	clang := exec.CommandContext(t.Context(), "clang-19", "-target", "bpfel", "-g", "-O2", "-mcpu=v3", "-Wno-everything", "-nostdinc", "-c", "lb.bpf.c", "-o", object)
@@ -211,25 +308,17 @@ func mutated(t *testing.T, file string, lines map[int]string) (object string) {
 	return object
 }
 
-// firstRows are those most likely to notice a mistake in a header; the others come after them.
-var firstRows = map[string]string{
-	"schedule.h": "Picks|Behind|Heaviest|Weighted|ManyMembers|Nobody", "least.h": "Picks|ActiveConn|Weighted|ManyMembers|Overload", "hash.h": "Picks|Hash",
-	"lblc.h": "Picks|Remember", "states.h": "States", "csum.h": "Checksum|EveryWord|Errors|Masq|Tunnel", "crc32c.h": "SCTP|Masq", "conn.h": "Live|Reuse|States|Table|Template",
-	"open.h": "Template|Region|Client|Reuse", "sweep.h": "Sweep|Forget|Chains|Template", "nat.h": "Masq|Reply",
-	"find.h": "Class|Order|Mark|Template|Scheduled", "pace.h": "Sloppy|Drop|Flood|Rate", "defend.h": "Dispens", "fast.h": "Forward|Masq|Tunnel|Live",
-	"reply.h": "Reply|Fragments", "reply6.h": "IPv6|Masq|Fragments", "told.h": "Tunnel|Errors|Told", "mss.h": "Largest|Proxy", "fullnat.h": "FullNAT|LocalEnd|Proxy",
-	"full6.h": "NAT6|Shared6|Proxy", "proxy.h": "Proxy",
-}
-
-// judge runs the rows on the object.
-func judge(t *testing.T, file, object string) (fate, string) {
-	t.Helper()
-	if first := firstRows[file]; first != "" {
-		if got, how := judgeBy(t, object, "-test.run="+first, "-test.skip="+slowRows); got != survived {
-			return got, how
-		}
-	}
-	return judgeBy(t, object, "-test.skip="+slowRows)
+// firstRows are those most likely to notice a mistake in a header, a few and then more; the others come after them.
+var firstRows = map[string][]string{
+	"schedule.h": {"Picks/^w?rr-(w321|w012|w7532|dynamic|editphase|thresholds)|Behind|Heaviest|Weighted", "Picks|ManyMembers"},
+	"least.h":    {"Picks/^(w?lc|sed|nq|fo|ovf)-(w321|w012|w10_5_3|thresholds)|ActiveConn|Twos|Overload", "Picks|ManyMembers"},
+	"hash.h":     {"Picks/^(sh|dh|mh)-(w321|w012)", "Picks|Hash"},
+	"lblc.h":     {"Picks/^lblc|Remember|Local", "Picks"},
+	"states.h":   {"States"}, "csum.h": {"Checksum|EveryWord|Masq|Tunnel", "Errors"}, "crc32c.h": {"SCTP|Masq"}, "conn.h": {"Live|Reuse|Table|Template", "States"},
+	"open.h": {"Template|Region|Client|Reuse"}, "sweep.h": {"Sweep|Forget|Chains|Template"}, "nat.h": {"Masq|Reply"},
+	"find.h": {"Class|Order|Mark|Template|Scheduled"}, "pace.h": {"Sloppy|Drop|Flood|Rate"}, "defend.h": {"Dispens"}, "fast.h": {"Forward|Masq|Tunnel|Live"},
+	"reply.h": {"Reply|Fragments"}, "reply6.h": {"IPv6|Masq|Fragments"}, "told.h": {"Tunnel|Errors|Told"}, "mss.h": {"Largest|Proxy"}, "fullnat.h": {"FullNAT|LocalEnd|Proxy"},
+	"full6.h": {"NAT6|Shared6|Proxy"}, "proxy.h": {"Proxy"},
 }
 
 // slowRows keep time, or look at what no mutant touches.
