@@ -22,6 +22,7 @@ type wrapped struct {
 	ext      []byte // of an IPv6 header; ext[0] is what follows, and proto its own number
 	cut      int    // bytes that are left of the frame; 0: all
 	etherTyp uint16
+	first    uint8 // of an IPv4 header: version and length; 0: what is right
 }
 
 func (p wrapped) bytes() []byte {
@@ -38,6 +39,7 @@ func (p wrapped) bytes() []byte {
 		ip[0], ip[8], ip[9] = 4<<4|uint8(5+len(p.options)/4), 64, p.proto
 		binary.BigEndian.PutUint16(ip[2:], uint16(20+len(p.options)+len(body)))
 		binary.BigEndian.PutUint16(ip[6:], p.frag)
+		ip[0] = or(p.first, ip[0])
 		head = append(append(head, ip...), p.options...)
 	}
 	if p.etherTyp != 0 {
@@ -93,6 +95,14 @@ func TestDecapsulatorUnpacksWhatIsForAVirtualAddress(t *testing.T) {
 		"cut in the outer header 6": {DecapDecapKindDECAP_IPIP, wrapped{outer6: true, proto: 4, inner: four.packet(), cut: 50}, DecapDecapOutcomeDECAP_SHORT, frame{}},
 		"cut in the inner header":   {DecapDecapKindDECAP_IPIP, wrapped{proto: 4, inner: four.packet(), cut: 50}, DecapDecapOutcomeDECAP_SHORT, frame{}},
 		"cut in the inner header 6": {DecapDecapKindDECAP_IPIP, wrapped{proto: 41, inner: six.packet6(), cut: 70}, DecapDecapOutcomeDECAP_SHORT, frame{}},
+		"Ethernet alone":            {DecapDecapKindDECAP_IPIP, wrapped{etherTyp: 0x0806, cut: 14}, DecapDecapOutcomeDECAP_OTHER, frame{}},
+		"a header alone":            {DecapDecapKindDECAP_IPIP, wrapped{proto: 6}, DecapDecapOutcomeDECAP_OTHER, frame{}},
+		"a header of IPv6 alone":    {DecapDecapKindDECAP_IPIP, wrapped{outer6: true, proto: 6}, DecapDecapOutcomeDECAP_OTHER, frame{}},
+		"options of IPv6 alone":     {DecapDecapKindDECAP_IPIP, wrapped{outer6: true, proto: 60, ext: []byte{6, 0, 4, 1, 4, 1, 0, 0}}, DecapDecapOutcomeDECAP_OTHER, frame{}},
+		"an inner header alone":     {DecapDecapKindDECAP_IPIP, wrapped{proto: 4, inner: alien.packet()[:20]}, DecapDecapOutcomeDECAP_NOT_OURS, frame{}},
+		"an inner header alone, 6":  {DecapDecapKindDECAP_IPIP, wrapped{proto: 41, inner: alien6.packet6()[:40]}, DecapDecapOutcomeDECAP_NOT_OURS, frame{}},
+		"a header of 16 bytes":      {DecapDecapKindDECAP_IPIP, wrapped{proto: 4, inner: four.packet(), first: 0x44}, DecapDecapOutcomeDECAP_OTHER, frame{}},
+		"another version":           {DecapDecapKindDECAP_IPIP, wrapped{proto: 4, inner: four.packet(), first: 0x65}, DecapDecapOutcomeDECAP_OTHER, frame{}},
 		"6 said and 4 inside":       {DecapDecapKindDECAP_IPIP, wrapped{proto: 41, inner: append(four.packet(), make([]byte, 20)...)}, DecapDecapOutcomeDECAP_STRANGE, frame{}},
 		"GUE":                       {DecapDecapKindDECAP_GUE, wrapped{proto: 17, front: gueWords(6080, 0, 4), inner: four.packet()}, DecapDecapOutcomeDECAP_UNPACKED, four},
 		"GUE with an option":        {DecapDecapKindDECAP_GUE, wrapped{proto: 17, front: gueWords(6080, 1, 41, 1, 2, 3, 4), inner: six.packet6()}, DecapDecapOutcomeDECAP_UNPACKED, six},
@@ -101,12 +111,14 @@ func TestDecapsulatorUnpacksWhatIsForAVirtualAddress(t *testing.T) {
 		"a control message of GUE":  {DecapDecapKindDECAP_GUE, wrapped{proto: 17, front: gueWords(6080, 0x20, 4), inner: four.packet()}, DecapDecapOutcomeDECAP_STRANGE, frame{}},
 		"another protocol in GUE":   {DecapDecapKindDECAP_GUE, wrapped{proto: 17, front: gueWords(6080, 0, 6), inner: four.packet()}, DecapDecapOutcomeDECAP_STRANGE, frame{}},
 		"GUE, cut":                  {DecapDecapKindDECAP_GUE, wrapped{proto: 17, front: gueWords(6080, 0, 4), cut: 44}, DecapDecapOutcomeDECAP_SHORT, frame{}},
+		"GUE alone, another port":   {DecapDecapKindDECAP_GUE, wrapped{proto: 17, front: gueWords(6081, 0, 4)}, DecapDecapOutcomeDECAP_OTHER, frame{}},
 		"IPIP where GUE is wanted":  {DecapDecapKindDECAP_GUE, wrapped{proto: 4, inner: four.packet()}, DecapDecapOutcomeDECAP_OTHER, frame{}},
 		"GRE":                       {DecapDecapKindDECAP_GRE, wrapped{proto: 47, front: greWords(0, 0x0800), inner: four.packet()}, DecapDecapOutcomeDECAP_UNPACKED, four},
 		"GRE with all words":        {DecapDecapKindDECAP_GRE, wrapped{proto: 47, front: greWords(0xb000, 0x86dd, make([]byte, 12)...), inner: six.packet6()}, DecapDecapOutcomeDECAP_UNPACKED, six},
 		"GRE in 6, with a checksum": {DecapDecapKindDECAP_GRE, wrapped{outer6: true, proto: 47, front: greWords(0x8000, 0x0800, 0, 0, 0, 0), inner: four.packet()}, DecapDecapOutcomeDECAP_UNPACKED, four},
 		"GRE with routing":          {DecapDecapKindDECAP_GRE, wrapped{proto: 47, front: greWords(0x4000, 0x0800), inner: four.packet()}, DecapDecapOutcomeDECAP_STRANGE, frame{}},
 		"Ethernet in GRE":           {DecapDecapKindDECAP_GRE, wrapped{proto: 47, front: greWords(0, 0x6558), inner: four.packet()}, DecapDecapOutcomeDECAP_STRANGE, frame{}},
+		"GRE alone, of Ethernet":    {DecapDecapKindDECAP_GRE, wrapped{proto: 47, front: greWords(0, 0x6558)}, DecapDecapOutcomeDECAP_STRANGE, frame{}},
 		"GRE, cut":                  {DecapDecapKindDECAP_GRE, wrapped{proto: 47, front: greWords(0, 0x0800), cut: 36}, DecapDecapOutcomeDECAP_SHORT, frame{}},
 		"UDP where GRE is wanted":   {DecapDecapKindDECAP_GRE, wrapped{proto: 17, front: gueWords(6080, 0, 4), inner: four.packet()}, DecapDecapOutcomeDECAP_OTHER, frame{}},
 	}
@@ -142,7 +154,7 @@ func TestDecapsulatorUnpacksWhatIsForAVirtualAddress(t *testing.T) {
 
 func decapsulator(t *testing.T, tunnel DecapDecapKind) *DecapObjects {
 	t.Helper()
-	spec, err := LoadDecap()
+	spec, err := otherSpec("decap.bpf.c", LoadDecap)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +163,7 @@ func decapsulator(t *testing.T, tunnel DecapDecapKind) *DecapObjects {
 	}
 	o := &DecapObjects{}
 	if err := spec.LoadAndAssign(o, nil); err != nil {
-		t.Fatalf("%+v", err)
+		t.Fatalf("load: %+v", err)
 	}
 	t.Cleanup(func() { o.Close() })
 	for _, a := range []netip.Addr{vip.Addr(), vip6.Addr()} {

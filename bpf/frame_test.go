@@ -100,7 +100,7 @@ func (f frame) packet6() []byte {
 	f.from = or(f.from, client6)
 	l4, proto := f.transport(), or(f.proto, tcpProto)
 	b := make([]byte, 40, 40+len(f.options)+len(l4))
-	b[0] = or(f.version, 6) << 4
+	b[0], b[1] = or(f.version, 6)<<4|f.tos>>4, f.tos<<4
 	binary.BigEndian.PutUint16(b[4:], or(f.length, uint16(len(f.options)+len(l4))))
 	b[6], b[7] = proto, or(f.ttl, 64)
 	if f.options != nil {

@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,15 +21,39 @@ import (
 
 // Environment variables.
 const (
-	mutateVar = "VIPD_MUTATE"     // a regular expression: the mutants to try, by "file:line: change"
-	objectVar = "VIPD_BPF_OBJECT" // for a child: the object that its rows look at
+	mutateVar = "VIPD_MUTATE"       // a regular expression: the mutants to try, by "file:line: change"
+	quickVar  = "VIPD_MUTATE_QUICK" // the first rows alone
+	objectVar = "VIPD_BPF_OBJECT"   // for a child: the object that its rows look at
 )
 
+// sourceOf is the source of the object in which a file is.
+func sourceOf(file string) string {
+	if strings.HasSuffix(file, ".c") {
+		return file
+	}
+	return "lb.bpf.c"
+}
+
+// otherSpec is the object of another source than lb.bpf.c: the one that a child has to look at, if it is of that source.
+func otherSpec(source string, load func() (*ebpf.CollectionSpec, error)) (*ebpf.CollectionSpec, error) {
+	if path := os.Getenv(objectVar); filepath.Base(path) == objectName(source) {
+		return ebpf.LoadCollectionSpec(path)
+	}
+	return load()
+}
+
+func objectName(source string) string { return strings.TrimSuffix(source, ".c") + ".mutant.o" }
+
 func loadSpec() (*ebpf.CollectionSpec, error) {
-	if path := os.Getenv(objectVar); path != "" {
+	if path := os.Getenv(objectVar); filepath.Base(path) == objectName("lb.bpf.c") {
 		spec, err := ebpf.LoadCollectionSpec(path)
 		if err != nil {
 			return nil, err
+		}
+		if m, many := spec.Maps[".data."+aliveMap]; many {
+			spec.Maps[aliveMap] = m
+			m.Name = aliveMap
+			delete(spec.Maps, ".data."+aliveMap)
 		}
 		return Named(spec), nil
 	}
@@ -39,7 +62,7 @@ func loadSpec() (*ebpf.CollectionSpec, error) {
 
 // judged are the headers in which a mistake sends packets to the wrong place, or counts them there.
 var judged = []string{"schedule.h", "least.h", "hash.h", "lblc.h", "states.h", "csum.h", "conn.h", "open.h", "sweep.h", "nat.h",
-	"crc32c.h", "find.h", "pace.h", "defend.h", "fast.h", "reply.h", "reply6.h", "told.h", "mss.h", "fullnat.h", "full6.h", "proxy.h", "lb.bpf.c"}
+	"crc32c.h", "find.h", "pace.h", "defend.h", "fast.h", "reply.h", "reply6.h", "told.h", "mss.h", "fullnat.h", "full6.h", "proxy.h", "lb.bpf.c", "decap.bpf.c", "path.bpf.c"}
 
 // operators are the mistakes. A line may have several of one kind; each is a mutant.
 var operators = []struct {
@@ -133,12 +156,21 @@ func TestMutants(t *testing.T) {
 	if which == "" {
 		t.Skip("a mutant takes seconds: VIPD_MUTATE is not set")
 	}
-	chosen, excused, original := regexp.MustCompile(which), excuses(t), code(t, mutated(t, "", nil))
-	var alive []mutant
-	var counting sync.Mutex
+	chosen, excused := regexp.MustCompile(which), excuses(t)
+	var rest []mutant
 	count := map[fate]int{}
-	t.Run("first rows", func(t *testing.T) {
-		for _, m := range allMutants(t) {
+	tell := func(m mutant, got fate, how string) {
+		t.Logf("%s: %s%s", m, got, how)
+		if got == survived {
+			rest = append(rest, m)
+		} else {
+			count[got]++
+		}
+	}
+	for _, file := range judged {
+		var some []mutant
+		original := ""
+		for _, m := range allMutants(t, file) {
 			if m.state != "" || !chosen.MatchString(m.String()) {
 				continue // those of the tables of states: TestMutantsOfStates
 			}
@@ -146,38 +178,35 @@ func TestMutants(t *testing.T) {
 				count[forgiven]++
 				continue
 			}
-			t.Run(fmt.Sprintf("%s:%d", m.file, m.line), func(t *testing.T) {
-				t.Parallel()
-				got, how := m.try(t, original)
-				t.Logf("%s: %s%s", m, got, how)
-				counting.Lock()
-				defer counting.Unlock()
-				if got == survived {
-					alive = append(alive, m)
-				} else {
-					count[got]++
-				}
-			})
+			if original == "" {
+				original = code(t, mutated(t, file, nil))
+			}
+			if some = append(some, m); len(some) == together || firstTests[file].traces == "" {
+				inOneObject(t, some, original, tell)
+				some = nil
+			}
 		}
-	})
-	for _, m := range unnoticed(t, alive) {
-		count[survived]++
+		inOneObject(t, some, original, tell)
+	}
+	if os.Getenv(quickVar) == "" {
+		alive := unnoticed(t, rest)
+		count[late] = len(rest) - len(alive)
+		rest = alive
+	}
+	count[survived] = len(rest)
+	for _, m := range rest {
 		t.Errorf("no row notices %s", m)
 	}
-	count[late] = len(alive) - count[survived]
 	t.Log(count)
 }
 
-func allMutants(t *testing.T) (all []mutant) {
+func allMutants(t *testing.T, file string) []mutant {
 	t.Helper()
-	for _, file := range judged {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, mutants(file, text)...)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return all
+	return mutants(file, text)
 }
 
 // unnoticed are those of the mutants that survive all rows. The rows take minutes, so they judge all mutants together, and
@@ -193,14 +222,14 @@ func unnoticed(t *testing.T, alive []mutant) []mutant {
 		if changed[m.file] == nil {
 			changed[m.file] = map[int]string{}
 		}
-		if _, twice := changed[m.file][m.line]; twice {
+		if _, twice := changed[m.file][m.line]; twice || sourceOf(m.file) != sourceOf(alive[0].file) {
 			later = append(later, m)
 			continue
 		}
 		changed[m.file][m.line] = m.is
 		now = append(now, m)
 	}
-	object := mutatedAll(t, changed)
+	object := mutatedAll(t, sourceOf(alive[0].file), changed)
 	got, how := noC, ""
 	if object != "" {
 		got, how = judgeBy(t, object, "-test.skip="+slowRows)
@@ -272,11 +301,11 @@ func code(t *testing.T, object string) string {
 // mutated is the object, in a folder of its own, of the C with some lines of a file changed, or "" if that is no C.
 func mutated(t *testing.T, file string, lines map[int]string) (object string) {
 	t.Helper()
-	return mutatedAll(t, map[string]map[int]string{file: lines})
+	return mutatedAll(t, sourceOf(file), map[string]map[int]string{file: lines})
 }
 
 // mutatedAll is the same of several files.
-func mutatedAll(t *testing.T, files map[string]map[int]string) (object string) {
+func mutatedAll(t *testing.T, source string, files map[string]map[int]string) (object string) {
 	t.Helper()
 	dir := t.TempDir()
 	for _, pattern := range []string{"*.h", "*.c", "headers/*"} {
@@ -299,8 +328,8 @@ func mutatedAll(t *testing.T, files map[string]map[int]string) (object string) {
 			}
 		}
 	}
-	object = filepath.Join(dir, "mutant.o")
-	clang := exec.CommandContext(t.Context(), "clang-19", "-target", "bpfel", "-g", "-O2", "-mcpu=v3", "-Wno-everything", "-nostdinc", "-c", "lb.bpf.c", "-o", object)
+	object = filepath.Join(dir, objectName(source))
+	clang := exec.CommandContext(t.Context(), "clang-19", "-target", "bpfel", "-g", "-O2", "-mcpu=v3", "-Wno-everything", "-nostdinc", "-c", source, "-o", object)
 	clang.Dir = dir
 	if _, err := clang.CombinedOutput(); err != nil {
 		return ""
@@ -318,7 +347,7 @@ var firstRows = map[string][]string{
 	"open.h": {"Template|Region|Client|Reuse"}, "sweep.h": {"Sweep|Forget|Chains|Template"}, "nat.h": {"Masq|Reply"},
 	"find.h": {"Class|Order|Mark|Template|Scheduled"}, "pace.h": {"Sloppy|Drop|Flood|Rate"}, "defend.h": {"Dispens"}, "fast.h": {"Forward|Masq|Tunnel|Live"},
 	"reply.h": {"Reply|Fragments"}, "reply6.h": {"IPv6|Masq|Fragments"}, "told.h": {"Tunnel|Errors|Told"}, "mss.h": {"Largest|Proxy"}, "fullnat.h": {"FullNAT|LocalEnd|Proxy"},
-	"full6.h": {"NAT6|Shared6|Proxy"}, "proxy.h": {"Proxy"},
+	"decap.bpf.c": {"Decapsulator"}, "path.bpf.c": {"OfACheck"}, "full6.h": {"NAT6|Shared6|Proxy"}, "proxy.h": {"Proxy"},
 }
 
 // slowRows keep time, or look at what no mutant touches.

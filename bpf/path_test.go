@@ -49,12 +49,17 @@ func pathPacked(tunnel PathPathTunnel, outer6 bool, lport uint16, inner []byte) 
 		w.front, w.proto = greWords(0, map[bool]uint16{false: 0x0800, true: 0x86dd}[six]), 47
 	}
 	b := w.bytes()
-	ip := b[14:]
+	ip, class := b[14:], inner[1]
+	if six {
+		class = inner[0]<<4 | inner[1]>>4
+	}
 	if outer6 {
+		ip[0], ip[1] = ip[0]|class>>4, class<<4
 		copy(ip[8:], packer6.AsSlice())
 		copy(ip[24:], asked6.Addr().AsSlice())
 		return b
 	}
+	ip[1] = class
 	copy(ip[12:], packer.AsSlice())
 	copy(ip[16:], asked.Addr().AsSlice())
 	binary.BigEndian.PutUint16(ip[10:], ^sum(ip[:20]))
@@ -132,10 +137,10 @@ func TestWhatLeavesForAVirtualAddressOfACheck(t *testing.T) {
 	for tunnel, name := range map[PathPathTunnel]string{PathPathTunnelPATH_IPIP: "IP in IP", PathPathTunnelPATH_GUE: "GUE", PathPathTunnelPATH_GRE: "GRE"} {
 		for n := range 4 {
 			six, outer6 := n&1 != 0, n&2 != 0
-			in, out := frame{from: asker, to: asked, summed: true}, frame{from: asker, to: atVIP, summed: true}
+			in, out := frame{from: asker, to: asked, summed: true, tos: 0x5a}, frame{from: asker, to: atVIP, summed: true, tos: 0x5a}
 			inner := out.packet
 			if six {
-				in, out = frame{from: asker6, to: asked6, summed: true}, frame{from: asker6, to: atVIP6, summed: true}
+				in, out = frame{from: asker6, to: asked6, summed: true, tos: 0x5a}, frame{from: asker6, to: atVIP6, summed: true, tos: 0x5a}
 				inner = out.packet6
 			}
 			t.Run(name+map[bool]string{false: ", 4", true: ", 6"}[six]+map[bool]string{false: " in 4", true: " in 6"}[outer6], func(t *testing.T) {
@@ -218,8 +223,12 @@ type pathObjects struct{ PathObjects }
 func loadPath(t *testing.T) *pathObjects {
 	t.Helper()
 	o := &pathObjects{}
-	if err := LoadPathObjects(&o.PathObjects, nil); err != nil {
-		t.Fatalf("%+v", err)
+	spec, err := otherSpec("path.bpf.c", LoadPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := spec.LoadAndAssign(&o.PathObjects, nil); err != nil {
+		t.Fatalf("load: %+v", err)
 	}
 	t.Cleanup(func() { o.Close() })
 	return o
@@ -260,6 +269,7 @@ func (o *pathObjects) leaves(t *testing.T, path PathPath, in []byte, want PathPa
 		for c := first; c < first+ahead && path != (PathPath{}); c++ {
 			o.put(t, o.PathSockets, c, path)
 		}
+		o.forgetFlows(t)
 		before := o.counts(t)
 		verdict, got, err := o.PathOut.Test(in)
 		for c := first; c < first+ahead; c++ {
@@ -272,9 +282,38 @@ func (o *pathObjects) leaves(t *testing.T, path PathPath, in []byte, want PathPa
 			continue
 		}
 		o.compare(t, before, verdict, got, want, frame)
+		if want == PathPathOutcomePATH_SENT || want == PathPathOutcomePATH_PACKED {
+			o.remembers(t, path, in, first, ahead)
+		}
 		return
 	}
 	t.Fatal("the kernel's socket has none of the cookies that come next")
+}
+
+func (o *pathObjects) forgetFlows(t *testing.T) {
+	t.Helper()
+	if err := drain(o.PathFlows); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// remembers looks at what is kept for the answer: from the virtual address, for the real server's that the frame went to, as long as that
+// socket is noted.
+func (o *pathObjects) remembers(t *testing.T, path PathPath, in []byte, first, ahead uint64) {
+	t.Helper()
+	var flow PathPathFlow
+	var real PathPathReal
+	n := 0
+	for all := o.PathFlows.Iterate(); all.Next(&flow, &real); {
+		n++
+	}
+	asked := pathWords(netip.AddrFrom4([4]byte(in[30:34])))
+	if path.V6 != 0 {
+		asked = pathWords(netip.AddrFrom16([16]byte(in[38:54])))
+	}
+	if n != 1 || flow.Vip != path.Vip || real.Addr != asked || real.Cookie < first || real.Cookie >= first+ahead {
+		t.Errorf("%d flows are kept: %+v of %+v", n, flow, real)
+	}
 }
 
 // ownCookie makes a socket and tells its cookie.

@@ -132,7 +132,11 @@ func (r *rig) load() (o Objects) {
 		r.Fatal(err)
 	}
 	r.configure(spec)
-	if err := spec.LoadAndAssign(&o, nil); err != nil {
+	options := &ebpf.CollectionOptions{}
+	if alive != nil {
+		options.MapReplacements = map[string]*ebpf.Map{aliveMap: alive}
+	}
+	if err := spec.LoadAndAssign(&o, options); err != nil {
 		r.Fatalf("load: %+v", err)
 	}
 	return o

@@ -183,3 +183,23 @@ func TestActiveConnectionCountsMoreThan256Inactive(t *testing.T) {
 		}
 	}
 }
+
+// TestWeightedPicksNobodyWithoutWeights: neither of a pool whose members all have weight 0, nor of one that is not filled in.
+func TestWeightedPicksNobodyWithoutWeights(t *testing.T) {
+	s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+	s.add(0)
+	s.add(0)
+	if got := s.picked(0, 3); string(got) != string([]byte{0, 0, 0}) {
+		t.Errorf("weights 0: %v", got)
+	}
+	for i, wrong := range []LbPool{{Mw: 1}, {Mw: 1, Di: -1}, {Di: 1}, {Mw: -1, Di: 1}} {
+		s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+		s.add(1)
+		pool := get[LbPool](s.rig, s.Pools, s.pool)
+		pool.Cw, pool.Mw, pool.Di = 0, wrong.Mw, wrong.Di
+		s.put(s.Pools, int(s.pool), pool)
+		if got := s.picked(10*i, 1); got[0] != 0 {
+			t.Errorf("level of %d by %d: %v", wrong.Mw, wrong.Di, got)
+		}
+	}
+}

@@ -2,7 +2,11 @@ package bpf
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
 	"net/netip"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -41,56 +45,107 @@ func (r *rig) callText() string {
 	return string(call.Text[:call.Length])
 }
 
-// TestWhatACallIsKnownBy: every way to write the header that the kernel's parser takes, and what it does not.
-func TestWhatACallIsKnownBy(t *testing.T) {
-	r := newRig(t, 4)
-	calling(r, sipVIP)
-	long := strings.Repeat("x", 255)
-	for _, row := range []struct{ text, want string }{
-		{"OPTIONS sip:u@10.0.8.9 SIP/2.0\nCall-ID: abc123@10.0.4.102\nContent-Length: 0\n\n", "abc123@10.0.4.102"},
-		{"OPTIONS sip:u SIP/2.0\r\nVia: x\r\nCALL-id:abc\r\n\r\n", "abc"},
-		{"a\r\ni: short\r\n", "short"},
-		{"a\r\nI : short\r\n", "short"},
-		{"a\r\ni\t:\t short\r\n", "short"},
-		{"a\rCall-ID: cr\r", "cr"},
-		{"a\r\nix: no\r\nCall-ID: yes\r\n", "yes"},
-		{"a\r\nContent: x\r\nCall: y\r\nCal\nCall-ID: yes\r\n", "yes"},
-		{"a\r\n Call-ID: folded\r\nCall-ID: yes\r\n", "yes"},
-		{"a\r\nCall-ID:\r\n yes\r\n", "es"}, // ipvs: the first character of a continuation is skipped
-		{"a\r\nCall-ID: !\"%'()*+-./09:<>?AZ[\\]_`az{}~\r\n", "!\"%'()*+-./09:<>?AZ[\\]_`az{}~"},
-		{"a\r\nCall-ID: \xe9t\xe9@h\xf4te\r\n", "\xe9t\xe9@h\xf4te"},
-		{"a\r\nCall-ID: " + long + "\r\n", long},
-		{"a\r\nCall-ID: @host\r\nCall-ID: second@x\r\n", "second@x"},
-		{"a\r\nCall-ID: user@\r\nCall-ID: third@x\r\n", "third@x"},
-		{"a\r\n\r\nCall-ID: body\r\n", "body"},
-		{"a\r\n" + strings.Repeat("X-Long: "+strings.Repeat("y", 90)+"\r\n", 14) + "i: far\r\n", "far"},
-		{"not sip", ""},
-		{"", ""},
-		{"Call-ID: first line\r\n", ""},
-		{"a\n\nCall-ID: behind an empty line\n", ""},
-		{"a\r\nCall-ID: " + long + "x\r\n", ""},
-		{"a\r\nCall-ID: no end", ""},
-		{"a\r\nCall-ID: wrong end\r\n", ""},
-		{"a\r\nCall-IDs: x\r\nCall-ID: late\r\n", ""},
-		{"a\r\nCall-ID\r\n: x\r\nCall-ID: late\r\n", ""},
-		{"a\r\nCall-ID: \r\nCall-ID: late\r\n", ""},
-		{"a\r\nCall-ID: a^b\r\n", ""},
-		{"a\r\nCall-ID: a\xd7b\r\n", ""},
-		{"a\r\nCall-ID: a@b@c\r\n", ""},
-	} {
-		r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
-		if row.want == "" {
-			r.want(message(5060, row.text), LbReasonDROP_NO_CALL)
-			if len(r.conns()) != 0 {
-				t.Errorf("%q makes an entry", row.text)
-			}
+// sipRow is a message of testdata/sip.txt, and what IPVS does with it.
+type sipRow struct {
+	from    netip.AddrPort
+	options string // comma separated: first, rest: where it is cut in two; -o: the service is of one packet from here on
+	server  string // last byte of its address; "-": the message is dropped
+	call    string // the template's
+	text    string
+}
+
+func sipRows(t *testing.T) (rows []sipRow) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/sip.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
 			continue
 		}
-		r.want(message(5060, row.text), LbReasonFORWARD_NEW)
-		if got := r.callText(); got != row.want {
-			t.Errorf("%q is call %q, want %q", row.text, got, row.want)
+		var r sipRow
+		var from string
+		if _, err := fmt.Sscanf(line, "%s %s %s %q %q", &from, &r.options, &r.server, &r.call, &r.text); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		r.from = netip.MustParseAddrPort(from)
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// TestCallsAreThoseOfIPVS: every way to write the header that the kernel's parser takes, and what it does not.
+func TestCallsAreThoseOfIPVS(t *testing.T) {
+	r := newRig(t, 64)
+	s := calling(r, sipVIP)
+	for i, row := range sipRows(t) {
+		if row.options == "one-packet" {
+			s.flags |= LbServiceFlagSERVICE_ONE_PACKET
+			s.write()
+		}
+		before := len(r.conns())
+		f := frame{proto: udpProto, from: row.from, to: sipVIP, payload: []byte(row.text)}
+		got := "-"
+		if row.options == "fragments" {
+			got = r.inFragments(f)
+		} else if _, out, why := r.run(f.bytes()); why == LbReasonFORWARD_NEW {
+			got = strconv.Itoa(10 + int(out[5]))
+		} else if why != LbReasonDROP_NO_CALL {
+			t.Errorf("row %d, %q: %s", i, row.text, why.name())
+		}
+		if got != row.server {
+			t.Errorf("row %d, %q went to %s, with IPVS to %s", i, row.text, got, row.server)
+		}
+		if want := row.call + " at " + row.server; row.server != "-" && !r.calls()[want] {
+			t.Errorf("row %d, %q: no template of call %s, but %v", i, row.text, want, r.calls())
+		}
+		if row.server == "-" && len(r.conns()) != before {
+			t.Errorf("row %d, %q makes an entry", i, row.text)
 		}
 	}
+}
+
+// inFragments sends the message in two, and tells where both go, if they go to one place.
+func (r *rig) inFragments(f frame) string {
+	r.Helper()
+	const cut = 64
+	whole := f.transport()
+	first, rest := f, f
+	first.proto, first.body, first.frag, first.payload = 200, whole[:cut], 0x2000, nil
+	rest.proto, rest.body, rest.frag, rest.payload = 200, whole[cut:], cut/8, nil
+	a, b := first.bytes(), rest.bytes()
+	for _, p := range [][]byte{a, b} {
+		p[14+9] = udpProto
+		binary.BigEndian.PutUint16(p[14+10:], 0)
+		binary.BigEndian.PutUint16(p[14+10:], ^sum(p[14:34]))
+	}
+	_, out, why := r.run(a)
+	if why != LbReasonFORWARD_NEW {
+		return "-"
+	}
+	_, next, _ := r.run(b)
+	if mac(next[:6]) != mac(out[:6]) {
+		return "two places"
+	}
+	return strconv.Itoa(10 + int(out[5]))
+}
+
+// calls are the templates: Call-ID and real server.
+func (r *rig) calls() map[string]bool {
+	r.Helper()
+	all := map[string]bool{}
+	var key LbCallKey
+	var call LbCall
+	conns := r.conns()
+	for each := r.Calls.Iterate(); each.Next(&key, &call); {
+		for _, c := range conns {
+			if c.template() && c.Packets == key.Number {
+				all[fmt.Sprintf("%s at %d", call.Text[:call.Length], 10+c.Real)] = true
+			}
+		}
+	}
+	return all
 }
 
 // TestACallStaysWithItsServer: from any port of its client, and no other client's or call's; and nothing of it is left when it
