@@ -23,19 +23,20 @@ func TestTwosIsTheBetterOfTwoThatAreDrawn(t *testing.T) {
 		name         string
 		a, b         int32 // weights; b is walked first
 		busyA, busyB uint32
-		least, most  int // of 900 picks at a: six deviations around what is to be expected
+		picks        int // 300 if zero
+		least, most  int // of them at a: six deviations around what is to be expected
 		noneA, noneB bool
 	}{
 		// b is drawn by 0 and 1, a by 2: a is picked when both are.
-		{name: "a has more to do", a: 1, b: 1, busyA: 5, busyB: 1, least: 44, most: 156},
+		{name: "a has more to do", a: 1, b: 1, busyA: 5, busyB: 1, least: 1, most: 66},
 		// The load is taken by the weight: 5 / 10 is less than 1 / 1. b by 0 and 1 of 12 numbers; picked when both are: 25 of 900.
-		{name: "a has more to do by number, but not by weight", a: 10, b: 1, busyA: 5, busyB: 1, least: 840, most: 899},
+		{name: "a has more to do by number, but not by weight", a: 10, b: 1, busyA: 5, busyB: 1, picks: 900, least: 840, most: 899},
 		// b is drawn by 0 and 1, a by 2 to 4, and the first one stays.
-		{name: "equally idle", a: 3, b: 1, least: 450, most: 630},
+		{name: "equally idle", a: 3, b: 1, least: 129, most: 231},
 		{name: "a has weight 0", b: 2, busyB: 9},
-		{name: "b has weight 0", a: 2, busyA: 9, least: 900, most: 900},
+		{name: "b has weight 0", a: 2, busyA: 9, least: 300, most: 300},
 		{name: "a is overloaded", a: 9, b: 1, busyB: 9, noneA: true},
-		{name: "b is overloaded", a: 1, b: 9, busyA: 9, noneB: true, least: 900, most: 900},
+		{name: "b is overloaded", a: 1, b: 9, busyA: 9, noneB: true, least: 300, most: 300},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r.TB = t
@@ -43,9 +44,10 @@ func TestTwosIsTheBetterOfTwoThatAreDrawn(t *testing.T) {
 			s := r.serve(vip, tcpProto, LbSchedulerSCHED_TWOS)
 			a, b := s.add(row.a), s.add(row.b)
 			overloaded := map[bool]uint32{true: 1}
-			got := s.picks(0, 900, map[uint32]LbRealCount{a: {Active: row.busyA, Overloaded: overloaded[row.noneA]}, b: {Active: row.busyB, Overloaded: overloaded[row.noneB]}})
-			if n := got[byte(a)]; n < row.least || n > row.most || n+got[byte(b)] != 900 {
-				t.Errorf("%v of 900 picks, want %d to %d at %d", got, row.least, row.most, a)
+			n := or(row.picks, 300)
+			got := s.picks(0, n, map[uint32]LbRealCount{a: {Active: row.busyA, Overloaded: overloaded[row.noneA]}, b: {Active: row.busyB, Overloaded: overloaded[row.noneB]}})
+			if at := got[byte(a)]; at < row.least || at > row.most || at+got[byte(b)] != n {
+				t.Errorf("%v of %d picks, want %d to %d at %d", got, n, row.least, row.most, a)
 			}
 		})
 	}

@@ -195,17 +195,7 @@ func TestThisHostsOwnConnections(t *testing.T) {
 	if other, _ := asked(t, vip, 1); other[0] == answers[0] {
 		t.Errorf("the next socket's by %v too", other)
 	}
-	outcomes := func(p *Plane) string {
-		list, err := p.OwnConnections()
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := ""
-		for _, r := range list {
-			text += fmt.Sprint(r.Name, " ", r.Count, " ")
-		}
-		return text
-	}
+	outcomes := func(p *Plane) string { return outcomesOf(t, p) }
 	if got := outcomes(p); got != "sent 8 here 1 refused 1 family 0 " {
 		t.Errorf("counted: %s", got)
 	}
@@ -284,5 +274,132 @@ func TestThisHostStaysWithAPersistentServer(t *testing.T) {
 	}
 	if answer, _ := dialed(t, "tcp", "10.0.8.9:80"); answer != "refused" {
 		t.Errorf("without servers %s answers", answer)
+	}
+}
+
+// outcomesOf are what became of this host's own connections, in words.
+func outcomesOf(t *testing.T, p *Plane) (text string) {
+	t.Helper()
+	list, err := p.OwnConnections()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range list {
+		text += fmt.Sprint(r.Name, " ", r.Count, " ")
+	}
+	return text
+}
+
+// TestOwnDatagrams: whom each datagram of a socket goes to.
+func TestOwnDatagrams(t *testing.T) {
+	const vip, vip6 = "10.0.8.9:80", "[2001:db8:8::9]:80"
+	ownNetwork(t, "10.0.8.12:80", "10.0.8.13:80", "[2001:db8:8::12]:80")
+	p := opened(t, small)
+	both := ownService(lb.UDP, vip, lb.Route, "10.0.8.12:80", "10.0.8.13:80")
+	do(t, p, both...)
+	do(t, p, ownService(lb.UDP, vip6, lb.Route, "[2001:db8:8::12]:80")...)
+	if err := p.BalanceOwn(true); err != nil {
+		t.Fatal(err)
+	}
+	if answers, from := asked(t, vip6, 2); answers[0] != "[2001:db8:8::12]:80" || from[0] != vip6 || answers[1] != answers[0] {
+		t.Errorf("%v, from %v", answers, from)
+	}
+	if got := outcomesOf(t, p); got != "sent 1 here 0 refused 0 family 0 " {
+		t.Errorf("two datagrams of one socket are counted: %s", got)
+	}
+	// A socket that is connected asks once.
+	if answer, peer := dialed(t, "udp4", vip); answer != "10.0.8.13:80" || peer != vip {
+		t.Errorf("%s answers as %s", answer, peer)
+	}
+	// The socket's server goes: the next datagram is the other's.
+	c, err := net.ListenPacket("udp4", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ask := func() string {
+		t.Helper()
+		c.WriteTo([]byte("who?"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort(vip)))
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		buf := make([]byte, 64)
+		n, _, err := c.ReadFrom(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
+	if first := ask(); first != "10.0.8.12:80" || ask() != first {
+		t.Errorf("%s answers first, or the second is another's", first)
+	}
+	gone := both[1]
+	gone.Verb = plane.DelReal
+	do(t, p, gone)
+	if next := ask(); next != "10.0.8.13:80" {
+		t.Errorf("its server is removed, and %s answers", next)
+	}
+	do(t, p, both[1])
+	if next := ask(); next != "10.0.8.13:80" {
+		t.Errorf("another is there again, and %s answers", next)
+	}
+	// Of a service of one packet each has its turn.
+	alone := both[0]
+	alone.Verb, alone.Service.OnePacket = plane.EditService, true
+	do(t, p, alone)
+	if one, two := ask(), ask(); one == two {
+		t.Errorf("one packet each: both of %s", one)
+	}
+}
+
+// TestOwnConnectionsThatGoNowhereElse: to this host as a real server, and to real servers of another family.
+func TestOwnConnectionsThatGoNowhereElse(t *testing.T) {
+	ownNetwork(t, "10.0.8.9:80", "10.0.8.9:81", "10.0.8.9:82", "10.0.8.12:8080")
+	p := opened(t, small)
+	do(t, p, ownService(lb.TCP, "10.0.8.9:80", lb.Route, "10.0.8.13:80")...)
+	do(t, p, ownService(lb.TCP, "10.0.8.9:81", lb.Tunnel, "[2001:db8:8::12]:81")...)
+	do(t, p, ownService(lb.TCP, "10.0.8.9:82", lb.Masq, "10.0.8.12:8080")...)
+	for _, a := range p.Hops() {
+		if err := p.SetHop(a, Hop{Local: a.Is4()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.BalanceOwn(true); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ to, answer, counted string }{
+		{"10.0.8.9:80", "10.0.8.9:80", "sent 0 here 1 refused 0 family 0 "},
+		{"10.0.8.9:81", "10.0.8.9:81", "sent 0 here 1 refused 0 family 1 "},
+		{"10.0.8.9:82", "10.0.8.12:8080", "sent 1 here 1 refused 0 family 1 "}, // this host by another port, which has to be translated
+	} {
+		if answer, peer := dialed(t, "tcp4", row.to); answer != row.answer || peer != row.to {
+			t.Errorf("%s: %s answers as %s", row.to, answer, peer)
+		}
+		if got := outcomesOf(t, p); got != row.counted {
+			t.Errorf("%s is counted: %s", row.to, got)
+		}
+	}
+}
+
+// TestOwnConnectionsByLocality: lblc and lblcr have no memory for them, and take the least loaded.
+func TestOwnConnectionsByLocality(t *testing.T) {
+	ownNetwork(t, "10.0.8.12:80", "10.0.8.13:80")
+	p := opened(t, small)
+	for i, scheduler := range []string{"lblc", "lblcr"} {
+		ops := ownService(lb.TCP, "10.0.8.9:80", lb.Route, "10.0.8.12:80", "10.0.8.13:80")
+		ops[0].Service.Scheduler = scheduler
+		for n := range ops[1:] {
+			ops[1+n].Service.Scheduler = scheduler
+		}
+		if i > 0 {
+			ops = []plane.Op{{Verb: plane.EditService, Service: ops[0].Service}}
+		}
+		do(t, p, ops...)
+		if err := p.BalanceOwn(true); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // nobody has any that are counted: the newest
+			if answer, _ := dialed(t, "tcp4", "10.0.8.9:80"); answer != "10.0.8.13:80" {
+				t.Errorf("%s: %s answers", scheduler, answer)
+			}
+		}
 	}
 }
