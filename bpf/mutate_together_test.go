@@ -37,10 +37,11 @@ var firstTests = map[string]struct {
 }{
 	"schedule.h": {traces: "^(rr|wrr|switch)-", rows: map[string]func(*testing.T){"phase": TestWeightedPhaseAfterAllWereOverloaded, "none": TestWeightedPicksNobodyWithoutWeights, "behind": TestWhatStandsBehindThePoolIsNotPicked,
 		"heaviest": TestHeaviestIsOfThePool, "many": TestManyMembers}},
-	"least.h": {traces: "^(lc|wlc|sed|nq|fo|ovf)-", rows: map[string]func(*testing.T){"256": TestActiveConnectionCountsMoreThan256Inactive}},
-	"twos":    {rows: map[string]func(*testing.T){"twos": TestTwosIsTheBetterOfTwoThatAreDrawn, "many": TestTwosOfMany}},
-	"hash.h":  {traces: "^(sh|dh|mh)-"},
-	"lblc.h":  {traces: "^lblc", rows: map[string]func(*testing.T){"remembered": TestADestinationIsRememberedWhateverCameBetween}},
+	"least.h": {traces: "^(lc|wlc|sed|nq|fo|ovf)-", rows: map[string]func(*testing.T){"256": TestActiveConnectionCountsMoreThan256Inactive, "behind": TestTheLeastIsOfThePool,
+		"many": TestManyMembers}},
+	"twos":   {rows: map[string]func(*testing.T){"twos": TestTwosIsTheBetterOfTwoThatAreDrawn, "many": TestTwosOfMany}},
+	"hash.h": {traces: "^(sh|dh|mh)-"},
+	"lblc.h": {traces: "^lblc", rows: map[string]func(*testing.T){"remembered": TestADestinationIsRememberedWhateverCameBetween}},
 }
 
 var (

@@ -55,7 +55,7 @@ func TestWeightedPhaseAfterAllWereOverloaded(t *testing.T) {
 
 // TestManyMembers: the walk is as long as the pool, up to its greatest size.
 func TestManyMembers(t *testing.T) {
-	for name, scheduler := range map[string]LbScheduler{"rr": LbSchedulerSCHED_RR, "wrr": LbSchedulerSCHED_WRR} {
+	for name, scheduler := range map[string]LbScheduler{"rr": LbSchedulerSCHED_RR, "wrr": LbSchedulerSCHED_WRR, "wlc": LbSchedulerSCHED_WLC, "fo": LbSchedulerSCHED_FO} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, 64)
 			s := r.serve(vip, tcpProto, scheduler)
@@ -152,6 +152,24 @@ func TestWhatStandsBehindThePoolIsNotPicked(t *testing.T) {
 		pool := get[LbPool](s.rig, s.Pools, s.pool)
 		s.put(s.Members, pool.First+pool.Count, LbMember{Real: uint32(a), Weight: 1})
 		if got := s.picked(0, 6); string(got) != string([]byte{b, a, b, a, b, a}) {
+			t.Errorf("scheduler %d: %v", scheduler, got)
+		}
+	}
+}
+
+// TestTheLeastIsOfThePool: nor does a walk over all members go on behind them, to one that has less to do and more weight.
+func TestTheLeastIsOfThePool(t *testing.T) {
+	r := newRig(t, 16)
+	for _, scheduler := range []LbScheduler{LbSchedulerSCHED_LC, LbSchedulerSCHED_WLC, LbSchedulerSCHED_SED, LbSchedulerSCHED_NQ, LbSchedulerSCHED_FO, LbSchedulerSCHED_OVF} {
+		r.clear()
+		s := r.serve(vip, tcpProto, scheduler)
+		a, behind := s.add(1), s.add(9)
+		s.members = s.members[1:]
+		s.refill()
+		pool := get[LbPool](r, r.Pools, s.pool)
+		r.put(r.Members, pool.First+pool.Count, LbMember{Real: behind, Weight: 9})
+		r.put(r.RealCounts, int(a), LbRealCount{Active: 1})
+		if got := s.picked(0, 1); got[0] != byte(a) {
 			t.Errorf("scheduler %d: %v", scheduler, got)
 		}
 	}
