@@ -56,7 +56,7 @@ enum sip_state {
 	SIP_VALUE,               /* its first character is expected, or blanks */
 	SIP_FOLD_CR,             /* behind a CR or LF where blanks may be */
 	SIP_FOLD,                /* a blank is expected that says that the line goes on */
-	SIP_FOLDED,              /* in the blanks of that line; ipvs: the first character behind them is not looked at */
+	SIP_FOLDED,              /* in the blanks of that line */
 	SIP_WORD, SIP_AT, SIP_HOST,
 	SIP_FOUND, SIP_NONE,
 };
@@ -174,7 +174,7 @@ __noinline __u32 sip_next(struct sip_walk *w, __u32 i, __u32 of)
 	case SIP_FOLD:
 		return sip_blank(c) ? SIP_FOLDED : SIP_NONE;
 	case SIP_FOLDED:
-		return sip_blank(c) ? SIP_FOLDED : w->wanted;
+		return sip_blank(c) ? SIP_FOLDED : sip_around(w, i, c, w->wanted);
 	case SIP_WORD:
 		return sip_word(c) ? SIP_WORD : c == '@' ? SIP_AT : sip_ended(w, i, c);
 	case SIP_AT:

@@ -75,7 +75,8 @@ func sipRows(t *testing.T) (rows []sipRow) {
 	return rows
 }
 
-// TestCallsAreThoseOfIPVS: every way to write the header that the kernel's parser takes, and what it does not.
+// TestCallsAreThoseOfIPVS: every way to write the header that the kernel's parser takes, and what it does not. test/vm gives the same
+// messages to a kernel.
 func TestCallsAreThoseOfIPVS(t *testing.T) {
 	r := newRig(t, 64)
 	s := calling(r, sipVIP)
