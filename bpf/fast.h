@@ -125,11 +125,36 @@ static __always_inline void nat_plain6(struct ipv6 *ip, struct real *r, struct p
 	ports_plain((void *)(ip + 1), r, p, change);
 }
 
-static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct outer *o, __u32 front)
+static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct outer *o, struct shape s)
 {
 	if (r->flags & REAL_IPV6)
-		return encapsulate6(ctx, r, sizeof(struct eth), o, front) == NEXT;
-	return encapsulate4(ctx, r, sizeof(struct eth), o, front) == NEXT;
+		return encapsulate6(ctx, r, sizeof(struct eth), o, s) == NEXT;
+	return encapsulate4(ctx, r, sizeof(struct eth), o, s) == NEXT;
+}
+
+/*
+ * Each way of tunnelling has its own code, in which all that it puts in front is constant: where the frame begins then depends on
+ * nothing that is loaded, and packets that follow need not wait for a connection's line.
+ */
+static __always_inline int wrap_plain(struct xdp_md *ctx, struct real *r, struct outer *o)
+{
+	switch (r->plain) {
+	case PLAIN_IPIP:
+		return wrap(ctx, r, o, (struct shape){ TUNNEL_IPIP, 0 });
+	case PLAIN_GUE:
+		return wrap(ctx, r, o, (struct shape){ TUNNEL_GUE, 0 });
+	case PLAIN_GRE:
+		return wrap(ctx, r, o, (struct shape){ TUNNEL_GRE, 0 });
+	case PLAIN_GUE_CHECKED:
+		return wrap(ctx, r, o, (struct shape){ TUNNEL_GUE, TUNNEL_CSUM });
+	}
+	return wrap(ctx, r, o, (struct shape){ TUNNEL_GRE, TUNNEL_CSUM });
+}
+
+/* Does the tunnel cover its packet by a checksum? */
+static __always_inline int plain_checks(struct real *r)
+{
+	return r->plain == PLAIN_GUE_CHECKED || r->plain == PLAIN_GRE_CHECKED;
 }
 
 /* tunnel_request without a question; whether there was room in front. */
@@ -139,9 +164,9 @@ static __always_inline int tunnel_plain(struct xdp_md *ctx, struct ipv4 *ip, str
 
 	ttl_less_one(ip);
 	o = outer_of(ip, t, p->hash >> 32, p->length);
-	if (r->tunnel_flags)
+	if (plain_checks(r))
 		o.inner = sum_covered(ip, sizeof(*ip), p->length);
-	return wrap(ctx, r, &o, tunnel_front(r));
+	return wrap_plain(ctx, r, &o);
 }
 
 static __always_inline int tunnel_plain6(struct xdp_md *ctx, struct ipv6 *ip, struct real *r, struct packet *p)
@@ -150,9 +175,9 @@ static __always_inline int tunnel_plain6(struct xdp_md *ctx, struct ipv6 *ip, st
 
 	ip->hop_limit--;
 	o = outer_of_six(ip, r, p->hash >> 32, p->length);
-	if (r->tunnel_flags)
+	if (plain_checks(r))
 		o.inner = sum_covered6(ip);
-	return wrap(ctx, r, &o, tunnel_front(r));
+	return wrap_plain(ctx, r, &o);
 }
 
 #endif

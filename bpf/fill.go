@@ -27,7 +27,7 @@ func (r *LbReal) SetPlain() {
 		}
 		r.Plain = uint8(LbPlainPLAIN_MASQ)
 	case LbForwardFORWARD_TUNNEL:
-		r.Plain, before = uint8(LbPlainPLAIN_TUNNEL), r.outer()
+		r.Plain, before = uint8(r.plainTunnel()), r.outer()
 	default:
 		return
 	}
@@ -35,6 +35,22 @@ func (r *LbReal) SetPlain() {
 	if r.Mtu != 0 {
 		r.Room = uint32(max(int(r.Mtu)-int(before), 0))
 	}
+}
+
+// plainTunnel is a tunnel's number on the fast road. Of GUE either option fills the checksum in, as front_write in tunnel.h.
+func (r *LbReal) plainTunnel() LbPlain {
+	const gueChecks = uint16(LbTunnelFlagTUNNEL_CSUM | LbTunnelFlagTUNNEL_REMCSUM)
+	switch {
+	case LbTunnel(r.Tunnel) == LbTunnelTUNNEL_IPIP:
+		return LbPlainPLAIN_IPIP
+	case LbTunnel(r.Tunnel) != LbTunnelTUNNEL_GRE && r.TunnelFlags&gueChecks != 0:
+		return LbPlainPLAIN_GUE_CHECKED
+	case LbTunnel(r.Tunnel) != LbTunnelTUNNEL_GRE:
+		return LbPlainPLAIN_GUE
+	case r.TunnelFlags&uint16(LbTunnelFlagTUNNEL_CSUM) != 0:
+		return LbPlainPLAIN_GRE_CHECKED
+	}
+	return LbPlainPLAIN_GRE
 }
 
 // anyLength is more than a packet has, whose length is a number of 16 bits and for IPv6 says what is behind the header.

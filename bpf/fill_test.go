@@ -26,14 +26,15 @@ func TestSetPlain(t *testing.T) {
 		{"NAT", func(r *LbReal) { r.Forward = masq }, LbPlainPLAIN_MASQ, 1500},
 		{"FULLNAT", func(r *LbReal) { r.Forward, r.Locals = masq, 1 }, LbPlainPLAIN_NOT, 0},
 		{"PROXY", func(r *LbReal) { r.Forward, r.Flags = masq, uint8(LbRealFlagREAL_PROXY) }, LbPlainPLAIN_NOT, 0},
-		{"ipip", func(r *LbReal) { r.Forward = tunnel }, LbPlainPLAIN_TUNNEL, 1480},
-		{"ipip to IPv6", func(r *LbReal) { r.Forward, r.Flags = tunnel, uint8(LbRealFlagREAL_IPV6) }, LbPlainPLAIN_TUNNEL, 1460},
-		{"gue", func(r *LbReal) { r.Forward, r.Tunnel = tunnel, 1 }, LbPlainPLAIN_TUNNEL, 1468},
-		{"gue with checksum", func(r *LbReal) { r.Forward, r.Tunnel, r.TunnelFlags = tunnel, 1, 1 }, LbPlainPLAIN_TUNNEL, 1468},
-		{"gre", func(r *LbReal) { r.Forward, r.Tunnel = tunnel, 2 }, LbPlainPLAIN_TUNNEL, 1476},
-		{"gre with checksum", func(r *LbReal) { r.Forward, r.Tunnel, r.TunnelFlags = tunnel, 2, 1 }, LbPlainPLAIN_TUNNEL, 1472},
-		{"a tunnel without an MTU", func(r *LbReal) { r.Forward, r.Mtu = tunnel, 0 }, LbPlainPLAIN_TUNNEL, anyLength},
-		{"a way that is too narrow for a tunnel", func(r *LbReal) { r.Forward, r.Mtu = tunnel, 19 }, LbPlainPLAIN_TUNNEL, 0},
+		{"ipip", func(r *LbReal) { r.Forward = tunnel }, LbPlainPLAIN_IPIP, 1480},
+		{"ipip to IPv6", func(r *LbReal) { r.Forward, r.Flags = tunnel, uint8(LbRealFlagREAL_IPV6) }, LbPlainPLAIN_IPIP, 1460},
+		{"gue", func(r *LbReal) { r.Forward, r.Tunnel = tunnel, 1 }, LbPlainPLAIN_GUE, 1468},
+		{"gue with checksum", func(r *LbReal) { r.Forward, r.Tunnel, r.TunnelFlags = tunnel, 1, 1 }, LbPlainPLAIN_GUE_CHECKED, 1468},
+		{"gue with remote checksum offload", func(r *LbReal) { r.Forward, r.Tunnel, r.TunnelFlags = tunnel, 1, 2 }, LbPlainPLAIN_GUE_CHECKED, 1468},
+		{"gre", func(r *LbReal) { r.Forward, r.Tunnel = tunnel, 2 }, LbPlainPLAIN_GRE, 1476},
+		{"gre with checksum", func(r *LbReal) { r.Forward, r.Tunnel, r.TunnelFlags = tunnel, 2, 1 }, LbPlainPLAIN_GRE_CHECKED, 1472},
+		{"a tunnel without an MTU", func(r *LbReal) { r.Forward, r.Mtu = tunnel, 0 }, LbPlainPLAIN_IPIP, anyLength},
+		{"a way that is too narrow for a tunnel", func(r *LbReal) { r.Forward, r.Mtu = tunnel, 19 }, LbPlainPLAIN_IPIP, 0},
 	} {
 		r := whole
 		row.change(&r)

@@ -86,8 +86,31 @@ static __always_inline __u32 *service_of_mark(__u32 mark, int v6)
 	return bpf_map_lookup_elem(&service_index, &key);
 }
 
-/* By protocol, address and a port. */
-static __always_inline __u32 *service_of_port(struct packet *p, __be16 port)
+struct hints service_hints SECTION(".data.service_hints");
+
+static __always_inline __u32 *hint_of(struct packet *p, __be16 port)
+{
+	enum { BITS = 10 };
+	__u32 mixed = (packet_destination(p) ^ (__u32)port << 4 ^ packet_proto(p)) * 0x9e3779b1u;
+
+	_Static_assert(HINTS == 1 << BITS, "an index is what the multiplication leaves above");
+	return &service_hints.service[mixed >> (32 - BITS)];
+}
+
+static __always_inline __u32 owner_rest(__be16 port, __u8 proto, enum service_kind kind)
+{
+	return port | (__u32)proto << 16 | (__u32)kind << 24;
+}
+
+/* Is it the service of the packet's address and protocol, and this port? */
+static __always_inline int owned(struct service *s, struct packet *p, __be16 port)
+{
+	if (!packet_v6(p))
+		return s->owner.addr[0] == p->addr[1] && load32(&s->owner.port) == owner_rest(port, packet_proto(p), SERVICE_IPV4);
+	return same6(s->owner.addr, p->addr + 4) && load32(&s->owner.port) == owner_rest(port, packet_proto(p), SERVICE_IPV6);
+}
+
+static __always_inline __u32 *index_of_port(struct packet *p, __be16 port)
 {
 	struct service_key6 key6;
 	struct service_key key;
@@ -99,6 +122,25 @@ static __always_inline __u32 *service_of_port(struct packet *p, __be16 port)
 	key6 = (struct service_key6){ .port = port, .proto = packet_proto(p), .kind = SERVICE_IPV6 };
 	__builtin_memcpy(key6.addr, p->addr + 4, sizeof(key6.addr));
 	return bpf_map_lookup_elem(&service_index6, &key6);
+}
+
+/* Sets packet.service. Nearly always the hint is right, and costs a small part of what the maps do. */
+static __always_inline int service_of_port(struct packet *p, __be16 port)
+{
+	__u32 *hint = hint_of(p, port), *index;
+	__u32 last = READ_ONCE(*hint);
+	struct service *s = service_at(last);
+
+	if (likely(s && owned(s, p, port))) {
+		p->service = last;
+		return 1;
+	}
+	index = index_of_port(p, port);
+	if (!index)
+		return 0;
+	p->service = last = *index;
+	WRITE_ONCE(*hint, last);
+	return 1;
 }
 
 /* May it be a data connection of FTP's service? */
@@ -113,25 +155,23 @@ static __always_inline int ftp_side(struct packet *p)
 __noinline int service_find(struct packet *p)
 {
 	struct tunables *t = settings();
-	__u32 *index = NULL, mark;
+	__u32 *index, mark;
 
 	if (!p || !t)
 		return 0;
 	if (t->have & HAVE_MARKS) {
 		mark = packet_mark(p);
-		if (mark)
-			index = service_of_mark(mark, packet_v6(p));
+		index = mark ? service_of_mark(mark, packet_v6(p)) : NULL;
+		if (index) {
+			p->service = *index;
+			return 1;
+		}
 	}
-	if (!index)
-		index = service_of_port(p, packet_vport(p));
-	if (!index && t->have & HAVE_FTP && ftp_side(p))
-		index = service_of_port(p, be16(PORT_FTP));
-	if (!index && t->have & HAVE_PORT0)
-		index = service_of_port(p, 0);
-	if (!index)
-		return 0;
-	p->service = *index;
-	return 1;
+	if (likely(service_of_port(p, packet_vport(p))))
+		return 1;
+	if (t->have & HAVE_FTP && ftp_side(p) && service_of_port(p, be16(PORT_FTP)))
+		return 1;
+	return t->have & HAVE_PORT0 && service_of_port(p, 0);
 }
 
 #endif

@@ -135,10 +135,6 @@ static __always_inline void miss(struct xdp_md *ctx, struct frame *f, struct pac
 {
 	p->tci = f->tci;
 	p->ingress = ctx->ingress_ifindex;
-	if (t->have & HAVE_PEERS && from_director(f, p)) {
-		p->why = PASS_FROM_DIRECTOR;
-		return;
-	}
 	if (t->have & HAVE_SIP && packet_proto(p) == PROTO_UDP)
 		sip_read(ctx, f->at + f->header + sizeof(struct udp), p->length - f->header - sizeof(struct udp));
 	p->hop = hop_make(f->eth->src, came_by(ctx, f));
@@ -498,8 +494,8 @@ static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct 
 		nat_plain(f->ip, r, &p);
 		eth_write(f->eth, r);
 		return sent(r, ingress);
-	case PLAIN_TUNNEL:
-		if (unlikely(r->tunnel_flags && !covered(f->ip, (void *)(f->ip + 1), f->end)))
+	case PLAIN_IPIP ... PLAIN_GRE_CHECKED:
+		if (unlikely(plain_checks(r) && !covered(f->ip, (void *)(f->ip + 1), f->end)))
 			break;
 		conn_wind(c, &p, wait);
 		if (unlikely(!tunnel_plain(ctx, f->ip, r, &p, t)))
@@ -548,8 +544,8 @@ static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct 
 		nat_plain6(ip, r, &p);
 		eth_write(f->eth, r);
 		return sent(r, ingress);
-	case PLAIN_TUNNEL:
-		if (unlikely(r->tunnel_flags && !covered6(ip, f->end)))
+	case PLAIN_IPIP ... PLAIN_GRE_CHECKED:
+		if (unlikely(plain_checks(r) && !covered6(ip, f->end)))
 			break;
 		conn_wind(c, &p, wait);
 		if (unlikely(!tunnel_plain6(ctx, ip, r, &p)))

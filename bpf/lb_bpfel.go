@@ -168,6 +168,11 @@ const (
 	LbHaveHAVE_MSS      LbHave = 2048
 )
 
+type LbHints struct {
+	_       structs.HostLayout
+	Service [1024]uint32
+}
+
 type LbInstant struct {
 	_       structs.HostLayout
 	Jiffies uint64
@@ -254,7 +259,7 @@ type LbNear struct {
 type LbNumber uint32
 
 const (
-	LbNumberLAYOUT       LbNumber = 4
+	LbNumberLAYOUT       LbNumber = 5
 	LbNumberREGION_LINES LbNumber = 64
 	LbNumberMAX_POOL     LbNumber = 1024
 	LbNumberSH_SLOTS     LbNumber = 256
@@ -266,6 +271,7 @@ const (
 	LbNumberCACHE_SET    LbNumber = 8
 	LbNumberFILTER_SIZE  LbNumber = 65536
 	LbNumberNEAR         LbNumber = 512
+	LbNumberHINTS        LbNumber = 1024
 	LbNumberSTATES       LbNumber = 16
 	LbNumberEVENTS       LbNumber = 16
 	LbNumberDEAD_VPORT   LbNumber = 65535
@@ -333,10 +339,14 @@ const (
 type LbPlain uint32
 
 const (
-	LbPlainPLAIN_NOT    LbPlain = 0
-	LbPlainPLAIN_ROUTE  LbPlain = 1
-	LbPlainPLAIN_MASQ   LbPlain = 2
-	LbPlainPLAIN_TUNNEL LbPlain = 3
+	LbPlainPLAIN_NOT         LbPlain = 0
+	LbPlainPLAIN_ROUTE       LbPlain = 1
+	LbPlainPLAIN_MASQ        LbPlain = 2
+	LbPlainPLAIN_IPIP        LbPlain = 3
+	LbPlainPLAIN_GUE         LbPlain = 4
+	LbPlainPLAIN_GUE_CHECKED LbPlain = 5
+	LbPlainPLAIN_GRE         LbPlain = 6
+	LbPlainPLAIN_GRE_CHECKED LbPlain = 7
 )
 
 type LbPool struct {
@@ -511,6 +521,7 @@ type LbService struct {
 	Local     [4]uint32
 	Locals    uint16
 	Segment   uint16
+	Owner     LbServiceKey6
 }
 
 type LbServiceFlag uint32

@@ -12,6 +12,7 @@ const (
 	LbMapServiceFilter = "service_filter"
 	LbMapSourceFilter  = "source_filter"
 	LbMapNearLinks     = "near_links"
+	LbMapServiceHints  = "service_hints"
 )
 
 // Load reads the object. Unlike LoadLb it gives the sections above their names as maps, which can be pinned: a BPF file
@@ -26,7 +27,7 @@ func Load() (*ebpf.CollectionSpec, error) {
 
 // Named gives those sections of an object that has them their names as maps, and returns it.
 func Named(spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
-	for _, name := range []string{LbMapTuning, LbMapServiceFilter, LbMapSourceFilter, LbMapNearLinks} {
+	for _, name := range []string{LbMapTuning, LbMapServiceFilter, LbMapSourceFilter, LbMapNearLinks, LbMapServiceHints} {
 		section := ".data." + name
 		m, ok := spec.Maps[section]
 		if !ok {

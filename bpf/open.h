@@ -9,6 +9,7 @@
 #include "find.h"
 #include "lock.h"
 #include "pace.h"
+#include "peer.h"
 #include "schedule.h"
 #include "sip.h"
 
@@ -163,19 +164,18 @@ static __always_inline void conn_add(__u32 real, __u32 flags, __s32 n)
  * The line's new owner, which is counted already, all of it written before life says so: a reader sees the old one, nobody, or the
  * new one.
  */
-static __always_inline void conn_take(struct conn *c, struct region_head *head, struct packet *p, struct key *k,
+static __always_inline void conn_take(struct conn *c, struct region_head *head, struct packet *p, const __be32 *addr, __u64 ports,
 				      __u32 flags, __u32 state, __u32 expires)
 {
 	__u64 generation = c->life + (1ull << 32);
 
-	__builtin_memcpy(c->addr, k->addr, sizeof(c->addr));
-	if (!packet_v6(p))
-		*(__u64 *)(void *)&c->addr[SPARE_HOP] = p->hop;
-	*(__u64 *)(void *)&c->cport = k->ports;
+	store64(&c->addr[0], word(addr, 0));
+	store64(&c->addr[2], packet_v6(p) ? word(addr, 1) : p->hop);
+	store64(&c->addr[4], packet_v6(p) ? word(addr, 2) : 0);
+	store64(&c->addr[6], packet_v6(p) ? word(addr, 3) : 0);
+	store64(&c->cport, ports);
 	c->expires = expires;
 	c->real = p->real;
-	c->packets = flags & CONN_TEMPLATE ? k->number : 1;
-	c->control = flags & CONN_TEMPLATE ? 1 : p->parent;
 	head->live++;
 	WRITE_LAST(c->life, life_make(generation, flags, state));
 }
@@ -267,7 +267,9 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 	if (why != FORWARD_NEW)
 		return why;
 	conn_add(p->real, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, 1);
-	conn_take(c, head, p, k, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, TCP_NONE, p->tick + s->persist);
+	c->packets = k->number;
+	c->control = 1;
+	conn_take(c, head, p, k->addr, k->ports, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, TCP_NONE, p->tick + s->persist);
 	if (s->flags & SERVICE_SIP)
 		sip_keep(k->hash, k->number);
 	p->parent = (__u32)(hash_region(k->hash) * REGION_LINES + at.free + 1);
@@ -319,19 +321,26 @@ static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64
 	return packet_begins(p) && conn_renewed(c, r, packet_proto(p), life, t);
 }
 
+/* Mostly the connection's own place is free, and nothing is behind it. */
+static __always_inline struct place conn_place(struct packet *p, struct region *r)
+{
+	__u32 first = hash_line(p->hash);
+	struct key *k;
+
+	if (likely(life_phase(READ_ONCE(r->line[first].life)) == PHASE_EMPTY))
+		return (struct place){ .found = REGION_LINES, .free = first };
+	k = key_of(p);
+	return k ? region_place(r, k) : (struct place){ .found = REGION_LINES, .free = REGION_LINES };
+}
+
 static __always_inline enum reason conn_open_locked(struct packet *p, struct region *r, struct region_head *head, struct tunables *t)
 {
-	struct key *k = key_of(p);
+	struct place at = conn_place(p, r);
 	__u8 proto = packet_proto(p);
 	__u32 state, flags;
 	int renewed = 0;
-	struct place at;
 	enum reason why;
 	struct conn *c;
-
-	if (!k)
-		return DROP_BUSY;
-	at = region_place(r, k);
 
 	if (at.found < REGION_LINES) {
 		__u64 life;
@@ -372,7 +381,9 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 		conn_add(p->real, flags, -1);
 		return DROP_BUSY;
 	}
-	conn_take(c, head, p, k, flags, state, p->tick + timeout_of(t, proto, state));
+	c->packets = 1;
+	c->control = p->parent;
+	conn_take(c, head, p, p->addr, p->ports, flags, state, p->tick + timeout_of(t, proto, state));
 	count_conn(p);
 	return FORWARD_NEW;
 }
@@ -511,11 +522,13 @@ __noinline enum reason admit(struct packet *p)
 		return DROP_BUSY;
 	if (!service_find(p))
 		return PASS_NOT_SERVICE;
-	if (!unicast(p->addr, packet_v6(p)))
-		return PASS_MALFORMED;
 	s = service_at(p->service);
 	if (!s)
 		return PASS_NOT_SERVICE;
+	if (unlikely(s->flags & SERVICE_DIRECTORS && t->have & HAVE_PEERS) && from_director(p))
+		return PASS_FROM_DIRECTOR;
+	if (!unicast(p->addr, packet_v6(p)))
+		return PASS_MALFORMED;
 	if (!packet_schedules(p, s, t))
 		return admit_later(p, s, t);
 	if (pace_drops(t))

@@ -6,7 +6,7 @@
 #ifndef VIPD_PEER_H
 #define VIPD_PEER_H
 
-#include "find.h"
+#include "packet.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -16,20 +16,16 @@ struct {
 } peers SEC(".maps");
 
 /*
- * Did another director choose us? What it sends from its own address is its own traffic, as any client's. And what it sends
+ * Did another director choose us, of a service with directors among its real servers? What it sends from its own address is its own traffic, as any client's. And what it sends
  * for a service that no director is a real server of, it has merely routed. By this no packet goes in circles: a director
  * gives another only what nobody has given it, as that other is a real server of the service.
  */
-static __noinline int from_director(struct frame *f, struct packet *p)
+static __always_inline int from_director(struct packet *p)
 {
 	struct peer_key key = { .v6 = !!packet_v6(p) };
-	struct service *s;
 
-	__builtin_memcpy(key.mac, f->eth->src, 6);
-	if (!bpf_map_lookup_elem(&peers, &key) || !service_find(p))
-		return 0;
-	s = service_at(p->service);
-	if (!s || !(s->flags & SERVICE_DIRECTORS))
+	__builtin_memcpy(key.mac, &p->hop, sizeof(key.mac)); /* hop_make's lower bytes: the station that it came from */
+	if (!bpf_map_lookup_elem(&peers, &key))
 		return 0;
 	for (int i = 0; i < 4; i++)
 		if (!i || packet_v6(p))

@@ -51,10 +51,11 @@ type Sections struct {
 	ServiceFilter *ebpf.Map `ebpf:"service_filter"`
 	SourceFilter  *ebpf.Map `ebpf:"source_filter"`
 	NearLinks     *ebpf.Map `ebpf:"near_links"`
+	ServiceHints  *ebpf.Map `ebpf:"service_hints"`
 }
 
 func (s *Sections) maps() []*ebpf.Map {
-	return []*ebpf.Map{s.Tuning, s.ServiceFilter, s.SourceFilter, s.NearLinks}
+	return []*ebpf.Map{s.Tuning, s.ServiceFilter, s.SourceFilter, s.NearLinks, s.ServiceHints}
 }
 
 // rig is the object in the kernel, with our MAC on the loopback interface and nothing else.

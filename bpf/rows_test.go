@@ -216,9 +216,12 @@ func TestChangedNeighbourReachesLiveConnections(t *testing.T) {
 func TestNothingIsServedBeforeTheMapsSaySo(t *testing.T) {
 	r := newRig(t, 4)
 	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
-	r.put(r.ServiceIndex, LbServiceKey{Addr: addr4(vip.Addr()), Port: port2(80), Proto: tcpProto}, uint32(1<<20))
+	owner := s.owner
+	s.owner = LbServiceKey6{}
+	s.write()
+	r.put(r.ServiceIndex, owner.four(), uint32(1<<20))
 	r.want(frame{flags: syn}, LbReasonPASS_NOT_SERVICE)
-	r.put(r.ServiceIndex, LbServiceKey{Addr: addr4(vip.Addr()), Port: port2(80), Proto: tcpProto}, s.index)
+	r.put(r.ServiceIndex, owner.four(), s.index)
 	s.pool = 1 << 20
 	s.write()
 	r.want(frame{flags: syn}, LbReasonREPLY_NO_SERVER)

@@ -20,7 +20,8 @@ type service struct {
 	netmask     uint32
 	six         bool
 	netmask6    [4]uint32
-	members     []LbMember // newest first
+	owner       LbServiceKey6 // once it can be found
+	members     []LbMember    // newest first
 	lastWeight  map[uint32]int32
 }
 
@@ -45,13 +46,21 @@ func (r *rig) serve(at netip.AddrPort, proto uint8, scheduler LbScheduler) *serv
 			t.Have |= uint32(LbHaveHAVE_PORT0)
 		}
 	})
+	s.owner = LbServiceKey6{Port: port2(at.Port()), Proto: proto}
 	if s.six {
-		key := LbServiceKey6{Addr: addr6(at.Addr()), Port: port2(at.Port()), Proto: proto, Kind: uint8(LbServiceKindSERVICE_IPV6)}
-		r.put(r.ServiceIndex6, key, s.index)
-		return s
+		s.owner.Addr, s.owner.Kind = addr6(at.Addr()), uint8(LbServiceKindSERVICE_IPV6)
+		r.put(r.ServiceIndex6, s.owner, s.index)
+	} else {
+		s.owner.Addr[0] = addr4(at.Addr())
+		r.put(r.ServiceIndex, s.owner.four(), s.index)
 	}
-	r.put(r.ServiceIndex, LbServiceKey{Addr: addr4(at.Addr()), Port: port2(at.Port()), Proto: proto}, s.index)
+	s.write()
 	return s
+}
+
+// four is the key of an IPv4 service in service_index.
+func (k LbServiceKey6) four() LbServiceKey {
+	return LbServiceKey{Addr: k.Addr[0], Port: k.Port, Proto: k.Proto, Kind: k.Kind}
 }
 
 // serveMark adds the service of a firewall mark, with the classes that give it.
@@ -151,6 +160,7 @@ func (r *rig) clear() {
 	r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
 	for i := range 2 * r.nextEntry {
 		r.put(r.Pools, i, LbPool{})
+		r.put(r.Services, i/2, LbService{})
 	}
 	for i := range r.nextReal {
 		r.put(r.Reals, i+1, LbReal{}) // caches know its index
@@ -283,7 +293,8 @@ func (s *service) write() {
 		netmask = s.netmask6
 	}
 	s.put(s.Services, s.index, LbService{Scheduler: uint32(s.scheduler), Flags: uint32(s.flags), Pool: s.pool,
-		Persist: uint32(s.persist * ticksPerSecond), Netmask: netmask, Port: port2(s.port), Mark: s.fwmark, Serial: s.serial})
+		Persist: uint32(s.persist * ticksPerSecond), Netmask: netmask, Port: port2(s.port), Mark: s.fwmark, Serial: s.serial,
+		Owner: s.owner})
 }
 
 // refill writes the pool that is not in use and then the word that puts it in use. The last pick stays the pointer of rr,

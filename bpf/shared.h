@@ -12,7 +12,7 @@
 #define VIPD_SHARED_H
 
 enum number {
-	LAYOUT       = 4,
+	LAYOUT       = 5,
 	REGION_LINES = 64,
 	MAX_POOL     = 1024,     /* members of one pool */
 	SH_SLOTS     = 256,      /* slots of the tables of sh and dh */
@@ -24,6 +24,7 @@ enum number {
 	CACHE_SET    = 8,       /* real servers that lblcr remembers of one destination */
 	FILTER_SIZE  = 65536,
 	NEAR         = 512,
+	HINTS        = 1024,
 	STATES       = 16,
 	EVENTS       = 16,       /* of enum event; a power of two, so that an index can be masked */
 	DEAD_VPORT   = 65535,    /* of a template that can no longer match */
@@ -175,6 +176,12 @@ struct service {
 	/* for a later process: FULLNAT's first local address and how many there are, and the largest segment; see real */
 	__be32 local[4];
 	__u16 locals, segment;
+	struct service_key6 owner; /* whose entry it is, IPv4 in the first word: written behind service_index, and cleared before */
+};
+
+/* Which service a packet's key led to last: a hint, which holds if the service's owner is that key. Written by packets. */
+struct hints {
+	__u32 service[HINTS];
 };
 
 struct pool {
@@ -261,7 +268,12 @@ enum plain {
 	PLAIN_NOT = 0,           /* another road's matter: it is gone or local, has no next hop, wants tags, FULLNAT, … */
 	PLAIN_ROUTE,
 	PLAIN_MASQ,
-	PLAIN_TUNNEL,
+	/* tunnels: each a number, so that what is put in front is a constant behind one branch */
+	PLAIN_IPIP,
+	PLAIN_GUE,
+	PLAIN_GUE_CHECKED,
+	PLAIN_GRE,
+	PLAIN_GRE_CHECKED,
 };
 
 /* Written by user space alone. The first 64 bytes are all that a packet of direct routing reads. */

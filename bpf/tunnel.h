@@ -31,14 +31,29 @@ static __always_inline __u32 outer_header(struct real *r)
 	return r->flags & REAL_IPV6 ? sizeof(struct ipv6) : sizeof(struct ipv4);
 }
 
-/* What stands between the outer IP header and the packet. */
+/* What stands between the outer IP header and the packet. On the fast road both are constants. */
+struct shape {
+	__u32 tunnel;            /* enum tunnel */
+	__u32 flags;             /* enum tunnel_flag */
+};
+
+static __always_inline struct shape tunnel_shape(struct real *r)
+{
+	return (struct shape){ .tunnel = r->tunnel, .flags = r->tunnel_flags };
+}
+
+static __always_inline __u32 shape_size(struct shape s)
+{
+	if (s.tunnel == TUNNEL_IPIP)
+		return 0;
+	if (s.tunnel != TUNNEL_GRE)
+		return GUE_FRONT;
+	return s.flags & TUNNEL_CSUM ? sizeof(struct gre) + sizeof(struct gre_check) : sizeof(struct gre);
+}
+
 static __always_inline __u32 tunnel_front(struct real *r)
 {
-	if (r->tunnel == TUNNEL_IPIP)
-		return 0;
-	if (r->tunnel != TUNNEL_GRE)
-		return GUE_FRONT;
-	return r->tunnel_flags & TUNNEL_CSUM ? sizeof(struct gre) + sizeof(struct gre_check) : sizeof(struct gre);
+	return shape_size(tunnel_shape(r));
 }
 
 /* As the packet's, but congestion that was experienced inside is not experienced outside (RFC 3168 9.1.1, full functionality). */
@@ -99,48 +114,48 @@ struct outer {
 	__be16 type;             /* EtherType of the packet */
 };
 
-static __always_inline void front_write(void *at, struct real *r, struct outer *o, __u64 pseudo)
+static __always_inline void front_write(void *at, struct real *r, struct outer *o, struct shape s, __u64 pseudo)
 {
 	__u16 length = o->length + GUE_FRONT;
 
-	if (r->tunnel == TUNNEL_GUE) {
+	if (s.tunnel == TUNNEL_GUE) {
 		/* The source port spreads flows over the queues and paths behind (RFC 7510 3): one of the dynamic ones. */
 		__u16 sport = be16(0xc000 | (o->flow & 0x3fff));
 		__u64 udp = sport | (__u64)r->tunnel_port << 16 | (__u64)be16(length) << 32;
 		__u32 gue = (__u32)o->proto << 8;
 
 		/* ipvs: remcsum alone also fills the checksum; its option is for checksums that hardware has yet to fill in. */
-		if (r->tunnel_flags & (TUNNEL_CSUM | TUNNEL_REMCSUM)) {
+		if (s.flags & (TUNNEL_CSUM | TUNNEL_REMCSUM)) {
 			__u16 check = ~csum_fold(pseudo + be16(PROTO_UDP) + be16(length) + (__u32)udp + (udp >> 32) + gue + o->inner);
 
 			udp |= (__u64)(check ? check : 0xffff) << 48;
 		}
 		*(any64 *)at = udp;
 		*(any32 *)(at + sizeof(struct udp)) = gue;
-	} else if (r->tunnel == TUNNEL_GRE) {
+	} else if (s.tunnel == TUNNEL_GRE) {
 		struct gre *gre = at;
 		struct gre_check *c = (void *)(gre + 1);
 
 		*gre = (struct gre){ .type = o->type };
-		if (r->tunnel_flags & TUNNEL_CSUM) {
+		if (s.flags & TUNNEL_CSUM) {
 			gre->flags = be16(GRE_CHECKSUM);
 			*c = (struct gre_check){ .check = ~csum_fold((__u64)gre->flags + gre->type + o->inner) };
 		}
 	}
 }
 
-static __always_inline __u8 outer_proto(struct real *r, struct outer *o)
+static __always_inline __u8 outer_proto(struct shape s, struct outer *o)
 {
-	return r->tunnel == TUNNEL_GUE ? PROTO_UDP : r->tunnel == TUNNEL_GRE ? PROTO_GRE : o->proto;
+	return s.tunnel == TUNNEL_GUE ? PROTO_UDP : s.tunnel == TUNNEL_GRE ? PROTO_GRE : o->proto;
 }
 
 /* The header in whole words, which are also what its checksum adds up: nothing is read again. */
-static __always_inline void outer_write(struct ipv4 *ip, struct real *r, struct outer *o, __u32 length)
+static __always_inline void outer_write(struct ipv4 *ip, struct real *r, struct outer *o, struct shape s, __u32 length)
 {
 	__u32 *word = (void *)ip;
 	__u32 first = 0x45 | (__u32)o->tos << 8 | (__u32)be16(length) << 16;
 	__u32 second = o->id | (__u32)o->frag << 16;
-	__u32 third = o->ttl | (__u32)outer_proto(r, o) << 8;
+	__u32 third = o->ttl | (__u32)outer_proto(s, o) << 8;
 	__u32 src = r->source[0], dst = r->addr[0];
 
 	word[0] = first;
@@ -150,10 +165,11 @@ static __always_inline void outer_write(struct ipv4 *ip, struct real *r, struct 
 	word[4] = dst;
 }
 
-/* Makes room in front, `front` bytes of it behind the IP header, and fills it. Nothing of the frame that was read before holds
+/* Makes room in front, and fills it. Nothing of the frame that was read before holds
  * afterwards. */
-static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o, __u32 front)
+static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o, struct shape s)
 {
+	__u32 front = shape_size(s);
 	struct eth *eth;
 	struct ipv4 *ip;
 
@@ -165,14 +181,15 @@ static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r
 		return DONE;
 	eth_write(eth, r);
 	eth->type = be16(ETH_IPV4);
-	outer_write(ip, r, o, o->length + sizeof(*ip) + front);
-	front_write(ip + 1, r, o, (__u64)r->source[0] + r->addr[0]);
+	outer_write(ip, r, o, s, o->length + sizeof(*ip) + front);
+	front_write(ip + 1, r, o, s, (__u64)r->source[0] + r->addr[0]);
 	return NEXT;
 }
 
 /* The same with an IPv6 header. Its flow label is 0, as IPVS has it. */
-static __always_inline enum step encapsulate6(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o, __u32 front)
+static __always_inline enum step encapsulate6(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o, struct shape s)
 {
+	__u32 front = shape_size(s);
 	struct eth *eth;
 	struct ipv6 *ip;
 	void *end;
@@ -187,10 +204,10 @@ static __always_inline enum step encapsulate6(struct xdp_md *ctx, struct real *r
 	eth_write(eth, r);
 	eth->type = be16(ETH_IPV6);
 	*(any64 *)ip = be32(6 << 28 | (__u32)o->tos << 20) | (__u64)be16(o->length + front) << 32 |
-		       (__u64)outer_proto(r, o) << 48 | (__u64)o->ttl << 56;
+		       (__u64)outer_proto(s, o) << 48 | (__u64)o->ttl << 56;
 	copy6(ip->src, r->source);
 	copy6(ip->dst, r->addr);
-	front_write(ip + 1, r, o, csum_add6(r->source) + csum_add6(r->addr));
+	front_write(ip + 1, r, o, s, csum_add6(r->source) + csum_add6(r->addr));
 	return NEXT;
 }
 
@@ -263,7 +280,7 @@ static __noinline enum reason tunnel_request(struct xdp_md *ctx, struct real *r,
 		return DROP_NO_ROOM;
 	if (outer_of4(ctx, ip, end, r, at, sizeof(*ip) + tunnel_front(r), flow, &p, &o) == DONE)
 		return p.why;
-	return encapsulate4(ctx, r, at, &o, tunnel_front(r)) == NEXT ? why : DROP_NO_ROOM;
+	return encapsulate4(ctx, r, at, &o, tunnel_shape(r)) == NEXT ? why : DROP_NO_ROOM;
 }
 
 /* IPv6 in IPv4. A global function, as the next one: verified once. */
@@ -282,7 +299,7 @@ __noinline int tunnel_6in4(struct xdp_md *ctx, struct real *r, __u32 at, __u32 f
 		return DROP_NO_ROOM;
 	if (outer_of6(ctx, ip, end, r, at, sizeof(struct ipv4) + tunnel_front(r), flow, &p, &o) == DONE)
 		return p.why;
-	return encapsulate4(ctx, r, at & 31, &o, tunnel_front(r)) == NEXT ? why : DROP_NO_ROOM;
+	return encapsulate4(ctx, r, at & 31, &o, tunnel_shape(r)) == NEXT ? why : DROP_NO_ROOM;
 }
 
 /* Either in IPv6. */
@@ -310,7 +327,7 @@ __noinline int tunnel_over6(struct xdp_md *ctx, struct real *r, __u32 at, __u32 
 		s = outer_of6(ctx, ip6, end, r, at, sizeof(*ip6) + tunnel_front(r), flow, &p, &o);
 	if (s == DONE)
 		return p.why;
-	return encapsulate6(ctx, r, at & 31, &o, tunnel_front(r)) == NEXT ? why : DROP_NO_ROOM;
+	return encapsulate6(ctx, r, at & 31, &o, tunnel_shape(r)) == NEXT ? why : DROP_NO_ROOM;
 }
 
 #endif

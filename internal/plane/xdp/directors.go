@@ -97,12 +97,16 @@ func (p *Plane) hasDirectors(s *service) bool {
 	return false
 }
 
-// writeService tells packets what the service is.
+// writeService tells packets what the service is. Its owner stands there only as long as service_index leads to it: packets that
+// have a hint ask no more than that.
 func (p *Plane) writeService(s *service) error {
 	s.directors = p.hasDirectors(s)
 	e := s.entry(p.clock)
 	if s.directors {
 		e.Flags |= uint32(bpf.LbServiceFlagSERVICE_DIRECTORS)
+	}
+	if s.indexed {
+		e.Owner = key6Of(s.spec.ServiceKey)
 	}
 	return p.maps.put(bpf.LbMapServices, s.index, e)
 }

@@ -65,6 +65,9 @@ func (p *Plane) write(t *pending) error {
 			return fmt.Errorf("write service_index: %w", err)
 		}
 		t.indexed = true
+		if err := p.writeService(t.service); err != nil { // and its owner
+			return err
+		}
 	}
 	return p.writeGone(t.service)
 }
@@ -72,16 +75,28 @@ func (p *Plane) write(t *pending) error {
 // unindex takes a service from packets that have no connection.
 func (p *Plane) unindex(s *service) error {
 	if s.indexed {
-		index, key := p.maps.indexOf(s.spec.ServiceKey)
-		if err := index.Delete(key); err != nil {
-			return fmt.Errorf("write service_index: %w", err)
-		}
 		s.indexed = false
+		if err := p.withdraw(s); err != nil {
+			s.indexed = true
+			return err
+		}
 		p.retire(s.extent)
 		p.retireTable(s.maglev)
 		s.extent, s.maglev = extent{}, -1
 	}
 	return p.writeGone(s)
+}
+
+// withdraw takes the owner out of a service's entry, so that no hint leads to it, and then its index.
+func (p *Plane) withdraw(s *service) error {
+	if err := p.writeService(s); err != nil {
+		return err
+	}
+	index, key := p.maps.indexOf(s.spec.ServiceKey)
+	if err := index.Delete(key); err != nil {
+		return fmt.Errorf("write service_index: %w", err)
+	}
+	return nil
 }
 
 // writeGone tells packets with a connection to a removed real server.
