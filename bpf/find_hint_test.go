@@ -83,3 +83,25 @@ func (r *rig) index(key LbServiceKey6, service uint32) {
 	}
 	r.put(r.ServiceIndex, key.four(), service)
 }
+
+// TestALineHasNothingOfThePacketBefore: what an IPv4 key leaves of a line says nothing yet, whoever came before on this CPU.
+func TestALineHasNothingOfThePacketBefore(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip6, tcpProto, LbSchedulerSCHED_RR).add(1)
+	real := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	r.want(frame{flags: syn, from: client6, to: vip6}, LbReasonFORWARD_NEW)
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	found := false
+	for _, c := range r.conns() {
+		if c.Real != real {
+			continue
+		}
+		found = true
+		if spare := c.Addr[LbSpareSPARE_HOP_TICK:]; spare[0]|spare[1]|spare[2]|spare[3] != 0 {
+			t.Errorf("the line's spare words are %x", spare)
+		}
+	}
+	if !found {
+		t.Error("no connection of IPv4")
+	}
+}
