@@ -1,5 +1,5 @@
 GO ?= go
-BIN := bin/vipd
+BIN ?= bin/vipd
 .DEFAULT_GOAL := build
 .PHONY: help build forum deb rpm lab lab-web test check vm-test matrix ward continuity bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
 
@@ -16,7 +16,7 @@ forum: ## what the lab's real servers run, bin/forum
 VERSION ?= $(shell sed -n 's/^var version = "\(.*\)"$$/\1/p' internal/daemon/failure.go)
 ARCH ?= $(shell $(GO) env GOARCH)
 DIST ?= out/package
-PACKED := out/packed
+PACKED ?= out/packed
 package-files: build
 	@rm -rf $(DIST) $(PACKED) && mkdir -p $(DIST) $(PACKED)
 	@cp $(BIN) $(PACKED)/vipd
@@ -30,10 +30,10 @@ package-files: build
 	@packaging/copyright >$(PACKED)/copyright
 
 deb: package-files ## the Debian package, in out/package
-	VERSION=$(VERSION) ARCH=$(ARCH) $(GO) tool -modfile=packaging/nfpm/go.mod nfpm package -f packaging/nfpm.yaml -p deb -t $(DIST)/
+	VERSION=$(VERSION) ARCH=$(ARCH) PACKED=$(PACKED) $(GO) tool -modfile=packaging/nfpm/go.mod nfpm package -f packaging/nfpm.yaml -p deb -t $(DIST)/
 
 rpm: package-files ## the RPM, in out/package
-	VERSION=$(VERSION) ARCH=$(ARCH) $(GO) tool -modfile=packaging/nfpm/go.mod nfpm package -f packaging/nfpm.yaml -p rpm -t $(DIST)/
+	VERSION=$(VERSION) ARCH=$(ARCH) PACKED=$(PACKED) $(GO) tool -modfile=packaging/nfpm/go.mod nfpm package -f packaging/nfpm.yaml -p rpm -t $(DIST)/
 
 lab: setup-lab build forum ## set up everything and play the site on this machine (root): directors, real servers with a forum, what they share
 	$(BIN) lab --site
