@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"vipd/internal/need"
@@ -24,31 +25,36 @@ mount --rbind /proc "$1/root/proc"
 mount --rbind /dev "$1/root/dev"
 mount -t tmpfs none "$1/root/run"
 mkdir "$1/root/deb"
-cp "$2"/*.deb "$1/root/deb/"
+cp "$2"/*/*.deb "$1/root/deb/"
 exec chroot "$1/root" /bin/sh -ec "$3"`
 
+// packages is a folder with the Debian package of two versions.
 type packages struct{ dir string }
 
-// makePackages makes the Debian package twice, as two versions.
+var packed sync.Once
+
+// makePackages makes the Debian package twice, as two versions, beside the binary under test. A test makes them before it gets a
+// machine of its own, and finds them there.
 func makePackages(t *testing.T) packages {
 	t.Helper()
 	need.Root(t)
-	p := packages{t.TempDir()}
-	for _, version := range []string{"0.1.0", "0.2.0"} {
-		cmd := exec.Command("make", "-s", "deb", "VERSION="+version, "DIST="+filepath.Join("out", "package-test"))
-		cmd.Dir = ".."
-		if said, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("make deb: %v\n%s", err, said)
-		}
-		made, _ := filepath.Glob("../out/package-test/*.deb")
-		if len(made) != 1 {
-			t.Fatalf("make deb made %q", made)
-		}
-		if err := exec.Command("cp", made[0], p.dir).Run(); err != nil {
-			t.Fatal(err)
-		}
+	if os.Getenv(stageVar) == "inside" {
+		return packages{filepath.Join(filepath.Dir(program()), "deb")}
 	}
-	t.Cleanup(func() { os.RemoveAll("../out/package-test") })
+	p := packages{filepath.Join(filepath.Dir(build(t)), "deb")}
+	packed.Do(func() {
+		work := t.TempDir() // nothing of what `make` made in this tree is touched
+		for _, version := range []string{"0.1.0", "0.2.0"} {
+			cmd := exec.Command("make", "-s", "deb", "VERSION="+version, "DIST="+filepath.Join(p.dir, version), "BIN="+work+"/vipd", "PACKED="+work+"/packed")
+			cmd.Dir = ".."
+			if said, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("make deb: %v\n%s", err, said)
+			}
+		}
+	})
+	if made, _ := filepath.Glob(p.dir + "/*/*.deb"); len(made) != 2 {
+		t.Fatalf("make deb made %q", made)
+	}
 	return p
 }
 
@@ -69,11 +75,16 @@ func TestPackage(t *testing.T) {
 	p := makePackages(t)
 	t.Run("as the book says", func(t *testing.T) {
 		for _, page := range []string{"pair.md", "moving.md"} {
+			played := 0
 			for _, s := range pageSteps(t, page) {
 				if slices.Contains(s.machines, "package") {
 					lines, _ := s.commands()
 					p.in(t, "cd /deb; rm vipd_0.2*\n"+strings.Join(lines, "\n"))
+					played++
 				}
+			}
+			if played == 0 {
+				t.Errorf("%s does not say how to install the package", page)
 			}
 		}
 	})
@@ -135,7 +146,7 @@ func TestPackage(t *testing.T) {
 		}
 	})
 	t.Run("lintian", func(t *testing.T) {
-		made, _ := filepath.Glob(filepath.Join(p.dir, "vipd_0.1.0-1_*.deb"))
+		made, _ := filepath.Glob(filepath.Join(p.dir, "0.1.0", "vipd_0.1.0-1_*.deb"))
 		out, err := exec.Command("lintian", "--allow-root", "--fail-on", "error", made[0]).CombinedOutput()
 		if err != nil || bytes.Contains(out, []byte("E: ")) {
 			t.Errorf("%v:\n%s", err, out)
