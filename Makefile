@@ -7,7 +7,7 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 build: ## the static binary, bin/vipd (needs Go only)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X vipd/internal/daemon.version=$(VERSION)' -o $(BIN) .
+	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '-s -w -X vipd/internal/daemon.version=$(VERSION)' -o $(BIN) .
 
 forum: ## what the lab's real servers run, bin/forum
 	cd examples/forum && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/forum .
@@ -17,15 +17,18 @@ VERSION ?= $(shell sed -n 's/^var version = "\(.*\)"$$/\1/p' internal/daemon/fai
 ARCH ?= $(shell $(GO) env GOARCH)
 DIST ?= out/package
 PACKED ?= out/packed
+# What tells of itself, where that for another processor cannot.
+HERE := $(shell $(GO) env GOHOSTARCH)
+SELF = $(if $(filter $(HERE),$(ARCH)),$(BIN),CGO_ENABLED=0 GOARCH=$(HERE) $(GO) run .)
 package-files: build
 	@rm -rf $(DIST) $(PACKED) && mkdir -p $(DIST) $(PACKED)
 	@cp $(BIN) $(PACKED)/vipd
-	@$(BIN) man | gzip -9n >$(PACKED)/vipd.8.gz
+	@$(SELF) man | gzip -9n >$(PACKED)/vipd.8.gz
 	@gzip -9nc docs/man/vipd.conf.5 >$(PACKED)/vipd.conf.5.gz
 	@gzip -9nc CHANGELOG.md >$(PACKED)/changelog.gz
-	@$(BIN) completion bash >$(PACKED)/vipd.bash
-	@$(BIN) completion zsh >$(PACKED)/_vipd
-	@$(BIN) completion fish >$(PACKED)/vipd.fish
+	@$(SELF) completion bash >$(PACKED)/vipd.bash
+	@$(SELF) completion zsh >$(PACKED)/_vipd
+	@$(SELF) completion fish >$(PACKED)/vipd.fish
 	@packaging/changelog $(VERSION)-1 | gzip -9n >$(PACKED)/changelog.Debian.gz
 	@packaging/copyright >$(PACKED)/copyright
 

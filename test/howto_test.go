@@ -9,7 +9,7 @@ import (
 
 // The rest of what the how-to does with the site that stands, in its order: a port is tried by hand, each real server is killed,
 // each director is stopped or killed, and the log is followed. What else it does is in TestTheSiteByHand; the three methods and the
-// distribution by content are in TestTheSiteBy…, the service that starts at boot is in TestPackage.
+// distribution by content are in TestTheSiteBy…, the service that starts at boot is in TestTheServiceUnderSystemd.
 
 // telnet is step 2 and 5: `telnet 10.0.8.13 80` by hand, and the same to the virtual address.
 func telnet(t *testing.T, master string) {

@@ -98,6 +98,15 @@ func (c *tally) add(err error) {
 // judge wants at least few answers, no failure, and no silence that a person would notice.
 func (c *tally) judge(t *testing.T, what string, few int) {
 	t.Helper()
+	c.lostNothing(t, what, few)
+	if c.longest > 500*time.Millisecond {
+		t.Errorf("%s: silent for %s after %d answers", what, c.longest, c.beforeLongest)
+	}
+}
+
+// lostNothing wants at least few answers and no failure.
+func (c *tally) lostNothing(t *testing.T, what string, few int) {
+	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t.Logf("%s: %d answered, %d failed, longest gap %s", what, c.answered, len(c.failures), c.longest)
@@ -106,9 +115,6 @@ func (c *tally) judge(t *testing.T, what string, few int) {
 	}
 	if c.answered < few {
 		t.Errorf("%s: only %d answered, at least %d were due", what, c.answered, few)
-	}
-	if c.longest > 500*time.Millisecond {
-		t.Errorf("%s: silent for %s after %d answers", what, c.longest, c.beforeLongest)
 	}
 }
 

@@ -74,9 +74,9 @@ func (p packages) in(t *testing.T, script string) string {
 func TestPackage(t *testing.T) {
 	p := makePackages(t)
 	t.Run("as the book says", func(t *testing.T) {
-		for _, page := range []string{"pair.md", "moving.md"} {
+		for _, page := range []string{"pair.md", "moving.md", "install.md"} {
 			played := 0
-			for _, s := range pageSteps(t, page) {
+			for _, s := range pageSteps(t, "../docs/"+page) {
 				if slices.Contains(s.machines, "package") {
 					lines, _ := s.commands()
 					p.in(t, "cd /deb; rm vipd_0.2*\n"+strings.Join(lines, "\n"))
@@ -133,7 +133,7 @@ func TestPackage(t *testing.T) {
 		}
 		t.Log(lines[0])
 	})
-	// The how-to's last step. Nothing is booted here: what boot reads is there, once an operator has said so, and not before.
+	// The how-to's last step: what boot reads is there, once an operator has said so, and not before. TestTheServiceUnderSystemd boots it.
 	t.Run("at boot", func(t *testing.T) {
 		out := p.in(t, `dpkg -i /deb/vipd_0.1.0-1_*.deb >/dev/null
 			systemctl is-enabled vipd.service || true
