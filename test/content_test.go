@@ -131,7 +131,7 @@ func chapter(t *testing.T, file, head string, then func(words string)) map[strin
 		t.Fatal(err)
 	}
 	_, part, _ := strings.Cut(string(text), head)
-	_, part, _ = strings.Cut(part, "\n```\n")
+	_, part, _ = strings.Cut(part, "\n```sh lab\n")
 	block, _, _ := strings.Cut(part, "\n```\n")
 	said := map[string]string{}
 	for line := range strings.Lines(block) {

@@ -81,7 +81,7 @@ func commandsIn(p passage) (all [][]string) {
 	}
 	for part := range strings.SplitSeq(text, "; ") {
 		for one := range strings.SplitSeq(part, " && ") {
-			one, _, _ = strings.Cut(one, ">")
+			one, _, _ = strings.Cut(strings.TrimSuffix(strings.TrimSpace(one), " &"), ">")
 			one, _, _ = strings.Cut(one, " | ")
 			words := strings.Fields(quoted.ReplaceAllString(one, "QUOTED"))
 			if len(words) > 1 && words[0] == "ipvsadm" && !strings.ContainsAny(one, "…[{<|") {
@@ -168,7 +168,7 @@ func TestEveryFileOfTheBookIsRead(t *testing.T) {
 			}
 		}
 		for i := range last + 1 {
-			if blocks[i] == "" {
+			if blocks[i] == "" || strings.HasPrefix(at[i], "check.md:") { // that one shows a mistake
 				continue
 			}
 			seen++
