@@ -46,6 +46,9 @@ func (d *daemon) connections() uint32 { return cmp.Or(d.opts.Connections, d.cfg.
 // makeXDP opens or adopts this program's own packet path.
 func (d *daemon) makeXDP() (err error) {
 	if err := mountBPFFS(d.bpffs()); err != nil {
+		if errors.Is(err, unix.EROFS) {
+			return fail(ExitFatal, "have it writable: mount -o remount,rw /sys/fs/bpf; in a container: -v /sys/fs/bpf:/sys/fs/bpf without :ro", "%w", err)
+		}
 		return fail(ExitFatal, "mount it before: mount -t bpf bpf /sys/fs/bpf; in a container: -v /sys/fs/bpf:/sys/fs/bpf", "%w", err)
 	}
 	opts := d.pathOptions()
@@ -275,6 +278,9 @@ func atLeast(floor uint32, n int) uint32 { return max(floor, uint32(n)) }
 func mountBPFFS(at string) error {
 	var s unix.Statfs_t
 	if err := unix.Statfs(at, &s); err == nil && s.Type == unix.BPF_FS_MAGIC {
+		if s.Flags&unix.ST_RDONLY != 0 {
+			return fmt.Errorf("the BPF file system on %s: %w", at, unix.EROFS)
+		}
 		return nil
 	}
 	if err := unix.Mount("bpf", at, "bpf", 0, "mode=0700"); err != nil {
