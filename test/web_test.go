@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -100,10 +101,41 @@ func withoutScripts(t *testing.T, watch string) {
 	plain.until("the button works", `document.getElementById("mail").classList.contains("down") && document.getElementById("mail-start") != null`)
 }
 
+// TestThePageShowsTheMethodContent: two HAProxy and a second pool are on it, and it fits.
+func TestThePageShowsTheMethodContent(t *testing.T) {
+	forum(t)
+	if !alone(t, 4*time.Minute, "memcached", "vsftpd", "exim4", "haproxy", "chromium") {
+		return
+	}
+	watch, _, end := startWeb(t, "--method", "content")
+	page := openTab(t)
+	page.open(watch)
+	page.until("everything runs", `document.querySelector("#said").textContent.includes("Everything runs")`)
+	page.until("both HAProxy and both of the second pool are there", `["proxy1", "proxy2", "real3", "real4"].every(id => document.getElementById(id))`)
+	page.until("each pool has its name", `["10.0.8.41:80 in the pool", "10.0.8.13:80 in the pool topics", "10.0.8.14:80 in the pool attachments"].every(line => [...document.querySelectorAll("#director1 *")].some(e => e.textContent.trim() == line))`)
+	page.width(1280)
+	page.width(390)
+	page.run(`document.getElementById("proxy1-kill").click()`)
+	page.until("it shows as down", `document.getElementById("proxy1").classList.contains("down")`)
+	page.width(1280)
+	end()
+	if os.Getenv("VIPD_SCREENSHOTS") == "" {
+		return
+	}
+	for _, method := range []string{"nat", "tun"} {
+		watch, _, end := startWeb(t, "--method", method)
+		page.open(watch)
+		page.until("everything runs", `document.querySelector("#said").textContent.includes("Everything runs")`)
+		page.width(1280)
+		page.width(390)
+		end()
+	}
+}
+
 // startWeb is `vipd lab web` at free ports.
-func startWeb(t *testing.T) (watch, site string, end func()) {
+func startWeb(t *testing.T, args ...string) (watch, site string, end func()) {
 	t.Helper()
-	cmd := exec.Command(program(), "lab", "web", "--listen", "127.0.0.1:0", "--forum-listen", "127.0.0.1:0")
+	cmd := exec.Command(program(), append([]string{"lab", "web", "--listen", "127.0.0.1:0", "--forum-listen", "127.0.0.1:0"}, args...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

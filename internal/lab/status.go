@@ -3,6 +3,8 @@ package lab
 import (
 	"context"
 	"fmt"
+
+	"vipd/internal/control"
 )
 
 // HostStatus is one host of a lab that stands, as `vipd lab status -o json` prints it.
@@ -32,6 +34,7 @@ func (h HostStatus) Is() string {
 
 // PoolStatus is one real server as a director sees it.
 type PoolStatus struct {
+	Pool     string `json:"pool,omitempty"` // the name of a pool behind HAProxy; empty: it is behind the virtual IP
 	Real     string `json:"real"`
 	InPool   bool   `json:"in_pool"`
 	Weight   int32  `json:"weight"`
@@ -75,17 +78,20 @@ func (l *Lab) Status(ctx context.Context) []HostStatus {
 // Pool is the site's service as a director sees it, and of the method content the pools behind it.
 func (l *Lab) Pool(s Sight) []PoolStatus {
 	svc, _ := s.service(l.VIP)
-	reals := svc.Reals
+	out := poolOf("", svc.Reals)
 	if len(l.Proxies) > 0 {
 		for _, pool := range s.Status.Services {
 			if pool.Addr != l.VIP {
-				reals = append(reals[:len(reals):len(reals)], pool.Reals...)
+				out = append(out, poolOf(pool.Group, pool.Reals)...)
 			}
 		}
 	}
-	var out []PoolStatus
+	return out
+}
+
+func poolOf(name string, reals []control.Real) (out []PoolStatus) {
 	for _, r := range reals {
-		out = append(out, PoolStatus{Real: r.Real.Addr.String(), InPool: r.InPool, Weight: r.Weight, Active: r.Active,
+		out = append(out, PoolStatus{Pool: name, Real: r.Real.Addr.String(), InPool: r.InPool, Weight: r.Weight, Active: r.Active,
 			Inactive: r.Inactive, Why: r.Why})
 	}
 	return out

@@ -53,7 +53,7 @@ func newView(m lab.Moment, forum string) view {
 	v.Legend = shares(m, reals)
 	v.Said, v.Well = sentence(m)
 	v.Tiers = []tier{
-		{Name: "Directors", Note: "One of them holds " + v.VIP + " and forwards to the real servers."},
+		{Name: "Directors", Note: "One of them holds " + v.VIP + " and forwards to " + cmp.Or(map[string]string{lab.Content: "HAProxy. Both check all pools."}[m.Method], "the real servers.")},
 		{Name: "HAProxy", Note: "Each sends requests for attachments to other real servers than the rest."},
 		{Name: "Real servers", Note: "Each runs the forum and answers clients " + cmp.Or(map[string]string{lab.NAT: "through the director.", lab.Content: "through HAProxy."}[m.Method], "directly.")},
 		{Name: "What they share", Note: "Sessions and pages, attachments, posts; and the operator's mail."},
@@ -138,7 +138,11 @@ func newCard(m lab.Moment, h lab.HostStatus) card {
 	}
 	for _, r := range h.Pool {
 		if c.Up {
-			c.Notes = append(c.Notes, r.Real+map[bool]string{true: " in the pool", false: " out of the pool"}[r.InPool])
+			note := r.Real + map[bool]string{true: " in the pool", false: " out of the pool"}[r.InPool]
+			if r.Pool != "" {
+				note += " " + r.Pool
+			}
+			c.Notes = append(c.Notes, note)
 		}
 	}
 	return c
