@@ -227,7 +227,7 @@ func (w *interrupted) judge(t *testing.T, m *booted) {
 // removed and purged.
 func TestTheServiceUnderSystemd(t *testing.T) {
 	p := makePackages(t)
-	if !alone(t, 4*time.Minute, "systemd-nspawn", "nsenter") {
+	if !alone(t, 6*time.Minute, "systemd-nspawn", "nsenter") {
 		removeCgroups()
 		return
 	}
