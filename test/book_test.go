@@ -460,9 +460,10 @@ var playedPages = []string{"pair.md", "moving.md", "realservers.md", "operating.
 
 // unplayed are blocks of commands that no test plays as they stand, each by its page and first line, and why.
 var unplayed = map[string]string{
-	"README.md: make lab ":    "the lab is played by TestAUserSurvivesTheLossOfWhoServedThem, its page by TestAPersonWatchesAndUsesTheSite",
-	"README.md: make deb && ": "TestPackage and TestTheServiceUnderSystemd do so, and play what install.md and changes.md say of it",
-	"install.md: make deb ":   "makePackages does so",
+	"README.md: make lab ":                                            "the lab is played by TestAUserSurvivesTheLossOfWhoServedThem, its page by TestAPersonWatchesAndUsesTheSite",
+	"README.md: make deb && ":                                         "TestPackage and TestTheServiceUnderSystemd do so, and play what install.md and changes.md say of it",
+	"install.md: make deb ":                                           "makePackages does so",
+	"install.md: systemctl enable --now vipd":                         "TestTheServiceUnderSystemd does so",
 	"content.md: vipd export haproxy --backends --mode http --watch ": "TestTheSiteByContent has it run beside two HAProxy",
 }
 
