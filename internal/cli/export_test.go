@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -446,7 +447,7 @@ func TestTheCommandsOfTheContentChapter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := strings.Split(string(chapter), "\n```\n")
+	blocks := regexp.MustCompile("\n```[a-z0-9 ]*\n").Split(string(chapter), -1)
 	find := func(first string) string {
 		for i := 1; i < len(blocks); i += 2 {
 			if strings.HasPrefix(blocks[i], first) {
