@@ -503,12 +503,18 @@ static __always_inline enum reason open_paced(struct packet *p, struct service *
 	return why == DROP_TABLE_FULL ? forward_stateless(p, why) : why;
 }
 
+/* Nobody knows it. A reset of the host's would be final, and another director may be about to tell of it. */
+static __always_inline enum reason stranger(struct packet *p, struct tunables *t)
+{
+	return t->patience && !due(p->tick, t->patience) ? DROP_AWAITED : PASS_NO_CONNECTION;
+}
+
 /* A packet that begins nothing, and has no connection: it may have begun during a flood, or when there was no room. */
 static __always_inline enum reason admit_later(struct packet *p, struct service *s, struct tunables *t)
 {
 	if (scheduler_hashes(s) && !s->persist && p->event != EVENT_RST && pace_flooded(p, t))
 		return open_paced(p, s, t);
-	return p->crowded ? forward_stateless(p, PASS_NO_CONNECTION) : PASS_NO_CONNECTION;
+	return p->crowded ? forward_stateless(p, PASS_NO_CONNECTION) : stranger(p, t);
 }
 
 /* The road of a packet without a connection. Global, and so verified once; sets packet.real and packet.service. */

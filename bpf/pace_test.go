@@ -48,6 +48,22 @@ func TestSloppyOfOneProtocol(t *testing.T) {
 	r.want(frame{flags: ack, to: at("10.0.8.9:81")}, LbReasonPASS_NO_CONNECTION)
 }
 
+// TestPatience: what belongs to no connection is dropped until a tick, and left to the host from it on; what begins one, or has one,
+// is not concerned.
+func TestPatience(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	r.want(frame{flags: ack}, LbReasonPASS_NO_CONNECTION)
+	r.tune(func(t *LbTunables) { t.Patience = r.tick() + 60*ticksPerSecond })
+	r.want(frame{flags: ack}, LbReasonDROP_AWAITED)
+	r.want(frame{flags: fin | ack}, LbReasonDROP_AWAITED)
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+	r.want(frame{flags: ack, from: port(1), to: at("10.0.8.9:81")}, LbReasonPASS_NOT_SERVICE)
+	r.travel(61)
+	r.want(frame{flags: ack, from: port(1)}, LbReasonPASS_NO_CONNECTION)
+}
+
 // TestDropPacket: ip_vs_todrop: of drop_rate packets that would make a connection one is dropped, the last; no others.
 func TestDropPacket(t *testing.T) {
 	r := stillRig(t, 4)

@@ -2,7 +2,7 @@
 /*
  * shared.h: the structs and numbers that both sides know. bpf2go makes Go of them; internal/plane/xdp writes the maps
  * before a packet comes and reads them after. A change here that alters a size, an offset or a meaning in a pinned map
- * raises LAYOUT.
+ * raises LAYOUT; of a meaning LAYOUT_SINCE too. Another layout is taken over by the names of members (internal/plane/xdp/migrate.go).
  *
  * Who writes what: user space writes services, pools, members, reals, hops, links, filter and tunables. The connection
  * table and all counts are written by BPF programs alone (never by user space, which may be killed at any instruction);
@@ -13,6 +13,7 @@
 
 enum number {
 	LAYOUT       = 5,
+	LAYOUT_SINCE = 4,        /* the oldest layout whose members mean what those of the same name mean now, wherever they stand */
 	REGION_LINES = 64,
 	MAX_POOL     = 1024,     /* members of one pool */
 	SH_SLOTS     = 256,      /* slots of the tables of sh and dh */
@@ -480,6 +481,8 @@ struct tunables {
 	__u32 classes;           /* first | count << 16 */
 	__u32 flood_rate;        /* connections in a tick on one CPU, above which hash schedulers make no entries; 0: no limit */
 	__u32 answer_rate;       /* ICMP answers in a tick on one CPU, saved up for a second; 0: no limit */
+	/* told by whoever learns connections from another director */
+	__u32 patience;          /* tick until which what is in the middle of an unknown connection is dropped, and not left to the host; 0: never */
 };
 
 struct meta {                 /* what a later process must know to adopt the pins */
@@ -487,6 +490,9 @@ struct meta {                 /* what a later process must know to adopt the pin
 	__u32 regions;           /* power of two */
 	__u32 hz, tick_shift;
 	__u64 seed;              /* of the connection hash */
+	/* of layout 5 on; who adds something adds it behind this */
+	__u32 since;             /* LAYOUT_SINCE; 0: the layout itself */
+	__u32 pad;
 };
 
 /* ---- what user space asks by BPF_PROG_TEST_RUN: the frame is one of these, the answer comes back in it --------------- */
@@ -559,6 +565,7 @@ enum reason {
 	DROP_LOCAL_NAT,          /* NAT to this host itself with another port: replies would not pass here */
 	DROP_ICMP,               /* an error that cannot go on; nobody is told of errors about errors (RFC 1122 3.2.2) */
 	DROP_NO_CALL,            /* the service's persistence engine found no Call-ID */
+	DROP_AWAITED,            /* in the middle of a connection of which another director may still tell: its client sends it again */
 	DROP_NO_LOCAL,           /* FULLNAT: no local address and port is free, or a fragment's is not known */
 	DROP_TABLE_FULL,
 	DROP_DEFENCE,            /* drop_packet */

@@ -15,12 +15,13 @@ import (
 //
 // Verbs take now first. It is not safe for concurrent use.
 type Stream struct {
-	cfg    StreamConfig
-	tick   time.Duration
-	epoch  uint64    // of this life
-	number uint64    // of the state sent last
-	sentAt time.Time // … and when
-	hurry  bool      // the next is due now
+	cfg     StreamConfig
+	tick    time.Duration
+	epoch   uint64    // of this life
+	number  uint64    // of the state sent last
+	sentAt  time.Time // … and when
+	hurry   bool      // the next is due now
+	parting bool      // everything is told
 
 	theirs      uint64 // the peer's epoch. 0: none has proved itself yet
 	theirNumber uint64 // of its state heard last

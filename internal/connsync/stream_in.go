@@ -18,6 +18,7 @@ type incoming struct {
 	until          uint64
 	total          uint32
 	lag            time.Duration // negative: unknown
+	seen           uint64        // the state of this side before the peer's last look whose changes are all here
 	taken, refused uint64
 	after          uint64 // the state that was sent last before the peer was there (again) …
 	fresh          bool   // … and the peer has begun to look at its whole table after it heard a later one, and all of that is here
@@ -46,6 +47,7 @@ func (in *incoming) hear(now time.Time, st *state) {
 	if st.lag == unknownLag {
 		in.lag = -1
 	}
+	in.seen = st.seen
 	in.fresh = st.seen > in.after && in.lag >= 0 && in.lag <= caughtUpLag
 	in.ahead = max(in.ahead, min(st.last, in.next+streamWindow-1))
 	in.lookForGap(now)
@@ -150,3 +152,9 @@ func (in *incoming) say(now time.Time, st *state) {
 
 // Refused notes that so many connections of a Learn could not be kept.
 func (s *Stream) Refused(n int) { s.in.refused += uint64(n) }
+
+// Said is the number of the state that was sent last: a mark for HeardSince.
+func (s *Stream) Said() uint64 { return s.number }
+
+// HeardSince tells whether all is here that a look of the peer's found which began after it had heard a state beyond that number.
+func (s *Stream) HeardSince(number uint64) bool { return s.in.base != 0 && s.in.seen > number }

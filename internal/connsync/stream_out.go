@@ -161,6 +161,17 @@ func (s *Stream) Look(now uint32, line int, c Sight) bool {
 	return true
 }
 
+// Parting has everything told that is not of a service that tells nothing, however young: another director takes over.
+func (s *Stream) Parting(on bool) { s.parting = on }
+
+// Hurry has the next state go at once, so that the peer hears what there is and says what it has.
+func (s *Stream) Hurry() { s.hurry = true }
+
+// ToldSince tells whether all that a look found which began at or after a moment is with the peer, as it says itself.
+func (s *Stream) ToldSince(at time.Time) bool {
+	return !s.out.confirmed.began.Before(at)
+}
+
 // changed: another state, or its end has moved by a quarter of the time that it has.
 func changed(m *known, c Sight) bool {
 	moved := int32(c.Expires - m.expires)
@@ -175,7 +186,7 @@ func (s *Stream) tells(c Sight) bool {
 	switch {
 	case c.Telling == lb.TellNone:
 		return false
-	case c.Template || c.Telling == lb.TellAll:
+	case c.Template || c.Telling == lb.TellAll || s.parting:
 		return true
 	case c.Telling == lb.TellUsual && c.Packets < s.cfg.Threshold && !c.Synced:
 		return false

@@ -23,6 +23,7 @@ type connTable interface {
 	Ticks(d time.Duration) uint32
 	Look(cursor int, look func(now uint32, line int, s connsync.Sight) bool, tell func(connsync.Conn), more func() bool) (next int, err error)
 	Room() (used, of int)
+	Await(d time.Duration) error
 	Learn(conns []connsync.Conn, taken func(line int, s connsync.Sight), refused func(connsync.Conn, connsync.Reason)) error
 }
 

@@ -67,7 +67,7 @@ func newRealDirector(t *testing.T, name, own, other string, lines int) *realDire
 			d.free = time.Now()
 			_ = d.loop.ask(func() error { d.used, _ = p.Room(); return nil })
 		}
-	})
+	}, func() bool { return true })
 	t.Cleanup(func() {
 		_ = d.loop.ask(func() error { d.end(); d.loop.ended = true; return nil })
 		sync.wait()

@@ -141,7 +141,10 @@ func (d *daemon) turned(instance string, to vrrp.State) {
 	if m == nil {
 		return
 	}
-	m.loop.Send(func(time.Time) {
+	m.loop.Send(func(now time.Time) {
+		if m.peers != nil {
+			m.peers.turnsMaster(now, to == vrrp.Master)
+		}
 		if w := m.wished; !m.closed && w.instance == instance && w.daemon.Interface != "" {
 			w.master = d.masterOf(instance)
 			m.wish(w)

@@ -98,7 +98,7 @@ func (d *daemon) followPeers(cfg *conf.Config) error {
 	var err error
 	if m != nil {
 		err = m.ask(func() error {
-			runs = m.wishPeers(c, held)
+			runs = m.wishPeers(c, held, d.mastered)
 			return nil
 		})
 	}

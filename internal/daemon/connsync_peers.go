@@ -31,17 +31,21 @@ type peerWire interface {
 // peering is the stream to each peer. The pool's loop owns it; its goroutines wait, and ask that loop.
 type peering struct {
 	*syncing
-	cfg     conf.ConnectionSync
-	wire    peerWire
-	peers   []*syncPeer
-	foreign atomic.Uint64 // datagrams of nobody that is a peer
-	unsent  uint64
-	stop    func()
-	held    gate
-	said    string        // what held was told last; "?": nothing
-	opening error         // why the socket is not open
-	wake    chan struct{} // something is due earlier than was thought
-	due     time.Time     // as was thought
+	cfg      conf.ConnectionSync
+	wire     peerWire
+	peers    []*syncPeer
+	foreign  atomic.Uint64 // datagrams of nobody that is a peer
+	unsent   uint64
+	stop     func()
+	held     gate
+	said     string        // what held was told last; "?": nothing
+	opening  error         // why the socket is not open
+	wake     chan struct{} // something is due earlier than was thought
+	due      time.Time     // as was thought
+	lookNow  chan struct{} // the next look is due now
+	hasty    atomic.Int64  // until when the master changes, in ns since 1970
+	turn     turn
+	mastered func() bool // this director is master of something
 }
 
 // gate is told why this director must not take over yet, or "", whenever that changes; outside of the loop. It counts until ctx
@@ -61,7 +65,7 @@ type syncPeer struct {
 const streamMaxLen = 32 + 4 + 32*40 + 16
 
 // wishPeers makes what connection_sync asks for, if it is not what runs, and reports whether there is something now.
-func (m *pool) wishPeers(cfg conf.ConnectionSync, held gate) bool {
+func (m *pool) wishPeers(cfg conf.ConnectionSync, held gate, mastered func() bool) bool {
 	cfg.Port = cmp.Or(cfg.Port, conf.PeerPort)
 	if m.syncs == nil {
 		if len(cfg.Peers) > 0 {
@@ -79,7 +83,7 @@ func (m *pool) wishPeers(cfg conf.ConnectionSync, held gate) bool {
 	if len(cfg.Peers) == 0 {
 		return false
 	}
-	m.peers = newPeering(m.syncs, cfg, held)
+	m.peers = newPeering(m.syncs, cfg, held, mastered)
 	m.peers.start(time.Now(), listenPeers)
 	return true
 }
@@ -115,8 +119,8 @@ func (p *peering) rewake() {
 
 func listenPeers(at netip.AddrPort) (peerWire, error) { return host.ListenPeers(at) }
 
-func newPeering(s *syncing, cfg conf.ConnectionSync, held gate) *peering {
-	p := &peering{syncing: s, cfg: cfg, held: held, said: "?", wake: make(chan struct{}, 1)}
+func newPeering(s *syncing, cfg conf.ConnectionSync, held gate, mastered func() bool) *peering {
+	p := &peering{syncing: s, cfg: cfg, held: held, said: "?", wake: make(chan struct{}, 1), lookNow: make(chan struct{}, 1), mastered: mastered}
 	for _, addr := range cfg.Peers {
 		p.peers = append(p.peers, &syncPeer{addr: netip.AddrPortFrom(addr, cfg.Port)})
 	}
@@ -320,6 +324,10 @@ func (p *peering) tickPeers(ctx context.Context) {
 // tickAll does what is due now, and tells when the next is.
 func (p *peering) tickAll(now time.Time) (due time.Time, err error) {
 	due = now.Add(p.interval())
+	if p.isHasty(now) {
+		due = now.Add(turningEvery)
+	}
+	p.hurry(now)
 	for _, peer := range p.peers {
 		peer.stream.Tick(now)
 		_, e := p.drain(now, peer)
@@ -329,7 +337,7 @@ func (p *peering) tickAll(now time.Time) (due time.Time, err error) {
 		}
 	}
 	p.due = due
-	return due, err
+	return due, errors.Join(err, p.await(now))
 }
 
 // sleep waits, or until it is woken; false if ctx has ended.
@@ -349,7 +357,7 @@ func (p *peering) sleep(ctx context.Context, d time.Duration) bool {
 func (p *peering) lookForPeers(ctx context.Context) {
 	for {
 		took, every, ok := p.lookOnce(ctx)
-		if !ok || !pause(ctx, max(every, lookShare*took)) {
+		if !ok || !p.pauseLook(ctx, max(every, lookShare*took), took) {
 			return
 		}
 	}

@@ -89,7 +89,7 @@ func newPeerDirector(t *testing.T, n *peerNet, own string, others ...string) *pe
 	var mu sync.Mutex
 	var causes []string
 	d := &peerDirector{table: table, loop: l, held: func() []string { mu.Lock(); defer mu.Unlock(); return slices.Clone(causes) }}
-	d.peering = newPeering(s, cfg, func(_ context.Context, cause string) { mu.Lock(); defer mu.Unlock(); causes = append(causes, cause) })
+	d.peering = newPeering(s, cfg, func(_ context.Context, cause string) { mu.Lock(); defer mu.Unlock(); causes = append(causes, cause) }, func() bool { return true })
 	t.Cleanup(func() {
 		_ = l.ask(func() error { d.end(); l.ended = true; return nil })
 		s.wait()
@@ -215,7 +215,7 @@ func TestAReloadThatChangesOnlyTimesKeepsTheStreams(t *testing.T) {
 	cfg.Interval, cfg.MaxWait = 50*time.Millisecond, time.Minute
 	_ = b.loop.ask(func() error {
 		stream := b.peers[0].stream
-		if !m.wishPeers(cfg, func(_ context.Context, cause string) { told <- cause }) || m.peers != b.peering || b.peers[0].stream != stream || b.interval() != cfg.Interval {
+		if !m.wishPeers(cfg, func(_ context.Context, cause string) { told <- cause }, b.mastered) || m.peers != b.peering || b.peers[0].stream != stream || b.interval() != cfg.Interval {
 			t.Error("the streams began anew")
 		}
 		return nil

@@ -27,6 +27,7 @@ type fakeTable struct {
 	conns   []connsync.Conn
 	learned []connsync.Conn
 	unknown netip.Addr // a real server that is not configured
+	awaits  time.Duration
 }
 
 func (f *fakeTable) Ticks(d time.Duration) uint32 { return uint32(d / time.Second) }

@@ -470,6 +470,9 @@ func (d *daemon) stop() {
 	d.events.Info("Stopping")
 	d.over.stopping()
 	master := slices.ContainsFunc(d.ha.status(), func(s vrrp.Status) bool { return s.State == vrrp.Master })
+	if master {
+		d.tellLast()
+	}
 	d.ha.do(func(now time.Time) {
 		select {
 		case <-d.ha.heard:
@@ -481,6 +484,7 @@ func (d *daemon) stop() {
 	})
 	if master && d.pool != nil {
 		d.linger()
+		d.tellLast()
 	}
 	if d.pool != nil {
 		d.pool.loop.Do(d.pool.end)

@@ -59,6 +59,7 @@ func (d *daemon) handAway(ctx context.Context, instances []string, how control.L
 			return err
 		}
 	}
+	d.tellLast()
 	began := time.Now()
 	var err error
 	var bound time.Duration

@@ -336,6 +336,28 @@ func (p *Plane) keepCall(l bpf.LbLearned, text string) {
 	_ = p.maps[bpf.LbMapCalls].Put(bpf.LbCallKey{Line: p.lineHash(&c), Number: l.Packets}, call)
 }
 
+// Await has what is in the middle of an unknown connection dropped for so long, and not left to the host, which would reset it:
+// another director may be about to tell of it, and its client sends again. Zero ends it.
+func (p *Plane) Await(d time.Duration) error {
+	until := uint32(0)
+	if d > 0 {
+		now, err := p.tick()
+		if err != nil {
+			return fmt.Errorf("await connections: %w", err)
+		}
+		until = max(now+p.clock.ticks(d), 1)
+	}
+	var t bpf.LbTunables
+	if err := p.maps.get(bpf.LbMapTuning, 0, &t); err != nil {
+		return err
+	}
+	if t.Patience == until {
+		return nil
+	}
+	t.Patience = until
+	return p.maps.put(bpf.LbMapTuning, 0, t)
+}
+
 // Room is how many lines of the table are in use, of how many.
 func (p *Plane) Room() (used, of int) {
 	for _, h := range p.regionHeads() {
