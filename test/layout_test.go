@@ -32,7 +32,7 @@ func TestAnotherLayoutIsSaidAndLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	value[0]++
+	value[0], value[24] = 99, 99 // layout, and since which one its words mean the same
 	if err := meta.Put(uint32(0), value); err != nil {
 		t.Fatal(err)
 	}

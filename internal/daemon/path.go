@@ -75,7 +75,9 @@ func (d *daemon) makeXDP() (err error) {
 	if len(d.links) == 0 && len(d.left) > 0 && d.wanted().plane == "auto" {
 		return fail(ExitFatal, "", "no interface takes the packet path: %s", strings.Join(slices.Sorted(maps.Values(d.left)), "; "))
 	}
-	if adopted {
+	if m, ok := p.Migrated(); ok {
+		d.events.of("plane").Info(fmt.Sprintf("the packet path of the process before had layout %d: its services and %d connections are in one of this version, %d are lost", m.Layout, m.Connections, m.Lost))
+	} else if adopted {
 		d.events.of("plane").Info("adopted the packet path of the process before: connections go on")
 	}
 	if err := d.tune(p); err != nil {

@@ -162,7 +162,7 @@ func TestAnotherLayoutIsRefusedAndLeftAlone(t *testing.T) {
 		text   string
 		change func(*meta)
 	}{
-		{"it has layout 99, this version needs", func(m *meta) { m.Layout = 99 }},
+		{"it has layout 99, this version needs", func(m *meta) { m.Layout, m.Since = 99, 99 }},
 		{"it counts time in", func(m *meta) { m.Hz++ }},
 		{"it says 3 regions", func(m *meta) { m.Regions = 3 }},
 		{"map region", func(m *meta) { m.Regions *= 2 }},

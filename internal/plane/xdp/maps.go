@@ -19,8 +19,14 @@ type (
 	counters    = bpf.LbCounters
 )
 
+// layout is that of this program. A build for tests says by -X of otherLayout that it has another one.
+var (
+	layout      = uint32(bpf.LbNumberLAYOUT) + uint32(len(otherLayout))
+	otherLayout string
+)
+
 const (
-	layout      = uint32(bpf.LbNumberLAYOUT)
+	layoutSince = uint32(bpf.LbNumberLAYOUT_SINCE)
 	regionLines = uint32(bpf.LbNumberREGION_LINES)
 	maxPool     = int(bpf.LbNumberMAX_POOL)
 	noReal      = uint32(bpf.LbNumberNO_REAL)
@@ -67,6 +73,12 @@ func (m maps) close() {
 	for _, one := range m {
 		one.Close()
 	}
+}
+
+// decode reads a value of a map.
+func decode(raw []byte, value any) error {
+	_, err := binary.Decode(raw, binary.NativeEndian, value)
+	return err
 }
 
 // be32 is an IPv4 address as it stands in a map: its bytes in wire order.

@@ -53,9 +53,10 @@ type Plane struct {
 	ports   map[int]Port // as told to this process
 	owning  bool         // BalanceOwn is on, by this process
 	adopted bool
-	veth    bool   // Options.GenericVeth
-	table   []byte // the regions, mapped for reading
-	heads   []byte // and what is in use of each
+	veth    bool       // Options.GenericVeth
+	table   []byte     // the regions, mapped for reading
+	heads   []byte     // and what is in use of each
+	moved   *migration // what was taken over from another layout; nil: nothing
 	*state
 }
 
@@ -129,13 +130,7 @@ func (p *Plane) begin(opts Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if p.table, err = mapRegions(p.maps[bpf.LbMapRegions]); err != nil {
-		return explain("map the connection table", err)
-	}
-	if p.heads, err = mapRegions(p.maps[bpf.LbMapRegionHeads]); err != nil {
-		return explain("map the connection table", err)
-	}
-	if p.state, err = readState(p.maps, p.clock); err != nil {
+	if err := p.readAll(); err != nil {
 		return err
 	}
 	if err := p.readLinks(pinned(p.dir)); err != nil {
@@ -151,8 +146,27 @@ func (p *Plane) begin(opts Options) (err error) {
 	if err := p.tidy(); err != nil {
 		return err
 	}
+	if err := p.settleMoved(); err != nil {
+		return err
+	}
+	_ = removeStale(p.dir + "~") // what a process that was killed has left of a change of the layout
 	// Wound again by an adopter, the timer runs the new program from then on.
 	return p.run(bpf.LbProgStartSweep, make([]byte, 64), nil)
+}
+
+// readAll maps the connection table and reads what the maps say.
+func (p *Plane) readAll() (err error) {
+	if p.state != nil {
+		return nil
+	}
+	if p.table, err = mapRegions(p.maps[bpf.LbMapRegions]); err != nil {
+		return explain("map the connection table", err)
+	}
+	if p.heads, err = mapRegions(p.maps[bpf.LbMapRegionHeads]); err != nil {
+		return explain("map the connection table", err)
+	}
+	p.state, err = readState(p.maps, p.clock)
+	return err
 }
 
 // create makes everything anew under another name. Nothing of it is live before the rename at its end.
@@ -216,7 +230,7 @@ func newMeta(lines uint32) (meta, error) {
 	}
 	var seed [8]byte
 	rand.Read(seed[:])
-	return meta{Layout: layout, Regions: regionsFor(lines), Hz: hz, TickShift: tickShift(hz), Seed: binary.NativeEndian.Uint64(seed[:])}, nil
+	return meta{Layout: layout, Since: layoutSince, Regions: regionsFor(lines), Hz: hz, TickShift: tickShift(hz), Seed: binary.NativeEndian.Uint64(seed[:])}, nil
 }
 
 // regionsFor is the power of two of regions that holds so many lines.
@@ -363,6 +377,9 @@ func (p *Plane) release() {
 			unix.Munmap(*m)
 			*m = nil
 		}
+	}
+	if p.moved != nil {
+		p.moved.end()
 	}
 	for _, l := range p.links {
 		l.link.Close() // pinned: this closes a descriptor and no more

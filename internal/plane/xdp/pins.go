@@ -1,6 +1,7 @@
 package xdp
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	stdmaps "maps"
@@ -45,8 +46,9 @@ func pinned(dir string) []string {
 }
 
 // removeStale clears away what a process that ended in create or Remove left. Nothing in such a directory is live, but
-// for links that Remove had not come to.
+// for links that Remove had not come to. Links that are pinned under the live name as well (migrate) are that one's.
 func removeStale(temp string) error {
+	live := strings.TrimSuffix(temp, "~")
 	lock, err := lockDir(temp)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -57,7 +59,7 @@ func removeStale(temp string) error {
 	defer lock.Close()
 	for _, name := range pinned(temp) {
 		path := filepath.Join(temp, name)
-		if strings.HasPrefix(name, linkPrefix) || strings.HasPrefix(name, socketPrefix) {
+		if strings.HasPrefix(name, linkPrefix) && !exists(filepath.Join(live, name)) || strings.HasPrefix(name, socketPrefix) {
 			detachPin(path)
 		}
 		if err := os.Remove(path); err != nil {
@@ -68,6 +70,11 @@ func removeStale(temp string) error {
 		return fmt.Errorf("clean up: %w", err)
 	}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // Remove detaches every interface and removes all pins: connections and counts are gone. The plane is closed after it.
@@ -118,10 +125,18 @@ func (p *Plane) adopt(opts Options) error {
 	}
 	spec, have, err := p.fitting(names, opts)
 	defer have.close()
+	if err == nil {
+		return p.start(spec, have)
+	}
+	from, err := movable(p.dir, err)
 	if err != nil {
 		return err
 	}
-	return p.start(spec, have)
+	if err := p.migrate(opts, from); err != nil {
+		from.close()
+		return err
+	}
+	return nil
 }
 
 // fitting opens the pins and compares them with what this binary would make. It writes nothing.
@@ -159,6 +174,12 @@ func Adoptable(opts Options) error {
 	p := &Plane{dir: opts.PinDir}
 	_, have, err := p.fitting(names, opts)
 	have.close()
+	if err != nil {
+		var from *source
+		if from, err = movable(opts.PinDir, err); err == nil {
+			from.close()
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("open %s: %w", opts.PinDir, err)
 	}
@@ -200,7 +221,13 @@ func (p *Plane) readMeta(names []string, opts Options) error {
 		return damaged(err)
 	}
 	defer m.Close()
-	if err := m.Lookup(uint32(0), &p.meta); err != nil {
+	value, err := m.LookupBytes(uint32(0))
+	if err == nil {
+		own := make([]byte, binary.Size(meta{})) // what an older one does not have is 0, and what a newer one has more is not read
+		copy(own, value)
+		err = decode(own, &p.meta)
+	}
+	if err != nil {
 		return damaged(fmt.Errorf("read meta: %w", err))
 	}
 	hz, err := kernelHZ()
@@ -208,12 +235,12 @@ func (p *Plane) readMeta(names []string, opts Options) error {
 		return err
 	}
 	switch have := p.meta; {
-	case have.Layout != layout:
-		return damaged(fmt.Errorf("it has layout %d, this version needs %d", have.Layout, layout))
 	case have.Hz != hz || have.TickShift != tickShift(hz):
 		return damaged(fmt.Errorf("it counts time in 2^%d of 1/%d s, this kernel has 1/%d s", have.TickShift, have.Hz, hz))
 	case have.Regions == 0 || have.Regions&(have.Regions-1) != 0:
 		return damaged(fmt.Errorf("it says %d regions", have.Regions))
+	case have.Layout != layout:
+		return damaged(foreignLayout{have})
 	case opts.TableSize != 0 && regionsFor(opts.TableSize) != have.Regions:
 		return damaged(fmt.Errorf("its connection table has %d lines, %d are wanted", have.Regions*regionLines, regionsFor(opts.TableSize)*regionLines))
 	}
