@@ -69,7 +69,7 @@ ward: setup-test ## every fault that the doctor knows, made, found and mended by
 
 ROUNDS ?= 50
 continuity: setup-test ## 1,000 connections and 500 new ones a second through a pair whose directors are stopped, killed, cut off and replaced, ROUNDS times (root)
-	VIPD_CONTINUITY=$(ROUNDS) $(GO) test -timeout 6h -v -count=1 -run NobodyNotices ./test/
+	VIPD_CONTINUITY=$(ROUNDS) $(GO) test -timeout 8h -v -count=1 -run NobodyNotices ./test/
 
 FLOWS ?= 1,1024,65536,1048576,8388608
 BENCH ?= out/bench

@@ -90,19 +90,49 @@ func For(method string, mail bool) (map[string][]byte, error) {
 		todo = append(todo[:len(todo):len(todo)], mailed)
 	}
 	out := map[string][]byte{}
-	for _, name := range []string{"director1.conf", "director2.conf"} {
-		text, err := Files.ReadFile(name)
+	for _, director := range []string{"director1", "director2"} {
+		text, err := Files.ReadFile(director + ".conf")
 		if err != nil {
 			return nil, err
 		}
-		changed := string(text)
-		for _, c := range todo {
-			if strings.Count(changed, c.from) != 1 {
-				return nil, fmt.Errorf("%s: not one line %q", name, c.from)
-			}
-			changed = strings.Replace(changed, c.from, c.to, 1)
+		if out[director], err = alter(director, text, todo); err != nil {
+			return nil, err
 		}
-		out[strings.TrimSuffix(name, ".conf")] = []byte(changed)
 	}
 	return out, nil
+}
+
+// Synchronized returns the files of For with directors that tell each other of their connections, also of those that have just begun, by
+// connection_sync with a key. director1 has the higher priority, so that it takes over again whenever it returns, and a client meets
+// either real server.
+func Synchronized(method string) (map[string][]byte, error) {
+	out, err := For(method, false)
+	if err != nil {
+		return nil, err
+	}
+	for director, at := range map[string][2]string{"director1": {"10.0.8.25", "10.0.8.55"}, "director2": {"10.0.8.55", "10.0.8.25"}} {
+		todo := []change{
+			{"    router_id LVS_DEVEL\n", fmt.Sprintf("    router_id LVS_DEVEL\n    connection_sync {\n        source %s\n        peer %s\n        key hex:%s\n    }\n", at[0], at[1], strings.Repeat("5a", 32))},
+			{"    persistence_timeout 10 ", "    sync all                # no persistence_timeout 10 "},
+		}
+		if director == "director1" {
+			todo = append(todo, change{"    priority 100 ", "    priority 150 "})
+		}
+		if out[director], err = alter(director, out[director], todo); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// alter makes changes to a director's file, each of which has one place.
+func alter(director string, text []byte, todo []change) ([]byte, error) {
+	changed := string(text)
+	for _, c := range todo {
+		if strings.Count(changed, c.from) != 1 {
+			return nil, fmt.Errorf("%s.conf: not one line %q", director, c.from)
+		}
+		changed = strings.Replace(changed, c.from, c.to, 1)
+	}
+	return []byte(changed), nil
 }

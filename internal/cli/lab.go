@@ -32,12 +32,21 @@ active one is stopped. At the end a table says for each step how many requests f
 and everything is removed again. It takes about 80 seconds; q or Ctrl-C ends it earlier. With --site the real servers
 run a forum that shares memcached, an FTP server and PostgreSQL, and a user's session and upload must survive all of that.
 
+With --continuity the directors tell each other of their connections (connection_sync), and sessions, downloads and short requests go
+on while the active one is stopped, killed, cut off, restarted and replaced, and returns. The table counts the connections that broke,
+by cause: none may, but of those that were younger than the announced lag when a director was killed or cut off, one in a thousand.
+
 "lab up" leaves the site standing instead: "lab exec client curl -I http://10.0.8.9/", "lab exec director1 ipvsadm -ln".
 
 Exit codes: 0 the scene held; 1 it did not, or could not be built; 3 another lab is being played; 4 missing permission;
 130 interrupted.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return playLab(env, opts) },
+		RunE: func(*cobra.Command, []string) error {
+			if opts.continuity.play {
+				return playContinuity(env, opts)
+			}
+			return playLab(env, opts)
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&opts.json, "json", "", "write the figures to this FILE")
@@ -45,8 +54,9 @@ Exit codes: 0 the scene held; 1 it did not, or could not be built; 3 another lab
 	f.BoolVar(&opts.plain, "plain", false, "print lines instead of the live view")
 	f.BoolVar(&opts.powerOff, "power-off", false, "pull the cable of the director that is killed, so that its packet path dies too")
 	f.DurationVar(&opts.lasts, "step", 0, "how long each step is measured (default 8s)")
+	opts.continuity.flags(cmd)
 	opts.files(cmd)
-	cmd.AddCommand(newLabUp(env), newLabDown(env), newLabStatus(env), newLabExec(env), newLabWeb(env), newLabServe(env), newLabClient(env))
+	cmd.AddCommand(newLabUp(env), newLabDown(env), newLabStatus(env), newLabExec(env), newLabWeb(env), newLabServe(env), newLabClient(env), newLabCrowd(env))
 	cmd.AddCommand(newLabVerbs(env)...)
 	return cmd
 }
@@ -60,6 +70,7 @@ type labOptions struct {
 	site             bool
 	plain, powerOff  bool
 	lasts            time.Duration
+	continuity       continuityOptions
 }
 
 func (o *labOptions) files(cmd *cobra.Command) {

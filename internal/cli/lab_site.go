@@ -28,6 +28,9 @@ func (o *labOptions) lab() (*lab.Lab, error) {
 		return nil, err
 	}
 	configs, err := site.For(o.method, o.site)
+	if o.continuity.play {
+		configs, err = site.Synchronized(o.method)
+	}
 	if err != nil {
 		return nil, &daemon.Failure{Code: daemon.ExitFatal, Err: fmt.Errorf("lab: --method: %w", err), Hint: "the methods are " + strings.Join(lab.Methods, ", ")}
 	}

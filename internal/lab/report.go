@@ -76,7 +76,11 @@ func (r Report) WriteJSON(path string) error {
 	if r.Steps == nil {
 		r.Steps = []StepReport{} // a reader finds a list, not null
 	}
-	data, err := json.MarshalIndent(r, "", "  ")
+	return writeJSON(path, r)
+}
+
+func writeJSON(path string, report any) error {
+	data, err := json.MarshalIndent(report, "", "  ")
 	if err != nil {
 		return err
 	}

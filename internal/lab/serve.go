@@ -53,6 +53,11 @@ func client(r *http.Request, proxies []string) string {
 
 func page(name string, proxies []string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && r.URL.Path == streamPath {
+			w.Header().Set(RealHeader, name)
+			stream(w, r)
+			return
+		}
 		text := fmt.Sprintf("real server %s answers %s %s for %s\n", name, r.Method, r.URL.Path, r.RemoteAddr)
 		w.Header().Set(RealHeader, name)
 		w.Header().Set(ClientHeader, client(r, proxies))
