@@ -156,6 +156,11 @@ func labContext() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 }
 
+// hostContext is the same for a program in a host of the lab: there SIGPIPE is about one connection, which the other end has reset.
+func hostContext() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+}
+
 // withLab runs fn holding the lab's lock.
 func withLab(env Env, opts labOptions, fn func(context.Context, *lab.Lab) error) (err error) {
 	if err := labRoot(); err != nil {

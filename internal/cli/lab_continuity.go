@@ -94,7 +94,7 @@ func newLabCrowd(env Env) *cobra.Command {
 			if cfg.From, err = lab.ParseAddrs(from); err != nil {
 				return fmt.Errorf("lab crowd: --from: %w", err)
 			}
-			ctx, stop := labContext()
+			ctx, stop := hostContext()
 			defer stop()
 			err = lab.Crowd(ctx, cfg, env.Stdout)
 			if errors.Is(err, syscall.EPIPE) {

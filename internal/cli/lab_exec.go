@@ -128,7 +128,7 @@ func newLabServe(env Env) *cobra.Command {
 	var listen, name, proxies string
 	cmd := &cobra.Command{Use: "serve", Short: "The web server of a real server", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			ctx, stop := labContext()
+			ctx, stop := hostContext()
 			defer stop()
 			return lab.Serve(ctx, listen, name, proxies, env.Stderr)
 		}}
