@@ -25,7 +25,8 @@ const (
 // Serve is the web server of a real server: every page says who answered and for whom. It returns when ctx ends.
 // proxies are the comma-separated addresses of those whose X-Forwarded-For counts.
 func Serve(ctx context.Context, listen, name, proxies string, logTo io.Writer) error {
-	srv := &http.Server{Addr: listen, Handler: page(name, strings.Split(proxies, ",")), ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(logTo, "", 0)}
+	// A request that was lost while no director was there comes seconds later.
+	srv := &http.Server{Addr: listen, Handler: page(name, strings.Split(proxies, ",")), ReadHeaderTimeout: 30 * time.Second, ErrorLog: log.New(logTo, "", 0)}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.ListenAndServe() }()
 	select {
