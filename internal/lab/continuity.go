@@ -191,7 +191,7 @@ func (c *continuity) perform(ctx context.Context, round int, a act) error {
 	if err == nil {
 		err = lost
 	}
-	c.fill(&step)
+	c.fill(&step, nil)
 	c.cfg.Say(fmt.Sprintf("round %d, %-14s %5.1f s, %s", round, a.name, step.To.Sub(step.From).Seconds(), step.words()))
 	return err
 }

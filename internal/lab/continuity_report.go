@@ -45,15 +45,23 @@ type ContinuityStep struct {
 // youngest is the part of all connections that may break at a director's sudden end because it had not told of them: under one in so many.
 const youngest = 1000
 
-// fill computes a step's figures from all that was heard.
-func (c *continuity) fill(s *ContinuityStep) {
+// first is from when on what waits for an answer is the step's matter: what is in flight when a director dies is so, and young.
+func (s *ContinuityStep) first() time.Time {
+	if young := s.died.Add(-s.lag); s.young && young.Before(s.From) {
+		return young
+	}
+	return s.From
+}
+
+// fill computes a step's figures from all that was heard. If next is nil, there is no step behind it yet.
+func (c *continuity) fill(s, next *ContinuityStep) {
 	c.mu.Lock()
 	heard := c.heard[:len(c.heard):len(c.heard)]
 	c.mu.Unlock()
 	s.Open, s.Began, s.Answers, s.LongestMS, s.Broken, s.Young = map[string]int{}, map[string]int{}, map[string]int{}, map[string]float64{}, map[string]map[string]int{}, 0
 	for _, r := range heard {
 		for _, b := range r.Broken {
-			if !b.Waited.Before(s.From) && b.Waited.Before(s.To) {
+			if !b.Waited.Before(s.first()) && b.Waited.Before(s.To) && (next == nil || b.Waited.Before(next.first())) {
 				s.book(b)
 			}
 		}
@@ -103,7 +111,11 @@ func (c *continuity) judge() {
 	r.OK = len(r.Why) == 0 && len(r.Steps) > 1
 	for i := range r.Steps {
 		s := &r.Steps[i]
-		c.fill(s)
+		var next *ContinuityStep
+		if i+1 < len(r.Steps) {
+			next = &r.Steps[i+1]
+		}
+		c.fill(s, next)
 		if n := s.broken() - s.Young; n > 0 {
 			s.Why = append(s.Why, fmt.Sprintf("%d connections broke", n))
 		}

@@ -102,7 +102,7 @@ func TestWhatBreaksIsCountedByItsCause(t *testing.T) {
 func TestOnlyWhatIsYoungMayBreak(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(1000+int64(s), 0) }
 	step := func(name string, from int, young bool) ContinuityStep {
-		return ContinuityStep{Round: 1, Name: name, From: at(from), To: at(from + 10), young: young, lag: time.Second, died: at(from + 1), gone: at(from + 5)}
+		return ContinuityStep{Round: 1, Name: name, From: at(from), To: at(from + 10), young: young, lag: 500 * time.Millisecond, died: at(from).Add(200 * time.Millisecond), gone: at(from + 5)}
 	}
 	for sentence, tc := range map[string]struct {
 		broken []BrokenConn
@@ -113,6 +113,7 @@ func TestOnlyWhatIsYoungMayBreak(t *testing.T) {
 		"a young one at a kill":          {[]BrokenConn{{Cause: CauseReset, Began: at(13), Waited: at(13)}}, true, 1},
 		"two of so few":                  {[]BrokenConn{{Cause: CauseReset, Began: at(13), Waited: at(13)}, {Cause: CauseReset, Began: at(13), Waited: at(13)}}, false, 2},
 		"an old one at a kill":           {[]BrokenConn{{Cause: CauseReset, Began: at(9), Waited: at(13)}}, false, 0},
+		"one in flight before a kill":    {[]BrokenConn{{Cause: CauseReset, Began: at(9).Add(800 * time.Millisecond), Waited: at(9).Add(800 * time.Millisecond)}}, true, 1},
 		"one that began after it":        {[]BrokenConn{{Cause: CauseReset, Began: at(16), Waited: at(16)}}, false, 0},
 		"a young one at a stop":          {[]BrokenConn{{Cause: CauseStall, Began: at(2), Waited: at(2)}}, false, 0},
 		"one that the step before broke": {[]BrokenConn{{Cause: CauseStall, Began: at(2), Waited: at(9)}}, false, 0},
