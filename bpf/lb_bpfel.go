@@ -244,6 +244,8 @@ type LbMeta struct {
 	Hz        uint32
 	TickShift uint32
 	Seed      uint64
+	Since     uint32
+	Pad       uint32
 }
 
 type LbMhLine struct {
@@ -260,6 +262,7 @@ type LbNumber uint32
 
 const (
 	LbNumberLAYOUT       LbNumber = 5
+	LbNumberLAYOUT_SINCE LbNumber = 4
 	LbNumberREGION_LINES LbNumber = 64
 	LbNumberMAX_POOL     LbNumber = 1024
 	LbNumberSH_SLOTS     LbNumber = 256
@@ -455,13 +458,14 @@ const (
 	LbReasonDROP_LOCAL_NAT     LbReason = 24
 	LbReasonDROP_ICMP          LbReason = 25
 	LbReasonDROP_NO_CALL       LbReason = 26
-	LbReasonDROP_NO_LOCAL      LbReason = 27
-	LbReasonDROP_TABLE_FULL    LbReason = 28
-	LbReasonDROP_DEFENCE       LbReason = 29
-	LbReasonDROP_ANSWER        LbReason = 30
-	LbReasonDROP_BUSY          LbReason = 31
-	LbReasonDROP_NO_ROOM       LbReason = 32
-	LbReasonREASONS            LbReason = 33
+	LbReasonDROP_AWAITED       LbReason = 27
+	LbReasonDROP_NO_LOCAL      LbReason = 28
+	LbReasonDROP_TABLE_FULL    LbReason = 29
+	LbReasonDROP_DEFENCE       LbReason = 30
+	LbReasonDROP_ANSWER        LbReason = 31
+	LbReasonDROP_BUSY          LbReason = 32
+	LbReasonDROP_NO_ROOM       LbReason = 33
+	LbReasonREASONS            LbReason = 34
 )
 
 type LbRegion struct {
@@ -630,6 +634,7 @@ type LbTunables struct {
 	Classes                 uint32
 	FloodRate               uint32
 	AnswerRate              uint32
+	Patience                uint32
 }
 
 type LbTunnel uint32

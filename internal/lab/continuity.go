@@ -227,7 +227,7 @@ func (c *continuity) cut(ctx context.Context) error {
 
 // dies notes how much of its table the active director has not told, as it says.
 func (c *continuity) dies(ctx context.Context) error {
-	c.lag = 0
+	c.lag, c.died = 0, time.Now() // the lag is of now, or of a moment later
 	for _, s := range c.lab.Look(ctx) {
 		if s.Host == c.strong() && s.Status.Sync != nil {
 			for _, p := range s.Status.Sync.Peers {
@@ -235,7 +235,6 @@ func (c *continuity) dies(ctx context.Context) error {
 			}
 		}
 	}
-	c.died = time.Now()
 	return nil
 }
 
