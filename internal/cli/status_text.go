@@ -220,6 +220,11 @@ func (o *screen) real(r *control.Real) []string {
 // poolText says whether a real server gets connections and, if anything is unusual, why and since when.
 func (o *screen) poolText(r *control.Real) string {
 	text := o.poolState(r)
+	for _, p := range r.Peers {
+		if p.Up != r.Healthy {
+			text += ", " + o.peerSays(p)
+		}
+	}
 	if c := r.Certificate; c != nil && c.Warning != "" {
 		text += ", " + c.Warning
 	}

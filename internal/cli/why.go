@@ -217,6 +217,9 @@ func (o *screen) whyReal(r *control.WhyReal) {
 		}
 		o.linef("    %s%s: %s, for %s", word, rule.Rule, rule.Says, o.ago(rule.Since))
 	}
+	for _, p := range r.Peers {
+		o.linef("    %s, for %s", o.peerSays(p), o.ago(p.Since))
+	}
 	for i := range r.Checks {
 		o.whyCheck(&r.Checks[i])
 	}
@@ -253,6 +256,18 @@ func (o *screen) whyCheck(c *control.WhyCheck) {
 	if c.Command != "" {
 		o.linef("      by hand: %s", c.Command)
 	}
+}
+
+// peerSays is such as "peer 10.0.0.2 says down (connection refused), 3s ago": when its oldest check was.
+func (o *screen) peerSays(p control.PeerSays) string {
+	text := "peer " + p.Peer + " says down"
+	switch {
+	case p.Up:
+		text = "peer " + p.Peer + " says up"
+	case p.Why != "":
+		text += " (" + p.Why + ")"
+	}
+	return text + ", " + o.ago(p.Seen) + " ago"
 }
 
 // certificateText is when one ends and how long that is.

@@ -27,6 +27,7 @@ func (r *reasoner) Explain(_ context.Context, key lb.ServiceKey) (control.Why, e
 			{At: noon.Add(-7 * time.Second), Result: "void", Why: "no such interface"}}}
 	for _, real := range []string{"10.0.8.12:80", "10.0.8.13:80"} {
 		w.Reals = append(w.Reals, control.WhyReal{Real: real, Verdict: "out", Checks: []control.WhyCheck{check},
+			Peers: []control.PeerSays{{Peer: "10.0.0.2", Up: true, Since: noon.Add(-2 * time.Hour), Seen: noon.Add(-3 * time.Second)}, {Peer: "10.0.0.3", Why: "refused", Since: noon.Add(-time.Minute), Seen: noon}},
 			Rules: []control.WhyRule{{Rule: "check", Says: "HTTP_GET 10.0.8.12:80: status code 503", Since: noon.Add(-time.Minute)}, {Rule: "operator", Says: "drained by root", Since: noon}}})
 	}
 	return w, nil
@@ -49,6 +50,8 @@ const wantWhy = `tcp/10.0.8.9:80 has its quorum for 1h0m: weight 2 is alive, it 
   10.0.8.12:80 is out, weight 0
     decides: check: HTTP_GET 10.0.8.12:80: status code 503, for 1m0s
     besides: operator: drained by root, for 0s
+    peer 10.0.0.2 says up, 3s ago, for 2h0m
+    peer 10.0.0.3 says down (refused), 0s ago, for 1m0s
     HTTP_GET 10.0.8.12:80: down for 1m0s, every 6s, next in 2.5s
       expects status 200-299
       certificate ends on CERTIFICATE, in 2 days

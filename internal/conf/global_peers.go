@@ -18,6 +18,7 @@ type ConnectionSync struct {
 	Port     uint16        // If zero, 8849.
 	Key      []byte        // If empty, datagrams are not authenticated.
 	Interval time.Duration // If zero, 100 ms.
+	Adopt    bool          // adopt_peer_results: begin with what peers' checks found
 	MaxWait  time.Duration // that a director holds back at most; zero: it does not
 }
 
@@ -34,6 +35,8 @@ var peersBlock = &block{name: "connection_sync", rows: []keyword{
 	works("key", "VALUE", "datagrams are not authenticated", "Sign and verify datagrams (HMAC-SHA-256): 32 to 64 bytes, as hex:DIGITS, file:PATH or the bytes themselves."+byVipd, setPeerKey).extension(),
 	works("interval", "0.02..10", "0.1", "Seconds between two looks at the connections; a large table is looked at less often, so that it costs a twentieth of a processor."+byVipd,
 		setPeerInterval).extension(),
+	works("adopt_peer_results", "[BOOL]", "off", "Begin with what the checks of peers found, at the start and when ha_suspend ends, until this director's own checks have found something; up if one peer has it up."+byVipd,
+		gBool("Invalid value '{value}' for adopt_peer_results", func(g *Global) *bool { return &g.Peering.Adopt })).extension(),
 	works("max_wait", "0..3600", "30", "Seconds that a stronger director leaves a weaker master alone at most, until it has the master's connections. 0: it does not wait."+byVipd,
 		number(0, 3600, "connection_sync max_wait {value} is not from 0 to 3600 - ignoring", func(l *loader, v int64) { l.cfg.Global.Peering.MaxWait = time.Duration(v) * time.Second })).extension(),
 }}

@@ -31,7 +31,7 @@ func (l *loader) completeServices() {
 		l.finishReals(v)
 		l.finishService(v, seen)
 	}
-	l.cfg.Health.Share = l.cfg.Global.ShareChecks
+	l.cfg.Health.Share, l.cfg.Health.AdoptPeers = l.cfg.Global.ShareChecks, l.cfg.Global.Peering.Adopt
 	l.cfg.Health.InitNotifies, l.cfg.Health.Flush = l.cfg.Global.InitNotifies, l.cfg.Global.FlushStop != ""
 	if l.pass != passAll {
 		l.scriptSecurity("check scripts", l.serviceScripts())

@@ -31,6 +31,8 @@ type Stream struct {
 	out outgoing
 	in  incoming
 
+	verdicts, theirVerdicts uint64 // number of those told and heard last
+
 	counts  StreamCounts
 	effects []StreamEffect
 }
@@ -60,7 +62,7 @@ const (
 	caughtUpLag    = 3 * time.Second // at most, for a bulk to count
 )
 
-// StreamEffect is Send or Learn.
+// StreamEffect is Send, Learn or Verdicts.
 type StreamEffect interface{ streamEffect() }
 
 // Send is a datagram for the peer.
@@ -96,6 +98,7 @@ func NewStream(now time.Time, cfg StreamConfig) *Stream {
 func (s *Stream) live(epoch uint64) {
 	s.epoch, s.theirs, s.theirNumber = max(epoch, 1), 0, 0
 	s.out, s.in = outgoing{}, incoming{}
+	s.theirVerdicts = 0
 }
 
 // Take hands out what is to be done, in order.
@@ -186,6 +189,9 @@ func (s *Stream) receive(now time.Time, d Opened) Reason {
 	case h.epoch != s.theirs:
 		return OtherSession
 	}
+	if h.kind == kindVerdicts {
+		return s.hearVerdicts(h.number, body)
+	}
 	return s.in.take(now, s, h.number, body)
 }
 
@@ -208,7 +214,7 @@ func (s *Stream) hearState(now time.Time, h header, body []byte) Reason {
 		return OtherSession
 	case h.epoch > s.theirs:
 		s.theirs = h.epoch
-		s.in, s.out = incoming{want: 1}, outgoing{}
+		s.in, s.out, s.theirVerdicts = incoming{want: 1}, outgoing{}, 0
 		s.hurry = true
 	case h.number <= s.theirNumber:
 		return Replayed

@@ -96,7 +96,7 @@ func openDatagram(b, key []byte) (h header, body []byte, why Reason) {
 		}
 	}
 	h = header{kind: b[5], epoch: be.Uint64(b[8:]), echo: be.Uint64(b[16:]), number: be.Uint64(b[24:])}
-	if h.kind != kindState && h.kind != kindChanges || h.epoch == 0 {
+	if h.kind < kindState || h.kind > kindVerdicts || h.epoch == 0 {
 		return h, nil, OtherProtocol
 	}
 	return h, b[headerSize:end], ""

@@ -238,6 +238,18 @@ type Real struct {
 	Ways []Way `json:"check_paths,omitempty"`
 	// Certificate is the one that ends first of those that its checks look at (tls_verify, tls_expiry).
 	Certificate *Certificate `json:"certificate,omitempty"`
+	// Peers are what the checks of other directors say, as they told it within the last minute (connection_sync).
+	Peers []PeerSays `json:"peers,omitempty"`
+}
+
+// PeerSays is the verdict of another director's checks.
+type PeerSays struct {
+	Peer  string    `json:"peer"`
+	Up    bool      `json:"up"`
+	Why   string    `json:"why,omitempty"`
+	Since time.Time `json:"since"` // that it says so
+	Seen  time.Time `json:"seen"`  // of the oldest result that it rests on
+	Told  time.Time `json:"told"`
 }
 
 // Certificate is one that a real server shows.

@@ -58,6 +58,9 @@ type realJSON struct {
 	Total    countersJSON `json:"total"`
 	Rate     countersJSON `json:"rate"`
 	Ways     []Way        `json:"check_paths,omitempty"`
+
+	Certificate *Certificate `json:"certificate,omitempty"`
+	Peers       []PeerSays   `json:"peers,omitempty"`
 }
 
 // realWords are lb.Real.
@@ -238,7 +241,7 @@ func seconds(n int64) time.Duration {
 func (r Real) MarshalJSON() ([]byte, error) {
 	return json.Marshal(realJSON{Name: r.Name, realWords: realWordsOf(r.Real), InPool: r.InPool, Healthy: r.Healthy, Why: r.Why,
 		Since: r.Since, Operator: r.Operator, Hop: r.Hop, Active: r.Active, Inactive: r.Inactive, Persist: r.Persist,
-		Total: countersJSON(r.Total), Rate: countersJSON(r.Rate), Ways: r.Ways})
+		Total: countersJSON(r.Total), Rate: countersJSON(r.Rate), Ways: r.Ways, Certificate: r.Certificate, Peers: r.Peers})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
@@ -248,7 +251,8 @@ func (r *Real) UnmarshalJSON(b []byte) (err error) {
 		return err
 	}
 	*r = Real{Name: j.Name, InPool: j.InPool, Healthy: j.Healthy, Why: j.Why, Since: j.Since, Operator: j.Operator, Hop: j.Hop,
-		Active: j.Active, Inactive: j.Inactive, Persist: j.Persist, Total: lb.Counters(j.Total), Rate: lb.Rates(j.Rate), Ways: j.Ways}
+		Active: j.Active, Inactive: j.Inactive, Persist: j.Persist, Total: lb.Counters(j.Total), Rate: lb.Rates(j.Rate), Ways: j.Ways,
+		Certificate: j.Certificate, Peers: j.Peers}
 	r.Real, err = j.real()
 	return err
 }

@@ -41,6 +41,7 @@ type WhyReal struct {
 	Weight  int32      `json:"weight"`  // that new connections see
 	Rules   []WhyRule  `json:"rules"`   // the first one decides
 	Checks  []WhyCheck `json:"checks"`
+	Peers   []PeerSays `json:"peers,omitempty"` // as in the status
 }
 
 // WhyRule is one reason.

@@ -47,6 +47,7 @@ func (p *peering) turns(peer *syncPeer, st *connsync.StreamStatus) {
 	addr := peer.addr.Addr()
 	if st.Alive != peer.alive {
 		if peer.alive = st.Alive; st.Alive {
+			p.results.soon()
 			p.events.Info(fmt.Sprintf("peer %s is there", addr))
 		} else {
 			p.events.Warn(fmt.Sprintf("peer %s is %s", addr, silence(st.Silent)))

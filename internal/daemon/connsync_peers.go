@@ -46,6 +46,7 @@ type peering struct {
 	hasty    atomic.Int64  // until when the master changes, in ns since 1970
 	turn     turn
 	mastered func() bool // this director is master of something
+	results  results
 }
 
 // gate is told why this director must not take over yet, or "", whenever that changes; outside of the loop. It counts until ctx
@@ -66,7 +67,7 @@ const streamMaxLen = 32 + 4 + 32*40 + 16
 
 // wishPeers makes what connection_sync asks for, if it is not what runs, and reports whether there is something now.
 func (m *pool) wishPeers(cfg conf.ConnectionSync, held gate, mastered func() bool) bool {
-	cfg.Port = cmp.Or(cfg.Port, conf.PeerPort)
+	cfg.Port, cfg.Adopt = cmp.Or(cfg.Port, conf.PeerPort), false // which is the machine's matter
 	if m.syncs == nil {
 		if len(cfg.Peers) > 0 {
 			m.events.of("sync").Warn("connection_sync has no effect: the kernel's IPVS tells its connections by lvs_sync_daemon alone")
@@ -84,6 +85,7 @@ func (m *pool) wishPeers(cfg conf.ConnectionSync, held gate, mastered func() boo
 		return false
 	}
 	m.peers = newPeering(m.syncs, cfg, held, mastered)
+	m.peers.results = m.results()
 	m.peers.start(time.Now(), listenPeers)
 	return true
 }
@@ -247,6 +249,8 @@ func (p *peering) drain(now time.Time, peer *syncPeer) (learned []connsync.Conn,
 		case connsync.Learn:
 			learned = append(learned, e.Conns...)
 			err = errors.Join(err, p.learnFrom(now, peer, e.Conns))
+		case connsync.Verdicts:
+			p.results.heard(now, peer.addr.Addr(), e.All)
 		}
 	}
 	return learned, err
@@ -328,6 +332,7 @@ func (p *peering) tickAll(now time.Time) (due time.Time, err error) {
 		due = now.Add(turningEvery)
 	}
 	p.hurry(now)
+	p.tellResults(now)
 	for _, peer := range p.peers {
 		peer.stream.Tick(now)
 		_, e := p.drain(now, peer)

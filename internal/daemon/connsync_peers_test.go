@@ -13,6 +13,7 @@ import (
 
 	"vipd/internal/conf"
 	"vipd/internal/connsync"
+	"vipd/internal/health"
 	"vipd/internal/plane"
 )
 
@@ -229,4 +230,35 @@ func TestAReloadThatChangesOnlyTimesKeepsTheStreams(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestPeersTellEachOtherWhatTheirChecksFind: at once when they are there, and when a verdict has changed.
+func TestPeersTellEachOtherWhatTheirChecksFind(t *testing.T) {
+	n := &peerNet{at: map[netip.AddrPort]*peerEnd{}, cut: map[netip.Addr]bool{}}
+	a, b := newPeerDirector(t, n, "10.0.0.1", "10.0.0.2"), newPeerDirector(t, n, "10.0.0.2", "10.0.0.1")
+	found := health.Verdict{Service: webKey, Real: netip.MustParseAddrPort("10.0.8.12:80"), Up: true, For: time.Minute, Why: "it answers"}
+	var heard []health.Verdict
+	var from netip.Addr
+	a.results = results{ask: func(time.Time) []health.Verdict { return []health.Verdict{found} }, told: func(time.Time, netip.Addr, []health.Verdict) {}}
+	b.results = results{ask: func(time.Time) []health.Verdict { return nil }, told: func(_ time.Time, peer netip.Addr, all []health.Verdict) { from, heard = peer, all }}
+	a.begin(n)
+	b.begin(n)
+	last := func(want health.Verdict) func() bool {
+		return func() (done bool) {
+			_ = b.loop.ask(func() error { done = from == a.cfg.Source && slices.Equal(heard, []health.Verdict{want}); return nil })
+			return done
+		}
+	}
+	eventually(t, "b hears it", last(found))
+	changed := found
+	changed.Up = false
+	_ = a.loop.ask(func() error {
+		found = changed
+		a.results.soon()
+		if wait := a.results.next.Sub(a.results.last); wait > resultsSoon {
+			t.Errorf("a change is told after %s", wait)
+		}
+		return nil
+	})
+	eventually(t, "b hears of the change", last(changed))
 }

@@ -141,6 +141,7 @@ func (m *pool) inform(e health.Effect) {
 		m.tell.realChanged(e.Service, e.Real, false, goneMails[e.Why])
 	case health.CheckerTurned:
 		m.noteVerdict(e)
+		m.turned()
 		m.tell.checkerChanged(e)
 	case health.QuorumUp:
 		m.tell.quorumChanged(e.Service, true, e.Why)

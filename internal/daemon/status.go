@@ -203,7 +203,7 @@ func realStatus(p lb.Protocol, r health.RealStatus, counted map[netip.AddrPort]p
 		out.Active, out.Inactive, out.Persist, out.Total, out.Rate = c.Active, c.Inactive, c.Persist, c.Total, c.Rate
 	}
 	out.Hop = hopText(hops, r.Real.Addr.Addr())
-	out.Ways = waysOf(r.Checks)
+	out.Ways, out.Peers = waysOf(r.Checks), peersSay(r.Peers)
 	for _, c := range r.Checks {
 		if !c.Ends.IsZero() && (out.Certificate == nil || c.Ends.Before(out.Certificate.Ends)) {
 			out.Certificate = &control.Certificate{Ends: c.Ends, Warning: c.Warning}

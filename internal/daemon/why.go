@@ -50,6 +50,7 @@ func (d *daemon) whyReal(r health.RealStatus, rulings []health.Ruling) control.W
 	for _, c := range r.Checks {
 		out.Checks = append(out.Checks, d.whyCheck(c))
 	}
+	out.Peers = peersSay(r.Peers)
 	return out
 }
 

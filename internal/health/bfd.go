@@ -18,7 +18,7 @@ func (p *Pools) Session(now time.Time, name string, up bool) {
 // follow gives a BFD_CHECK what is known of its session.
 func (p *Pools) follow(now time.Time, c *check) {
 	up, known := p.sessions[c.cfg.BFD]
-	if !known || c.ran && c.up == up {
+	if !known || c.ran && !c.adopted && c.up == up {
 		return
 	}
 	state := "DOWN"
@@ -26,6 +26,7 @@ func (p *Pools) follow(now time.Time, c *check) {
 		state = "UP"
 	}
 	res := Result{OK: up, Why: "the session is " + state}
+	c.adopted = false
 	c.past.add(Observed{At: now, URL: c.url, Result: res})
 	p.sayReal(c, "BFD check of [%s] RS(%s) is %s", c.cfg.BFD, c.name(), state)
 	p.settle(now, c, up, c.label()+": "+res.Why)

@@ -17,6 +17,7 @@ type check struct {
 	// decisive: the first result decides, without retries. So it is at the start, where nothing is known of the real
 	// server that retries could defend, and for a checker that joins a failed real server at a reload.
 	decisive bool
+	adopted  bool // up is what peers say, until its own results decide
 	since    time.Time
 	due      time.Time
 	slot     int
@@ -62,6 +63,7 @@ func (p *Pools) Observe(now time.Time, id CheckID, res Result) {
 // take lets one checker have a result.
 func (p *Pools) take(now time.Time, c *check, res Result) time.Duration {
 	c.past.add(Observed{At: now, URL: c.url, Result: res})
+	c.adopted = c.adopted && (res.Inconclusive || !res.OK && c.up) // a failure that is forgiven finds nothing yet
 	if !res.OK {
 		c.good = 0
 	}
@@ -180,7 +182,7 @@ func (p *Pools) settle(now time.Time, c *check, up bool, why string) {
 		if up == r.alive {
 			r.why = why
 		}
-		if !c.ran && (c.cfg.Alpha || !up) {
+		if !c.ran && (c.cfg.Alpha || !up) && !r.told {
 			p.notify(s, r, why)
 		}
 		if !c.ran && c.cfg.Kind == MiscCheck {
@@ -188,7 +190,7 @@ func (p *Pools) settle(now time.Time, c *check, up bool, why string) {
 		}
 		return
 	}
-	c.up, c.since = up, now
+	c.up, c.since, c.adopted = up, now, false
 	turned := r.passing() != r.alive && !p.keeps(now, s, r, why)
 	switch {
 	case turned:

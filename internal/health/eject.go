@@ -34,7 +34,7 @@ func (p *Pools) keeps(now time.Time, s *service, r *real, why string) bool {
 	}
 	if failing := s.failing(); failing == len(s.reals) && !s.suspicious {
 		s.suspicious = true
-		p.say(s, nil, "Suspicious: all %d real servers of VS %s fail at once, seen from here", failing, s.name())
+		p.say(s, nil, "Suspicious: all %d real servers of VS %s fail at once, seen from here%s", failing, s.name(), s.wellAtPeers(now))
 	}
 	return true
 }
@@ -77,5 +77,5 @@ func ruleKept(s *service, r *real) (Ruling, bool) {
 	if r.kept.IsZero() {
 		return Ruling{}, false
 	}
-	return Ruling{RuleMaxEject, fmt.Sprintf("its checks fail, and it stays: max_eject %d%% of %d real servers are out", s.cfg.MaxEject, len(s.reals)), r.kept}, true
+	return Ruling{RuleMaxEject, fmt.Sprintf("its checks fail, and it stays: max_eject %d%% of %d real servers are out%s", s.cfg.MaxEject, len(s.reals), r.upSince(r.kept)), r.kept}, true
 }

@@ -32,6 +32,9 @@ type Config struct {
 	InitNotifies bool
 	// Share makes checks that ask the same once, for all services: checker_share.
 	Share bool
+	// AdoptPeers has real servers of which nothing is known yet begin with what peers told (Told), instead of what alpha and the
+	// rest of the file assume: adopt_peer_results.
+	AdoptPeers bool
 	// Flush: at the stop services go as they are, and nothing is said or told of their real servers: lvs_flush_on_stop.
 	Flush bool
 }

@@ -39,6 +39,14 @@ func (p *past) last() (r Result) {
 	return r
 }
 
+// at is when the newest came. Zero: none has.
+func (p *past) at() (at time.Time) {
+	if p.size > 0 {
+		at = p.all[(p.next+kept-1)%kept].at
+	}
+	return at
+}
+
 // list is all of them, oldest first.
 func (p *past) list() (all []Observed) {
 	for i := range p.size {

@@ -24,6 +24,7 @@ type Pools struct {
 	sessions map[string]bool     // whether BFD sessions are up
 	cfg      Config              // all but the services
 	ramps    []*real             // in their slow start
+	byKey    map[realKey]*real
 }
 
 type service struct {
@@ -54,6 +55,9 @@ type real struct {
 	part     int64 // of its weight in the slow start, in percent. 0: all of it.
 
 	adoptedDown bool // the process before had it out of the pool
+
+	peers []PeerSays
+	told  bool // as news, that it is as peers have it
 }
 
 // New makes a machine for cfg. Nothing is in a pool before Start. random draws from 0 to limit, for the first runs;
@@ -131,6 +135,7 @@ func (p *Pools) activate(now time.Time) {
 			p.schedule(c, now.Add(bootstrap+p.random(c.cfg.Warmup)))
 		}
 	}
+	p.index()
 	p.pair(now)
 }
 

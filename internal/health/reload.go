@@ -72,6 +72,7 @@ func (p *Pools) adopt(now time.Time, s, o *service) {
 // adoptReal gives r the state of was, but for the verdict that changed checkers may change.
 func (p *Pools) adoptReal(now time.Time, s *service, r, was *real) {
 	r.alive, r.since, r.why, r.kept = was.alive, was.since, was.why, was.kept
+	r.peers, r.told = was.peers, was.told
 	p.adoptRamp(now, r, was)
 	left := was.checks
 	for _, c := range r.checks {
@@ -95,9 +96,9 @@ func (p *Pools) adoptCheck(now time.Time, c *check, old []*check) []*check {
 			continue
 		}
 		c.id, c.ran, c.running, c.since, c.past = was.id, was.ran, was.running, was.since, was.past
-		c.decisive = was.decisive
+		c.decisive, c.adopted = was.decisive, was.adopted
 		// keepalived: takes an alpha checker that has not run for up, if another of the real server has run.
-		c.up = was.up || !was.ran && !c.cfg.Alpha
+		c.up = was.up || !was.ran && !was.adopted && !c.cfg.Alpha
 		c.attempt = min(was.attempt, c.cfg.Retry)
 		c.url, c.badURL, c.weight, c.good, c.warned = was.url, was.badURL, was.weight, min(was.good, max(c.cfg.Rise-1, 0)), was.warned
 		c.ends = was.ends

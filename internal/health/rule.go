@@ -23,6 +23,7 @@ const (
 	RuleMaxEject  Rule = "max_eject"  // its checks fail, and too many others are out already
 	RuleSlowStart Rule = "slow_start" // its weight grows since it came back
 	RuleSuspend   Rule = "suspend"    // ha_suspend: it is not checked, and what was known stays
+	RulePeer      Rule = "peer"       // what another director found: this one has found nothing yet
 	RuleWeight    Rule = "weight"     // the weight of the file, with what checks add
 )
 
@@ -65,10 +66,14 @@ func ruleDown(_ *service, r *real) (Ruling, bool) {
 		return Ruling{}, false
 	}
 	rule := RuleCheck
-	if !slices.ContainsFunc(r.checks, func(c *check) bool { return c.ran && !c.up }) {
-		if rule = RuleAlpha; r.adoptedDown {
-			rule = RuleRestart
-		}
+	switch {
+	case slices.ContainsFunc(r.checks, func(c *check) bool { return c.ran && !c.up && !c.adopted }):
+	case slices.ContainsFunc(r.checks, func(c *check) bool { return c.adopted && !c.up }):
+		rule = RulePeer
+	case r.adoptedDown:
+		rule = RuleRestart
+	default:
+		rule = RuleAlpha
 	}
 	return Ruling{rule, strings.TrimPrefix(r.why, string(RuleAlpha)+": "), r.since}, true
 }
@@ -120,7 +125,11 @@ func ruleWeight(_ *service, r *real) (Ruling, bool) {
 }
 
 func ruleUp(_ *service, r *real) (Ruling, bool) {
-	return Ruling{RuleCheck, r.why, r.since}, r.alive
+	rule := RuleCheck
+	if slices.ContainsFunc(r.checks, func(c *check) bool { return c.adopted && c.up }) {
+		rule = RulePeer
+	}
+	return Ruling{rule, r.why, r.since}, r.alive
 }
 
 func ruleSuspended(s *service, _ *real) (Ruling, bool) {

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"slices"
 	"time"
 
 	"vipd/internal/lb"
@@ -29,7 +30,8 @@ type RealStatus struct {
 	Listed  bool    // the plane holds it, with weight 0 where it is not InPool
 	Why     string  // of the last verdict
 	Since   time.Time
-	Hand    *Hand // of an operator. If nil, none.
+	Hand    *Hand      // of an operator. If nil, none.
+	Peers   []PeerSays // what other directors told of it
 	Checks  []CheckStatus
 }
 
@@ -83,7 +85,7 @@ func (s *service) status() ServiceStatus {
 
 func (s *service) statusOf(r *real) RealStatus {
 	st := RealStatus{Real: r.cfg.Real, Healthy: r.alive, InPool: s.uses(r), Listed: s.listed(r),
-		Why: r.why, Since: r.since}
+		Why: r.why, Since: r.since, Peers: slices.Clone(r.peers)}
 	if r.hand != nil {
 		hand := *r.hand
 		st.Hand = &hand

@@ -14,7 +14,7 @@ import (
 //
 // keepalived: never finds the addresses of a virtual_server_group, whose real servers are then never checked; here one of
 // them is enough.
-func (p *Pools) Address(_ time.Time, addr netip.Addr, here bool) {
+func (p *Pools) Address(now time.Time, addr netip.Addr, here bool) {
 	addr = addr.Unmap()
 	if p.here[addr] == here {
 		return
@@ -36,6 +36,9 @@ func (p *Pools) Address(_ time.Time, addr netip.Addr, here bool) {
 			if c.id != 0 {
 				p.sayReal(c, "%s healthchecker for service %s for VS %s", verb, c.name(), s.name())
 			}
+		}
+		if was {
+			p.resumes(now, s)
 		}
 	}
 }

@@ -64,6 +64,7 @@ syn keyword keepalivedBlock vrrp_track_file
 syn keyword keepalivedBlock vrrp_track_process
 syn keyword keepalivedKeyword accept
 syn keyword keepalivedKeyword active_key
+syn keyword keepalivedKeyword adopt_peer_results
 syn keyword keepalivedKeyword advert_int
 syn keyword keepalivedKeyword alpha
 syn keyword keepalivedKeyword anti_replay
