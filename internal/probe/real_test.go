@@ -7,6 +7,7 @@ import (
 	"crypto/md5"
 	"crypto/rand"
 	"crypto/x509"
+	_ "embed"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
@@ -62,6 +63,15 @@ var realServers = []struct {
 			web11(443, health.HTTP{TLS: true, Protocol: "2"}, health.URL{Path: "/gone", Codes: [][2]int{{410, 410}}}),
 			web11(81, health.HTTP{Protocol: "2"}, health.URL{Path: "/", Codes: [][2]int{{204, 204}}}),
 		}, "", nil},
+	{"/usr/bin/python3", []string{"-c", grpcServer, "DIR"}, nil, // not one that somebody else has put into the path: python3-grpcio is Debian's
+		[]health.Checker{
+			{Kind: health.GRPCCheck, Target: at(50051)},
+			{Kind: health.GRPCCheck, Target: at(50052), Talk: &health.Talk{TLS: true, Name: "www.example.com"}},
+		}, "/usr/bin/python3 -c 'import grpc'",
+		map[string]health.Checker{
+			"it says NOT_SERVING, expected SERVING": {Kind: health.GRPCCheck, Target: at(50051), Talk: &health.Talk{Service: "pay"}},
+			`gRPC status "5": "unknown service"`:    {Kind: health.GRPCCheck, Target: at(50052), Talk: &health.Talk{TLS: true, Service: "other"}},
+		}},
 	{"setpriv", []string{"--reuid=postgres", "--regid=postgres", "--clear-groups", "sh", "-c", "exec $(ls -d /usr/lib/postgresql/*/bin | head -1)/postgres " +
 		"-D DIR/data -p 5432 -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"}, nil,
 		[]health.Checker{
@@ -82,6 +92,9 @@ var realServers = []struct {
 		}},
 }
 
+//go:embed testdata/grpc_health.py
+var grpcServer string
+
 var wellDigest = func() string { sum := md5.Sum([]byte("well")); return hex.EncodeToString(sum[:]) }()
 
 func at(port uint16) netip.AddrPort {
@@ -101,7 +114,7 @@ func web11(port uint16, h health.HTTP, u health.URL) health.Checker {
 func TestRealServersOfEachKind(t *testing.T) {
 	for i, s := range realServers {
 		program := need.Tool(t, s.program)
-		t.Run(fmt.Sprintf("%d %s", i, s.program), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d %s", i, filepath.Base(program)), func(t *testing.T) {
 			inEmptyNamespace(t, func() {
 				lo, err := netlink.LinkByName("lo")
 				if err == nil {

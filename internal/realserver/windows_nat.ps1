@@ -13,7 +13,7 @@ foreach ($family in 'IPv4', 'IPv6') {
         'prepare' {
             if ($right) { break }
             if (-not $now.Count) { throw "there is no default route: New-NetRoute -DestinationPrefix $($prefix[$family]) -NextHop $gateway -InterfaceAlias NAME" }
-            $kept = @(if (Test-Path $state) { Get-Content -Raw $state | ConvertFrom-Json })
+            $kept = @(if (Test-Path $state) { Get-Content -Raw $state | ConvertFrom-Json | ForEach-Object { $_ } }) # PowerShell 5 gives a list as one object
             $kept += @($now | Select-Object DestinationPrefix, NextHop, InterfaceAlias, RouteMetric)
             ConvertTo-Json -InputObject @($kept) | Set-Content -Encoding UTF8 $state
             $now | Remove-NetRoute -Confirm:$false
