@@ -74,9 +74,10 @@ func withStates(p *haproxy.Pool, s *control.Service) (out []haproxy.Real) {
 		}
 		out = append(out, r)
 	}
+	sorry := p.Rules.Each()[0].Sorry // as it stands in the member that s is
 	for i := at; i < len(s.Reals); i++ {
 		r := &s.Reals[i]
-		if sorry := p.Rules.Sorry; sorry != nil && sorry.Addr.Addr() == r.Addr.Addr() {
+		if sorry != nil && sorry.Addr == r.Addr {
 			continue
 		}
 		added := haproxy.Real{Real: health.Real{Real: r.Real}}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,7 +19,8 @@ const (
 	haproxyBatch     = 40 // commands on one line: HAProxy's buffer has 16 KiB
 )
 
-// tellHAProxy makes the HAProxy behind a runtime API as want is, and returns the servers that it does not have.
+// tellHAProxy makes the HAProxy behind a runtime API as want is, and returns the servers that it does not have. What it refuses does
+// not keep the rest from it.
 func tellHAProxy(ctx context.Context, socket string, want []haproxy.Backend) (missing []string, err error) {
 	answer, err := askHAProxy(ctx, socket, haproxy.ShowState)
 	if err != nil {
@@ -29,19 +31,23 @@ func tellHAProxy(ctx context.Context, socket string, want []haproxy.Backend) (mi
 		return nil, fmt.Errorf("%s: %w", socket, err)
 	}
 	commands, missing := haproxy.Commands(have, want)
+	var refused error // the first
 	for len(commands) > 0 {
 		n := min(len(commands), haproxyBatch)
 		answer, err := askHAProxy(ctx, socket, strings.Join(commands[:n], ";"))
 		if err != nil {
-			return missing, err
+			return missing, errors.Join(refused, err)
 		}
 		// "no answer" is success: each command ends with an empty line.
-		if said := strings.TrimSpace(string(answer)); said != "" {
-			return missing, fmt.Errorf("HAProxy at %s refuses %q: %.200s", socket, commands[0], said)
+		if said := strings.TrimSpace(string(answer)); said != "" && refused == nil {
+			refused = fmt.Errorf("HAProxy at %s refuses some of %q: %.200s", socket, strings.Join(commands[:n], "; "), said)
+			if n == 1 {
+				refused = fmt.Errorf("HAProxy at %s refuses %q: %.200s", socket, commands[0], said)
+			}
 		}
 		commands = commands[n:]
 	}
-	return missing, nil
+	return missing, refused
 }
 
 // askHAProxy sends one line and reads the answer to its end.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -108,9 +109,8 @@ func (w *watcher) keepFile(f haproxy.File) {
 		return
 	}
 	if err != nil {
-		err = create(w.watch)
-	}
-	if err == nil {
+		err = create(w.watch, f.Text)
+	} else {
 		err = replaceFile(w.watch, f.Text)
 	}
 	if err != nil {
@@ -127,13 +127,33 @@ func (w *watcher) keepFile(f haproxy.File) {
 	}
 }
 
-// create makes an empty file where there is none.
-func create(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+// create writes a file that is not there yet: who reads it finds all of it, or none.
+func create(path, text string) error {
+	if to, err := os.Readlink(path); err == nil { // to what is not there yet
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	part := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), os.Getpid()))
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		_ = os.Remove(part)
+	}
+	return err
 }
 
 // tell makes running HAProxies as the pools are. A server that one lacks needs a reload, but not twice for the same file: it may be

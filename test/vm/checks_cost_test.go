@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -40,7 +41,8 @@ func TestChecksCostBesideKeepalived(t *testing.T) {
 	for name, command := range map[string]string{"keepalived": "keepalived -n -l -C -f", "vipd": "/vm/vipd run --data-plane ipvs -f"} {
 		must(t, "ip", "netns", "add", name)
 		must(t, "ip", "-n", name, "link", "set", "lo", "up")
-		if err := in(name, func() error { return acceptAll(t) }); err != nil {
+		var made atomic.Int64
+		if err := in(name, func() error { return acceptAll(t, &made) }); err != nil {
 			t.Fatal(err)
 		}
 		file := filepath.Join(t.TempDir(), name)
@@ -54,9 +56,14 @@ func TestChecksCostBesideKeepalived(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second) // all have run
 		before, _ := costOf(t, cmd.Process.Pid)
+		first := made.Load()
 		time.Sleep(costTime)
 		after, memory := costOf(t, cmd.Process.Pid)
-		t.Logf("%-10s %5.1f µs of processor time a check, %3d MiB", name, float64((after-before).Microseconds())/costReals/costTime.Seconds(), memory>>20)
+		checks := made.Load() - first
+		if wanted := int64(costReals * costTime / time.Second); checks < wanted*9/10 || checks > wanted*11/10 {
+			t.Errorf("%s made %d checks, of %d", name, checks, wanted)
+		}
+		t.Logf("%-10s %5.1f µs of processor time a check, %d checks, %3d MiB", name, float64((after-before).Microseconds())/float64(checks), checks, memory>>20)
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	}
@@ -69,7 +76,8 @@ func must(t *testing.T, command ...string) {
 	}
 }
 
-func acceptAll(t *testing.T) error {
+// acceptAll takes every connection, and counts them.
+func acceptAll(t *testing.T, made *atomic.Int64) error {
 	ln, err := net.Listen("tcp4", ":8080")
 	if err != nil {
 		return err
@@ -81,6 +89,7 @@ func acceptAll(t *testing.T) error {
 			if err != nil {
 				return
 			}
+			made.Add(1)
 			c.Close()
 		}
 	}()

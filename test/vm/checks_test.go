@@ -190,9 +190,6 @@ var dated = regexp.MustCompile(`^\w{3} \w{3} .{16}: `)
 
 // logged keeps the lines that are about real servers and services, without what surrounds them.
 func (d *director) logged(line string) {
-	if os.Getenv("VIPD_CHECKS_LOG") != "" {
-		fmt.Println(d.name, line)
-	}
 	text := dated.ReplaceAllString(line, "")
 	var entry struct{ Msg string }
 	if json.Unmarshal([]byte(line), &entry) == nil {
