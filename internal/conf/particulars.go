@@ -2,7 +2,6 @@ package conf
 
 import (
 	"cmp"
-	"slices"
 
 	"vipd/internal/health"
 )
@@ -29,8 +28,10 @@ func (l *loader) particulars(v *service, r *realServer, c *HealthCheck) {
 		c.Checker.BFD = c.BFD
 	case health.FileCheck:
 		c.File = &health.File{Weight: c.Weight, Reverse: c.Reverse}
-		if i := slices.IndexFunc(l.cfg.TrackFiles, func(f TrackFile) bool { return f.Name == c.TrackFile }); i >= 0 {
-			c.File.Path = l.cfg.TrackFiles[i].Path
+		for _, f := range l.files { // TrackFiles is made of them later
+			if f.Name == c.TrackFile {
+				c.File.Path = f.Path
+			}
 		}
 	}
 }
