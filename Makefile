@@ -65,7 +65,7 @@ matrix: setup-test ## every way of speaking VRRP beside keepalived and FRR, in a
 	VIPD_MATRIX=$(MODE) $(GO) test -timeout 20m -v -count=1 -run InterfacesOfItsOwn ./test/vm/
 
 ward: setup-test ## every fault that the doctor knows, made, found and mended by what it prints (root)
-	VIPD_WARD=1 $(GO) test -timeout 20m -v -count=1 -run TheDoctorFinds ./test/
+	$(GO) test -timeout 20m -v -count=1 -run TheDoctorFinds ./test/
 
 ROUNDS ?= 50
 continuity: setup-test ## 1,000 connections and 500 new ones a second through a pair whose directors are stopped, killed, cut off and replaced, ROUNDS times (root)

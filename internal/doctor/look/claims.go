@@ -1,15 +1,17 @@
 package look
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 
 	"vipd/internal/doctor"
 )
 
-// whoHas asks the segment who has an address: ARP without a sender's address, or a neighbour solicitation from the
-// unspecified address, as duplicate address detection does (RFC 5227 2.1.1, RFC 4862 5.4.2).
-func whoHas(mac [6]byte, a netip.Addr) []byte {
+// whoHas asks the segment who has an address: ARP without a sender's address (RFC 5227 2.1.1), or a neighbour solicitation from
+// a link-local address (RFC 4861 7.2.2). One from the unspecified address, as duplicate address detection sends, would have a
+// director that is just taking the address take it for a duplicate (RFC 4862 5.4.3); it is for who has no other.
+func whoHas(mac [6]byte, from, a netip.Addr) []byte {
 	if a.Is4() {
 		b := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac[:]...)
 		b = append(b, 0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1)
@@ -19,7 +21,11 @@ func whoHas(mac [6]byte, a netip.Addr) []byte {
 	ip := a.As16()
 	group := netip.AddrFrom16([16]byte{0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, ip[13], ip[14], ip[15]})
 	b := append([]byte{135, 0, 0, 0, 0, 0, 0, 0}, ip[:]...)
-	from := netip.IPv6Unspecified()
+	if from.IsValid() {
+		b = append(append(b, 1, 1), mac[:]...) // source link-layer address
+	} else {
+		from = netip.IPv6Unspecified()
+	}
 	binary.BigEndian.PutUint16(b[2:], sum(pseudo(from, group, protoICMP6, len(b)), b))
 	p := packet(from, group, protoICMP6, b)
 	p[7] = 255
@@ -46,7 +52,7 @@ func (l *looker) claims(vips map[netip.Addr]bool) []doctor.Claim {
 		if !ok || !vips[addr] {
 			continue
 		}
-		c := doctor.Claim{VIP: addr, MAC: mac, If: l.names[a.ifindex], Watched: unasked, Mine: l.mine[mac], Real: l.reals[mac],
+		c := doctor.Claim{VIP: addr, MAC: mac, If: l.names[a.ifindex], Watched: unasked, Mine: l.mine[mac], Real: cmp.Or(l.reals[station{mac, addr}], l.reals[station{mac: mac}]),
 			Master: !l.master[addr] && (mac == l.masters[addr] || virtual(mac))}
 		out = append(out, c)
 	}

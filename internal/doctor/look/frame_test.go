@@ -2,6 +2,7 @@ package look
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"vipd/internal/realserver"
@@ -47,15 +48,21 @@ func TestWhatIsSentIsReadBack(t *testing.T) {
 	}
 }
 
-func TestWhoHasIsAskedWithoutASender(t *testing.T) {
+func TestWhoHasIsAskedWithoutAClaim(t *testing.T) {
 	mac := [6]byte{2, 0, 0, 0, 0, 1}
-	a := arrival{src: mac, typ: etherARP, body: whoHas(mac, them4)[14:]}
+	a := arrival{src: mac, typ: etherARP, body: whoHas(mac, netip.Addr{}, them4)[14:]}
 	if addr, _, _, ok := a.claimed(); ok {
 		t.Errorf("the question claims %s", addr)
 	}
-	b := whoHas(mac, them6)
-	if h := parse(b[14:], 0); h == nil || !h.src.IsUnspecified() || h.icmp != 135 || b[14+7] != 255 {
-		t.Errorf("%+v", h)
+	for _, from := range []netip.Addr{us6, {}} {
+		b := whoHas(mac, from, them6)
+		h := parse(b[14:], 0)
+		if h == nil || h.src.IsUnspecified() == from.IsValid() || h.icmp != 135 || b[14+7] != 255 {
+			t.Errorf("%+v", h)
+		}
+		if option := b[14+40+24:]; from.IsValid() && !slices.Equal(option, append([]byte{1, 1}, mac[:]...)) {
+			t.Errorf("its options are %x", option)
+		}
 	}
 }
 
@@ -63,7 +70,7 @@ func FuzzFrames(f *testing.F) {
 	f.Add(segment(netip.AddrPortFrom(us4, 1), netip.AddrPortFrom(them4, 2), flagSYN|flagACK, 1, 2))
 	f.Add(wrap(us6, them6, realserver.Need{Tunnel: "gue", TunPort: 6080}, echo(us4, them4, 1, 0)))
 	f.Add(packet(them4, us4, protoICMP, append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, datagram(netip.AddrPortFrom(us4, 1), netip.AddrPortFrom(them4, 2), nil)...)))
-	f.Add(whoHas([6]byte{2}, them6)[14:])
+	f.Add(whoHas([6]byte{2}, netip.Addr{}, them6)[14:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h := parse(b, 0); h != nil {
 			h.answer()

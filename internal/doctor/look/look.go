@@ -44,15 +44,22 @@ type looker struct {
 	names   map[int]string
 	neighs  map[netip.Addr]host.Neighbour
 	mine    map[[6]byte]bool
-	reals   map[[6]byte]string
+	reals   map[station]string     // which real server answers there
 	masters map[netip.Addr][6]byte // of virtual addresses that another director has
 	master  map[netip.Addr]bool
+}
+
+// station is a MAC address, and the virtual address that a real server there serves: a real server of both families has one MAC
+// address and two of its own. Without a virtual address: any that it serves.
+type station struct {
+	mac [6]byte
+	vip netip.Addr
 }
 
 // Around looks at the real servers and the segments of a running director.
 func Around(ctx context.Context, src control.Source, s *control.Status, opts Options) (Facts, error) {
 	l := &looker{wait: opts.Wait, links: map[int]host.Link{}, names: map[int]string{}, neighs: map[netip.Addr]host.Neighbour{}, mine: map[[6]byte]bool{},
-		reals: map[[6]byte]string{}, masters: map[netip.Addr][6]byte{}, master: map[netip.Addr]bool{}}
+		reals: map[station]string{}, masters: map[netip.Addr][6]byte{}, master: map[netip.Addr]bool{}}
 	if l.wait == 0 {
 		l.wait = time.Second
 	}
@@ -89,7 +96,9 @@ func Around(ctx context.Context, src control.Source, s *control.Status, opts Opt
 				places[vip][hop.ifindex] = true
 			}
 			if hop.mac != [6]byte{} && !hop.gateway {
-				l.reals[hop.mac] = real.Addr.Addr().String()
+				own := real.Addr.Addr().String()
+				l.reals[station{hop.mac, vip}] = own
+				l.reals[station{mac: hop.mac}] = own
 			}
 			if opts.Wanted == nil || !opts.Wanted(svc, &svc.Reals[j]) {
 				continue
@@ -121,6 +130,7 @@ func Around(ctx context.Context, src control.Source, s *control.Status, opts Opt
 	for v := range places {
 		vips[v] = true
 	}
+	l.wire.drain()
 	f.Claims = l.claims(vips)
 	return f, ctx.Err()
 }
@@ -424,10 +434,23 @@ func (l *looker) askClaims(s *control.Status, places map[netip.Addr]map[int]bool
 	for vip, at := range places {
 		for index := range at {
 			if k := l.links[index]; k.Ethernet && k.Ready() {
-				_ = l.wire.send(index, whoHas(k.MAC, vip))
+				_ = l.wire.send(index, whoHas(k.MAC, linkLocal(index), vip))
 			}
 		}
 	}
+}
+
+// linkLocal is an interface's own address of the segment, or not valid.
+func linkLocal(ifindex int) netip.Addr {
+	if link, err := net.InterfaceByIndex(ifindex); err == nil {
+		all, _ := link.Addrs()
+		for _, a := range all {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() {
+				return p.Addr()
+			}
+		}
+	}
+	return netip.Addr{}
 }
 
 type connKey struct{ service, real netip.AddrPort }

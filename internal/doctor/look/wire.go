@@ -71,8 +71,8 @@ func (w *wire) read() {
 		}); err != nil {
 			return
 		}
-		if at, ok := from.(*unix.SockaddrLinklayer); ok && rerr == nil && at.Pkttype != unix.PACKET_OUTGOING && n >= 14 {
-			w.keep(at.Ifindex, buf[:n])
+		if rerr == nil {
+			w.take(buf[:n], from)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func (w *wire) send(ifindex int, frame []byte) error {
 func (w *wire) await(limit time.Duration, match func(*arrival) (doctor.Answer, bool)) doctor.Answer {
 	end := time.NewTimer(limit)
 	defer end.Stop()
-	for next := 0; ; {
+	for next, over := 0, false; ; {
 		w.mu.Lock()
 		next = min(next, len(w.seen))
 		fresh, wake := w.seen[next:], w.wake
@@ -119,11 +119,34 @@ func (w *wire) await(limit time.Duration, match func(*arrival) (doctor.Answer, b
 				return a
 			}
 		}
+		if over {
+			return doctor.Answer{Verdict: doctor.Silent}
+		}
 		select {
 		case <-wake:
 		case <-end.C:
-			return doctor.Answer{Verdict: doctor.Silent}
+			over = true
+			w.drain() // what is there already counts, though nobody was scheduled to read it
 		}
+	}
+}
+
+// drain reads all that has arrived.
+func (w *wire) drain() {
+	buf := make([]byte, 64<<10)
+	for {
+		n, from, err := unix.Recvfrom(w.raw, buf, unix.MSG_DONTWAIT)
+		if err != nil {
+			return
+		}
+		w.take(buf[:n], from)
+	}
+}
+
+// take keeps a frame that came from outside.
+func (w *wire) take(b []byte, from unix.Sockaddr) {
+	if at, ok := from.(*unix.SockaddrLinklayer); ok && at.Pkttype != unix.PACKET_OUTGOING && len(b) >= 14 {
+		w.keep(at.Ifindex, b)
 	}
 }
 
