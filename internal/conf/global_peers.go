@@ -25,7 +25,7 @@ type ConnectionSync struct {
 // PeerPort is the default of port.
 const PeerPort = 8849
 
-const defaultMaxWait = 30 * time.Second
+const defaultMaxWait = 2 * time.Minute
 
 var peersBlock = &block{name: "connection_sync", rows: []keyword{
 	works("peer", "ADDRESS", "", "Another director, by the address that its datagrams come from; one line for each."+byVipd, addSyncPeer).extension(),
@@ -37,7 +37,7 @@ var peersBlock = &block{name: "connection_sync", rows: []keyword{
 		setPeerInterval).extension(),
 	works("adopt_peer_results", "[BOOL]", "off", "Begin with what the checks of peers found, at the start and when ha_suspend ends, until this director's own checks have found something; up if one peer has it up."+byVipd,
 		gBool("Invalid value '{value}' for adopt_peer_results", func(g *Global) *bool { return &g.Peering.Adopt })).extension(),
-	works("max_wait", "0..3600", "30", "Seconds that a stronger director leaves a weaker master alone at most, until it has the master's connections. 0: it does not wait."+byVipd,
+	works("max_wait", "0..3600", "120", "Seconds that a stronger director leaves a weaker master alone at most, until it has the master's connections. 0: it does not wait."+byVipd,
 		number(0, 3600, "connection_sync max_wait {value} is not from 0 to 3600 - ignoring", func(l *loader, v int64) { l.cfg.Global.Peering.MaxWait = time.Duration(v) * time.Second })).extension(),
 }}
 
