@@ -136,7 +136,11 @@ func (d *daemon) masterOf(instance string) bool {
 // turned is told of each change of an instance, in the order of the changes, in the loop of the instances.
 func (d *daemon) turned(instance string, to vrrp.State) {
 	d.claims.turned(to)
-	d.states.Store(instance, to) // before the pool is told: who asks in its loop sees this one, or is told
+	if to == vrrp.Init { // it begins, or is no more
+		d.states.Delete(instance)
+	} else {
+		d.states.Store(instance, to) // before the pool is told: who asks in its loop sees this one, or is told
+	}
 	m := d.servicePool()
 	if m == nil {
 		return

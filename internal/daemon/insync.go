@@ -57,9 +57,14 @@ func (d *daemon) awaitPeers(ctx context.Context, bound time.Duration, said *[]st
 		return nil // nothing is forwarded
 	}
 	began := time.Now()
+	var hurried time.Time
 	return waitForPeers(ctx, bound, func(text string) { d.sayLeaving(said, text) }, func() (peers []syncedPeer, runs bool, err error) {
 		err = m.ask(func() error {
 			if runs = m.peers != nil; runs {
+				if now := time.Now(); m.peers.wire != nil && now.Sub(hurried) >= turning { // whatever the interval is
+					hurried = now
+					m.peers.turnsMaster(now, false)
+				}
 				peers = m.peers.synced(time.Now(), began)
 			}
 			return nil

@@ -135,19 +135,22 @@ func (d *daemon) maintain(ctx context.Context, on bool, how control.Leave, said 
 	for _, s := range d.ha.status() {
 		masters = masters || s.State == vrrp.Master
 	}
+	defer d.quiesce(false)
 	if on && masters {
 		if err := d.handAway(ctx, nil, how, said); err != nil {
-			if !how.Force {
+			if !how.Force || ctx.Err() != nil {
 				return err
 			}
 			d.drainAll(ctx, how.Drain, said)
+			if err := ctx.Err(); err != nil { // whoever asked has gone, and may not want it any more
+				return err
+			}
 		}
 	}
 	if err := d.keepMaintenance(ctx, on); err != nil {
 		return fail(ExitFatal, "", "%w", err)
 	}
 	d.ha.do(func(now time.Time) { d.ha.setMaintenance(now, on) })
-	d.quiesce(false)
 	d.events.Info(map[bool]string{true: "Maintenance begins: this director is master of nothing until vipd maintenance off", false: "Maintenance is over"}[on])
 	return nil
 }

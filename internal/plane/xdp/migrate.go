@@ -346,7 +346,7 @@ func (m *migration) pass(p *Plane, late bool) (n int, err error) {
 		return 0, err
 	}
 	reals := m.from.byIndex()
-	var batch []connsync.Conn
+	batch := make([]connsync.Conn, 0, 1024)
 	flush := func() error {
 		err := p.Learn(batch, func(int, connsync.Sight) { n++ }, func(_ connsync.Conn, why connsync.Reason) {
 			if why != connsync.Stale {
@@ -373,7 +373,7 @@ func (m *migration) pass(p *Plane, late bool) (n int, err error) {
 			}
 			continue
 		}
-		if batch = append(batch, m.from.dated(c, reals[c.Real], &t, now)); len(batch) == cap(batch) || len(batch) >= 1024 {
+		if batch = append(batch, m.from.dated(c, reals[c.Real], &t, now)); len(batch) == cap(batch) {
 			if err := flush(); err != nil {
 				return n, err
 			}

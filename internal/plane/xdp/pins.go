@@ -133,8 +133,9 @@ func (p *Plane) adopt(opts Options) error {
 		return err
 	}
 	if err := p.migrate(opts, from); err != nil {
+		layout := from.meta.Layout
 		from.close()
-		return err
+		return damaged(fmt.Errorf("layout %d was not taken over: %w", layout, err))
 	}
 	return nil
 }
