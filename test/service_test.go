@@ -38,6 +38,7 @@ tr -d - </proc/sys/kernel/random/uuid >etc/machine-id
 cp "$2"/*/*.deb deb/
 ln -sf /dev/null etc/systemd/system/systemd-networkd.service
 ln -sf /dev/null etc/systemd/system/systemd-networkd.socket
+for u in systemd-sysctl systemd-modules-load systemd-binfmt systemd-udevd systemd-udev-trigger; do ln -sf /dev/null etc/systemd/system/$u.service; done # the kernel is this machine's
 chroot . dpkg --force-depends --purge keepalived ipvsadm >/dev/null 2>&1`
 
 func newBooted(t *testing.T, p packages) *booted {

@@ -191,6 +191,13 @@ func (p *Pools) resumes(now time.Time, s *service) {
 	if turned {
 		p.followed(now, s)
 	}
+	for _, r := range s.reals { // of a session more is known here than anybody can tell
+		for _, c := range r.checks {
+			if c.adopted && c.cfg.BFD != "" {
+				p.follow(now, c)
+			}
+		}
+	}
 }
 
 // followed is what becomes of s after real servers have turned with the peers.

@@ -50,8 +50,9 @@ type CellState struct {
 	Why    string   // it ended last, or could not be started
 }
 
-// apart are the kinds whose answers are read in a Cell.
-var apart = []health.Kind{health.HTTPGet, health.SSLGet, health.SMTPCheck, health.DNSCheck, health.UDPCheck, health.PingCheck, health.RedisCheck,
+// apart are the kinds whose answers are read in a Cell. Not PING_CHECK: of what is heard a few bytes are compared, and whoever has
+// its raw socket can send anything in anybody's name.
+var apart = []health.Kind{health.HTTPGet, health.SSLGet, health.SMTPCheck, health.DNSCheck, health.UDPCheck, health.RedisCheck,
 	health.MemcachedCheck, health.MySQLCheck, health.PostgreSQLCheck, health.FTPCheck, health.GRPCCheck, health.AgentCheck}
 
 const (

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,6 +66,7 @@ func ServeCell(args []string) error {
 	debug.SetGCPercent(cellGC)
 	debug.SetMemoryLimit(cellMemory)
 	host.NameProcess(cellName)
+	_, _ = x509.SystemCertPool() // it is kept; links in there may lead to files that cannot be opened later
 	roots := cellRoots
 	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if v := os.Getenv(name); v != "" {

@@ -105,7 +105,7 @@ func askOnce(r *Runner, c health.Checker) health.Result {
 }
 
 func TestEveryKindHasItsPlace(t *testing.T) {
-	here := []health.Kind{health.TCPCheck, health.FileCheck}
+	here := []health.Kind{health.TCPCheck, health.PingCheck, health.FileCheck}
 	for kind := range kinds {
 		if slices.Contains(apart, kind) == slices.Contains(here, kind) {
 			t.Errorf("%s: where are its answers read?", kind)
