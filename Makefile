@@ -54,10 +54,10 @@ check: ## the tests alone
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '^vipd/test')
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m -v ./test/ # alone: it keeps real time
 	cd examples/forum && $(GO) vet . && CGO_ENABLED=1 $(GO) test -race . # a module of its own
-	$(GO) test -timeout 20m -v ./test/vm/ # alone: each VM wants a processor
+	$(GO) test -timeout 35m -v ./test/vm/ # alone: each VM wants a processor
 
 vm-test: setup-test ## set up everything and run what needs a VM: Debian's kernel, its IPVS, the real ipvsadm
-	$(GO) test -timeout 20m -v -count=1 ./internal/vm/ ./test/vm/
+	$(GO) test -timeout 35m -v -count=1 ./internal/vm/ ./test/vm/
 
 MODE ?= whole
 matrix: setup-test ## every way of speaking VRRP beside keepalived and FRR, in a table; MODE=preempt, nopreempt or preempt_delay: these alone (root)

@@ -31,6 +31,7 @@ const (
 	BenchMapPeers         = "peers"
 	BenchMapPools         = "pools"
 	BenchMapProxying      = "proxying"
+	BenchMapRaceOn        = "race_on"
 	BenchMapRealCounters  = "real_counters"
 	BenchMapRealCounts    = "real_counts"
 	BenchMapReals         = "reals"
@@ -165,6 +166,7 @@ type BenchMapSpecs struct {
 	Peers         *ebpf.MapSpec `ebpf:"peers"`
 	Pools         *ebpf.MapSpec `ebpf:"pools"`
 	Proxying      *ebpf.MapSpec `ebpf:"proxying"`
+	RaceOn        *ebpf.MapSpec `ebpf:"race_on"`
 	RealCounters  *ebpf.MapSpec `ebpf:"real_counters"`
 	RealCounts    *ebpf.MapSpec `ebpf:"real_counts"`
 	Reals         *ebpf.MapSpec `ebpf:"reals"`
@@ -237,6 +239,7 @@ type BenchMaps struct {
 	Peers         *ebpf.Map `ebpf:"peers"`
 	Pools         *ebpf.Map `ebpf:"pools"`
 	Proxying      *ebpf.Map `ebpf:"proxying"`
+	RaceOn        *ebpf.Map `ebpf:"race_on"`
 	RealCounters  *ebpf.Map `ebpf:"real_counters"`
 	RealCounts    *ebpf.Map `ebpf:"real_counts"`
 	Reals         *ebpf.Map `ebpf:"reals"`
@@ -271,6 +274,7 @@ func (m *BenchMaps) Close() error {
 		m.Peers,
 		m.Pools,
 		m.Proxying,
+		m.RaceOn,
 		m.RealCounters,
 		m.RealCounts,
 		m.Reals,

@@ -204,6 +204,7 @@ func loadBenchBy(t testing.TB, lines int, load func(*ebpf.CollectionSpec, *bench
 		RealCounters: o.RealCounters, Reasons: o.Reasons}
 	n.Sections = o.Sections
 	n.LbPrograms = LbPrograms{Sweep: o.Sweep, Forget: o.Forget, StartSweep: o.StartSweep, ClockProbe: o.ClockProbe}
+	n.put(o.RaceOn, 0, o.Lb)
 	n.put(o.Roads, int(LbRoadROAD_IPV4), o.Road4)
 	n.put(o.Roads, int(LbRoadROAD_IPV6), o.Road6)
 	n.put(o.Roads, int(LbRoadROAD_BACK), o.RoadBack)
