@@ -25,14 +25,7 @@ func TestKilledAloneItForwardsOnAndIsAdopted(t *testing.T) {
 	works(t, "lab", "up", "--without", "director2")
 	ctx, stop := context.WithCancel(t.Context())
 	var load sync.WaitGroup
-	short := &tally{}
-	var long []*connection
-	for i := range 6 {
-		c := &connection{from: fmt.Sprintf("10.0.4.%d", 102+i)}
-		long = append(long, c)
-		load.Go(func() { c.run(ctx) })
-	}
-	load.Go(func() { newConnections(ctx, short) })
+	short, long := clients(ctx, &load)
 
 	time.Sleep(2 * time.Second)
 	first := connectionList(t)
@@ -116,6 +109,18 @@ func (c *tally) lostNothing(t *testing.T, what string, few int) {
 	if c.answered < few {
 		t.Errorf("%s: only %d answered, at least %d were due", what, c.answered, few)
 	}
+}
+
+// clients ask until ctx is done: six on a connection each, and one on a new connection every time.
+func clients(ctx context.Context, load *sync.WaitGroup) (short *tally, long []*connection) {
+	short = &tally{}
+	for i := range 6 {
+		c := &connection{from: fmt.Sprintf("10.0.4.%d", 102+i)}
+		long = append(long, c)
+		load.Go(func() { c.run(ctx) })
+	}
+	load.Go(func() { newConnections(ctx, short) })
+	return short, long
 }
 
 // newConnections asks on a new connection every 20 ms until ctx ends, from the four addresses that no long connection has.

@@ -296,14 +296,7 @@ func (m *booted) underLoad(t *testing.T) {
 	defer stop()
 	var load sync.WaitGroup
 	watch := watchInterface(t, ctx, m, &load)
-	short := &tally{}
-	var long []*connection
-	for i := range 6 {
-		c := &connection{from: fmt.Sprintf("10.0.4.%d", 102+i)}
-		long = append(long, c)
-		load.Go(func() { c.run(ctx) })
-	}
-	load.Go(func() { newConnections(ctx, short) })
+	short, long := clients(ctx, &load)
 	pids := map[string]bool{m.mainPID(t): true}
 	for i, step := range []struct{ do, version string }{
 		{"dpkg -i /deb/vipd_0.2.0-1_*.deb", "0.2.0"},

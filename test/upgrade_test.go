@@ -43,14 +43,7 @@ func TestAnUpgradeIsNotNoticed(t *testing.T) {
 	began := len(log("director2"))
 	ctx, stop := context.WithCancel(t.Context())
 	var load sync.WaitGroup
-	short := &tally{}
-	var long []*connection
-	for i := range 6 {
-		c := &connection{from: fmt.Sprintf("10.0.4.%d", 102+i)}
-		long = append(long, c)
-		load.Go(func() { c.run(ctx) })
-	}
-	load.Go(func() { newConnections(ctx, short) })
+	short, long := clients(ctx, &load)
 	time.Sleep(time.Second)
 
 	const name = "lab-director1"
