@@ -7,6 +7,8 @@ import (
 
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Resolver keeps the next hops of a set of addresses known: which interface, which MAC. The kernel does the ARP; the
@@ -255,8 +257,9 @@ func (r *Resolver) solicitAll() {
 	}
 }
 
-// solicit asks the kernel for the next hop's MAC, unless it keeps the entry fresh by itself already. A refusal is not
-// an error of its own: the hop stays not OK, and it is asked again.
+// solicit asks the kernel for the next hop's MAC, unless it keeps the entry fresh by itself already. One that it has given up it asks
+// for again only at its next probe, up to five seconds later: too late for a link that has just come back. A refusal is not an error
+// of its own: the hop stays not OK, and it is asked again.
 func (r *Resolver) solicit(addr netip.Addr, t *target) {
 	if t.err != nil || !t.route.unicast() {
 		return
@@ -269,7 +272,9 @@ func (r *Resolver) solicit(addr netip.Addr, t *target) {
 	if have.Managed {
 		// A daemon that was killed leaves its entries behind; they are ours now. Somebody else's stay theirs.
 		r.mine[key] = r.mine[key] || have.Proto == Protocol
-		return
+		if have.State&unix.NUD_FAILED == 0 {
+			return
+		}
 	}
 	if solicit(key.ifindex, key.addr, r.how) == nil {
 		r.mine[key] = true

@@ -289,6 +289,46 @@ func TestDeletedNeighbourIsAskedForAgain(t *testing.T) {
 }
 
 // One resolver that ends takes nothing from another that uses the same next hop.
+// TestNextHopIsAskedForAtOnceWhenTheLinkReturns: the kernel gives a managed one up while the cable is out, and would ask again at its next
+// probe, which is seconds later; until then a master would refuse clients.
+func TestNextHopIsAskedForAtOnceWhenTheLinkReturns(t *testing.T) {
+	c := newCable(t)
+	sysctl(t, "net/ipv4/neigh/"+c.near+"/retrans_time_ms", "100") // it gives up after three of these
+	c.do(func() { setMAC(t, c.far, "02:00:00:00:00:02") })
+	h := resolve(t, func(r *Resolver) { r.kick = time.Hour }, "10.9.0.2")
+	h.waitMAC("10.9.0.2", "02:00:00:00:00:02")
+	plug := func(in bool) {
+		c.do(func() {
+			far, err := netlink.LinkByName(c.far)
+			check(t, err)
+			if in {
+				check(t, netlink.LinkSetUp(far))
+			} else {
+				check(t, netlink.LinkSetDown(far))
+			}
+		})
+	}
+	for range 3 { // its probes come every five seconds, so that one of them may be in time by chance
+		plug(false)
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+			n, ok := neighbourOf(t, "10.9.0.2")
+			if ok && n.Managed && n.State == unix.NUD_FAILED {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("the kernel has not given it up: %+v, %v", n, ok)
+			}
+		}
+		h.wait("10.9.0.2", "there is no next hop", func(hop Hop) bool { return !hop.OK })
+		plug(true)
+		back := time.Now()
+		h.waitMAC("10.9.0.2", "02:00:00:00:00:02")
+		if took := time.Since(back); took > 1500*time.Millisecond {
+			t.Errorf("it took %s", took)
+		}
+	}
+}
+
 func TestTwoResolversShareANextHop(t *testing.T) {
 	newCable(t)
 	one, two := resolve(t, nil, "10.9.0.2"), resolve(t, nil, "10.9.0.2")
