@@ -249,7 +249,7 @@ func TestAnswersOfIPv6(t *testing.T) {
 	for _, in := range []frame{
 		{flags: syn}, {flags: syn, payload: []byte("odd")}, {flags: syn, payload: make([]byte, 1400)}, {flags: syn, trailer: make([]byte, 6)},
 		{flags: syn, next: nextOptions, options: options16(tcpProto)}, {proto: udpProto}, {proto: udpProto, payload: []byte("query")},
-		{flags: syn, tags: []uint32{0x8100_0000}},
+		{flags: syn, tags: []uint32{0x8100_0000}}, {flags: syn, from: at("[fd12:3456:789a:bcde:f012:3456:789a:bcde]:1025")}, // each word is a term of the checksum
 	} {
 		in.to = nobody
 		checkError6(t, in, r.want(in, LbReasonREPLY_NO_SERVER), 1, 4, 0)

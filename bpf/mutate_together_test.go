@@ -1,47 +1,160 @@
 package bpf
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 )
 
-// Many mutants in one object, of which a variable says which one is alive: then a mutant costs its rows alone, and neither a
-// run of clang nor the verifier.
+// Many mutants in one object, of which a constant says which one is alive: the verifier follows that one alone. Then a mutant costs its
+// rows and a load of the programs that it may be in, and no run of clang.
 
 const (
 	manyVar     = "VIPD_MUTANTS" // for a child: how many mutants the object has, by what file
-	aliveMap    = "mutant"       // the variable's section, without .data
-	aliveSource = "volatile unsigned int mutant __attribute__((section(\".data." + aliveMap + "\"), used)) = 0;\n"
-	together    = 16 // mutants of one object: each makes the verifier's way longer
+	aliveVar    = "mutant"
+	aliveMap    = ".rodata." + aliveVar
+	aliveSource = "volatile const unsigned int " + aliveVar + " __attribute__((section(\"" + aliveMap + "\"), used)) = 0;\n"
+	together    = 40 // mutants of one object: clang has room for so many on the stack
 )
 
-// alive is the variable of every object that this process has loaded. If nil, objects have none.
-var alive *ebpf.Map
+// aliveNow is the mutant that a child looks at, of an object that has many.
+var aliveNow int
 
-// firstTests are the rows that are most likely to notice a mistake in a header, and traces the ones to begin with.
+// alive is what such an object needs to have another mutant alive.
+type alive struct {
+	mutant int
+	spec   *ebpf.CollectionSpec // nil: there are no mutants
+	maps   map[string]*ebpf.Map // all but that of the constant
+	plain  LbPrograms           // with no mutant alive
+	within map[string]map[int]bool
+}
+
+var (
+	kernelTypes = btf.NewCache()
+	oneMutant   = regexp.MustCompile(`\b` + aliveVar + ` == (\d+)`)
+)
+
+// loadAlive loads an object that has many mutants, none of them alive.
+func (r *rig) loadAlive(spec *ebpf.CollectionSpec) (o loaded) {
+	r.Helper()
+	all, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: kernelTypes})
+	if err != nil {
+		r.Fatalf("load: %+v", err)
+	}
+	defer all.Close()
+	o.alive = alive{spec: spec.Copy(), maps: map[string]*ebpf.Map{}, within: map[string]map[int]bool{}}
+	for name, m := range all.Maps {
+		if name == aliveMap {
+			continue
+		}
+		if o.maps[name], err = m.Clone(); err != nil {
+			r.Fatal(err)
+		}
+	}
+	if err := all.Assign(&o.Objects); err != nil {
+		r.Fatal(err)
+	}
+	o.plain = o.LbPrograms
+	for name, p := range o.spec.Programs {
+		o.within[name] = map[int]bool{}
+		for _, i := range p.Instructions {
+			if i.Source() == nil {
+				continue
+			}
+			for _, m := range oneMutant.FindAllStringSubmatch(i.Source().String(), -1) {
+				n, _ := strconv.Atoi(m[1])
+				o.within[name][n] = true
+			}
+		}
+	}
+	return o
+}
+
+// liven gives the object the mutant that is looked at now: the programs that it is in anew, with the maps that they have had.
+func (r *rig) liven(o *loaded) {
+	r.Helper()
+	if o.spec == nil || o.mutant == aliveNow {
+		return
+	}
+	programs, plain := reflect.ValueOf(&o.LbPrograms).Elem(), reflect.ValueOf(o.plain)
+	for i := range programs.NumField() {
+		if p := programs.Field(i).Interface().(*ebpf.Program); p != plain.Field(i).Interface() {
+			p.Close()
+		}
+	}
+	o.LbPrograms, o.mutant = o.plain, 0
+	if aliveNow == 0 {
+		return
+	}
+	some := *o.spec
+	some.Programs = maps.Clone(some.Programs)
+	maps.DeleteFunc(some.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !o.within[name][aliveNow] })
+	if len(some.Programs) == 0 {
+		r.Fatalf("mutant %d is in no program", aliveNow)
+	}
+	if err := some.Variables[aliveVar].Set(uint32(aliveNow)); err != nil {
+		r.Fatal(err)
+	}
+	all, err := ebpf.NewCollectionWithOptions(&some, ebpf.CollectionOptions{MapReplacements: o.maps, Cache: kernelTypes,
+		Programs: ebpf.ProgramOptions{LogDisabled: true}})
+	if err != nil {
+		r.Fatalf("load: %v", err)
+	}
+	defer all.Close()
+	o.mutant = aliveNow
+	for i := range programs.NumField() {
+		if p := all.DetachProgram(programs.Type().Field(i).Tag.Get("ebpf")); p != nil {
+			programs.Field(i).Set(reflect.ValueOf(p))
+		}
+	}
+}
+
+// firstTests are the rows that are most likely to notice a mistake in a header, the likeliest first, and traces to end with.
 var firstTests = map[string]struct {
+	rows   []func(*testing.T)
 	traces string
-	rows   map[string]func(*testing.T)
 }{
-	"schedule.h": {traces: "^(rr|wrr|switch)-", rows: map[string]func(*testing.T){"phase": TestWeightedPhaseAfterAllWereOverloaded, "none": TestWeightedPicksNobodyWithoutWeights, "behind": TestWhatStandsBehindThePoolIsNotPicked,
-		"heaviest": TestHeaviestIsOfThePool, "many": TestManyMembers}},
-	"least.h": {traces: "^(lc|wlc|sed|nq|fo|ovf)-", rows: map[string]func(*testing.T){"256": TestActiveConnectionCountsMoreThan256Inactive, "behind": TestTheLeastIsOfThePool,
-		"many": TestManyMembers}},
-	"twos":   {rows: map[string]func(*testing.T){"twos": TestTwosIsTheBetterOfTwoThatAreDrawn, "many": TestTwosOfMany}},
-	"hash.h": {traces: "^(sh|dh|mh)-"},
-	"lblc.h": {traces: "^lblc", rows: map[string]func(*testing.T){"remembered": TestADestinationIsRememberedWhateverCameBetween}},
+	"schedule.h": {rows: []func(*testing.T){TestWeightedPhaseAfterAllWereOverloaded, TestWeightedPicksNobodyWithoutWeights, TestWhatStandsBehindThePoolIsNotPicked, TestHeaviestIsOfThePool,
+		TestWhoWaitsForAPool, TestHashSchedulersOfIPv6, TestHashesNeedNoTable, TestFullRegion, TestManyMembers}, traces: "^(rr|wrr|switch)-"},
+	"least.h": {rows: []func(*testing.T){TestActiveConnectionCountsMoreThan256Inactive, TestTheLeastIsOfThePool, TestManyMembers}, traces: "^(lc|wlc|sed|nq|fo|ovf)-"},
+	"twos":    {rows: []func(*testing.T){TestTwosIsTheBetterOfTwoThatAreDrawn, TestTwosOfMany}},
+	"hash.h":  {rows: []func(*testing.T){TestHashSchedulersOfIPv6, TestNobodyAnswers, TestHashesNeedNoTable}, traces: "^(sh|dh|mh)-"},
+	"lblc.h": {rows: []func(*testing.T){TestWhatIsRememberedOfADestination, TestEachDestinationIsRememberedByItself, TestWhoHasLessThanHalfIsFoundInAnyPool,
+		TestADestinationIsRememberedWhateverCameBetween}, traces: "^lblc"},
+	"pool.h": {rows: []func(*testing.T){TestWeightedPicksNobodyWithoutWeights, TestNobodyAnswers, TestWhatStandsBehindThePoolIsNotPicked, TestWeightedPhaseAfterAllWereOverloaded,
+		TestTwosIsTheBetterOfTwoThatAreDrawn}, traces: "^(rr|wrr|wlc)-(w012|w321|thresholds)"},
+	"states.h": {rows: []func(*testing.T){TestLivesOfConnections, TestReuse, TestRealServerThatIsGone, TestDispensable, TestSecureTCPIsInForceFromLevelTwo, TestTCPStates, TestAssured, TestDatagramsDoNotAssure, TestFlood}},
+	"csum.h": {rows: []func(*testing.T){TestMasqueradedFrame, TestEveryWordOfAnIPv6AddressIsSummed, TestTunnelledFrame, TestNobodyAnswers, TestMasqueradedFrameOfIPv6, TestTunnelsOfIPv6,
+		TestAnswersOfIPv6, TestChecksumOfEveryTTL, TestFullNATFrame, TestErrorsReachTheClient, TestErrorsOfIPv6ReachTheClient, TestTunnelsTellTheRoomThatIsLeft, TestMasqueradedChecksums}},
+	"crc32c.h": {rows: []func(*testing.T){TestMasqueradedFrameOfIPv6, TestFullNATFrame}},
+	"nat.h": {rows: []func(*testing.T){TestMasqueradedFrame, TestMasqueradedFrameOfIPv6, TestLocalRealServer, TestLocalServerUnderNATOfIPv6, TestFragmentsUnderNAT, TestReplyOfIPv6FollowsTheRoutes,
+		TestReplyToAClientThatNobodyKnows, TestAClientThatComesByAnotherWay, TestMethodsOfIPv6, TestMethodsInVLANs, TestRepliesInVLANsOfIPv6AndFullNAT, TestMasqueradedChecksums}},
+	"service.h": {rows: []func(*testing.T){TestCounters, TestMasqueradedFrameOfIPv6, TestForwardedFrameOfIPv6}},
+	"find.h": {rows: []func(*testing.T){TestClassFits, TestFirstClassSaysTheMark, TestOrderOfServices, TestHints, TestMarkWithoutAService, TestTemplateOfAMark, TestTemplateOfAMarkOfIPv6,
+		TestTemplateWithoutAPort, TestWhoIsNotScheduled, TestALineHasNothingOfThePacketBefore, TestHostKeepsItsPackets, TestHostKeepsItsPacketsOfIPv6}},
+	"pace.h":   {rows: []func(*testing.T){TestSloppy, TestSloppyOfOneProtocol, TestPatience, TestDropPacket, TestFlood, TestFloodOfOthers, TestRateOfAnswers, TestCarryOn}},
+	"defend.h": {rows: []func(*testing.T){TestDispensable, TestDispensableTemplates, TestFlood}},
+	"conn.h": {rows: []func(*testing.T){TestEntryAsItIsWritten, TestLivesOfConnections, TestReuse, TestLineOfIPv6, TestTableOfBothFamilies, TestTemplateTimer, TestTemplateAsItIsWritten,
+		TestClientStaysWithItsServer, TestExpiredEntryCountsAsAbsent, TestClockWraps, TestReplyClearsNoOutput, TestPacketsOfAConnectionAreCountedInIt, TestFullRegion,
+		TestARenewedConnectionCountsUntilItsSuccessorIsChosen, TestAssured, TestSweep, TestForget, TestChainsOverTheEndOfARegion, TestReplyAssuresTheTemplate, TestTheLaterUseOfAConnectionHolds,
+		TestALearnedConnectionCountsForThresholds, TestTCPStates}},
+	"sweep.h": {rows: []func(*testing.T){TestSweep, TestForget, TestSweepOfAPart, TestChainsOverTheEndOfARegion, TestTimerSweepsAlone, TestOrdersNeedTheirFrame, TestBusy, TestTemplateTimer,
+		TestExpiredTemplate, TestLineOfIPv6, TestDispensable, TestDispensableTemplates, TestALearnedConnectionCountsForThresholds, TestFullRegion}},
+	"mss.h": {rows: []func(*testing.T){TestLargestSegment, TestProxyHeader}},
 }
 
 var (
@@ -49,7 +162,7 @@ var (
 	returning   = regexp.MustCompile(`^(\t+return )(.*)(;)$`)
 	loop        = regexp.MustCompile(`^(\t+for \([^;]*; )([^;]*)(; [^;]*\)(?: \{)?)$`)
 	declaration = regexp.MustCompile(`^\t+(?:const )?(?:struct \w+|enum \w+|__\w+|int) \*?\w+ = `)
-	statement   = regexp.MustCompile(`^\t+[^{}]*;$`)
+	statement   = regexp.MustCompile(`^\t+([^{}]*|[\w>.\[\]()&*-]+ = \(struct \w+\)\{.*\});$`)
 )
 
 // rowsOf is the key of firstTests for a mutant.
@@ -184,12 +297,19 @@ func inOneObject(t *testing.T, ms []mutant, original string, tell func(m mutant,
 		if len(verdicts) > 0 {
 			var rest []mutant
 			for n, m := range ms {
-				if how, judged := verdicts[n+1]; !judged {
+				v, judged := verdicts[n+1]
+				switch {
+				case !judged:
 					rest = append(rest, m) // the rows of one before it did not end
-				} else if how == "" {
-					tell(m, survived, "")
-				} else {
-					tell(m, killed, ": "+how)
+				case v.fate == nowhere:
+					got, how := m.try(t, original)
+					tell(m, got, how)
+				case v.fate == survived && m.same(t, original):
+					tell(m, same, "")
+				case v.how != "":
+					tell(m, v.fate, ": "+v.how)
+				default:
+					tell(m, v.fate, "")
 				}
 			}
 			inOneObject(t, rest, original, tell)
@@ -200,11 +320,19 @@ func inOneObject(t *testing.T, ms []mutant, original string, tell func(m mutant,
 	inOneObject(t, ms[len(ms)/2:], original, tell)
 }
 
-var verdict = regexp.MustCompile(`--- (PASS|FAIL): TestRowsOfManyMutants/(\d+)(/\S*)? \(`)
+// verdict is what became of a mutant, and by which row.
+type verdict struct {
+	fate
+	how string
+}
 
-// rowsOfMany has a child look at each mutant in the object. It tells the row that fails, "" if none; nothing of those that it did not
-// come to.
-func rowsOfMany(t *testing.T, object string, ms []mutant) map[int]string {
+var (
+	judgement = regexp.MustCompile(`--- (PASS|FAIL): TestRowsOfManyMutants/(\d+)(/\S*)? \(`)
+	begun     = regexp.MustCompile(`^=== (?:RUN|NAME) +TestRowsOfManyMutants/(\d+)`)
+)
+
+// rowsOfMany has a child look at each mutant in the object. It tells nothing of those that it did not come to.
+func rowsOfMany(t *testing.T, object string, ms []mutant) map[int]verdict {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
@@ -215,21 +343,34 @@ func rowsOfMany(t *testing.T, object string, ms []mutant) map[int]string {
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	verdicts := map[int]string{}
-	if bytes.Contains(out, []byte("load: ")) {
-		return verdicts
-	}
+	verdicts, now := map[int]verdict{}, 0
 	for line := range strings.Lines(string(out)) {
-		if v := verdict.FindStringSubmatch(line); v != nil {
-			n, _ := strconv.Atoi(v[2])
-			if _, known := verdicts[n]; v[1] == "FAIL" {
-				verdicts[n] = v[3] // the deepest comes last
-				if v[3] == "" {
-					verdicts[n] = "a row"
-				}
-			} else if v[3] == "" && !known {
-				verdicts[n] = ""
-			}
+		if b := begun.FindStringSubmatch(line); b != nil {
+			now, _ = strconv.Atoi(b[1])
+			continue
+		}
+		switch {
+		case !strings.Contains(line, ": load: ") && !strings.Contains(line, " is in no program"):
+		case now == 0:
+			return nil
+		case strings.Contains(line, " is in no program"):
+			verdicts[now] = verdict{nowhere, ""}
+		default:
+			verdicts[now] = verdict{refused, ""}
+		}
+		v := judgement.FindStringSubmatch(line)
+		if v == nil {
+			continue
+		}
+		n, _ := strconv.Atoi(v[2])
+		switch have := verdicts[n]; {
+		case n == 0 && v[1] == "FAIL":
+			return nil // nothing can be said of the mutants
+		case have.fate == refused || have.fate == nowhere || n == 0:
+		case v[1] == "FAIL" && len(v[3]) >= len(have.how):
+			verdicts[n] = verdict{killed, v[3]} // the deepest row's name is the longest
+		case v[1] == "PASS" && v[3] == "" && have.fate == "":
+			verdicts[n] = verdict{survived, ""}
 		}
 	}
 	return verdicts
@@ -245,21 +386,12 @@ func TestRowsOfManyMutants(t *testing.T) {
 	if _, err := fmt.Sscan(what, &count, &file); err != nil {
 		t.Fatal(err)
 	}
-	spec, err := loadSpec()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if alive, err = ebpf.NewMap(spec.Maps[aliveMap]); err != nil {
-		t.Fatal(err)
-	}
 	first := firstTests[file]
 	for n := range count + 1 { // 0: the original, which all rows must take
-		if err := alive.Put(uint32(0), uint32(n)); err != nil {
-			t.Fatal(err)
-		}
+		aliveNow = n
 		passed := t.Run(strconv.Itoa(n), func(t *testing.T) {
-			for name, row := range first.rows {
-				if !t.Run(name, row) {
+			for _, row := range first.rows {
+				if !t.Run(nameOf(row), row) {
 					return
 				}
 			}
@@ -268,7 +400,12 @@ func TestRowsOfManyMutants(t *testing.T) {
 			}
 		})
 		if n == 0 && !passed {
-			t.Fatal("the original fails: load: nothing can be said of its mutants")
+			t.Fatal("the original fails")
 		}
 	}
+}
+
+func nameOf(test func(*testing.T)) string {
+	name := runtime.FuncForPC(reflect.ValueOf(test).Pointer()).Name()
+	return name[strings.LastIndexByte(name, '.')+1:]
 }

@@ -343,3 +343,35 @@ func TestReplyToAClientThatNobodyKnows(t *testing.T) {
 	}
 	r.want(mine, LbReasonDROP_NO_NEIGHBOUR)
 }
+
+// TestAClientThatComesByAnotherWay: its next connection says so, and the routes are asked again.
+func TestAClientThatComesByAnotherWay(t *testing.T) {
+	r, _, real := masqueraded6(t, tcpProto)
+	key, asked := LbClientKey{Addr: addr6(client6.Addr())}, LbClient{Tick: r.tick(), Mtu: 1280}
+	known := func() (c LbClient) {
+		t.Helper()
+		if err := r.Clients6.Lookup(key, &c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	r.opened(frame{to: vip6})
+	asked.Hop = known().Hop
+	if got := known(); got != (LbClient{Hop: asked.Hop}) {
+		t.Errorf("a new client is %+v", got)
+	}
+	r.put(r.Clients6, key, asked)
+	r.opened(frame{to: vip6, from: port6(2)})
+	if got := known(); got != asked {
+		t.Errorf("by the same way: %+v, was %+v", got, asked)
+	}
+	another := mac{2, 0, 0, 0, 0, 9}
+	r.opened(frame{to: vip6, from: port6(3), src: another})
+	if got := known(); got.Hop == asked.Hop || got != (LbClient{Hop: got.Hop}) {
+		t.Errorf("by another way: %+v, was %+v", got, asked)
+	}
+	out := r.want(frame{flags: ack, from: netip.AddrPortFrom(realAddr6(real), 80), to: port6(3), src: realMAC(int(real))}, LbReasonFORWARD_REPLY)
+	if mac(out) != another {
+		t.Errorf("the reply went to %v", mac(out))
+	}
+}

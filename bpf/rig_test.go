@@ -126,18 +126,17 @@ func makeRig(t testing.TB, regions int, shift uint32) *rig {
 }
 
 // load verifies every program, which takes most of a second.
-func (r *rig) load() (o Objects) {
+func (r *rig) load() (o loaded) {
 	r.Helper()
 	spec, err := loadSpec()
 	if err != nil {
 		r.Fatal(err)
 	}
 	r.configure(spec)
-	options := &ebpf.CollectionOptions{}
-	if alive != nil {
-		options.MapReplacements = map[string]*ebpf.Map{aliveMap: alive}
+	if spec.Variables[aliveVar] != nil {
+		return r.loadAlive(spec)
 	}
-	if err := spec.LoadAndAssign(&o, options); err != nil {
+	if err := spec.LoadAndAssign(&o.Objects, nil); err != nil {
 		r.Fatalf("load: %+v", err)
 	}
 	return o

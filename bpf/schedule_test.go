@@ -22,6 +22,7 @@ func (s *service) picked(first, n int) (to []byte) {
 // TestWeightedPhaseAfterAllWereOverloaded: where wrr goes on when nobody could be picked. In the walk's last round it stays
 // where it was, from any other it starts at the top again.
 func TestWeightedPhaseAfterAllWereOverloaded(t *testing.T) {
+	r := newRig(t, 4)
 	const a, b = 1, 2 // weights 3 and 1; walked b, a. As a was added alone, the level begins at 1: b a, then a, a, b a
 	for _, row := range []struct {
 		name   string
@@ -33,7 +34,9 @@ func TestWeightedPhaseAfterAllWereOverloaded(t *testing.T) {
 		{"at level 1 from within the list it stays", []byte{b, a}, []byte{a, a, b, a}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+			r.TB = t
+			r.clear()
+			s := r.serve(vip, tcpProto, LbSchedulerSCHED_WRR)
 			s.add(3)
 			s.add(1)
 			if got := s.picked(0, len(row.before)); string(got) != string(row.before) {
@@ -51,13 +54,14 @@ func TestWeightedPhaseAfterAllWereOverloaded(t *testing.T) {
 			}
 		})
 	}
+	r.TB = t
 }
 
 // TestManyMembers: the walk is as long as the pool, up to its greatest size.
 func TestManyMembers(t *testing.T) {
 	for name, scheduler := range map[string]LbScheduler{"rr": LbSchedulerSCHED_RR, "wrr": LbSchedulerSCHED_WRR, "wlc": LbSchedulerSCHED_WLC, "fo": LbSchedulerSCHED_FO} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, 64)
+			r := newRig(t, 256)
 			s := r.serve(vip, tcpProto, scheduler)
 			real := s.add(1)
 			s.members = nil
@@ -146,8 +150,10 @@ func TestARenewedConnectionCountsUntilItsSuccessorIsChosen(t *testing.T) {
 
 // TestWhatStandsBehindThePoolIsNotPicked: behind a pool's members are those that it had before, or another pool's.
 func TestWhatStandsBehindThePoolIsNotPicked(t *testing.T) {
+	r := newRig(t, 4)
 	for _, scheduler := range []LbScheduler{LbSchedulerSCHED_RR, LbSchedulerSCHED_WRR} {
-		s := newRig(t, 4).serve(vip, tcpProto, scheduler)
+		r.clear()
+		s := r.serve(vip, tcpProto, scheduler)
 		a, b := byte(s.add(1)), byte(s.add(1))
 		pool := get[LbPool](s.rig, s.Pools, s.pool)
 		s.put(s.Members, pool.First+pool.Count, LbMember{Real: uint32(a), Weight: 1})
@@ -159,7 +165,7 @@ func TestWhatStandsBehindThePoolIsNotPicked(t *testing.T) {
 
 // TestTheLeastIsOfThePool: nor does a walk over all members go on behind them, to one that has less to do and more weight.
 func TestTheLeastIsOfThePool(t *testing.T) {
-	r := newRig(t, 16)
+	r := newRig(t, 256)
 	for _, scheduler := range []LbScheduler{LbSchedulerSCHED_LC, LbSchedulerSCHED_WLC, LbSchedulerSCHED_SED, LbSchedulerSCHED_NQ, LbSchedulerSCHED_FO, LbSchedulerSCHED_OVF} {
 		r.clear()
 		s := r.serve(vip, tcpProto, scheduler)
@@ -191,7 +197,7 @@ func TestHeaviestIsOfThePool(t *testing.T) {
 
 // TestActiveConnectionCountsMoreThan256Inactive: ip_vs_dest_conn_overhead is 256 × active + active + inactive.
 func TestActiveConnectionCountsMoreThan256Inactive(t *testing.T) {
-	s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_LC)
+	s := newRig(t, 256).serve(vip, tcpProto, LbSchedulerSCHED_LC)
 	a, b := s.add(1), s.add(1)
 	for _, row := range []struct{ inactive, want uint32 }{{256, b}, {258, a}} {
 		s.put(s.RealCounts, int(a), LbRealCount{Active: 1})
@@ -204,14 +210,16 @@ func TestActiveConnectionCountsMoreThan256Inactive(t *testing.T) {
 
 // TestWeightedPicksNobodyWithoutWeights: neither of a pool whose members all have weight 0, nor of one that is not filled in.
 func TestWeightedPicksNobodyWithoutWeights(t *testing.T) {
-	s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+	r := newRig(t, 4)
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_WRR)
 	s.add(0)
 	s.add(0)
 	if got := s.picked(0, 3); string(got) != string([]byte{0, 0, 0}) {
 		t.Errorf("weights 0: %v", got)
 	}
 	for i, wrong := range []LbPool{{Mw: 1}, {Mw: 1, Di: -1}, {Di: 1}, {Mw: -1, Di: 1}} {
-		s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+		r.clear()
+		s := r.serve(vip, tcpProto, LbSchedulerSCHED_WRR)
 		s.add(1)
 		pool := get[LbPool](s.rig, s.Pools, s.pool)
 		pool.Cw, pool.Mw, pool.Di = 0, wrong.Mw, wrong.Di

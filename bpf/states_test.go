@@ -61,6 +61,20 @@ func TestTCPStates(t *testing.T) {
 	}
 }
 
+// TestSecureTCPIsInForceFromLevelTwo: a client alone then establishes nothing.
+func TestSecureTCPIsInForceFromLevelTwo(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	for level, want := range []string{"SYN_RECV", "SYN_RECV", "SYNACK", "SYNACK"} {
+		r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+		r.tune(func(t *LbTunables) { t.SecureTcp = uint32(level) })
+		r.opened(frame{})
+		if got := stateNames[r.conn().state()]; got != want {
+			t.Errorf("level %d: %s, want %s", level, got, want)
+		}
+	}
+}
+
 func flags(list ...uint8) (frames []frame) {
 	for _, f := range list {
 		frames = append(frames, frame{flags: f})

@@ -60,10 +60,16 @@ func TestFullRegionWithTemplate(t *testing.T) {
 	r.want(frame{flags: syn, from: clientNumber(64)}, LbReasonDROP_TABLE_FULL) // no line even for the template
 }
 
-// TestSourceHashNeedsNoTable: its clients go on to the right server when there is no room, SYN or not.
-func TestSourceHashNeedsNoTable(t *testing.T) {
+// TestHashesNeedNoTable: their clients go on to the right server when there is no room, SYN or not.
+func TestHashesNeedNoTable(t *testing.T) {
+	for name, scheduler := range map[string]LbScheduler{"sh": LbSchedulerSCHED_SH, "dh": LbSchedulerSCHED_DH, "mh": LbSchedulerSCHED_MH} {
+		t.Run(name, func(t *testing.T) { needsNoTable(t, scheduler) })
+	}
+}
+
+func needsNoTable(t *testing.T, scheduler LbScheduler) {
 	r := newRig(t, 1)
-	s := r.serve(vip, tcpProto, LbSchedulerSCHED_SH)
+	s := r.serve(vip, tcpProto, scheduler)
 	for range 3 {
 		s.add(1)
 	}
@@ -128,6 +134,31 @@ func TestBusy(t *testing.T) {
 	r.opened(frame{from: port(2)})
 	if n := r.counts(real); n != [3]uint32{1, 0, 1} {
 		t.Errorf("counts %v", n)
+	}
+}
+
+// TestWhoWaitsForAPool: two picks at once wait for each other where the second goes on from the first, and nowhere else.
+func TestWhoWaitsForAPool(t *testing.T) {
+	r := newRig(t, 4)
+	waits := map[LbScheduler]bool{LbSchedulerSCHED_RR: true, LbSchedulerSCHED_WRR: true, LbSchedulerSCHED_LBLCR: true}
+	for _, scheduler := range schedulerNumbers {
+		if scheduler == LbSchedulerSCHED_NONE {
+			continue
+		}
+		r.clear()
+		s := r.serve(vip, tcpProto, scheduler)
+		s.add(1)
+		pool := get[LbPool](r, r.Pools, s.pool)
+		pool.Lock = 1
+		r.put(r.Pools, s.pool, pool)
+		why := LbReasonFORWARD_NEW
+		if waits[scheduler] {
+			why = LbReasonDROP_BUSY
+		}
+		r.want(frame{flags: syn}, why)
+		if got := get[LbPool](r, r.Pools, s.pool).Lock; got != 1 {
+			t.Errorf("scheduler %d: the lock of another is %d", scheduler, got)
+		}
 	}
 }
 

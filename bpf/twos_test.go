@@ -18,7 +18,7 @@ func (s *service) picks(first, n int, counts map[uint32]LbRealCount) map[byte]in
 // TestTwosIsTheBetterOfTwoThatAreDrawn: IPVS draws two numbers from 0 to the sum of the weights, both included; each chooses the first
 // real server at which the weights so far reach it.
 func TestTwosIsTheBetterOfTwoThatAreDrawn(t *testing.T) {
-	r := newRig(t, 64)
+	r := newRig(t, 256)
 	for _, row := range []struct {
 		name         string
 		a, b         int32 // weights; b is walked first
@@ -56,7 +56,7 @@ func TestTwosIsTheBetterOfTwoThatAreDrawn(t *testing.T) {
 
 // TestTwosOfMany looks at every member of the pool, at nobody behind it, and says so when nobody is left.
 func TestTwosOfMany(t *testing.T) {
-	r := newRig(t, 64)
+	r := newRig(t, 256)
 	s := r.serve(vip, tcpProto, LbSchedulerSCHED_TWOS)
 	for range 40 {
 		s.add(1)

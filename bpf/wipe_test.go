@@ -13,8 +13,8 @@ import (
 // idle are loaded objects that no test has now, by their number of regions, with every map as the load left it.
 var idle = struct {
 	sync.Mutex
-	objects map[made][]Objects
-}{objects: map[made][]Objects{}}
+	objects map[made][]loaded
+}{objects: map[made][]loaded{}}
 
 // made is what an object is loaded with.
 type made struct {
@@ -23,6 +23,12 @@ type made struct {
 }
 
 func (r *rig) made() made { return made{r.regions, r.shift} }
+
+// loaded is an object in the kernel.
+type loaded struct {
+	Objects
+	alive // of one that has many mutants
+}
 
 // borrow takes an idle object, or a new one, until the test is over.
 func (r *rig) borrow() Objects {
@@ -33,7 +39,7 @@ func (r *rig) borrow() Objects {
 	}
 	t := r.TB
 	t.Cleanup(func() {
-		if err := wipe(&o); err != nil {
+		if err := wipe(&o.Objects); err != nil {
 			t.Errorf("wipe the maps: %v", err)
 			o.Close()
 			return
@@ -42,18 +48,20 @@ func (r *rig) borrow() Objects {
 		defer idle.Unlock()
 		idle.objects[r.made()] = append(idle.objects[r.made()], o)
 	})
-	return o
+	r.liven(&o)
+	return o.Objects
 }
 
-func takeIdle(as made) (o Objects, found bool) {
+func takeIdle(as made) (o loaded, found bool) {
 	idle.Lock()
 	defer idle.Unlock()
 	have := idle.objects[as]
 	if len(have) == 0 {
 		return o, false
 	}
-	idle.objects[as] = have[1:]
-	return have[0], true
+	last := len(have) - 1 // which is the one that has the mutant of now
+	idle.objects[as] = have[:last]
+	return have[last], true
 }
 
 // wipe gives every map the content of a new one. An array's element that is written loses its timer.
