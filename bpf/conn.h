@@ -164,6 +164,19 @@ static __always_inline int controls(struct conn *c)
 	return c->kind & KIND_TEMPLATE && READ_ONCE(c->control);
 }
 
+/* Has the line a time of its own? A call's template has not, whose key stands there. */
+static __always_inline int template_timed(struct conn *c)
+{
+	return (c->kind & (KIND_TEMPLATE | KIND_SIP)) == KIND_TEMPLATE;
+}
+
+/* A template whose time has come while it controls connections lives on by steps of 60 s, and has no more from then on, as in IPVS. */
+static __always_inline void template_late(struct conn *c, struct tunables *t)
+{
+	if (template_timed(c))
+		c->packets = t->extend;
+}
+
 static __always_inline __u32 controlled_by(struct conn *c)
 {
 	return c->kind & (KIND_TEMPLATE | KIND_RETURN) ? 0 : READ_ONCE(c->control);
@@ -330,8 +343,8 @@ static __always_inline struct conn *conn_look(struct packet *p, __u64 *life)
 
 /*
  * Does a SYN or INIT whose client, ports and service have this entry get a new one? A closed one where conn_reuse_mode allows
- * it, FIN_WAIT too by its bit 2 where only the client is heard; and with expire_nodest_conn one of a server of weight 0. One
- * that a template holds stays.
+ * it, FIN_WAIT too by its bit 2 where only the client is heard; of these one that a template holds stays. And with
+ * expire_nodest_conn one of a server of weight 0, which then goes where its template says.
  * ipvs: also where the real server was removed; IPVS drops that SYN until the entry has expired.
  */
 static __always_inline int conn_renewed(struct conn *c, struct real *r, __u8 proto, __u64 life, struct tunables *t)
@@ -340,11 +353,9 @@ static __always_inline int conn_renewed(struct conn *c, struct real *r, __u8 pro
 
 	if (r->flags & REAL_GONE)
 		return 1;
-	if (c->control)
-		return 0;
 	if (t->expire_nodest_conn && !r->weight)
 		return 1;
-	if (!t->conn_reuse_mode)
+	if (c->control || !t->conn_reuse_mode)
 		return 0;
 	return state_reusable(proto, state) ||
 	       (t->conn_reuse_mode & 2 && proto == PROTO_TCP && state == TCP_FIN_WAIT && life_flags(life) & CONN_NOOUTPUT);

@@ -138,7 +138,7 @@ __noinline int full_reply6(struct xdp_md *ctx, struct way *w, struct packet *p, 
 		return 0;
 	if (!conn_move(c, p, life, 1))
 		return 0;
-	if (packet_proto(p) != PROTO_TCP)
+	if (packet_proto(p) == PROTO_UDP)
 		template_assure(c->control);
 	count_out(p->real, p->length);
 	if (f.piece == FIRST_FRAGMENT && client)

@@ -344,7 +344,7 @@ __noinline int full_reply(struct xdp_md *ctx, struct way *w, struct packet *p, _
 	}
 	if (!conn_move(c, p, life, 1))
 		return 0;
-	if (packet_proto(p) != PROTO_TCP)
+	if (packet_proto(p) == PROTO_UDP)
 		template_assure(c->control);
 	count_out(p->real, p->length);
 	if (unlikely(f.ip->frag & be16(IP_MF)))

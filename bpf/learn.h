@@ -52,8 +52,7 @@ static __always_inline enum learn_outcome learn_again(struct conn *c, struct lea
 			conn_count(c->real, life_flags(life), -1);
 		}
 		WRITE_ONCE(c->expires, learn_expires(l, tick));
-		if (!(l->flags & CONN_TEMPLATE))
-			c->packets = l->packets;
+		c->packets = l->packets;
 		l->generation = life >> 32;
 		return LEARN_AGAIN;
 	}

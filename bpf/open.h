@@ -232,7 +232,7 @@ static __always_inline struct key *template_key(struct packet *p, struct service
 }
 
 static __always_inline enum reason template_hold_locked(struct packet *p, struct service *s, struct region *r,
-							struct region_head *head, struct key *k)
+							struct region_head *head, struct key *k, struct tunables *t)
 {
 	struct place at = region_place(r, k);
 	enum reason why;
@@ -251,7 +251,9 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 		} else if (due(p->tick, READ_ONCE(c->expires)) && !controls(c)) {
 			at.free = at.found;
 		} else {
-			c->expires = p->tick + s->persist;
+			if (due(p->tick, READ_ONCE(c->expires)))
+				template_late(c, t);
+			c->expires = p->tick + (template_timed(c) && c->packets ? c->packets : s->persist);
 			__sync_fetch_and_add(&c->control, 1);
 			p->real = c->real;
 			p->parent = (__u32)(hash_region(k->hash) * REGION_LINES + at.found + 1);
@@ -267,7 +269,7 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 	if (why != FORWARD_NEW)
 		return why;
 	conn_add(p->real, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, 1);
-	c->packets = k->number;
+	c->packets = s->flags & SERVICE_SIP ? k->number : s->persist;
 	c->control = 1;
 	conn_take(c, head, p, k->addr, k->ports, CONN_TEMPLATE | CONN_NOOUTPUT | CONN_INACTIVE, TCP_NONE, p->tick + s->persist);
 	if (s->flags & SERVICE_SIP)
@@ -279,6 +281,7 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 /* Finds or makes the template of this client, holds it, and takes its real server. Its timer starts anew. */
 __noinline enum reason template_hold(struct packet *p)
 {
+	struct tunables *t = settings();
 	struct region_head *head;
 	struct service *s;
 	struct region *r;
@@ -286,7 +289,7 @@ __noinline enum reason template_hold(struct packet *p)
 	struct key *k;
 	__u32 index;
 
-	if (!p)
+	if (!p || !t)
 		return DROP_BUSY;
 	s = service_at(p->service);
 	if (!s)
@@ -302,7 +305,7 @@ __noinline enum reason template_hold(struct packet *p)
 	head = bpf_map_lookup_elem(&region_heads, &index);
 	if (!r || !head || !lock(&head->lock))
 		return DROP_BUSY;
-	why = template_hold_locked(p, s, r, head, k);
+	why = template_hold_locked(p, s, r, head, k, t);
 	unlock(&head->lock);
 	return why;
 }
@@ -384,6 +387,8 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 	c->packets = 1;
 	c->control = p->parent;
 	conn_take(c, head, p, p->addr, p->ports, flags, state, p->tick + timeout_of(t, proto, state));
+	if (unlikely(state_established(proto, state))) /* sloppy */
+		template_assure(p->parent);
 	count_conn(p);
 	return FORWARD_NEW;
 }

@@ -32,7 +32,7 @@ func TestTemplateAsItIsWritten(t *testing.T) {
 	c := r.template()
 	clear(c.Addr[LbSpareSPARE_HOP:LbSpareSPARE_HOP_TICK]) // reply.h
 	want := LbConn{Life: 1<<32 | 0x1180<<16 | none<<8 | 2, Addr: [8]uint32{addr4(netip.MustParseAddr("10.0.4.0")), addr4(vip.Addr())},
-		Vport: port2(vip.Port()), Proto: tcpProto, Kind: 1, Expires: c.Expires, Real: b, Control: 1}
+		Vport: port2(vip.Port()), Proto: tcpProto, Kind: 1, Expires: c.Expires, Real: b, Packets: 60 * ticksPerSecond, Control: 1}
 	if c != want {
 		t.Errorf("%+v\nwant %+v", c, want)
 	}
@@ -121,6 +121,59 @@ func TestTemplateTimer(t *testing.T) {
 	}
 }
 
+// TestTemplateKeepsItsTime: what its service said when it was made, and 60 s once it has lived on for its connections; also of IPv6.
+func TestTemplateKeepsItsTime(t *testing.T) {
+	for name, to := range map[string]netip.AddrPort{"IPv4": vip, "IPv6": vip6} {
+		from := map[bool]netip.AddrPort{false: client, true: client6}[to.Addr().Is6()]
+		next := func() netip.AddrPort { from = following(from, "port"); return from }
+		start := func(t *testing.T) (*rig, *service) {
+			r := newRig(t, 4)
+			s := r.serve(to, tcpProto, LbSchedulerSCHED_RR)
+			s.persist = 100
+			s.add(1)
+			r.opened(frame{from: next(), to: to})
+			r.want(frame{from: from, to: to, flags: ack}, LbReasonFORWARD_HIT)
+			return r, s
+		}
+		left := func(r *rig, when string, want int) {
+			t.Helper()
+			if got := r.secondsLeft(r.template()); got != want {
+				r.Errorf("%s: %d s left, want %d", when, got, want)
+			}
+		}
+		t.Run(name+", its service has another", func(t *testing.T) {
+			r, s := start(t)
+			s.persist = 30
+			s.write()
+			r.travel(5)
+			r.opened(frame{from: next(), to: to})
+			left(r, "after a new connection", 100)
+		})
+		t.Run(name+", it was extended", func(t *testing.T) {
+			r, _ := start(t)
+			r.travel(101)
+			r.sweep()
+			r.travel(5)
+			r.opened(frame{from: next(), to: to})
+			left(r, "after a new connection", 60)
+		})
+		t.Run(name+", it is about to be", func(t *testing.T) {
+			r, _ := start(t)
+			r.travel(101)
+			r.opened(frame{from: next(), to: to})
+			left(r, "after a new connection", 60)
+		})
+		t.Run(name+", an earlier version made it", func(t *testing.T) {
+			r, s := start(t)
+			r.edit(r.template(), func(c *LbConn) { c.Packets = 0 })
+			s.persist = 30
+			s.write()
+			r.opened(frame{from: next(), to: to})
+			left(r, "after a new connection", 30)
+		})
+	}
+}
+
 func TestExpiredTemplate(t *testing.T) {
 	r, s, a, b := persistent(t, udpProto, 10)
 	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
@@ -159,6 +212,31 @@ func TestAssured(t *testing.T) {
 	}
 	if r.template().flags()&LbConnFlagCONN_TEMPLATE == 0 {
 		t.Error("no template any more")
+	}
+}
+
+// TestSloppyConnectionAssures: with sloppy_tcp and sloppy_sctp one may begin where others get to by a handshake.
+func TestSloppyConnectionAssures(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		first   frame
+		assured bool
+	}{
+		{"an ACK", frame{flags: ack}, true},
+		{"a FIN", frame{flags: fin}, false},
+		{"a SYN", frame{flags: syn}, false},
+		{"a chunk of data", chunks(0), true},
+		{"a COOKIE ECHO", chunks(10), true},
+		{"a SHUTDOWN", chunks(7), false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r, _, _, _ := persistent(t, or(row.first.proto, tcpProto), 60)
+			r.tune(func(t *LbTunables) { t.SloppyTcp, t.SloppySctp = 1, 1 })
+			r.want(row.first, LbReasonFORWARD_NEW)
+			if got := r.template().flags()&LbConnFlagCONN_ASSURED != 0; got != row.assured {
+				t.Errorf("assured %v", got)
+			}
+		})
 	}
 }
 
@@ -246,7 +324,7 @@ func TestPortZeroIsNoTemplate(t *testing.T) {
 	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
 	r.want(frame{proto: udpProto, from: port(0)}, LbReasonFORWARD_NEW)
 	r.want(frame{proto: udpProto, from: port(0)}, LbReasonFORWARD_HIT)
-	if c := r.template(); c.Control != 2 || c.Packets != 0 {
+	if c := r.template(); c.Control != 2 || c.Packets != 60*ticksPerSecond {
 		t.Errorf("%+v", c)
 	}
 }
@@ -272,5 +350,35 @@ func TestSYNOfAClosedConnectionLeavesItsTemplateAlone(t *testing.T) {
 	r.want(frame{flags: syn}, LbReasonFORWARD_HIT)
 	if c := r.template(); r.secondsLeft(c) != 55 || c.Control != 1 {
 		t.Errorf("%d s left, %d connections", r.secondsLeft(c), c.Control)
+	}
+}
+
+// TestSYNOfAPersistentClientOfWeightZero: with expire_nodest_conn its connection begins anew, where its template says; that one is
+// of no use any more with expire_quiescent_template.
+func TestSYNOfAPersistentClientOfWeightZero(t *testing.T) {
+	for _, row := range []struct {
+		name              string
+		nodest, quiescent uint32
+		why               LbReason
+		moves             bool
+	}{
+		{"neither", 0, 0, LbReasonFORWARD_HIT, false},
+		{"expire_nodest_conn", 1, 0, LbReasonFORWARD_NEW, false},
+		{"expire_quiescent_template", 0, 1, LbReasonFORWARD_HIT, false},
+		{"both", 1, 1, LbReasonFORWARD_NEW, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r, s, a, b := persistent(t, tcpProto, 60)
+			r.tune(func(t *LbTunables) { t.ExpireNodestConn, t.ExpireQuiescentTemplate = row.nodest, row.quiescent })
+			r.opened(frame{})
+			s.weigh(b, 0)
+			want := map[bool]uint32{false: b, true: a}[row.moves]
+			if out := r.want(frame{flags: syn}, row.why); out[5] != byte(want) {
+				t.Errorf("went to %d, want %d", out[5], want)
+			}
+			if n := r.counts(want); n != [3]uint32{1, 0, 1} {
+				t.Errorf("%d has %v", want, n)
+			}
+		})
 	}
 }

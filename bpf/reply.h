@@ -341,7 +341,7 @@ __noinline int reply(struct xdp_md *ctx, struct way *w, struct packet *p, __u32 
 	}
 	if (!conn_move(c, p, life, 1))
 		return 0;
-	if (ip->proto != PROTO_TCP)
+	if (ip->proto == PROTO_UDP)
 		template_assure(c->control);
 	count_out(p->real, p->length);
 	if (unlikely(ip->frag & be16(IP_MF)))

@@ -168,6 +168,25 @@ func TestReplyAssuresTheTemplate(t *testing.T) {
 	}
 }
 
+// TestReplyOfSCTPAssuresNothing: its template is assured when the association is, as TCP's.
+func TestReplyOfSCTPAssuresNothing(t *testing.T) {
+	r, s, real := masqueraded(t, sctpProto)
+	s.persist = 60
+	s.write()
+	r.want(chunks(1), LbReasonFORWARD_NEW)
+	for _, step := range []struct {
+		chunk   uint8
+		assured bool
+	}{{2, false}, {11, true}} { // INIT ACK, COOKIE ACK
+		reply := replyOf(real, 0)
+		reply.proto, reply.payload = sctpProto, chunks(step.chunk).payload
+		r.want(reply, LbReasonFORWARD_REPLY)
+		if got := r.template().flags()&LbConnFlagCONN_ASSURED != 0; got != step.assured {
+			t.Errorf("after chunk %d: assured %v", step.chunk, got)
+		}
+	}
+}
+
 // TestReplyFollowsTheRoutes: where the host knows the way to the client, replies take it, and learn of a change within a
 // second or so.
 func TestReplyFollowsTheRoutes(t *testing.T) {

@@ -78,7 +78,7 @@ struct conn {
 	__u8 pad[2];             /* key: 0 */
 	__u32 expires;           /* tick at which it may go, compared by signed difference */
 	__u32 real;              /* index into reals, which know the service. KIND_RETURN: see enum proxy */
-	__u32 packets;           /* from the client; not exact under concurrency. Template: of KIND_SIP key */
+	__u32 packets;           /* from the client; not exact under concurrency. Template: its time in ticks, 0: its service's; of KIND_SIP key */
 	__u32 control;           /* connection: number + 1 of the template line that controls it, or 0. Template: how many it controls */
 	__be32 addr[8];          /* key. IPv4: client, virt, and 6 words that are not key. IPv6: client[4], virt[4] */
 };

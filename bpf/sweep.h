@@ -55,15 +55,17 @@ static __always_inline int conn_ends_now(struct conn *c, struct walk *w)
 	return !template == (w->ending == END_CONNS_OF_REAL) && !controls(c);
 }
 
-/* A template whose time has come while it controls connections lives on by steps of 60 s, as IPVS has it. A way back too. */
+/* What something else needs lives on when its time has come: a template, a way back. */
 static __always_inline int conn_extend(struct conn *c, __u32 tick)
 {
 	struct tunables *t = settings();
 
 	if (!needed(c))
 		return 0;
-	if (t)
+	if (t) {
 		c->expires = tick + t->extend;
+		template_late(c, t);
+	}
 	return 1;
 }
 

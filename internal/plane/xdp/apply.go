@@ -112,6 +112,11 @@ func (p *Plane) editService(s *service, spec lb.Service) error {
 	if err := checkService(spec); err != nil {
 		return err
 	}
+	for _, r := range s.reals {
+		if err := checkPort(spec, r.spec); err != nil {
+			return err
+		}
+	}
 	if err := p.tableFor(spec, s); err != nil {
 		return err
 	}

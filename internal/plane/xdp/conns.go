@@ -119,14 +119,14 @@ func (p *Plane) byIndex() []owned {
 }
 
 // portOf is the real server's port in a connection to vport. A dead template shows its port that matches nothing on both
-// sides; one of several ports shows none; a real server without a port has the packet's, and with persistence all do but for
-// the service's own port.
+// sides; one of several ports shows none; a real server without a port has the packet's, and so have all that is not for the
+// service's own port, or is of a mark's persistent one.
 func (r owned) portOf(template bool, vport uint16) uint16 {
 	port := r.spec.Addr.Port()
 	switch {
 	case template && (vport == 0 || vport == uint16(bpf.LbNumberDEAD_VPORT)), port == 0:
 		return vport
-	case !template && r.of.spec.Persistence != 0 && (r.of.spec.Mark != 0 || vport != r.of.spec.Addr.Port()):
+	case !template && r.of.spec.Mark != 0 && r.of.spec.Persistence != 0, !template && r.of.spec.Mark == 0 && vport != r.of.spec.Addr.Port():
 		return vport
 	}
 	return port
@@ -152,9 +152,12 @@ func (p *Plane) connOf(c *conn, r owned, left int32) lb.Conn {
 		Packets:  c.Packets,
 		Expires:  p.clock.duration(left),
 	}
+	if template {
+		one.Packets = 0
+	}
 	if c.Kind&isSIP != 0 {
 		// ipvs: shows no port here; ours is part of what the template is found by.
-		one.Client, one.Packets = netip.AddrPortFrom(one.Client.Addr(), 0), 0
+		one.Client = netip.AddrPortFrom(one.Client.Addr(), 0)
 		one.Engine, one.EngineData = "sip", p.callID(c)
 	}
 	return one

@@ -1,6 +1,7 @@
 package xdp
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -213,6 +214,12 @@ func TestFTPWithAnotherPort(t *testing.T) {
 	r := lb.Real{Addr: netip.MustParseAddrPort("10.0.8.11:2121"), Weight: 1}
 	if err := Check(s, []lb.Real{r}); err == nil || !strings.Contains(err.Error(), "masquerading FTP to port 2121 (21 is)") {
 		t.Errorf("error %v", err)
+	}
+	p, plain := opened(t, small), s
+	plain.Persistence = 0
+	do(t, p, add(plain, r)...)
+	if err := p.Apply([]plane.Op{{Verb: plane.EditService, Service: s}}); !errors.Is(err, plane.ErrUnsupported) {
+		t.Errorf("made persistent: error %v", err)
 	}
 	r.Addr = netip.MustParseAddrPort("10.0.8.11:21")
 	if err := Check(s, []lb.Real{r}); err != nil {

@@ -78,10 +78,12 @@ func (p *Plane) synchronised(c *conn, r owned, now uint32) bool {
 // rewritten: FULLNAT, whose local addresses the protocol cannot say.
 func rewritten(r owned) bool { return r.of.spec.Locals.Len() > 0 && r.spec.Forward == lb.Masq }
 
-// timeout is that of a connection's state, or of a template's service, in ticks.
+// timeout is that of a connection's state, or a template's own or its service's, in ticks.
 func (p *Plane) timeout(c *conn, r owned, t *bpf.LbTunables) uint32 {
 	state := c.Life >> 8 & 0xff
 	switch {
+	case c.Kind&(isTemplate|isSIP) == isTemplate && c.Packets != 0:
+		return c.Packets
 	case c.Kind&isTemplate != 0:
 		return p.clock.ticks(r.of.spec.Persistence)
 	case lb.Protocol(c.Proto) == lb.TCP:
@@ -100,7 +102,7 @@ func sightOf(c *conn, timeout uint32) connsync.Sight {
 		Template: c.Kind&isTemplate != 0, Controlled: c.Control != 0, Synced: flags&bpf.LbConnFlagCONN_SYNC != 0,
 	}
 	if s.Template {
-		s.State = assured(flags)
+		s.State, s.Packets = assured(flags), 0
 	}
 	return s
 }
@@ -256,14 +258,16 @@ func (p *Plane) template(l *bpf.LbLearned, c connsync.Conn) {
 	if c.State != 0 {
 		l.Flags |= uint32(bpf.LbConnFlagCONN_ASSURED)
 	}
-	l.State, l.Packets, l.Cport = 0, 0, 0
+	l.State, l.Cport = 0, 0
 	l.Kind |= isTemplate
 	if c.Mark != 0 && c.Protocol == lb.IP {
 		l.Kind |= uint8(bpf.LbConnKindKIND_MARK)
 		l.Vport = 0
 	}
+	l.Packets = p.clock.ticks(time.Duration(c.Timeout) * time.Second) // its own, from now on
 	if l.Ticks == 0 {
 		l.Ticks = p.clock.ticks(noTimeout)
+		l.Packets = l.Ticks
 	}
 	if c.EngineData != "" {
 		hash := callHash(p.meta.Seed, c.EngineData)

@@ -55,10 +55,11 @@ func isFTP(s lb.Service) bool {
 }
 
 // portOf is the port that packets to a real server get; 0: they keep their own. With persistence that is so for all but the
-// service's own port, and a firewall mark has none.
+// service's own port, and a firewall mark has none. FTP's data connections go on when their service is persistent no more.
 func portOf(s lb.Service, r lb.Real) uint16 {
+	ftp := s.Mark == 0 && s.Protocol == lb.TCP && s.Addr.Port() == portFTP && r.Addr.Port() == portFTP
 	switch {
-	case s.Mark != 0 && s.Persistence != 0, s.Mark == 0 && s.Addr.Port() == 0, isFTP(s):
+	case s.Mark != 0 && s.Persistence != 0, s.Mark == 0 && s.Addr.Port() == 0, ftp:
 		return 0
 	}
 	return r.Addr.Port()
