@@ -67,6 +67,12 @@ func TestCommandLinesOfEveryKind(t *testing.T) {
 		if n%60 == 59 {
 			b.compare(typed{args: []string{"-C"}})
 		}
+		if n%120 == 119 {
+			b.compare(typed{args: []string{"-R"}, stdin: w.crowd()})
+			for _, args := range []string{"-Ln", "-Sn", "-Ln --stats", "-Ln --rate --exact", "-Ln --thresholds", "-Ln --persistent-conn", "-Ln --tun-info", "-Ln --nosort", "-C"} {
+				b.compare(typed{args: strings.Fields(args)})
+			}
+		}
 	}
 	t.Logf("%d command lines, of which %d did something", b.count, b.done)
 }
@@ -287,6 +293,39 @@ func (w *lineWriter) bare() []string {
 		return append([]string{w.one("-C", "--clear"), w.one("-n", "-t", "foo", "--stats", "-w")}, w.any()...) // the table stays, mostly
 	}
 	return []string{w.one("-L", "--list"), w.one("--timeout", "--daemon"), w.one("-n", "--exact", "--stats", "--sort", "--syncid", "--nosort")}
+}
+
+// crowd is a file for -R with services and real servers whose addresses are far apart, which the original sorts in an odd way.
+func (w *lineWriter) crowd() string {
+	var b strings.Builder
+	host := func(six bool) string {
+		if six {
+			return fmt.Sprintf("[2001:%x:%x:%x::%x]", w.IntN(1<<16), w.IntN(1<<16), w.IntN(1<<16), 1+w.IntN(0xfffe))
+		}
+		first := 1 + w.IntN(223)
+		if first == 10 || first == 127 {
+			first++
+		}
+		return fmt.Sprintf("%d.%d.%d.%d", first, w.IntN(256), w.IntN(256), 1+w.IntN(254))
+	}
+	for range 5 + w.IntN(30) {
+		six := w.IntN(4) == 0
+		service := fmt.Sprintf("%s %s:%d", w.one("-t", "-u", "--sctp-service"), host(six), 1+w.IntN(65535))
+		if w.IntN(4) == 0 {
+			if service = fmt.Sprint("-f ", 1+w.Uint32N(1<<32-1)); six {
+				service += " -6"
+			}
+		}
+		fmt.Fprintf(&b, "-A %s -s %s\n", service, w.one("rr", "wlc", "rr -p 20", "sh -b flag-3,sh-port", "rr -b flag-2", "mh -p -b mh-fallback"))
+		for range w.IntN(9) {
+			family, how := six, w.one("-g", "-m -x 9 -y 3", "-i", "-i --tun-type gue --tun-port 6080 --tun-remcsum", "-i --tun-type gre --tun-csum")
+			if strings.HasPrefix(how, "-i") && w.IntN(3) == 0 {
+				family = !six
+			}
+			fmt.Fprintf(&b, "-a %s -r %s:%d %s -w %d\n", service, host(family), 1+w.IntN(65535), how, w.IntN(3)*4999999)
+		}
+	}
+	return b.String()
 }
 
 // restored is a line of a file for -R: words that need no quotes, mostly.

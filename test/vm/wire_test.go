@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"net"
 	"net/netip"
 	"testing"
@@ -77,8 +78,10 @@ func (s segment) transport() []byte {
 		b, check = append(b, 0, 0, 0, 1, 0, 0, 0, 2, 5<<4, s.event, 0xff, 0xff, 0, 0, 0, 0), 16
 	case lb.UDP:
 		b = append(b, 0, 12, 0, 0, 'p', 'i', 'n', 'g')
-	default: // SCTP, whose checksum nobody reads here
-		return append(b, 0, 0, 0, 1, 0, 0, 0, 0, s.event, 0, 0, 4)
+	default: // SCTP, whose checksum is CRC32c (RFC 9260 6.8)
+		b = append(b, 0, 0, 0, 1, 0, 0, 0, 0, s.event, 0, 0, 4)
+		binary.LittleEndian.PutUint32(b[8:], crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+		return b
 	}
 	// The sum of IPv6's pseudo header (RFC 8200 8.1) is that of IPv4's: its other words are zero.
 	pseudo := append(append(s.from.Addr().AsSlice(), s.to.Addr().AsSlice()...), 0, byte(s.proto), 0, byte(len(b)))

@@ -13,6 +13,8 @@ ip addr add 10.0.8.2/24 dev eth0
 ip link set eth0 up
 ip addr add fd00:8::2/64 dev eth0 nodad
 ip addr add 10.0.8.9/32 dev lo
+ip addr add 10.0.8.10/32 dev lo
+ip addr add 10.0.8.8/32 dev lo
 ip addr add fd00:8::9/128 dev lo
 ip neigh add 10.0.8.1 lladdr 02:00:00:00:00:02 dev eth0 nud permanent
 ip neigh add fd00:8::1 lladdr 02:00:00:00:00:02 dev eth0 nud permanent
