@@ -191,6 +191,23 @@ func TestConnectionsOfARemovedServerEnd(t *testing.T) {
 	if got := listed(t, p); got != "" {
 		t.Errorf("left:\n%s", got)
 	}
+	// Those of a server that went before it was set end when another one goes.
+	do(t, p, plane.Op{Verb: plane.AddReal, Service: sticky(), Real: planetest.Server(11, 1)})
+	if err := p.Set("expire_nodest_conn", 0); err != nil {
+		t.Fatal(err)
+	}
+	runner{p}.Connect(t, sticky(), port(40000))
+	do(t, p, gone)
+	if err := p.Set("expire_nodest_conn", 1); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(conns(t, p)); n != 2 {
+		t.Errorf("%d entries before another server goes", n)
+	}
+	do(t, p, plane.Op{Verb: plane.DelReal, Service: sticky(), Real: planetest.Server(12, 0)})
+	if got := listed(t, p); got != "" {
+		t.Errorf("left of a server that went before:\n%s", got)
+	}
 }
 
 // TestWhatIsNotCarriedIsSaid of settings.

@@ -168,13 +168,25 @@ func freePages() (uint64, error) {
 	return (uint64(s.Freeram) + uint64(s.Bufferram)) * uint64(s.Unit) / uint64(unix.Getpagesize()), nil
 }
 
-// forgetGone ends the connections of the real servers that have just been removed, with expire_nodest_conn.
+// forgetGone ends the connections of the real servers that have just been removed, with expire_nodest_conn; and, as in IPVS, of
+// those that were removed before it was set.
 func (p *Plane) forgetGone(list []*real) error {
 	var t bpf.LbTunables
-	if err := p.maps.get(bpf.LbMapTuning, 0, &t); err != nil || t.ExpireNodestConn == 0 {
+	if err := p.maps.get(bpf.LbMapTuning, 0, &t); err != nil || t.ExpireNodestConn == 0 || len(list) == 0 {
 		return err
 	}
 	var errs []error
+	for _, s := range p.services {
+		for _, r := range s.gone {
+			var n bpf.LbRealCount
+			if r.removed == p.epoch || r.fresh {
+				continue // it is in a list
+			}
+			if errs = append(errs, p.maps.get(bpf.LbMapRealCounts, r.index, &n)); n.Active+n.Inactive+n.Persist > 0 {
+				list = append(list, r)
+			}
+		}
+	}
 	for _, r := range list {
 		frame, err := binary.Append(nil, binary.NativeEndian, bpf.LbOrder{Real: r.index})
 		errs = append(errs, err, p.run(bpf.LbProgForget, frame, nil))
