@@ -41,7 +41,7 @@ const (
 // The machine's clock counts instructions, so that all of it takes seconds but for the hours that are slept.
 func TestTwoPlanesHaveOneHistory(t *testing.T) {
 	t.Parallel()
-	if !vm.Inside(t, vm.Config{Tools: []string{"ip"}, Script: exported(historyVar, seedVar) + historyScript, CountInstructions: true, Limit: 2 * time.Hour}) {
+	if !vm.Inside(t, vm.Config{Tools: []string{"ip", need.Tool(t, "nft")}, Script: exported(historyVar, seedVar) + historyScript, CountInstructions: true, Limit: 2 * time.Hour}) {
 		return
 	}
 	need.BPF(t)
@@ -121,6 +121,9 @@ func newHistory(t testing.TB, seed uint64) *history {
 	}
 	// BPF_PROG_TEST_RUN lets frames come in by lo.
 	if err := h.xdp.SetLink(1, directorMAC, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.xdp.SetClasses(marksOfHistory); err != nil {
 		t.Fatal(err)
 	}
 	// Replies leave by the interface that the routing table says.
@@ -223,11 +226,15 @@ func (h *history) act() {
 
 // ---- services and real servers ---------------------------------------------------------------------------------------
 
-// Each of the last two addresses has one service for all ports that packets come to.
+// Each address behind the first two has one service for all ports that packets come to; those of markVIP, markVIP6 have a mark.
 var (
 	historyVIP, historyVIP6 = netip.MustParseAddr("10.0.8.9"), netip.MustParseAddr("fd00:8::9")
 	ftpVIP, everyVIP        = netip.MustParseAddr("10.0.8.10"), netip.MustParseAddr("10.0.8.8")
+	markVIP, markVIP6       = netip.MustParseAddr("10.0.8.7"), netip.MustParseAddr("fd00:8::7")
 )
+
+// marksOfHistory are what history.sh has netfilter do.
+var marksOfHistory = []lb.Class{{Mark: 7, To: netip.PrefixFrom(markVIP, 32), Last: 65535}, {Mark: 8, To: netip.PrefixFrom(markVIP6, 128), Last: 65535}}
 
 // schedulersOfHistory are all but twos, which leaves it to chance.
 var schedulersOfHistory = []string{"rr", "wrr", "lc", "wlc", "sed", "nq", "sh", "dh", "mh", "lblc", "lblcr", "fo", "ovf"}
@@ -245,14 +252,32 @@ var servicesOfHistory = []lb.ServiceKey{
 	{Protocol: lb.TCP, Addr: netip.AddrPortFrom(ftpVIP, 21)},
 	{Protocol: lb.TCP, Addr: netip.AddrPortFrom(everyVIP, 0)},
 	{Protocol: lb.UDP, Addr: netip.AddrPortFrom(everyVIP, 0)},
+	{Mark: 7},
+	{Mark: 8, V6: true},
 }
 
-// portsOfHistory are those that packets to an address come to, if they are others than its services'.
-var portsOfHistory = map[netip.Addr][]uint16{ftpVIP: {20, 21, 21, 1023, 1024, 4000}, everyVIP: {1, 80, 4000}}
+// portsOfHistory are those that packets to an address come to, if they are others than its services'. No two addresses have the same:
+// where a real server has the packet's port, a reply would not say to which connection of its client it belongs.
+var portsOfHistory = map[netip.Addr][]uint16{ftpVIP: {20, 21, 21, 1023, 1024, 5000}, everyVIP: {1, 81, 4000}, markVIP: {82, 6000}, markVIP6: {82, 6000}}
+
+// addrOf is where packets to a service go.
+func addrOf(k lb.ServiceKey) netip.Addr {
+	switch {
+	case k.Mark == 0:
+		return k.Addr.Addr()
+	case k.V6:
+		return markVIP6
+	}
+	return markVIP
+}
 
 // keyOf is the service that a connection to this end is of.
 func keyOf(proto lb.Protocol, to netip.AddrPort) lb.ServiceKey {
 	switch to.Addr() {
+	case markVIP:
+		return lb.ServiceKey{Mark: 7}
+	case markVIP6:
+		return lb.ServiceKey{Mark: 8, V6: true}
 	case ftpVIP:
 		to = netip.AddrPortFrom(ftpVIP, 21)
 	case everyVIP:
@@ -292,9 +317,9 @@ func (h *history) shape(s *lb.Service) {
 	}
 	s.Persistence, s.Wild = 0, 0
 	if h.IntN(3) == 0 {
-		s.Persistence, s.Wild = time.Duration([]int{20, 50, 80}[h.IntN(3)])*time.Second, []uint32{0, wildest(s.Addr.Addr())}[h.IntN(2)]
+		s.Persistence, s.Wild = time.Duration([]int{20, 50, 80}[h.IntN(3)])*time.Second, []uint32{0, wildest(addrOf(s.ServiceKey))}[h.IntN(2)]
 	}
-	s.OnePacket = s.Protocol == lb.UDP && h.IntN(6) == 0
+	s.OnePacket = (s.Protocol == lb.UDP || s.Mark != 0) && h.IntN(6) == 0
 }
 
 // wildest is lb.Service.Wild for clients of which all but the last byte counts.
@@ -329,10 +354,10 @@ func methodOf(s lb.Service, r *lb.Real) {
 	switch {
 	case host < 13:
 		r.Forward = lb.Route
-	case host == 15 && port != 21: // FTP's can be no other (docs/limits.md)
+	case host == 15 && port != 21 && s.Mark == 0: // FTP's can be no other (docs/limits.md), a mark's would be another with persistence
 		port += 8000 // not the same for two services: a reply would not say to which connection of its client it belongs
 	}
-	r.Addr = netip.AddrPortFrom(hostIn(s.Addr.Addr(), host), port)
+	r.Addr = netip.AddrPortFrom(hostIn(addrOf(s.ServiceKey), host), port)
 }
 
 // hostIn is the host of that number in the network of the address.
@@ -400,7 +425,7 @@ func realName(k lb.ServiceKey, a netip.AddrPort) string { return fmt.Sprintf("%v
 // has tells whether the connection's real server is one of its service's.
 func (h *history) has(c lb.Conn) bool {
 	p := h.pools[keyOf(c.Protocol, c.Virtual)]
-	return p != nil && slices.ContainsFunc(p.Reals, func(r lb.Real) bool { return r.Addr == c.Real })
+	return p != nil && slices.ContainsFunc(p.Reals, func(r lb.Real) bool { return r.Addr.Addr() == c.Real.Addr() }) // each host is there once
 }
 
 // ---- packets -----------------------------------------------------------------------------------------------------------
@@ -416,12 +441,16 @@ var (
 func (h *history) packet() {
 	key := servicesOfHistory[h.IntN(len(servicesOfHistory))]
 	network := netip.AddrFrom4([4]byte{10, 0, 4 + byte(h.IntN(2))})
-	if key.Addr.Addr().Is6() {
+	if key.Is6() {
 		network = netip.AddrFrom16([16]byte{0xfd, 0, 0, network.As4()[2]})
 	}
-	s := segment{proto: key.Protocol, to: key.Addr, from: netip.AddrPortFrom(hostIn(network, byte(1+h.IntN(8))), uint16(3000+h.IntN(4)))}
-	if ports := portsOfHistory[s.to.Addr()]; ports != nil {
-		s.to = netip.AddrPortFrom(s.to.Addr(), ports[h.IntN(len(ports))])
+	to := addrOf(key)
+	s := segment{proto: key.Protocol, to: netip.AddrPortFrom(to, key.Addr.Port()), from: netip.AddrPortFrom(hostIn(network, byte(1+h.IntN(8))), uint16(3000+h.IntN(4)))}
+	if ports := portsOfHistory[to]; ports != nil {
+		s.to = netip.AddrPortFrom(to, ports[h.IntN(len(ports))])
+	}
+	if key.Mark != 0 {
+		s.proto = []lb.Protocol{lb.TCP, lb.UDP, lb.SCTP}[h.IntN(3)]
 	}
 	switch s.proto {
 	case lb.TCP:
@@ -465,7 +494,7 @@ func (h *history) reply() {
 // (docs/ipvsadm.md).
 func (h *history) serves(six bool) bool {
 	for key := range h.pools {
-		if key.Addr.Addr().Is6() == six {
+		if key.Is6() == six {
 			return true
 		}
 	}
@@ -509,12 +538,12 @@ func (h *history) pass(kind string, s segment, src mac) {
 func (h *history) hosts(s segment, kernel []string) []string {
 	want := ""
 	switch six := s.to.Addr().Is6(); {
-	case !slices.Contains([]netip.Addr{historyVIP, historyVIP6, ftpVIP, everyVIP}, s.to.Addr()):
+	case !slices.Contains([]netip.Addr{historyVIP, historyVIP6, ftpVIP, everyVIP, markVIP, markVIP6}, s.to.Addr()):
 		want = fmt.Sprintf("to %x: ", routerMAC)
 	case s.proto == lb.UDP && six:
-		want = "ICMPv6 1/4 from fd00:8::9"
+		want = fmt.Sprintf("ICMPv6 1/4 from %v ", s.to.Addr())
 	case s.proto == lb.SCTP && six:
-		want = "ICMPv6 4/1 from fd00:8::9"
+		want = fmt.Sprintf("ICMPv6 4/1 from %v ", s.to.Addr())
 	case s.event&rst == 0 && six:
 		want = fmt.Sprintf("to %x: 60 ", routerMAC)
 	case s.proto == lb.UDP:
@@ -563,7 +592,8 @@ func mayHold(template, c lb.Conn) bool {
 		bits -= 8
 	}
 	network := netip.PrefixFrom(template.Client.Addr(), bits)
-	return !c.Template && c.Protocol == template.Protocol && network.Contains(c.Client.Addr()) && c.Real.Addr() == template.Real.Addr()
+	same := c.Protocol == template.Protocol || template.Protocol == lb.IP // of a mark
+	return !c.Template && same && network.Contains(c.Client.Addr()) && c.Real.Addr() == template.Real.Addr()
 }
 
 // doubtful tells that a template, when its time has come, may be held on one side and not on the other.
