@@ -33,6 +33,11 @@ func (d *daemon) order(ctx context.Context, fn func()) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
+	}
+	select {
+	case <-done: // it was carried out, whatever came after
+		return nil
+	default:
 		return errors.New("the daemon is stopping")
 	}
 }

@@ -55,43 +55,44 @@ type Options struct {
 
 // daemon is one running instance.
 type daemon struct {
-	opts     Options
-	events   events
-	cfg      *conf.Config
-	started  time.Time
-	host     Host
-	checks   checkCommands
-	cell     atomic.Pointer[probe.Cell] // where answers to checks are read; nil before there is a pool
-	tell     *teller
-	over     supervisor
-	cleared  map[string]vrrp.Counters // of instances, when the statistics were cleared
-	ha       *ha
-	bfd      *neighbours
-	claims   *claims              // nil before the loops begin
-	mu       sync.Mutex           // of pool and links for other goroutines than the one that serves
-	pool     *pool                // nil if the file has no virtual server
-	checked  atomic.Pointer[pool] // pool, once it runs, for loops that must not wait
-	links    []attached
-	madeFor  uint32            // connections, as the packet path was asked for
-	path     control.Path      // what forwards
-	chosen   choice            // by whom it was wanted
-	states   sync.Map          // of instances: name to vrrp.State, as they turned last
-	left     map[string]string // interfaces that are not attached, and why
-	ctx      context.Context   // of the loops; nil before they begin
-	endLoops func()
-	http     net.Listener // of --http; nil: none
-	orders   chan func()  // executed by serve, which owns what follows
-	clock    *time.Ticker // of reload_time_file; nil: none
-	due      timetable    // by it
-	reloads  int          // that were asked for
-	pending  *pending     // nil: nothing waits for a confirmation
-	inForce  string       // the file that cfg came from
-	said     []string     // diagnostics of the last file read
-	hushed   bool         // they are not logged
-	handed   *handover    // by the process before; nil: there was none, or it left in another way
-	next     string       // the program that takes this one's place; serve then ends
-	handsMu  sync.Mutex   // of the file of what operators hold
-	raised   raised
+	opts      Options
+	events    events
+	cfg       *conf.Config
+	started   time.Time
+	host      Host
+	checks    checkCommands
+	cell      atomic.Pointer[probe.Cell] // where answers to checks are read; nil before there is a pool
+	tell      *teller
+	over      supervisor
+	cleared   map[string]vrrp.Counters // of instances, when the statistics were cleared
+	ha        *ha
+	bfd       *neighbours
+	claims    *claims              // nil before the loops begin
+	mu        sync.Mutex           // of pool and links for other goroutines than the one that serves
+	pool      *pool                // nil if the file has no virtual server
+	checked   atomic.Pointer[pool] // pool, once it runs, for loops that must not wait
+	links     []attached
+	madeFor   uint32            // connections, as the packet path was asked for
+	path      control.Path      // what forwards
+	chosen    choice            // by whom it was wanted
+	states    sync.Map          // of instances: name to vrrp.State, as they turned last
+	left      map[string]string // interfaces that are not attached, and why
+	ctx       context.Context   // of the loops; nil before they begin
+	endLoops  func()
+	http      net.Listener // of --http; nil: none
+	orders    chan func()  // executed by serve, which owns what follows
+	clock     *time.Ticker // of reload_time_file; nil: none
+	due       timetable    // by it
+	reloads   int          // that were asked for
+	pending   *pending     // nil: nothing waits for a confirmation
+	inForce   string       // the file that cfg came from
+	said      []string     // diagnostics of the last file read
+	hushed    bool         // they are not logged
+	handed    *handover    // by the process before; nil: there was none, or it left in another way
+	next      string       // the program that takes this one's place; serve then ends
+	endAsking func()       // ends the socket that commands ask, when those are answered that have asked
+	handsMu   sync.Mutex   // of the file of what operators hold
+	raised    raised
 	// vmacNames are the VMACs and what carries them, for other goroutines than the one that serves.
 	vmacNames atomic.Pointer[[]string]
 	undo      []func() // what a failed start or the stop takes back, last first
@@ -140,6 +141,7 @@ func Run(ctx context.Context, opts Options) error {
 	defer endDumps()
 	d.serve(ctx, hup, dumps)
 	if d.next != "" {
+		d.endAsking() // who asked for it has the answer then; adverts go on meanwhile
 		d.leave()
 		return d.replace(d.next)
 	}
@@ -332,7 +334,7 @@ func (d *daemon) listen(ctx context.Context) error {
 	case err != nil:
 		return fail(ExitFatal, "", "%w", err)
 	}
-	d.serveOn(ctx, ln, control.Serve)
+	d.endAsking = d.serveOn(ctx, ln, control.Serve)
 	return nil
 }
 
@@ -359,15 +361,18 @@ func (d *daemon) serveHTTP(ctx context.Context) error {
 	return nil
 }
 
-// serveOn answers questions on ln from now on until the daemon ends.
-func (d *daemon) serveOn(_ context.Context, ln net.Listener, serve func(context.Context, net.Listener, control.Source) error) {
+// serveOn answers questions on ln from now on until the daemon ends, or end is called, which returns when what was asked is answered.
+func (d *daemon) serveOn(_ context.Context, ln net.Listener, serve func(context.Context, net.Listener, control.Source) error) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
 	d.wg.Go(func() {
+		defer close(ended)
 		if err := serve(ctx, ln, d); err != nil {
 			d.events.Error("answer on " + ln.Addr().String() + ": " + err.Error())
 		}
 	})
 	d.undo = append(d.undo, cancel)
+	return func() { cancel(); <-ended }
 }
 
 // startLoops starts the machines. What they do from here on is taken back by stop.

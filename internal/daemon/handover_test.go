@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -12,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vipd/internal/control"
 	"vipd/internal/host"
 	"vipd/internal/need"
 	"vipd/internal/vrrp"
@@ -35,6 +38,37 @@ func TestARestartIsFoundAmongSystemdsJobs(t *testing.T) {
 			t.Errorf("of %s in %q: %v", c.unit, c.list, got)
 		}
 	}
+}
+
+// An order that was carried out is answered as such, even if the daemon ends meanwhile, and the daemon does not end before it is.
+func TestWhoOrdersAnUpgradeHasTheAnswerBeforeTheDaemonEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &daemon{events: quiet(t, new(journal)), orders: make(chan func())}
+		said := make(chan error, 1)
+		end := d.serveOn(t.Context(), nil, func(ctx context.Context, _ net.Listener, _ control.Source) error {
+			asked, cancel := context.WithCancel(context.Background())
+			go func() {
+				<-ctx.Done()
+				cancel() // as what a handler is given ends with the server
+			}()
+			err := d.order(asked, func() {})
+			<-ctx.Done()
+			time.Sleep(300 * time.Millisecond) // the answer is on its way
+			said <- err
+			return nil
+		})
+		fn := <-d.orders
+		fn()
+		end()
+		select {
+		case err := <-said:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Error("it was not waited for")
+		}
+	})
 }
 
 // What a process hands over is what the next one needs: adverts go on, and the addresses stay on the host meanwhile.
