@@ -60,8 +60,10 @@ func (p *Pools) pageBad(now time.Time, c *check, res Result) {
 		return
 	}
 	text, why := fmt.Sprintf("%s.", c.cfg.Kind.words().failed), c.label()+": "+res.Why
-	if c.cfg.Retry > 0 && c.ran {
+	if c.cfg.Retry > 0 { // keepalived: says so of the very first one too
 		text = fmt.Sprintf("%s after %d retries.", c.cfg.Kind.words().failed, c.cfg.Retry)
+	}
+	if c.cfg.Retry > 0 && c.ran {
 		why += fmt.Sprintf(", %d times in a row", c.cfg.Retry+1)
 	}
 	c.attempt, c.badURL = 0, c.url

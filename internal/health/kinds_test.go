@@ -88,7 +88,7 @@ func TestAFirstBadPageIsAVerdictAndAFastRecoveryDoesNotWait(t *testing.T) {
 	expect(t, tale(t, c, []Result{badPage, goodPage, goodPage, goodPage, goodPage}), `
 1: ask /a
   HTTP status code error to server [10.0.8.12]:tcp:80.
-  SSL_CHECK on service [10.0.8.12]:tcp:80 failed.
+  HTTP_CHECK on service [10.0.8.12]:tcp:80 failed after 2 retries.
   Removing service [10.0.8.12]:tcp:80 from VS [10.0.8.9]:tcp:80
 11: ask /a
   HTTP status code success to [10.0.8.12]:tcp:80 url(/a)
@@ -188,15 +188,14 @@ func TestAPingNamesItsServiceToo(t *testing.T) {
 func TestAFilesNumberIsAddedToTheWeight(t *testing.T) {
 	c := Checker{Kind: FileCheck, File: &File{Path: "/f", Weight: 1}}
 	expect(t, tale(t, c, []Result{{OK: true, HasWeight: true}, {OK: true, Weight: 5, HasWeight: true}, {OK: true, Weight: -20, HasWeight: true}, {Why: "x"}, {OK: true, HasWeight: true}}), `
+0: ask
 1: ask
-2: ask
   Changing weight from 10 to 15 for active service [10.0.8.12]:tcp:80 of VS [10.0.8.9]:tcp:80
-3: ask
+2: ask
   Changing weight from 15 to 0 for active service [10.0.8.12]:tcp:80 of VS [10.0.8.9]:tcp:80
-4: ask
-  Changing weight from 0 to 10 for active service [10.0.8.12]:tcp:80 of VS [10.0.8.9]:tcp:80
+3: ask
   Removing service [10.0.8.12]:tcp:80 from VS [10.0.8.9]:tcp:80
-5: ask
+4: ask
   Adding service [10.0.8.12]:tcp:80 to VS [10.0.8.9]:tcp:80
 `)
 }

@@ -74,7 +74,7 @@ func (p *Pools) sayMisc(c *check, verb, more, reason string) {
 
 // judgeSMTP is judge for SMTP_CHECK.
 //
-// keepalived: what is down is tried with retries too, and each turn of them counts its own.
+// keepalived: what is down is tried with retries too, also at the start, and each turn of them counts its own.
 func (p *Pools) judgeSMTP(now time.Time, c *check, res Result) time.Duration {
 	delay := c.cfg.DelayLoop
 	switch {
@@ -85,14 +85,13 @@ func (p *Pools) judgeSMTP(now time.Time, c *check, res Result) time.Duration {
 			p.settle(now, c, true, fmt.Sprintf("%s succeeded in %s", c.label(), round(res.Took)))
 		}
 	default:
-		last := c.attempt >= c.cfg.Retry || !c.ran && c.decisive
+		last := c.attempt >= c.cfg.Retry
 		if (c.up || !c.ran) && (last || c.cfg.LogAllFailures) {
 			p.sayReal(c, "SMTP_CHECK %s", res.Said)
 		}
 		if !last {
 			c.attempt++
-			delay = c.cfg.DelayBeforeRetry
-			break
+			return c.cfg.DelayBeforeRetry
 		}
 		c.attempt = 0
 		if c.up || !c.ran {
@@ -137,17 +136,21 @@ func (p *Pools) judgeDNS(now time.Time, c *check, res Result) time.Duration {
 //
 // keepalived: it follows the file by inotify; here it is read every second.
 func (p *Pools) judgeFile(now time.Time, c *check, res Result) time.Duration {
+	// keepalived: a weight that goes with a fault or comes after it does so without a word, and so does the first one: it has
+	// read the file before it begins, where here the first look follows at once.
+	says := c.up && c.ran
 	if res.OK && c.cfg.File.Weight != 0 {
-		p.addWeight(now, c, res.Weight)
+		p.weighBy(now, c, res.Weight, says)
 	}
 	if res.OK != c.up || !c.ran {
 		why := c.label() + ": " + res.Why
 		if res.OK {
 			why = c.label() + " is well"
-		} else {
-			p.addWeight(now, c, 0)
 		}
 		p.settle(now, c, res.OK, why)
+	}
+	if !res.OK {
+		p.weighBy(now, c, 0, false)
 	}
 	c.ran = true
 	return fileDelay
@@ -156,7 +159,9 @@ func (p *Pools) judgeFile(now time.Time, c *check, res Result) time.Duration {
 const fileDelay = time.Second
 
 // addWeight sets what a checker adds to the weight of its real server. Those of several add up; less than 0 is 0.
-func (p *Pools) addWeight(now time.Time, c *check, weight int) {
+func (p *Pools) addWeight(now time.Time, c *check, weight int) { p.weighBy(now, c, weight, true) }
+
+func (p *Pools) weighBy(now time.Time, c *check, weight int, says bool) {
 	if c.weight == weight {
 		return
 	}
@@ -167,7 +172,9 @@ func (p *Pools) addWeight(now time.Time, c *check, weight int) {
 	if r.weight == was {
 		return
 	}
-	p.sayWeight(s, r, was)
+	if says {
+		p.sayWeight(s, r, was)
+	}
 	p.updateQuorum(now, s, false)
 	p.refresh(s)
 }

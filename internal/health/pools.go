@@ -131,6 +131,10 @@ func (p *Pools) activate(now time.Time) {
 				p.follow(now, c)
 				continue
 			}
+			if c.cfg.Kind == FileCheck { // keepalived: as it starts, without a word
+				p.schedule(c, now)
+				continue
+			}
 			p.sayActive(c)
 			p.schedule(c, now.Add(bootstrap+p.random(c.cfg.Warmup)))
 		}

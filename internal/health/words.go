@@ -25,7 +25,7 @@ var wordsOf = map[Kind]words{
 	},
 	SSLGet: {
 		success: "Remote Web server %s succeed on service.",
-		failed:  "SSL_CHECK on service %s failed",
+		failed:  "HTTP_CHECK on service %s failed", // keepalived: of both
 		void:    "WEB socket bind failed. Rescheduling",
 	},
 	SMTPCheck: {

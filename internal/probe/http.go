@@ -94,11 +94,18 @@ func (a *answer) fetch(conn net.Conn, c health.Checker, u *health.URL, timeout t
 		switch {
 		case err == nil:
 			continue
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF) && !c.HTTP.TLSCompliant && !u.TLSCompliant:
+		case errors.Is(err, io.EOF):
+			a.ended = c.HTTP.TLS
+			return health.Result{}
+		case errors.Is(err, io.ErrUnexpectedEOF) && !c.HTTP.TLSCompliant && !u.TLSCompliant:
 			return health.Result{}
 		}
 		res := unread(err, timeout)
-		return said(res, map[bool]string{true: "Timeout HTTP read", false: "Read error with"}[res.Timeout])
+		silence := "Timeout HTTP read"
+		if c.HTTP.TLS {
+			silence = "Timeout SSL read"
+		}
+		return said(res, map[bool]string{true: silence, false: "Read error with"}[res.Timeout])
 	}
 	return health.Result{}
 }
@@ -176,6 +183,7 @@ type answer struct {
 	text    []byte // as much of the body as an expression looks at
 	status  int
 	nothing bool
+	ended   bool // by TLS, of which it came
 }
 
 // complete tells that all that Content-Length promises is there.
@@ -246,7 +254,7 @@ func lengthOf(head []byte) int {
 // judge compares an answer with what is asked of it, in keepalived's order.
 func (a *answer) judge(u *health.URL, match *expression) health.Result {
 	if !a.body {
-		return said(health.Result{Why: "no complete answer: " + some(a.head)}, "Read, no data received from ")
+		return said(health.Result{Why: "no complete answer: " + some(a.head)}, map[bool]string{true: "SSL read error from", false: "Read, no data received from "}[a.ended])
 	}
 	if !good(u.Codes, a.status) {
 		return said(health.Result{Why: fmt.Sprintf("status code %d", a.status)}, "HTTP status code error to")
@@ -312,6 +320,9 @@ func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.U
 		return nil, health.Result{Inconclusive: true, Why: err.Error()}
 	}
 	_ = conn.SetDeadline(time.Now().Add(timeout))
+	if len(config.NextProtos) == 0 {
+		conn = tlsEnds{conn}
+	}
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		var setup *setupError
@@ -320,7 +331,7 @@ func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.U
 		}
 		res := noted(unread(err, timeout), note)
 		res.Why = "TLS: " + res.Why
-		return nil, said(res, "SSL handshake/communication error connecting to")
+		return nil, said(res, map[bool]string{true: "Timeout connecting", false: "SSL handshake/communication error connecting to"}[res.Timeout])
 	}
 	if len(config.NextProtos) > 0 {
 		if got := secure.ConnectionState().NegotiatedProtocol; got != "h2" {
@@ -329,6 +340,20 @@ func handshake(ctx context.Context, conn net.Conn, c health.Checker, u *health.U
 		return secure, note // which net/http wants as it is
 	}
 	return watch(ctx, secure), note
+}
+
+// errCut is the end of a connection where TLS has not ended.
+var errCut = fmt.Errorf("TLS was not ended: %w", io.ErrUnexpectedEOF)
+
+// tlsEnds tells such an end from one of TLS, which crypto/tls between two records does not.
+type tlsEnds struct{ net.Conn }
+
+func (t tlsEnds) Read(b []byte) (int, error) {
+	n, err := t.Conn.Read(b)
+	if errors.Is(err, io.EOF) {
+		err = errCut
+	}
+	return n, err
 }
 
 func allCiphers() (all []uint16) {

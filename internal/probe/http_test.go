@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -200,6 +201,42 @@ func TestAPageOverTLS(t *testing.T) {
 	res := Run(t.Context(), health.Checker{Kind: health.SSLGet, Target: plain, ConnectTimeout: 5 * time.Second, HTTP: &health.HTTP{TLS: true, URLs: []health.URL{{Path: "/"}}}})
 	if res.OK || !strings.HasPrefix(res.Why, "TLS: ") || res.Said != "SSL handshake/communication error connecting to" {
 		t.Errorf("without TLS: %+v", res)
+	}
+}
+
+// TestTheEndOfTLSIsNotThatOfItsConnection: what makes a difference for the words, and with tls_compliant for the verdict.
+func TestTheEndOfTLSIsNotThatOfItsConnection(t *testing.T) {
+	own := httptest.NewTLSServer(nil)
+	defer own.Close()
+	for name, row := range map[string]struct {
+		page            string
+		ends, compliant bool
+		ok              bool
+		said            string
+	}{
+		"a page, ended":                       {"HTTP/1.0 200 OK\r\n\r\nwell", true, false, true, ""},
+		"a page, ended, tls_compliant":        {"HTTP/1.0 200 OK\r\n\r\nwell", true, true, true, ""},
+		"a page, cut":                         {"HTTP/1.0 200 OK\r\n\r\nwell", false, false, true, ""},
+		"a page, cut, tls_compliant":          {"HTTP/1.0 200 OK\r\n\r\nwell", false, true, false, "Read error with"},
+		"a whole page, cut, tls_compliant":    {"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nwell", false, true, true, ""},
+		"nothing, ended":                      {"", true, false, false, "SSL read error from"},
+		"nothing, cut":                        {"", false, false, false, "Read, no data received from "},
+		"the beginning of a head, then ended": {"HTTP/1.0 200 OK\r\n", true, false, false, "SSL read error from"},
+	} {
+		to := serving(t, func(conn net.Conn) {
+			secure := tls.Server(conn, own.TLS)
+			if _, err := secure.Read(make([]byte, 4096)); err != nil {
+				return
+			}
+			_, _ = io.WriteString(secure, row.page)
+			if row.ends {
+				_ = secure.CloseWrite()
+			}
+		})
+		res := Run(t.Context(), health.Checker{Kind: health.SSLGet, Target: to, ConnectTimeout: 5 * time.Second, HTTP: &health.HTTP{TLS: true, TLSCompliant: row.compliant, URLs: []health.URL{{Path: "/"}}}})
+		if res.OK != row.ok || res.Said != row.said {
+			t.Errorf("%s: %+v", name, res)
+		}
 	}
 }
 

@@ -2,7 +2,14 @@ package vm
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"io"
+	"math/big"
 	"net"
 	"strings"
 	"testing"
@@ -18,6 +25,9 @@ const goodPage = "all is well\n"
 // scheduleOfMisc are exit statuses: 0 is the configured weight, above 1 a weight plus 2.
 const scheduleOfMisc = "0 5 5 0 1 1 1 0 2 0"
 
+// scheduleOfSlow has runs that take too long.
+const scheduleOfSlow = "0 slow 0 slow slow slow 0 1 0"
+
 // closing is how long a port is closed after so many connections.
 type closing struct {
 	after int
@@ -27,7 +37,12 @@ type closing struct {
 var (
 	pages = map[string][]string{
 		"10.0.0.12:80": {"200", "200", "200", "200", "503", "503", "503", "200", "200", "200", "nothing", "nothing", "200"},
+		"10.0.0.81:80": {"200", "200", "200", "200", "bad", "bad", "200", "200", "200", "404", "404", "200"},
 		"10.0.0.21:80": {"200", "404", "200", "200", "bad", "bad", "200", "200", "200", "200", "500", "500", "500", "200"},
+	}
+	secured = map[string][]string{
+		"10.0.0.61:443": {"200", "200", "503", "200", "clear", "clear", "200", "200", "nothing", "nothing", "200"},
+		"10.0.0.64:443": {"200", "mute", "mute", "200", "200", "cut", "cut", "200", "200", "hang", "hang", "200"},
 	}
 	ports = map[string][]closing{
 		"10.0.0.11:80":   {{2, 14500 * time.Millisecond}, {3, 1500 * time.Millisecond}},
@@ -36,6 +51,7 @@ var (
 	}
 	greetings = []string{"220", "220", "554", "554", "554", "220", "250", "250", "220"}
 	codes     = []byte{0, 0, 2, 0, 0, 3, 3, 3, 0}
+	resolved  = []string{"yes", "", "yes", "", "", "", "yes"}
 	replies   = []string{"\x0a", "\x0a", "\x01", "\x0a", "", "", "\x0a"}
 )
 
@@ -48,6 +64,27 @@ func (d *director) serve(t *testing.T) error {
 		if err := d.accept(t, at, func(n int, c net.Conn) { answerPage(c, turn(schedule, n)) }); err != nil {
 			return err
 		}
+	}
+	certificate, err := selfSigned()
+	if err != nil {
+		return err
+	}
+	for at, schedule := range secured {
+		if err := d.accept(t, at, func(n int, c net.Conn) { answerSecured(c, certificate, turn(schedule, n)) }); err != nil {
+			return err
+		}
+	}
+	if err := d.answer(t, "10.0.0.43:53", func(n int, ask []byte) []byte {
+		if turn(resolved, n) == "" {
+			return nil
+		}
+		ask[2] |= 0x80
+		return ask
+	}); err != nil {
+		return err
+	}
+	if err := d.hold(t); err != nil {
+		return err
 	}
 	if err := d.accept(t, "10.0.0.31:25", func(n int, c net.Conn) { greet(c, turn(greetings, n)) }); err != nil {
 		return err
@@ -147,6 +184,40 @@ func answerPage(c net.Conn, how string) {
 		how, body = "200", "all is lost\n"
 	}
 	fmt.Fprintf(c, "HTTP/1.0 %s x\r\nContent-Length: %d\r\n\r\n%s", how, len(body), body)
+}
+
+// answerSecured is answerPage over TLS. clear: it speaks without TLS; mute: not at all; hang: nothing comes after the request; cut:
+// the connection ends there, and TLS does not.
+func answerSecured(c net.Conn, certificate tls.Certificate, how string) {
+	switch how {
+	case "clear":
+		_, _ = c.Read(make([]byte, 4096))
+		fmt.Fprint(c, "HTTP/1.0 400 x\r\n\r\n")
+		return
+	case "mute":
+		_, _ = io.Copy(io.Discard, c)
+		return
+	}
+	secure := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{certificate}})
+	switch how {
+	case "hang":
+		_, _ = io.Copy(io.Discard, secure)
+	case "cut":
+		answerPage(secure, "nothing")
+	default:
+		answerPage(secure, how)
+		_ = secure.Close()
+	}
+}
+
+func selfSigned() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}, err
 }
 
 // greet is a mail server: how is its banner, or 250 for a good one that then does not like the HELO.

@@ -6,6 +6,7 @@ import (
 	"crypto/md5"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -35,7 +36,7 @@ var (
 const played = 35 * time.Second
 
 // TestChecksDoWhatKeepalivedsDo has keepalived and vipd, each in a namespace of its own with the kernel's IPVS, check the same
-// servers, which misbehave towards both by the same schedule. What both log, write to their FIFOs, mail and run must be the
+// servers by every kind of checker that both have, which misbehave towards both by the same schedule. What both log, write to their FIFOs, mail and run must be the
 // same in the same order for each real server and service, at the same second since the start.
 //
 // keepalived 2.2.7, unlike later versions, makes retries while a TCP server is down too: ports are opened again when both are
@@ -114,7 +115,7 @@ type director struct {
 func newDirector(t *testing.T, name string, command ...string) *director {
 	dir := "/run/" + name
 	text := strings.NewReplacer("DIR", dir, "DIGEST", fmt.Sprintf("%x", md5.Sum([]byte(goodPage)))).Replace(checksConf)
-	for file, content := range map[string]string{"conf": text, "misc13": scheduleOfMisc + "\n"} {
+	for file, content := range map[string]string{"conf": text, "misc13": scheduleOfMisc + "\n", "misc74": scheduleOfSlow + "\n", "factor": "0\n", "verdict": "0\n"} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -200,6 +201,7 @@ func (d *director) logged(line string) {
 	}
 	if strings.Contains(text, "Deactivating healthchecker") {
 		go d.visit()
+		go d.write()
 	}
 }
 
@@ -209,6 +211,26 @@ func (d *director) visit() {
 		time.Sleep(4 * time.Second) // between two checks
 		if out, err := exec.Command("ip", "-n", d.name, "address", verb, "10.9.9.5/32", "dev", "lo").CombinedOutput(); err != nil {
 			d.note("log", "[10. "+string(out))
+		}
+	}
+}
+
+// written is what the files of FILE_CHECK say one after the other; an empty one is left as it is.
+var written = []struct{ factor, verdict string }{{"2", "1"}, {"-4", "0"}, {"", "-7"}, {"-2147483648", ""}, {"1", "0"}}
+
+// write has the files change, each at once as a whole.
+func (d *director) write() {
+	for _, step := range written {
+		time.Sleep(4 * time.Second)
+		for name, text := range map[string]string{"factor": step.factor, "verdict": step.verdict} {
+			if text == "" {
+				continue
+			}
+			file := "/run/" + d.name + "/" + name
+			err := os.WriteFile(file+".new", []byte(text+"\n"), 0o600)
+			if err = errors.Join(err, os.Rename(file+".new", file)); err != nil {
+				d.note("log", "[10. "+err.Error())
+			}
 		}
 	}
 }
