@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,7 @@ import (
 type Companion struct {
 	PID   int
 	Conn  *net.UnixConn // closed by who uses it
+	kill  func() error
 	ended chan struct{}
 	exit  Exit
 }
@@ -42,6 +44,7 @@ func StartCompanion(env []string, args ...string) (*Companion, error) {
 		return nil, err
 	}
 	c := &Companion{Conn: conn.(*net.UnixConn), ended: make(chan struct{})}
+	c.kill = func() error { return unix.Kill(c.PID, unix.SIGKILL) }
 	said := &head{limit: companionWords}
 	// The file may be another by now, or gone: this is the program that runs.
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: append([]string{"vipd"}, args...), Env: env, ExtraFiles: []*os.File{theirs}, Stderr: said, WaitDelay: outputWait,
@@ -74,17 +77,33 @@ func (c *Companion) attend(cmd *exec.Cmd, said *head, started chan<- error) {
 	close(c.ended)
 }
 
-// End closes the sockets, ends the companion at once if it has not ended, and tells how it did.
-func (c *Companion) End() Exit {
+// errLives is for a companion that this process may not end (it has another user, and CAP_KILL is missing) and that does not do so
+// by itself.
+var errLives = errors.New("it cannot be ended")
+
+// End closes the sockets, ends the companion at once if it has not ended, and tells how it did. One that must not be ended has for
+// patience to end without its sockets; after that its exit has an error, and it is waited for no more.
+func (c *Companion) End(patience time.Duration) Exit {
 	c.Conn.Close()
 	select {
 	case <-c.ended:
 		return c.exit
 	default:
 	}
-	_ = unix.Kill(c.PID, unix.SIGKILL) // not waited for yet, so that the number is still its own
-	<-c.ended
-	return c.exit
+	// It is not waited for yet, so that the number is still its own.
+	err := c.kill()
+	if err == nil || errors.Is(err, unix.ESRCH) {
+		<-c.ended
+		return c.exit
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-c.ended:
+		return c.exit
+	case <-late.C:
+		return Exit{PID: c.PID, Err: fmt.Errorf("%w: %w", errLives, err)}
+	}
 }
 
 // errNoCompanion is for whoever calls by hand what only StartCompanion is to.

@@ -23,6 +23,9 @@ const inside = "VIPD_HOST_TEST_NETNS"
 // TestMain runs the whole test binary in a network namespace of its own, as the product runs in one: whatever thread a
 // goroutine is on, it sees the same host. The other end of a cable is a second namespace, see newCable.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == stayWord {
+		time.Sleep(time.Hour)
+	}
 	if len(os.Args) > 1 && os.Args[1] == shedWord {
 		shedAndTry(os.Args[2:])
 	}

@@ -22,6 +22,9 @@ import (
 // shedWord makes this test program a companion that sheds its rights and tries what it may do then.
 const shedWord = "shed-and-try"
 
+// stayWord makes it a companion that does not end with its sockets.
+const stayWord = "stay"
+
 // tried is what came of it: nil, or an error number.
 type tried struct {
 	UID, GID, Groups int
@@ -103,7 +106,7 @@ func TestWhoHasShedItsRightsMayDoNothing(t *testing.T) {
 	b := make([]byte, 1<<16)
 	check(t, c.Conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	n, err := c.Conn.Read(b)
-	exit := c.End()
+	exit := c.End(time.Minute)
 	if err != nil {
 		t.Fatalf("%v, %s: %s", err, exit, exit.Output)
 	}
@@ -148,7 +151,22 @@ func TestACompanionEndsWithItsSockets(t *testing.T) {
 			return false
 		}
 	})
-	if exit := c.End(); exit.Code != 2 || !strings.HasPrefix(string(exit.Output), "panic: ") {
+	if exit := c.End(time.Minute); exit.Code != 2 || !strings.HasPrefix(string(exit.Output), "panic: ") {
 		t.Errorf("%s: %s", exit, exit.Output)
+	}
+}
+
+// TestACompanionThatCannotBeEndedIsNotWaitedForLong: without CAP_KILL one of another user may go on.
+func TestACompanionThatCannotBeEndedIsNotWaitedForLong(t *testing.T) {
+	c, err := StartCompanion(nil, stayWord)
+	check(t, err)
+	kill := c.kill
+	c.kill = func() error { return unix.EPERM }
+	if exit := c.End(10 * time.Millisecond); !errors.Is(exit.Err, unix.EPERM) || exit.PID != c.PID || exit.OK() {
+		t.Errorf("%+v", exit)
+	}
+	c.kill = kill
+	if exit := c.End(time.Minute); exit.Signal != unix.SIGKILL {
+		t.Errorf("%+v", exit)
 	}
 }

@@ -29,6 +29,7 @@ type Cell struct {
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 	specs  specs
+	beat   time.Duration
 
 	mu      sync.Mutex
 	begun   bool
@@ -62,12 +63,15 @@ const (
 	backoffLow  = 100 * time.Millisecond // before another start; the first one is made at once
 	backoffHigh = 5 * time.Second
 	cellSettled = 10 * time.Second // a process that has lived for so long is well
+	cellEnd     = 5 * time.Second  // for a process to end that this one may not end
+	cellBeat    = time.Second      // between two questions whether it is there
+	cellSilent  = 5                // of them without an answer: it hangs
 )
 
 // NewCell makes one; its process, a user's, is started when there is the first check for it. say is told what an operator is to
 // know, and may be called from any goroutine.
 func NewCell(as host.Identity, say func(warn bool, text string)) *Cell {
-	c := &Cell{say: say, moved: make(chan struct{}), start: func() (*host.Companion, error) { return host.StartCompanion(cellEnvironment(), cellArguments(as)...) }}
+	c := &Cell{say: say, beat: cellBeat, moved: make(chan struct{}), start: func() (*host.Companion, error) { return host.StartCompanion(cellEnvironment(), cellArguments(as)...) }}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -167,10 +171,11 @@ func (c *Cell) once() (lived bool) {
 		c.state.Starts++
 	})
 	c.welcome(t)
+	c.group.Go(func() { t.watch(c.beat) })
 	stop := context.AfterFunc(c.ctx, func() { t.end("") })
 	why := t.read()
 	stop()
-	exit := t.process.End()
+	exit := t.process.End(cellEnd)
 	undone := t.drop()
 	c.change(func() { c.now, c.state.PID = nil, 0 })
 	if c.ctx.Err() != nil {
@@ -178,6 +183,8 @@ func (c *Cell) once() (lived bool) {
 	}
 	if why == "" {
 		why = exit.String()
+	} else if exit.Err != nil {
+		why += ": " + exit.String()
 	}
 	if said := firstLine(exit.Output); said != "" {
 		why += ": " + said
@@ -197,7 +204,7 @@ func (c *Cell) open() (*tenant, error) {
 	stop := context.AfterFunc(c.ctx, func() { process.Conn.Close() })
 	defer stop()
 	if err := t.greet(); err != nil {
-		exit := process.End()
+		exit := process.End(cellEnd)
 		return nil, fmt.Errorf("%w (%s%s)", err, exit, strings.TrimRight(": "+firstLine(exit.Output), ": "))
 	}
 	return t, nil

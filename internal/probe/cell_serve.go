@@ -140,6 +140,10 @@ func (c *cell) take(b, oob []byte) error {
 		return err
 	}
 	id, failed, text, err := parseRequest(b)
+	if err == nil && id == present {
+		go c.tell(finding{ID: present})
+		return nil
+	}
 	if err != nil || len(fds) == 0 {
 		return errRequest
 	}

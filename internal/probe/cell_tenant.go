@@ -28,6 +28,9 @@ type tenant struct {
 	next    uint32
 	why     string // it was ended; empty: it was not
 	ended   bool
+	asked   uint64 // whether it is there
+	heard   uint64 // that it is
+	missed  int    // beats since it said so
 }
 
 // errand is a check that is with a tenant, or is to go there.
@@ -94,8 +97,61 @@ func (t *tenant) read() (why string) {
 	}
 }
 
+// watch asks again and again whether the process is there, and ends one that does not say so. Questions are counted and not timed, so
+// that nobody is blamed for a machine that stood still.
+func (t *tenant) watch(beat time.Duration) {
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.gone:
+			return
+		case <-tick.C:
+		}
+		if !t.askWhether() {
+			t.end(hangs)
+			return
+		}
+	}
+}
+
+// hangs is why a process is ended that is there and does nothing.
+const hangs = "it does not answer"
+
+// askWhether asks once more, without waiting for room, and tells whether the questions before had an answer.
+func (t *tenant) askWhether() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.missed++; t.missed > cellSilent {
+		return false
+	}
+	raw, err := t.process.Conn.SyscallConn()
+	if err != nil {
+		return true // it has ended
+	}
+	question, _ := requestOf(present, nil, nil)
+	_ = raw.Control(func(fd uintptr) {
+		if unix.Sendto(int(fd), question, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) == nil {
+			t.asked++
+		}
+	})
+	return true
+}
+
+// isPresent takes the answer to such a question. false: nobody has asked.
+func (t *tenant) isPresent() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.heard++
+	t.missed = 0
+	return t.heard <= t.asked
+}
+
 // deliver hands a result to whom it is for, who may have given up waiting. false: it is for nobody.
 func (t *tenant) deliver(a finding) bool {
+	if a.ID == present {
+		return t.isPresent()
+	}
 	t.mu.Lock()
 	e := t.pending[a.ID]
 	delete(t.pending, a.ID)
@@ -166,7 +222,7 @@ func (e *errand) run(ctx context.Context, c health.Checker, conn syscall.Conn) h
 	case res := <-e.result:
 		return e.seen(ctx, res)
 	case <-late.C:
-		e.to.end("it does not answer")
+		e.to.end(hangs)
 		<-e.to.gone
 	case <-e.to.gone:
 	case <-ctx.Done():
@@ -196,7 +252,7 @@ func (e *errand) enter() (id uint32, ok bool) {
 	if t.ended {
 		return 0, false
 	}
-	for t.next++; t.pending[t.next] != nil; t.next++ {
+	for t.next++; t.next == present || t.pending[t.next] != nil; t.next++ {
 	}
 	t.pending[t.next] = e
 	return t.next, true

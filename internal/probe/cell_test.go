@@ -172,6 +172,47 @@ func TestAProcessOfItsOwnThatIsStoppedHoldsNoCheckAtTheEnd(t *testing.T) {
 	}
 }
 
+// TestAProcessOfItsOwnThatHangsIsEndedSoon: long before a check that waits for its answer gives up.
+func TestAProcessOfItsOwnThatHangsIsEndedSoon(t *testing.T) {
+	r, c, h := lying(t, "stopped")
+	c.beat = 20 * time.Millisecond
+	target := serving(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	page := webCheck(target, health.URL{Path: "/"})
+	page.ConnectTimeout = time.Hour
+	if res := askOnce(r, page); !res.Inconclusive || res.Why != "the process of the checks ended" {
+		t.Errorf("%+v", res)
+	}
+	if n := h.count(hangs); n < cellTries-1 || n > cellTries {
+		t.Errorf("%+v, said %q", c.State(), h.said)
+	}
+}
+
+// TestAProcessOfItsOwnIsAskedWhetherItIsThere: one that has nothing to do says so, and is left alone.
+func TestAProcessOfItsOwnIsAskedWhetherItIsThere(t *testing.T) {
+	target := serving(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = io.WriteString(conn, "HTTP/1.0 200 OK\r\n\r\n")
+	})
+	c := NewCell(nobodys, func(bool, string) {})
+	c.beat = 100 * time.Millisecond
+	r := NewRunner(nil, c)
+	defer r.Close()
+	if res := askOnce(r, webCheck(target, health.URL{Path: "/"})); !res.OK {
+		t.Fatalf("%+v", res)
+	}
+	for heard := uint64(0); heard < 2*cellSilent; time.Sleep(time.Millisecond) {
+		c.mu.Lock()
+		now, starts := c.now, c.state.Starts
+		c.mu.Unlock()
+		if now == nil || starts != 1 {
+			t.Fatalf("it was ended: %+v", c.State())
+		}
+		now.mu.Lock()
+		heard = now.heard
+		now.mu.Unlock()
+	}
+}
+
 func TestAProcessOfItsOwnThatLiesDoesNoMoreThanThat(t *testing.T) {
 	target := serving(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	page := webCheck(target, health.URL{Path: "/"})

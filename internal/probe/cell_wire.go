@@ -22,6 +22,8 @@ import (
 // A request is a number (4 bytes), how many files go with it (1 byte), for each of them either 0 or a text (2 bytes of length)
 // that says why it could not be opened, and the check as JSON. The connection comes with it, and then each file without a text.
 //
+// A request of the number 0, with nothing, asks whether the process is there, which its answer says.
+//
 // An answer is JSON: the request's number and what was found. The process says hello before it takes requests.
 
 const (
@@ -29,6 +31,7 @@ const (
 	maxAnswer  = 32 << 10
 	maxWords   = 1 << 10 // of a text in an answer
 	maxFileOf  = 16 << 20
+	present    = 0 // the number of the request that asks whether the process is there
 	maxHanded  = 4 // descriptors of a request: the connection and three files
 )
 
