@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"vipd/internal/control"
 	"vipd/internal/health"
@@ -19,7 +20,7 @@ func (d *daemon) Explain(_ context.Context, key lb.ServiceKey) (w control.Why, e
 	}
 	var e health.Explanation
 	known := false
-	if err := m.ask(func() error { e, known = m.pools.Explain(key); return nil }); err != nil {
+	if err := m.ask(func() error { e, known = m.pools.Explain(time.Now(), key); return nil }); err != nil {
 		return w, err
 	}
 	if !known {

@@ -73,9 +73,9 @@ func (s *service) failing() (n int) {
 	return n
 }
 
-func ruleKept(s *service, r *real) (Ruling, bool) {
+func ruleKept(now time.Time, s *service, r *real) (Ruling, bool) {
 	if r.kept.IsZero() {
 		return Ruling{}, false
 	}
-	return Ruling{RuleMaxEject, fmt.Sprintf("its checks fail, and it stays: max_eject %d%% of %d real servers are out%s", s.cfg.MaxEject, len(s.reals), r.upSince(r.kept)), r.kept}, true
+	return Ruling{RuleMaxEject, fmt.Sprintf("its checks fail, and it stays: max_eject %d%% of %d real servers are out%s", s.cfg.MaxEject, len(s.reals), r.upSince(now, r.kept)), r.kept}, true
 }

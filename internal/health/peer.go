@@ -114,7 +114,9 @@ func (p *Pools) Told(now time.Time, peer netip.Addr, all []Verdict) {
 	}
 }
 
+// hear keeps a verdict. Those of peers that are not heard any more give way.
 func (r *real) hear(said PeerSays) {
+	r.peers = r.heard(said.Told)
 	i := slices.IndexFunc(r.peers, func(p PeerSays) bool { return p.Peer == said.Peer })
 	switch {
 	case i >= 0:
@@ -207,9 +209,9 @@ func (p *Pools) followed(now time.Time, s *service) {
 	p.refresh(s)
 }
 
-// upSince names the peers that have r up, as told after a time.
-func (r *real) upSince(at time.Time) (names string) {
-	for _, one := range r.peers {
+// upSince names the peers that have r up, as told after a time, of those that are still heard.
+func (r *real) upSince(now, at time.Time) (names string) {
+	for _, one := range r.heard(now) {
 		if one.Up && one.Told.After(at) {
 			names += "; " + one.String()
 		}

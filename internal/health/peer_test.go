@@ -170,9 +170,28 @@ func TestWhoIsCutOffSaysThatAPeerSeesThemWell(t *testing.T) {
 		t.Error(text)
 	}
 	tell(p, at(9*time.Second), peer1, true, true)
-	e, _ := p.Explain(siteKey)
+	e, _ := p.Explain(at(10*time.Second), siteKey)
 	if says := e.Rulings[1][0].Says; !strings.HasSuffix(says, "; peer 10.0.0.2 says up") {
 		t.Error(says)
+	}
+	e, _ = p.Explain(at(10*time.Second+PeerKept), siteKey)
+	if says := e.Rulings[1][0].Says; !strings.HasSuffix(says, " are out") {
+		t.Errorf("of a peer that has gone: %s", says)
+	}
+}
+
+func TestPeersThatHaveGoneLeaveRoomForOthers(t *testing.T) {
+	p := paired(Service{}, Checker{})
+	for i := range byte(mostPeers) {
+		tell(p, at(0), netip.AddrFrom4([4]byte{10, 0, 1, i}), true, true)
+	}
+	tell(p, at(PeerKept), peer1, true, true)
+	if n := len(p.Status()[0].Reals[0].Peers); n != mostPeers {
+		t.Errorf("%d are kept, of more", n)
+	}
+	tell(p, at(PeerKept+time.Second), peer1, true, true)
+	if all := p.Status()[0].Reals[0].Peers; len(all) != 1 || all[0].Peer != peer1 {
+		t.Errorf("%+v", all)
 	}
 }
 

@@ -79,7 +79,7 @@ func (p *Pools) adoptRamp(now time.Time, r, was *real) {
 	}
 }
 
-func ruleRamp(_ *service, r *real) (Ruling, bool) {
+func ruleRamp(_ time.Time, _ *service, r *real) (Ruling, bool) {
 	if r.part == 0 {
 		return Ruling{}, false
 	}

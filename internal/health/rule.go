@@ -36,18 +36,18 @@ type Ruling struct {
 
 // rules, the strongest first: the first one that has something to say decides what a real server gets, the others say what
 // would count without it. A new rule is a row here.
-var rules = []func(s *service, r *real) (Ruling, bool){ruleDisabled, ruleDown, ruleInhibit, ruleQuorum, ruleHand, ruleKept, ruleRamp, ruleWeight, ruleUp, ruleSuspended}
+var rules = []func(now time.Time, s *service, r *real) (Ruling, bool){ruleDisabled, ruleDown, ruleInhibit, ruleQuorum, ruleHand, ruleKept, ruleRamp, ruleWeight, ruleUp, ruleSuspended}
 
-func (s *service) rulings(r *real) (all []Ruling) {
+func (s *service) rulings(now time.Time, r *real) (all []Ruling) {
 	for _, rule := range rules {
-		if says, ok := rule(s, r); ok {
+		if says, ok := rule(now, s, r); ok {
 			all = append(all, says)
 		}
 	}
 	return all
 }
 
-func ruleDisabled(_ *service, r *real) (Ruling, bool) {
+func ruleDisabled(_ time.Time, _ *service, r *real) (Ruling, bool) {
 	if !r.disabled() {
 		return Ruling{}, false
 	}
@@ -61,7 +61,7 @@ func by(h *Hand) string {
 	return " by " + h.By
 }
 
-func ruleDown(_ *service, r *real) (Ruling, bool) {
+func ruleDown(_ time.Time, _ *service, r *real) (Ruling, bool) {
 	if r.alive {
 		return Ruling{}, false
 	}
@@ -78,14 +78,14 @@ func ruleDown(_ *service, r *real) (Ruling, bool) {
 	return Ruling{rule, strings.TrimPrefix(r.why, string(RuleAlpha)+": "), r.since}, true
 }
 
-func ruleInhibit(_ *service, r *real) (Ruling, bool) {
+func ruleInhibit(_ time.Time, _ *service, r *real) (Ruling, bool) {
 	if r.alive || r.disabled() || !r.cfg.InhibitOnFailure {
 		return Ruling{}, false
 	}
 	return Ruling{RuleInhibit, "inhibit_on_failure: it stays listed with weight 0, and its connections go on", r.since}, true
 }
 
-func ruleQuorum(s *service, r *real) (Ruling, bool) {
+func ruleQuorum(_ time.Time, s *service, r *real) (Ruling, bool) {
 	if s.quorumUp {
 		return Ruling{}, false
 	}
@@ -99,7 +99,7 @@ func ruleQuorum(s *service, r *real) (Ruling, bool) {
 	return Ruling{}, false // without a sorry server those that are up go on
 }
 
-func ruleHand(_ *service, r *real) (Ruling, bool) {
+func ruleHand(_ time.Time, _ *service, r *real) (Ruling, bool) {
 	switch {
 	case r.hand == nil || r.disabled():
 		return Ruling{}, false
@@ -109,7 +109,7 @@ func ruleHand(_ *service, r *real) (Ruling, bool) {
 	return Ruling{RuleOperator, r.hand.String() + by(r.hand), r.hand.Since}, true
 }
 
-func ruleWeight(_ *service, r *real) (Ruling, bool) {
+func ruleWeight(_ time.Time, _ *service, r *real) (Ruling, bool) {
 	own := r.cfg.Weight
 	added := 0
 	for _, c := range r.checks {
@@ -124,7 +124,7 @@ func ruleWeight(_ *service, r *real) (Ruling, bool) {
 	return Ruling{}, false
 }
 
-func ruleUp(_ *service, r *real) (Ruling, bool) {
+func ruleUp(_ time.Time, _ *service, r *real) (Ruling, bool) {
 	rule := RuleCheck
 	if slices.ContainsFunc(r.checks, func(c *check) bool { return c.adopted && c.up }) {
 		rule = RulePeer
@@ -132,7 +132,7 @@ func ruleUp(_ *service, r *real) (Ruling, bool) {
 	return Ruling{rule, r.why, r.since}, r.alive
 }
 
-func ruleSuspended(s *service, _ *real) (Ruling, bool) {
+func ruleSuspended(_ time.Time, s *service, _ *real) (Ruling, bool) {
 	return Ruling{RuleSuspend, "ha_suspend: this host has none of the service's addresses, so it is not checked; what was known stays", s.since}, s.idle
 }
 
@@ -145,14 +145,14 @@ type Explanation struct {
 }
 
 // Explain tells why the service of this key, or the group of which it is a member, is as it is. false: there is none.
-func (p *Pools) Explain(key lb.ServiceKey) (e Explanation, ok bool) {
+func (p *Pools) Explain(now time.Time, key lb.ServiceKey) (e Explanation, ok bool) {
 	for _, s := range p.services {
 		if !slices.Contains(s.members(), key) {
 			continue
 		}
 		e = Explanation{ServiceStatus: s.memberStatus(key, s.status()), Gained: s.gained(), Lost: s.lost()}
 		for _, r := range s.reals {
-			e.Rulings = append(e.Rulings, s.rulings(r))
+			e.Rulings = append(e.Rulings, s.rulings(now, r))
 		}
 		return e, true
 	}

@@ -12,7 +12,7 @@ import (
 // story tells of one real server which rules speak, the one that decides first.
 func story(t *testing.T, p *Pools, i int) string {
 	t.Helper()
-	e, ok := p.Explain(siteKey)
+	e, ok := p.Explain(at(0), siteKey)
 	if !ok || len(e.Rulings) != len(e.Reals) {
 		t.Fatalf("%v, %d rulings of %d", ok, len(e.Rulings), len(e.Reals))
 	}
@@ -76,7 +76,7 @@ func TestTheRuleThatDecidesComesFirst(t *testing.T) {
 			}
 		})
 	}
-	if _, ok := New(Config{}, nil).Explain(siteKey); ok {
+	if _, ok := New(Config{}, nil).Explain(epoch, siteKey); ok {
 		t.Error("a service that is not there is explained")
 	}
 }
