@@ -80,7 +80,7 @@ func (o *doctorOptions) examine(env Env, names []string) ([]realserver.Finding, 
 	if o.wait <= 0 || o.wait > time.Minute || o.watch < 0 || o.watch > time.Hour {
 		return nil, errors.New("--wait is up to 1m, --watch up to 1h")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), statusTime+8*o.wait+o.watch)
+	ctx, cancel := context.WithTimeout(context.Background(), statusTime+16*o.wait+o.watch)
 	defer cancel()
 	s, err := askStatus(ctx, env, o.instance)
 	if err != nil {

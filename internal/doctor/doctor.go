@@ -101,13 +101,44 @@ const largestSkew = 5 * time.Second
 // fewStalled is how many handshakes must hang, and none complete, to be no accident.
 const fewStalled = 3
 
-// Reals judges real servers, in their order.
+// Reals judges real servers, in their order. Where their clocks agree with each other and not with this host's, it is this host's
+// that is off.
 func Reals(all []Real) []realserver.Finding {
 	var out []realserver.Finding
+	off, n := agreed(all)
+	if n > 0 {
+		out = append(out, realserver.Finding{Code: Clock, Subject: "this director", Warning: true, How: "the Dates of their answers",
+			What:  fmt.Sprintf("its clock is %s from that of %d real servers, which agree with each other", (-off).Round(time.Second), n),
+			Cures: []realserver.Cure{{For: "this director", Text: "timedatectl set-ntp true"}}})
+	}
 	for i := range all {
-		out = append(out, all[i].judge()...)
+		r := all[i]
+		r.HasSkew = r.HasSkew && n == 0
+		out = append(out, r.judge()...)
 	}
 	return out
+}
+
+// agreed is by how much the clocks of all hosts that tell theirs are off, if that is too much and the same; n is of how many. One
+// alone agrees with nobody.
+func agreed(all []Real) (off time.Duration, n int) {
+	hosts := map[netip.Addr]bool{}
+	var low, high time.Duration
+	for i := range all {
+		r := &all[i]
+		if !r.HasSkew {
+			continue
+		}
+		if len(hosts) == 0 {
+			low, high = r.Skew, r.Skew
+		}
+		low, high = min(low, r.Skew), max(high, r.Skew)
+		hosts[r.Addr.Addr()] = true
+	}
+	if len(hosts) < 2 || high-low > largestSkew || min(low.Abs(), high.Abs()) <= largestSkew || (low < 0) != (high < 0) {
+		return 0, 0
+	}
+	return low + (high-low)/2, len(hosts)
 }
 
 func (r *Real) vip() netip.Addr { return r.Need.VIPs[0] }

@@ -170,3 +170,41 @@ func TestTheDirectorItself(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoseClockIsWrong: that of the one who is alone.
+func TestWhoseClockIsWrong(t *testing.T) {
+	const off = -90 * time.Second
+	for name, row := range map[string]struct {
+		skews []time.Duration // of real servers, each a host
+		want  []string        // subjects
+	}{
+		"all agree with this host":                {[]time.Duration{0, time.Second, -time.Second}, nil},
+		"one is off":                              {[]time.Duration{0, off, 0}, []string{"10.0.8.12:80 of web"}},
+		"the only one is off":                     {[]time.Duration{off}, []string{"10.0.8.11:80 of web"}},
+		"two are, and not by the same":            {[]time.Duration{off, -off}, []string{"10.0.8.11:80 of web", "10.0.8.12:80 of web"}},
+		"all agree with each other alone":         {[]time.Duration{off, off - time.Second, off + time.Second}, []string{"this director"}},
+		"all but one agree with each other alone": {[]time.Duration{off, off, 0}, []string{"10.0.8.11:80 of web", "10.0.8.12:80 of web"}},
+	} {
+		var all []Real
+		for i, skew := range row.skews {
+			r := wellReal(realserver.NAT, "10.0.8.9")
+			r.Addr, r.HasSkew, r.Skew = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 8, byte(11 + i)}), 80), true, skew
+			all = append(all, r, r) // in two services
+		}
+		var got []string
+		for _, f := range Reals(all) {
+			if f.Code != Clock || !f.Warning || len(f.Cures) == 0 {
+				t.Errorf("%s: %+v", name, f)
+			}
+			if f.Subject == "this director" && !strings.Contains(f.What, "is 1m30s from that of 3 real servers") {
+				t.Errorf("%s: %s", name, f.What)
+			}
+			if !slices.Contains(got, f.Subject) {
+				got = append(got, f.Subject)
+			}
+		}
+		if !slices.Equal(got, row.want) {
+			t.Errorf("%s: %q, want %q", name, got, row.want)
+		}
+	}
+}

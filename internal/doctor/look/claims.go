@@ -47,7 +47,7 @@ func (a *arrival) claimed() (addr netip.Addr, mac [6]byte, unasked, ok bool) {
 // claims are what was heard about virtual addresses until now.
 func (l *looker) claims(vips map[netip.Addr]bool) []doctor.Claim {
 	var out []doctor.Claim
-	for _, a := range l.wire.all() {
+	for _, a := range l.wire.claims() {
 		addr, mac, unasked, ok := a.claimed()
 		if !ok || !vips[addr] {
 			continue

@@ -4,7 +4,9 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
+	"vipd/internal/doctor"
 	"vipd/internal/realserver"
 )
 
@@ -63,6 +65,43 @@ func TestWhoHasIsAskedWithoutAClaim(t *testing.T) {
 		if option := b[14+40+24:]; from.IsValid() && !slices.Equal(option, append([]byte{1, 1}, mac[:]...)) {
 			t.Errorf("its options are %x", option)
 		}
+	}
+}
+
+// TestABusyDirectorForgetsNoAnswerAndNoClaim: of more frames than are kept none is passed over by who waits for one of them, and who
+// said that he has an address is known to the end.
+func TestABusyDirectorForgetsNoAnswerAndNoClaim(t *testing.T) {
+	w := &wire{raw: -1, known: map[tell]bool{}, wake: make(chan struct{})}
+	mac := [6]byte{2, 0, 0, 0, 0, 1}
+	claim := whoHas(mac, netip.Addr{}, them4)
+	copy(claim[14+14:], them4.AsSlice()) // whose sender has it
+	w.keep(7, claim)
+	w.keep(7, claim)
+	const many = 3 * mostArrivals
+	seen := make(chan int)
+	go func() {
+		n := 0
+		w.await(time.Minute, func(a *arrival) (doctor.Answer, bool) {
+			if a.ip != nil {
+				n++
+			}
+			return doctor.Answer{}, a.ip != nil && a.ip.dport == 81
+		})
+		seen <- n
+	}()
+	frameTo := func(port uint16) []byte {
+		return frame(mac, mac, segment(netip.AddrPortFrom(us4, 1), netip.AddrPortFrom(them4, port), flagSYN, 1, 0))
+	}
+	other, last := frameTo(80), frameTo(81)
+	for range many {
+		w.keep(7, other)
+	}
+	w.keep(7, last)
+	if n := <-seen; n < mostArrivals/2 {
+		t.Errorf("only %d frames were looked at", n)
+	}
+	if all := w.claims(); len(all) != 1 || all[0].ifindex != 7 || len(w.seen) > mostArrivals {
+		t.Errorf("%d claims, %d frames", len(all), len(w.seen))
 	}
 }
 

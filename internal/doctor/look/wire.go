@@ -21,6 +21,9 @@ type wire struct {
 
 	mu     sync.Mutex
 	seen   []arrival
+	gone   int           // that were before seen
+	told   []arrival     // those that say who has an address, each once
+	known  map[tell]bool // of told
 	wake   chan struct{} // closed and replaced at each arrival
 	closed bool
 	done   chan struct{}
@@ -35,7 +38,18 @@ type arrival struct {
 	ip      *heard // nil if it is not IP
 }
 
-const mostArrivals = 20000 // that are kept; a busy director sees more, and old ones go
+// tell is what an arrival says of an address, and where.
+type tell struct {
+	ifindex int
+	addr    netip.Addr
+	mac     [6]byte
+	unasked bool
+}
+
+const (
+	mostArrivals = 20000 // that are kept; a busy director sees more, and old ones go
+	mostTold     = 4096
+)
 
 func htons(v uint16) uint16 { return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v)) }
 
@@ -44,7 +58,7 @@ func openWire() (*wire, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a packet socket: %w", err)
 	}
-	w := &wire{file: os.NewFile(uintptr(fd), "packet socket"), raw: fd, wake: make(chan struct{}), done: make(chan struct{})}
+	w := &wire{file: os.NewFile(uintptr(fd), "packet socket"), raw: fd, known: map[tell]bool{}, wake: make(chan struct{}), done: make(chan struct{})}
 	go w.read()
 	return w, nil
 }
@@ -89,8 +103,14 @@ func (w *wire) keep(ifindex int, b []byte) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if addr, mac, unasked, ok := a.claimed(); ok {
+		if says := (tell{ifindex, addr, mac, unasked}); !w.known[says] && len(w.told) < mostTold {
+			w.known[says], w.told = true, append(w.told, a)
+		}
+	}
 	if len(w.seen) >= mostArrivals {
-		w.seen = append(w.seen[:0], w.seen[mostArrivals/2:]...)
+		w.seen = append([]arrival(nil), w.seen[mostArrivals/2:]...) // who looks at the old ones goes on to do so
+		w.gone += mostArrivals / 2
 	}
 	w.seen = append(w.seen, a)
 	close(w.wake)
@@ -110,9 +130,8 @@ func (w *wire) await(limit time.Duration, match func(*arrival) (doctor.Answer, b
 	defer end.Stop()
 	for next, over := 0, false; ; {
 		w.mu.Lock()
-		next = min(next, len(w.seen))
-		fresh, wake := w.seen[next:], w.wake
-		next = len(w.seen)
+		fresh, wake := w.seen[max(next-w.gone, 0):], w.wake
+		next = w.gone + len(w.seen)
 		w.mu.Unlock()
 		for i := range fresh {
 			if a, ok := match(&fresh[i]); ok {
@@ -150,11 +169,11 @@ func (w *wire) take(b []byte, from unix.Sockaddr) {
 	}
 }
 
-// all are the arrivals until now.
-func (w *wire) all() []arrival {
+// claims are the arrivals until now that say who has an address.
+func (w *wire) claims() []arrival {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return append([]arrival{}, w.seen...)
+	return append([]arrival{}, w.told...)
 }
 
 // question is a packet and what its answer looks like.
