@@ -25,6 +25,9 @@ func (p *peering) judge(now time.Time) (why string) {
 	if !heard {
 		return noPeer
 	}
+	if why == "" {
+		why = p.results.lacks(now)
+	}
 	return why
 }
 

@@ -262,3 +262,21 @@ func TestPeersTellEachOtherWhatTheirChecksFind(t *testing.T) {
 	})
 	eventually(t, "b hears of the change", last(changed))
 }
+
+// TestWhoFindsNoRealServerLeavesAPeerThatDoes: it has caught up, and its clients would have no server.
+func TestWhoFindsNoRealServerLeavesAPeerThatDoes(t *testing.T) {
+	n := &peerNet{at: map[netip.AddrPort]*peerEnd{}, cut: map[netip.Addr]bool{}}
+	a, b := newPeerDirector(t, n, "10.0.0.1", "10.0.0.2"), newPeerDirector(t, n, "10.0.0.2", "10.0.0.1")
+	short := true
+	a.results.short = func(time.Time) (string, netip.Addr, bool) { return "web", b.cfg.Source, short }
+	a.begin(n)
+	b.begin(n)
+	eventually(t, "a says so", func() bool {
+		return slices.Contains(a.held(), "the checks find no real server of VS web, those of 10.0.0.2 do")
+	})
+	if slices.Contains(a.held(), "") {
+		t.Error("it was free before")
+	}
+	_ = a.loop.ask(func() error { short = false; return nil })
+	eventually(t, "a is free", func() bool { return slices.Contains(a.held(), "") })
+}

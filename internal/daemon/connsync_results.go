@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 type results struct {
 	ask  func(now time.Time) []health.Verdict
 	told func(now time.Time, peer netip.Addr, all []health.Verdict)
+	// short names a service that has real servers at a peer and none here; see health.Pools.Short.
+	short func(now time.Time) (service string, peer netip.Addr, short bool)
 
 	last, next time.Time // all was told then; it is told again then
 	size       int       // of what was told last
@@ -28,7 +31,9 @@ const (
 )
 
 // results of this pool's machine.
-func (m *pool) results() results { return results{ask: m.pools.Verdicts, told: m.pools.Told} }
+func (m *pool) results() results {
+	return results{ask: m.pools.Verdicts, told: m.pools.Told, short: m.pools.Short}
+}
 
 // turned: a verdict is another, of which peers are to hear.
 func (m *pool) turned() {
@@ -42,6 +47,17 @@ func (r *results) soon() {
 	if at := r.last.Add(max(resultsSoon, time.Duration(r.size)*resultsEach/10)); at.Before(r.next) {
 		r.next = at
 	}
+}
+
+// lacks is why this director's checks are no reason to take over yet, or "".
+func (r *results) lacks(now time.Time) string {
+	if r.short == nil {
+		return ""
+	}
+	if service, peer, short := r.short(now); short {
+		return fmt.Sprintf("the checks find no real server of VS %s, those of %s do", service, peer)
+	}
+	return ""
 }
 
 // heard takes what a peer tells.

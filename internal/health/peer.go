@@ -114,6 +114,24 @@ func (p *Pools) Told(now time.Time, peer netip.Addr, all []Verdict) {
 	}
 }
 
+// Short names a service whose checks leave no real server here while a peer has one up, and that peer. A director that takes its address
+// over then would have no server for its clients, who have one.
+func (p *Pools) Short(now time.Time) (service string, peer netip.Addr, short bool) {
+	for _, s := range p.services {
+		if s.idle || slices.ContainsFunc(s.reals, func(r *real) bool { return r.alive || r.hand != nil }) {
+			continue
+		}
+		for _, r := range s.reals {
+			for _, said := range r.heard(now) {
+				if said.Up {
+					return s.name(), said.Peer, true
+				}
+			}
+		}
+	}
+	return "", netip.Addr{}, false
+}
+
 // hear keeps a verdict. Those of peers that are not heard any more give way.
 func (r *real) hear(said PeerSays) {
 	r.peers = r.heard(said.Told)

@@ -106,6 +106,47 @@ func TestWithoutTheOptionPeersAreShownAlone(t *testing.T) {
 	}
 }
 
+// Who finds no real server while a peer does is not to take over; who finds one is, and so is who has lost as much as the peer.
+func TestADirectorIsShortOfWhatItsPeerHas(t *testing.T) {
+	p := paired(Service{}, Checker{})
+	short := func(now time.Time) string {
+		service, peer, is := p.Short(now)
+		if !is {
+			return ""
+		}
+		return service + " " + peer.String()
+	}
+	want := func(now time.Time, want string) {
+		t.Helper()
+		if got := short(now); got != want {
+			t.Errorf("at %s short of %q, want %q", now.Sub(epoch), got, want)
+		}
+	}
+	all := "[10.0.8.9]:tcp:80 10.0.0.2"
+	tell(p, at(0), peer1, true, true)
+	want(at(0), "") // it takes its own for up until its checks say otherwise
+	for now := at(time.Second); !slices.Equal(in(p), []bool{false, false}); now = now.Add(time.Second) {
+		if now.After(at(60 * time.Second)) {
+			t.Fatal("its checks do not fail")
+		}
+		runs(p, now, false)
+	}
+	want(at(30*time.Second), all)
+	tell(p, at(30*time.Second), peer1, false, false)
+	want(at(30*time.Second), "") // the peer has lost them too
+	tell(p, at(31*time.Second), peer1, false, true)
+	want(at(31*time.Second), all)
+	want(at(31*time.Second).Add(PeerKept+time.Second), "") // what a peer no longer says does not count
+	tell(p, at(100*time.Second), peer1, true, true)
+	for now := at(100 * time.Second); !slices.Contains(in(p), true); now = now.Add(time.Second) {
+		if now.After(at(160 * time.Second)) {
+			t.Fatal("its checks do not succeed")
+		}
+		runs(p, now, true)
+	}
+	want(at(130*time.Second), "")
+}
+
 func TestOnlyWhatWasFoundIsTold(t *testing.T) {
 	p := paired(Service{}, Checker{})
 	tell(p, at(0), peer1, false, true) // which is no finding of this director
