@@ -161,6 +161,14 @@ func (b *tab) open(url string) {
 	b.until(url+" is loaded", fmt.Sprintf("document.readyState == 'complete' && location.href.startsWith(%q)", url))
 }
 
+// key presses a key, as a person without a mouse does.
+func (b *tab) key(name string, code int) {
+	b.t.Helper()
+	for _, what := range []string{"keyDown", "keyUp"} {
+		b.call("Input.dispatchKeyEvent", map[string]any{"type": what, "key": name, "code": name, "windowsVirtualKeyCode": code, "text": map[string]string{"keyDown": "\r"}[what]}, nil)
+	}
+}
+
 // width makes the window so wide, and wants the page to fit into it.
 func (b *tab) width(pixels int) {
 	b.t.Helper()

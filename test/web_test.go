@@ -132,6 +132,62 @@ func TestThePageShowsTheMethodContent(t *testing.T) {
 	}
 }
 
+// TestAPersonBreaksDirectorsAndNoConnection: the scene of open connections in a browser. director1 is killed by a key and returns, director2 is cut off and
+// plugged in again, and a round is begun and ended; the page tells how long a takeover took, and that nothing broke.
+func TestAPersonBreaksDirectorsAndNoConnection(t *testing.T) {
+	if !alone(t, 3*time.Minute, "chromium") {
+		return
+	}
+	others := func() []string {
+		return slices.DeleteFunc(left(t), func(line string) bool { return strings.Contains(line, "chrom") })
+	}
+	before := others()
+	watch, _, end := startWeb(t, "--continuity", "--rounds", "0", "--sessions", "8", "--downloads", "4", "--per-second", "10")
+	page := openTab(t)
+	page.open(watch)
+	page.until("all are connected", `document.querySelector("#session .is b").textContent == "8" && document.querySelector("#download .is b").textContent == "4"`)
+	page.until("it says how they are", `/^director1 holds the virtual IP. 1[0-9] connections are open, and none has broken.$/.test(document.querySelector("#said").textContent)`)
+	page.width(390)
+	page.width(1280)
+
+	page.run(`document.getElementById("director1-kill").focus()`)
+	page.key("Enter", 13)
+	page.until("the other director took over", `document.getElementById("director1").classList.contains("down") && document.getElementById("director2").classList.contains("holder")`)
+	page.until("it says after what time, and what the announced lag was", `/director1 is killed, and taken over after [0-9.]+ s\. Of [0-9]+ connections .*, announced lag [0-9]+ ms/.test(document.querySelector("#steps").textContent)`)
+	page.until("the focus is where it was", `document.activeElement.id == "director1-start"`)
+	page.width(390)
+	page.key("Enter", 13)
+	page.until("it is back when it has caught up", `document.getElementById("director1").classList.contains("holder") && document.getElementById("director1").textContent.includes("has all of the other one's")`)
+	page.run(`document.getElementById("director2-cut").click()`)
+	page.until("the weaker one has no cable", `document.getElementById("director2").textContent.includes("its cable is pulled") && document.querySelector("#director2 .state").textContent == "FAULT"`)
+	page.run(`document.getElementById("director2-plug").click()`)
+	page.until("it is back", `document.querySelector("#director2 .state").textContent == "BACKUP" && document.getElementById("director2").textContent.includes("has all of the other one's")`)
+
+	plain := openTab(t)
+	plain.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
+	plain.open(watch)
+	plain.run(`document.getElementById("play-round").click()`)
+	plain.until("without scripts it comes again by itself", `document.querySelector("#playing .note").textContent.startsWith("Round 1 of 1, step 1 of 7: director1 is stopped.")`)
+	page.until("nobody disturbs the scene", `document.querySelector("li.now")?.textContent.startsWith("stop") && document.querySelectorAll("article button").length == 0`)
+	page.width(1280)
+	page.run(`document.getElementById("play-enough").click()`)
+	page.until("it ends after its step", `document.querySelector("#said").textContent.startsWith("The scene held") && document.querySelector("li.over")?.textContent.startsWith("stop") && document.getElementById("play-round") != null`)
+	if bad, err := page.run(`[...document.querySelectorAll("#steps .bad, #broken .bad")].map(e => e.textContent).join("\n")`); err != nil || bad != "" {
+		t.Logf("broke, of which the young may: %s, %v", bad, err)
+	}
+	if bad, err := page.run(`document.querySelectorAll("#steps .bad").length`); err != nil || bad != "0" {
+		t.Errorf("of the steps %s did not hold (%v)", bad, err)
+	}
+	page.width(390)
+	page.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": "dark"}}}, nil)
+	page.width(1280)
+	end()
+	page.until("it says that the lab has gone", `!document.querySelector("#lost").hidden`)
+	if after := others(); !slices.Equal(before, after) {
+		t.Errorf("on the machine before: %q, and after: %q", before, after)
+	}
+}
+
 // startWeb is `vipd lab web` at free ports.
 func startWeb(t *testing.T, args ...string) (watch, site string, end func()) {
 	t.Helper()
@@ -153,8 +209,8 @@ func startWeb(t *testing.T, args ...string) (watch, site string, end func()) {
 		}
 	}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if urls := regexp.MustCompile(`http://[0-9.:]+/`).FindAllString(lines.Text(), -1); len(urls) == 2 {
-			return urls[0], urls[1], end
+		if urls := regexp.MustCompile(`http://[0-9.:]+/`).FindAllString(lines.Text(), -1); len(urls) > 0 {
+			return urls[0], urls[len(urls)-1], end
 		}
 	}
 	end()

@@ -54,7 +54,7 @@ Exit codes: 0 the scene held; 1 it did not, or could not be built; 3 another lab
 	f.BoolVar(&opts.plain, "plain", false, "print lines instead of the live view")
 	f.BoolVar(&opts.powerOff, "power-off", false, "pull the cable of the director that is killed, so that its packet path dies too")
 	f.DurationVar(&opts.lasts, "step", 0, "how long each step is measured (default 8s)")
-	opts.continuity.flags(cmd)
+	opts.continuity.flags(cmd, "play another scene: connections stay open while directors are stopped, killed, cut off, restarted and return")
 	opts.files(cmd)
 	cmd.AddCommand(newLabUp(env), newLabDown(env), newLabStatus(env), newLabExec(env), newLabWeb(env), newLabServe(env), newLabClient(env), newLabCrowd(env))
 	cmd.AddCommand(newLabVerbs(env)...)

@@ -23,9 +23,9 @@ type continuityOptions struct {
 	program                        string
 }
 
-func (o *continuityOptions) flags(cmd *cobra.Command) {
+func (o *continuityOptions) flags(cmd *cobra.Command, scene string) {
 	f := cmd.Flags()
-	f.BoolVar(&o.play, "continuity", false, "play another scene: connections stay open while directors are stopped, killed, cut off, restarted and return")
+	f.BoolVar(&o.play, "continuity", false, scene)
 	f.IntVar(&o.rounds, "rounds", 1, "of --continuity: how often each of that is done")
 	f.IntVar(&o.sessions, "sessions", 40, "of --continuity: connections on which somebody types")
 	f.IntVar(&o.downloads, "downloads", 10, "of --continuity: long downloads")
@@ -35,24 +35,9 @@ func (o *continuityOptions) flags(cmd *cobra.Command) {
 
 // playContinuity plays the scene, prints what came of it and removes the site, whatever happened.
 func playContinuity(env Env, opts labOptions) error {
-	if opts.site {
-		return &daemon.Failure{Code: daemon.ExitFatal, Err: errors.New("lab: --continuity and --site are two scenes"), Hint: "give one of them"}
-	}
-	for name, n := range map[string]int{"--rounds": opts.continuity.rounds, "--sessions": opts.continuity.sessions, "--downloads": opts.continuity.downloads, "--per-second": opts.continuity.perSecond} {
-		if n < 0 || name == "--rounds" && n == 0 {
-			return &daemon.Failure{Code: daemon.ExitFatal, Err: fmt.Errorf("lab: %s %d is not possible", name, n), Hint: "give a number from 1 on"}
-		}
-	}
-	bound, err := opts.takeover()
+	cfg, err := opts.continuityConfig(1)
 	if err != nil {
 		return err
-	}
-	cfg := lab.ContinuityConfig{Rounds: opts.continuity.rounds, Sessions: opts.continuity.sessions, Downloads: opts.continuity.downloads,
-		PerSecond: opts.continuity.perSecond, Takeover: bound}
-	if opts.continuity.program != "" {
-		if cfg.Program, err = filepath.Abs(opts.continuity.program); err != nil {
-			return err
-		}
 	}
 	return withLab(env, opts, func(ctx context.Context, l *lab.Lab) error {
 		l.Hold = true
@@ -81,6 +66,25 @@ func playContinuity(env Env, opts labOptions) error {
 		_, err = fmt.Fprintf(env.Stdout, "\nThe scene held (%.0f s).\n", report.Seconds)
 		return err
 	})
+}
+
+// continuityConfig is what the flags say of the scene, which is played so many rounds at least.
+func (o *labOptions) continuityConfig(least int) (cfg lab.ContinuityConfig, err error) {
+	if o.site {
+		return cfg, &daemon.Failure{Code: daemon.ExitFatal, Err: errors.New("lab: --continuity and --site are two scenes"), Hint: "give one of them"}
+	}
+	c := &o.continuity
+	for name, n := range map[string]int{"--rounds": c.rounds - least, "--sessions": c.sessions, "--downloads": c.downloads, "--per-second": c.perSecond} {
+		if from := map[string]int{"--rounds": least}[name]; n < 0 {
+			return cfg, &daemon.Failure{Code: daemon.ExitFatal, Err: fmt.Errorf("lab: %s %d is not possible", name, n+from), Hint: fmt.Sprintf("give a number from %d on", from)}
+		}
+	}
+	cfg = lab.ContinuityConfig{Rounds: c.rounds, Sessions: c.sessions, Downloads: c.downloads, PerSecond: c.perSecond}
+	if cfg.Takeover, err = o.takeover(); err != nil || c.program == "" {
+		return cfg, err
+	}
+	cfg.Program, err = filepath.Abs(c.program)
+	return cfg, err
 }
 
 func newLabCrowd(env Env) *cobra.Command {

@@ -62,6 +62,27 @@ func TestLabWithoutAHost(t *testing.T) {
 	}
 }
 
+func TestContinuityHasItsOwnScene(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		site          bool
+		rounds, least int
+		sessions      int
+		said          string
+	}{
+		"the usual":           {rounds: 1, least: 1, sessions: 40},
+		"none to begin with":  {rounds: 0, least: 0, sessions: 40},
+		"no round":            {rounds: 0, least: 1, sessions: 40, said: "--rounds 0 is not possible"},
+		"less than nothing":   {rounds: 1, sessions: -1, said: "--sessions -1 is not possible"},
+		"with the third tier": {site: true, rounds: 1, said: "two scenes"},
+	} {
+		opts := labOptions{method: lab.DR, site: c.site, continuity: continuityOptions{rounds: c.rounds, sessions: c.sessions}}
+		cfg, err := opts.continuityConfig(c.least)
+		if c.said == "" && (err != nil || cfg.Rounds != c.rounds || cfg.Sessions != c.sessions || cfg.Takeover != 4109375*time.Microsecond) || c.said != "" && (err == nil || !strings.Contains(err.Error(), c.said)) {
+			t.Errorf("%s: %+v, %v", sentence, cfg, err)
+		}
+	}
+}
+
 func TestLiveViewShowsTheScene(t *testing.T) {
 	l := lab.New("vipd", nil)
 	stopped := false

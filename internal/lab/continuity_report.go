@@ -23,23 +23,28 @@ type ContinuityReport struct {
 
 // ContinuityStep is one step: what began and broke between its begin and that of the next.
 type ContinuityStep struct {
-	Round     int                       `json:"round"` // 0: before the first
-	Name      string                    `json:"name"`
-	From      time.Time                 `json:"from"`
-	To        time.Time                 `json:"to"`
-	Open      map[string]int            `json:"open"`  // at its begin, by kind
-	Began     map[string]int            `json:"began"` // by kind
-	Answers   map[string]int            `json:"answers"`
-	LongestMS map[string]float64        `json:"longest_ms"`       // that an answer took
-	Broken    map[string]map[string]int `json:"broken"`           // by kind and cause
-	LagMS     float64                   `json:"lag_ms,omitempty"` // that the director announced before it died
-	Young     int                       `json:"young"`            // of the broken, those that began when less than that was left to its end, or later
-	OK        bool                      `json:"ok"`
-	Why       []string                  `json:"why,omitempty"`
+	Round      int                       `json:"round"` // 0: before the first, or between or after them
+	Name       string                    `json:"name"`
+	Host       string                    `json:"host,omitempty"` // the director to which it is done
+	ByHand     bool                      `json:"by_hand,omitempty"`
+	From       time.Time                 `json:"from"`
+	To         time.Time                 `json:"to"`
+	Open       map[string]int            `json:"open"`  // at its begin, by kind
+	Began      map[string]int            `json:"began"` // by kind
+	Answers    map[string]int            `json:"answers"`
+	LongestMS  map[string]float64        `json:"longest_ms"`            // that an answer took
+	Broken     map[string]map[string]int `json:"broken"`                // by kind and cause
+	TakeoverMS float64                   `json:"takeover_ms,omitempty"` // until the other director was master; it is looked at every 50 ms
+	LagMS      float64                   `json:"lag_ms,omitempty"`      // that the director announced before it died
+	Young      int                       `json:"young"`                 // of the broken, those that began when less than that was left to its end, or later
+	OK         bool                      `json:"ok"`
+	Why        []string                  `json:"why,omitempty"`
 
-	young      bool
+	young      bool // a director ends at once: what it has not told yet may break
 	lag        time.Duration
-	died, gone time.Time
+	died, gone time.Time // gone: when the other one was master, or should have been
+	idle       bool      // between two acts of a scene that somebody watches
+	final      bool      // its figures
 }
 
 // youngest is the part of all connections that may break at a director's sudden end because it had not told of them: under one in so many.
@@ -53,12 +58,9 @@ func (s *ContinuityStep) first() time.Time {
 	return s.From
 }
 
-// fill computes a step's figures from all that was heard. If next is nil, there is no step behind it yet.
-func (c *continuity) fill(s, next *ContinuityStep) {
-	c.mu.Lock()
-	heard := c.heard[:len(c.heard):len(c.heard)]
-	c.mu.Unlock()
-	s.Open, s.Began, s.Answers, s.LongestMS, s.Broken, s.Young = map[string]int{}, map[string]int{}, map[string]int{}, map[string]float64{}, map[string]map[string]int{}, 0
+// fill computes a step's figures from what was heard. If next is nil, there is no step behind it yet.
+func (s *ContinuityStep) fill(heard []CrowdReport, next *ContinuityStep) {
+	s.empty()
 	for _, r := range heard {
 		for _, b := range r.Broken {
 			if !b.Waited.Before(s.first()) && b.Waited.Before(s.To) && (next == nil || b.Waited.Before(next.first())) {
@@ -79,6 +81,30 @@ func (c *continuity) fill(s, next *ContinuityStep) {
 	}
 }
 
+// empty makes a step one in which nothing has happened.
+func (s *ContinuityStep) empty() {
+	s.Open, s.Began, s.Answers, s.LongestMS, s.Broken, s.Young = map[string]int{}, map[string]int{}, map[string]int{}, map[string]float64{}, map[string]map[string]int{}, 0
+}
+
+// add takes another step's figures to a step's own.
+func (s *ContinuityStep) add(o ContinuityStep) {
+	s.OK = s.OK && o.OK
+	s.Young += o.Young
+	s.TakeoverMS = max(s.TakeoverMS, o.TakeoverMS)
+	for _, kind := range Kinds {
+		s.Open[kind] += o.Open[kind]
+		s.Began[kind] += o.Began[kind]
+		s.Answers[kind] += o.Answers[kind]
+		s.LongestMS[kind] = max(s.LongestMS[kind], o.LongestMS[kind])
+		for cause, n := range o.Broken[kind] {
+			if s.Broken[kind] == nil {
+				s.Broken[kind] = map[string]int{}
+			}
+			s.Broken[kind][cause] += n
+		}
+	}
+}
+
 func (s *ContinuityStep) book(b BrokenConn) {
 	if s.Broken[b.Kind] == nil {
 		s.Broken[b.Kind] = map[string]int{}
@@ -89,7 +115,11 @@ func (s *ContinuityStep) book(b BrokenConn) {
 	}
 }
 
-func (s *ContinuityStep) broken() (n int) {
+// Dies tells whether a director ends at once in it, so that what it has not told yet may break.
+func (s *ContinuityStep) Dies() bool { return s.young }
+
+// Broke is how many connections did.
+func (s *ContinuityStep) Broke() (n int) {
 	for _, causes := range s.Broken {
 		for _, of := range causes {
 			n += of
@@ -105,36 +135,56 @@ func total(byKind map[string]int) (n int) {
 	return n
 }
 
-// judge: nothing broke, but for what was younger than the lag when a director was killed or cut off, and of that next to nothing.
-func (c *continuity) judge() {
-	r := &c.report
-	r.OK = len(r.Why) == 0 && len(r.Steps) > 1
+func (c *continuity) judge() { c.report = c.judged(c.report, nil, c.said()) }
+
+// judged is a report with figures and verdicts: nothing broke, but for what was younger than the lag when a director was killed or cut off, and
+// of that next to nothing. now is the step behind the last one, if there is any. What a person does is counted, and not judged.
+func (c *continuity) judged(r ContinuityReport, now *ContinuityStep, heard []CrowdReport) ContinuityReport {
+	r.Steps, r.Why = slices.Clone(r.Steps), slices.Clone(r.Why)
+	played := 0
 	for i := range r.Steps {
-		s := &r.Steps[i]
-		var next *ContinuityStep
+		s, next := &r.Steps[i], now
 		if i+1 < len(r.Steps) {
 			next = &r.Steps[i+1]
 		}
-		c.fill(s, next)
-		if n := s.broken() - s.Young; n > 0 {
-			s.Why = append(s.Why, fmt.Sprintf("%d connections broke", n))
+		if !s.final {
+			s.fill(heard, next)
 		}
-		for _, kind := range Kinds {
-			if want := map[string]int{KindDownload: c.cfg.Downloads, KindSession: c.cfg.Sessions, KindShort: c.cfg.PerSecond}[kind]; want > 0 && s.Answers[kind] == 0 {
-				s.Why = append(s.Why, "no answer to any "+kind)
-			}
+		s.Why = c.complaints(s)
+		s.OK = len(s.Why) == 0
+		if s.ByHand || s.idle {
+			continue
 		}
+		played++
+		r.OK = s.OK && (r.OK || played == 1)
 		if s.young {
 			r.Young += s.Young
 			r.OfYoung += total(s.Open) + total(s.Began)
 		}
-		s.OK = len(s.Why) == 0
-		r.OK = r.OK && s.OK
 	}
+	r.OK = r.OK && len(r.Why) == 0 && played > 1
 	if r.Young > 1 && r.Young*youngest >= r.OfYoung {
 		r.OK = false
 		r.Why = append(r.Why, fmt.Sprintf("%d of %d connections broke when a director was killed or cut off: more than one in %d", r.Young, r.OfYoung, youngest))
 	}
+	return r
+}
+
+// complaints are what did not hold in a step, beside what was known before.
+func (c *continuity) complaints(s *ContinuityStep) []string {
+	why := slices.Clone(s.Why)
+	if n := s.Broke() - s.Young; n > 0 {
+		why = append(why, fmt.Sprintf("%d connections broke", n))
+	}
+	if s.ByHand || s.idle { // which may be over before there is any
+		return why
+	}
+	for _, kind := range Kinds {
+		if want := map[string]int{KindDownload: c.cfg.Downloads, KindSession: c.cfg.Sessions, KindShort: c.cfg.PerSecond}[kind]; want > 0 && s.Answers[kind] == 0 {
+			why = append(why, "no answer to any "+kind)
+		}
+	}
+	return why
 }
 
 // words are a step's figures on a line.
@@ -158,9 +208,9 @@ func (r ContinuityReport) WriteJSON(path string) error { return writeJSON(path, 
 
 // WriteTable prints the report for a person: a line for each step of every round together, then what did not hold.
 func (r ContinuityReport) WriteTable(w io.Writer) error {
-	rows := [][]string{{"step", "times", "connections", "answers", "longest", CauseReset, CauseStall, CauseRefused, "other", "young", ""}}
+	rows := [][]string{{"step", "times", "connections", "answers", "longest", "takeover", CauseReset, CauseStall, CauseRefused, "other", "young", ""}}
 	for _, s := range r.summary() {
-		other := s.broken()
+		other := s.Broke()
 		causes := map[string]int{}
 		for _, of := range s.Broken {
 			for cause, n := range of {
@@ -178,7 +228,11 @@ func (r ContinuityReport) WriteTable(w io.Writer) error {
 		for _, ms := range s.LongestMS {
 			longest = max(longest, ms)
 		}
-		rows = append(rows, []string{s.Name, fmt.Sprint(s.Round), fmt.Sprint(total(s.Open) + total(s.Began)), fmt.Sprint(total(s.Answers)), fmt.Sprintf("%.0f ms", longest),
+		takeover := ""
+		if s.TakeoverMS > 0 {
+			takeover = fmt.Sprintf("%.0f ms", s.TakeoverMS)
+		}
+		rows = append(rows, []string{s.label(), fmt.Sprint(s.Round), fmt.Sprint(total(s.Open) + total(s.Began)), fmt.Sprint(total(s.Answers)), fmt.Sprintf("%.0f ms", longest), takeover,
 			fmt.Sprint(causes[CauseReset]), fmt.Sprint(causes[CauseStall]), fmt.Sprint(causes[CauseRefused]), fmt.Sprint(other), fmt.Sprint(s.Young), verdict})
 	}
 	if _, err := io.WriteString(w, table(rows)); err != nil {
@@ -191,30 +245,25 @@ func (r ContinuityReport) WriteTable(w io.Writer) error {
 	return nil
 }
 
+// label is a step's name in a table.
+func (s *ContinuityStep) label() string {
+	if s.ByHand {
+		return s.Name + " by hand"
+	}
+	return s.Name
+}
+
 // summary has one step for all of a name; its Round is how many there were.
 func (r ContinuityReport) summary() (all []ContinuityStep) {
 	for _, s := range r.Steps {
-		at := slices.IndexFunc(all, func(o ContinuityStep) bool { return o.Name == s.Name })
+		at := slices.IndexFunc(all, func(o ContinuityStep) bool { return o.label() == s.label() })
 		if at < 0 {
 			at = len(all)
-			all = append(all, ContinuityStep{Name: s.Name, OK: true, Open: map[string]int{}, Began: map[string]int{}, Answers: map[string]int{}, LongestMS: map[string]float64{}, Broken: map[string]map[string]int{}})
+			all = append(all, ContinuityStep{Name: s.Name, ByHand: s.ByHand, OK: true})
+			all[at].empty()
 		}
-		sum := &all[at]
-		sum.Round++
-		sum.OK = sum.OK && s.OK
-		sum.Young += s.Young
-		for _, kind := range Kinds {
-			sum.Open[kind] += s.Open[kind]
-			sum.Began[kind] += s.Began[kind]
-			sum.Answers[kind] += s.Answers[kind]
-			sum.LongestMS[kind] = max(sum.LongestMS[kind], s.LongestMS[kind])
-			for cause, n := range s.Broken[kind] {
-				if sum.Broken[kind] == nil {
-					sum.Broken[kind] = map[string]int{}
-				}
-				sum.Broken[kind][cause] += n
-			}
-		}
+		all[at].Round++
+		all[at].add(s)
 	}
 	return all
 }
@@ -224,7 +273,7 @@ func (r ContinuityReport) Complaints() []string {
 	out := slices.Clone(r.Why)
 	for _, s := range r.Steps {
 		for _, why := range s.Why {
-			out = append(out, fmt.Sprintf("round %d, %s: %s (%s)", s.Round, s.Name, why, s.words()))
+			out = append(out, fmt.Sprintf("round %d, %s: %s (%s)", s.Round, s.label(), why, s.words()))
 		}
 	}
 	return out

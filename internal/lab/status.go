@@ -44,9 +44,11 @@ type PoolStatus struct {
 }
 
 // Status tells of every host of an open lab.
-func (l *Lab) Status(ctx context.Context) []HostStatus {
+func (l *Lab) Status(ctx context.Context) []HostStatus { return l.statusOf(l.Look(ctx)) }
+
+func (l *Lab) statusOf(all []Sight) []HostStatus {
 	sights := map[string]Sight{}
-	for _, s := range l.Look(ctx) {
+	for _, s := range all {
 		sights[s.Host] = s
 	}
 	var out []HostStatus

@@ -18,7 +18,7 @@ import (
 	"vipd/internal/lab"
 )
 
-//go:embed page.html watch.js watch.css
+//go:embed page.html site.html continuity.html watch.js watch.css
 var assets embed.FS
 
 // Watched is what a page shows and does; *lab.Live is one.
@@ -28,23 +28,38 @@ type Watched interface {
 	Do(host, what string) error
 }
 
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"clock": func(t time.Time) string { return t.Local().Format(time.TimeOnly) },
-	"after": func(subject string) string { // the router_id, which is the same on both directors
-		if _, rest, ok := strings.Cut(subject, "] "); ok && strings.HasPrefix(subject, "[") {
-			return rest
-		}
-		return subject
-	},
-}).ParseFS(assets, "page.html"))
+// The pages: a frame that all have, and the scene in it.
+var (
+	sitePage       = parse("site.html")
+	continuityPage = parse("continuity.html")
+)
+
+func parse(scene string) *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{
+		"clock": func(t time.Time) string { return t.Local().Format(time.TimeOnly) },
+		"after": func(subject string) string { // the router_id, which is the same on both directors
+			if _, rest, ok := strings.Cut(subject, "] "); ok && strings.HasPrefix(subject, "[") {
+				return rest
+			}
+			return subject
+		},
+	}).ParseFS(assets, "page.html", scene))
+}
 
 // Handler serves the page. forumPort is the port, at the same host, where the forum can be used.
 func Handler(w Watched, forumPort string) http.Handler {
+	mux := newMux(sitePage, func(r *http.Request) any { return newView(w.Moment(), forumURL(r, forumPort)) })
+	handleHosts(mux, w.Do)
+	return onlyHere(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// newMux serves a page, and the scene in it alone.
+func newMux(templates *template.Template, view func(*http.Request) any) *http.ServeMux {
 	mux := http.NewServeMux()
 	show := func(name string) http.HandlerFunc {
 		return func(rw http.ResponseWriter, r *http.Request) {
 			var out bytes.Buffer
-			if err := templates.ExecuteTemplate(&out, name, newView(w.Moment(), forumURL(r, forumPort))); err != nil {
+			if err := templates.ExecuteTemplate(&out, name, view(r)); err != nil {
 				http.Error(rw, err.Error(), http.StatusInternalServerError)
 				return
 			}
@@ -57,14 +72,23 @@ func Handler(w Watched, forumPort string) http.Handler {
 	mux.HandleFunc("GET /scene", show("scene"))
 	mux.Handle("GET /watch.js", http.FileServerFS(assets))
 	mux.Handle("GET /watch.css", http.FileServerFS(assets))
-	mux.HandleFunc("POST /hosts/{host}/{what}", func(rw http.ResponseWriter, r *http.Request) {
-		if err := w.Do(r.PathValue("host"), r.PathValue("what")); err != nil {
+	return mux
+}
+
+// handleHosts takes what the buttons of hosts say.
+func handleHosts(mux *http.ServeMux, do func(host, what string) error) {
+	press(mux, "POST /hosts/{host}/{what}", func(r *http.Request) error { return do(r.PathValue("host"), r.PathValue("what")) })
+}
+
+// press takes what a button says, and shows the page again.
+func press(mux *http.ServeMux, pattern string, do func(*http.Request) error) {
+	mux.HandleFunc(pattern, func(rw http.ResponseWriter, r *http.Request) {
+		if err := do(r); err != nil {
 			http.Error(rw, err.Error(), http.StatusConflict)
 			return
 		}
 		http.Redirect(rw, r, "/", http.StatusSeeOther)
 	})
-	return onlyHere(http.NewCrossOriginProtection().Handler(mux))
 }
 
 // onlyHere answers requests alone that name this machine by an address or as localhost: a page elsewhere whose name is made to

@@ -13,6 +13,7 @@ async function draw() {
 		const next = document.createElement("main");
 		next.innerHTML = await answer.text();
 		replace(main, next);
+		mark();
 		lost.hidden = true;
 	} catch {
 		lost.hidden = false;
@@ -20,7 +21,7 @@ async function draw() {
 }
 
 // parts are what is exchanged as a whole.
-const parts = "#said, #traffic, article, #events, #mails";
+const parts = "#said, #playing, #traffic, article, #steps, #events, #broken, #mails";
 
 function replace(have, want) {
 	const fresh = [...want.querySelectorAll(parts)];
@@ -41,15 +42,27 @@ function swap(old, part) {
 	if (focus) (document.getElementById(focus) ?? part.querySelector("button"))?.focus({ preventScroll: true });
 }
 
+// A button that is at work is not disabled, which would take the focus from it; pressed again it does nothing.
+const busy = new Set();
+
+function mark() {
+	for (const button of main.querySelectorAll("button")) {
+		if (busy.has(button.id)) button.setAttribute("aria-disabled", "true");
+		else button.removeAttribute("aria-disabled");
+	}
+}
+
 main.addEventListener("submit", async (event) => {
 	event.preventDefault();
-	const button = event.submitter;
-	button.disabled = true;
+	const id = event.submitter.id;
+	if (busy.has(id)) return;
+	busy.add(id);
+	mark();
 	try {
 		const answer = await fetch(event.target.action, { method: "POST" });
 		if (!answer.ok) alert(await answer.text());
 	} finally {
-		button.disabled = false;
+		busy.delete(id);
 		pressed = false;
 		draw();
 	}
