@@ -26,10 +26,22 @@ static __always_inline __u16 csum_header(const struct ipv4 *ip)
 	return ~csum_fold((__u64)word[0] + word[1] + word[2] + word[3] + word[4]);
 }
 
+/* A number of two bytes in host order, as the sum has it that takes it as the frame does: shifted is as good as turned round. */
+static __always_inline __u32 csum_number(__u32 n)
+{
+	return n << 8;
+}
+
+/* What takes a word out of a sum. */
+static __always_inline __u64 csum_less(__u32 word)
+{
+	return (__u32)~word;
+}
+
 /* What a checksum has to take in when a word of what it covers becomes another. */
 static __always_inline __u64 csum_change(__u32 from, __u32 to)
 {
-	return (__u64)(__u32)~from + to;
+	return csum_less(from) + to;
 }
 
 /* When an IPv6 address becomes another. */
@@ -42,12 +54,6 @@ static __always_inline __u64 csum_change6(const __be32 *from, const __be32 *to)
 static __always_inline __u16 csum_mend(__u16 check, __u64 change)
 {
 	return ~csum_fold(change + (__u16)~check);
-}
-
-/* The sum of a pseudo header (RFC 793 3.1). length: of the transport header and what follows, in host order. */
-static __always_inline __u64 csum_pseudo(__be32 src, __be32 dst, __u8 proto, __u16 length)
-{
-	return (__u64)src + dst + be16(proto) + be16(length);
 }
 
 /* Of an IPv6 address. */

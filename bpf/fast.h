@@ -125,59 +125,76 @@ static __always_inline void nat_plain6(struct ipv6 *ip, struct real *r, struct p
 	ports_plain((void *)(ip + 1), r, p, change);
 }
 
-static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct outer *o, struct shape s)
-{
-	if (r->flags & REAL_IPV6)
-		return encapsulate6(ctx, r, sizeof(struct eth), o, s) == NEXT;
-	return encapsulate4(ctx, r, sizeof(struct eth), o, s) == NEXT;
-}
-
-/*
- * Each way of tunnelling has its own code, in which all that it puts in front is constant: where the frame begins then depends on
- * nothing that is loaded, and packets that follow need not wait for a connection's line.
- */
-static __always_inline int wrap_plain(struct xdp_md *ctx, struct real *r, struct outer *o)
-{
-	switch (r->plain) {
-	case PLAIN_IPIP:
-		return wrap(ctx, r, o, (struct shape){ TUNNEL_IPIP, 0 });
-	case PLAIN_GUE:
-		return wrap(ctx, r, o, (struct shape){ TUNNEL_GUE, 0 });
-	case PLAIN_GRE:
-		return wrap(ctx, r, o, (struct shape){ TUNNEL_GRE, 0 });
-	case PLAIN_GUE_CHECKED:
-		return wrap(ctx, r, o, (struct shape){ TUNNEL_GUE, TUNNEL_CSUM });
-	}
-	return wrap(ctx, r, o, (struct shape){ TUNNEL_GRE, TUNNEL_CSUM });
-}
-
 /* Does the tunnel cover its packet by a checksum? */
 static __always_inline int plain_checks(struct real *r)
 {
 	return r->plain == PLAIN_GUE_CHECKED || r->plain == PLAIN_GRE_CHECKED;
 }
 
-/* tunnel_request without a question; whether there was room in front. */
-static __always_inline int tunnel_plain(struct xdp_md *ctx, struct ipv4 *ip, struct real *r, struct packet *p, struct tunables *t)
+/* covered, of what plain4 and plain6 let through. */
+static __always_inline int plain_covered(struct packet *p, struct tcp *tcp)
 {
-	struct outer o;
-
-	ttl_less_one(ip);
-	o = outer_of(ip, t, p->hash >> 32, p->length);
-	if (plain_checks(r))
-		o.inner = sum_covered(ip, sizeof(*ip), p->length);
-	return wrap_plain(ctx, r, &o);
+	return packet_proto(p) == PROTO_TCP || ((struct udp *)tcp)->check;
 }
 
-static __always_inline int tunnel_plain6(struct xdp_md *ctx, struct ipv6 *ip, struct real *r, struct packet *p)
+/*
+ * A packet into its tunnel, without a question; whether there was room in front. First the room is made, then the packet is read
+ * from where it lies now: of what was read before nothing need be kept over the call. Both shape and families are constant, so that
+ * all of it lies at constant places: where the frame begins depends on nothing that is loaded, and packets that follow need not wait
+ * for a connection's line.
+ */
+static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct packet *p, struct shape s, int v6, int outer6)
 {
+	__u32 more = (outer6 ? sizeof(struct ipv6) : sizeof(struct ipv4)) + shape_size(s);
+	struct eth *eth;
+	struct ipv4 *ip;
+	struct ipv6 *ip6;
 	struct outer o;
 
-	ip->hop_limit--;
-	o = outer_of_six(ip, r, p->hash >> 32, p->length);
-	if (plain_checks(r))
-		o.inner = sum_covered6(ip);
-	return wrap_plain(ctx, r, &o);
+	if (unlikely(room_in_front(ctx, sizeof(*eth), more) == DONE))
+		return 0;
+	eth = (void *)(long)ctx->data;
+	ip = (void *)(eth + 1) + more;
+	ip6 = (void *)ip;
+	if (unlikely((v6 ? (void *)(ip6 + 1) : (void *)(ip + 1)) > (void *)(long)ctx->data_end))
+		return 0;
+	if (v6) {
+		ip6->hop_limit--;
+		o = outer_of_six(ip6, r, p->hash >> 32, p->length);
+		if (s.flags)
+			o.inner = sum_covered6(ip6);
+	} else {
+		ttl_less_one(ip);
+		o = outer_of(ip, settings(), p->hash >> 32, p->length);
+		if (s.flags)
+			o.inner = sum_covered(ip, sizeof(*ip), p->length);
+	}
+	if (outer6)
+		front6(eth, r, &o, s);
+	else
+		front4(eth, r, &o, s);
+	return 1;
+}
+
+static __always_inline int wrap_shape(struct xdp_md *ctx, struct real *r, struct packet *p, struct shape s, int v6)
+{
+	return r->flags & REAL_IPV6 ? wrap(ctx, r, p, s, v6, 1) : wrap(ctx, r, p, s, v6, 0);
+}
+
+/* tunnel_request without a question. Each way of tunnelling has its own code. */
+static __always_inline int tunnel_plain(struct xdp_md *ctx, struct real *r, struct packet *p, int v6)
+{
+	switch (r->plain) {
+	case PLAIN_IPIP:
+		return wrap_shape(ctx, r, p, (struct shape){ TUNNEL_IPIP, 0 }, v6);
+	case PLAIN_GUE:
+		return wrap_shape(ctx, r, p, (struct shape){ TUNNEL_GUE, 0 }, v6);
+	case PLAIN_GRE:
+		return wrap_shape(ctx, r, p, (struct shape){ TUNNEL_GRE, 0 }, v6);
+	case PLAIN_GUE_CHECKED:
+		return wrap_shape(ctx, r, p, (struct shape){ TUNNEL_GUE, TUNNEL_CSUM }, v6);
+	}
+	return wrap_shape(ctx, r, p, (struct shape){ TUNNEL_GRE, TUNNEL_CSUM }, v6);
 }
 
 #endif

@@ -495,10 +495,10 @@ static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct 
 		eth_write(f->eth, r);
 		return sent(r, ingress);
 	case PLAIN_IPIP ... PLAIN_GRE_CHECKED:
-		if (unlikely(plain_checks(r) && !covered(f->ip, (void *)(f->ip + 1), f->end)))
+		if (unlikely(plain_checks(r) && !plain_covered(&p, tcp)))
 			break;
 		conn_wind(c, &p, wait);
-		if (unlikely(!tunnel_plain(ctx, f->ip, r, &p, t)))
+		if (unlikely(!tunnel_plain(ctx, r, &p, 0)))
 			return unsent(ctx, c);
 		return sent(r, ingress);
 	}
@@ -545,10 +545,10 @@ static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct 
 		eth_write(f->eth, r);
 		return sent(r, ingress);
 	case PLAIN_IPIP ... PLAIN_GRE_CHECKED:
-		if (unlikely(plain_checks(r) && !covered6(ip, f->end)))
+		if (unlikely(plain_checks(r) && !plain_covered(&p, tcp)))
 			break;
 		conn_wind(c, &p, wait);
-		if (unlikely(!tunnel_plain6(ctx, ip, r, &p)))
+		if (unlikely(!tunnel_plain(ctx, r, &p, 1)))
 			return unsent(ctx, c);
 		return sent(r, ingress);
 	}

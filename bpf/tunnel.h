@@ -23,7 +23,6 @@ struct gre_check {
 };
 
 enum { GRE_CHECKSUM = 0x8000, GUE_FRONT = sizeof(struct udp) + sizeof(struct gue) };
-enum { ECN_MASK = 3, ECN_ECT0 = 2, ECN_CE = 3 };
 
 /* The IP header in front. */
 static __always_inline __u32 outer_header(struct real *r)
@@ -56,10 +55,13 @@ static __always_inline __u32 tunnel_front(struct real *r)
 	return shape_size(tunnel_shape(r));
 }
 
-/* As the packet's, but congestion that was experienced inside is not experienced outside (RFC 3168 9.1.1, full functionality). */
+/*
+ * As the packet's, but congestion that was experienced inside (both bits) is not experienced outside: ECT(0), which is one less (RFC
+ * 3168 9.1.1, full functionality).
+ */
 static __always_inline __u8 outer_tos(__u8 tos)
 {
-	return (tos & ECN_MASK) == ECN_CE ? (tos & ~ECN_MASK) | ECN_ECT0 : tos;
+	return tos - (tos & tos >> 1 & 1);
 }
 
 /* Has the packet a checksum over all that is behind its header? Not UDP without one, other protocols, and fragments. */
@@ -70,14 +72,14 @@ static __always_inline int covered(struct ipv4 *ip, struct udp *udp, void *end)
 	return ip->proto == PROTO_TCP || (ip->proto == PROTO_UDP && (void *)(udp + 1) <= end && udp->check);
 }
 
-/* A checksum makes what it covers sum to nothing but the pseudo header, so that no payload is read. Folded. */
-static __always_inline __u32 sum_covered(struct ipv4 *ip, __u32 header, __u32 length)
+/* A checksum makes what it covers sum to nothing but the pseudo header, so that no payload is read. */
+static __always_inline __u64 sum_covered(struct ipv4 *ip, __u32 header, __u32 length)
 {
-	return (__u16)~csum_fold(csum_pseudo(ip->src, ip->dst, ip->proto, length - header));
+	return csum_less(ip->src) + csum_less(ip->dst) + csum_less(csum_number(ip->proto + length - header));
 }
 
 /* The sum of the whole packet. */
-static __always_inline __u32 sum_of_inner(struct xdp_md *ctx, struct ipv4 *ip, void *end, __u32 at)
+static __always_inline __u64 sum_of_inner(struct xdp_md *ctx, struct ipv4 *ip, void *end, __u32 at)
 {
 	__u32 header = (ip->version_ihl & 15) * 4, length = be16(ip->length);
 
@@ -94,19 +96,19 @@ static __always_inline int covered6(struct ipv6 *ip, void *end)
 	return ip->next == PROTO_TCP || (ip->next == PROTO_UDP && (void *)(udp + 1) <= end && udp->check);
 }
 
-static __always_inline __u32 sum_covered6(struct ipv6 *ip)
+static __always_inline __u64 sum_covered6(struct ipv6 *ip)
 {
-	return csum_fold((__u64)ip->version_class_flow + load32(&ip->length) + (__u16)~csum_fold((__u64)ip->length + be16(ip->next)));
+	return (__u64)ip->version_class_flow + load32(&ip->length) + csum_less(ip->length + csum_number(ip->next));
 }
 
-static __always_inline __u32 sum_of_inner6(struct xdp_md *ctx, struct ipv6 *ip, void *end, __u32 at)
+static __always_inline __u64 sum_of_inner6(struct xdp_md *ctx, struct ipv6 *ip, void *end, __u32 at)
 {
 	return covered6(ip, end) ? sum_covered6(ip) : csum_bytes(ctx, at, be16(ip->length) + sizeof(*ip));
 }
 
 /* What an outer header is made of; the packet itself may have moved. */
 struct outer {
-	__u32 inner;             /* sum of the packet */
+	__u64 inner;             /* sum of the packet, which is not folded */
 	__u32 flow;              /* hash of the connection */
 	__u16 length;            /* of the packet */
 	__be16 frag, id;
@@ -126,7 +128,7 @@ static __always_inline void front_write(void *at, struct real *r, struct outer *
 
 		/* ipvs: remcsum alone also fills the checksum; its option is for checksums that hardware has yet to fill in. */
 		if (s.flags & (TUNNEL_CSUM | TUNNEL_REMCSUM)) {
-			__u16 check = ~csum_fold(pseudo + be16(PROTO_UDP) + be16(length) + (__u32)udp + (udp >> 32) + gue + o->inner);
+			__u16 check = ~csum_fold(pseudo + csum_number(PROTO_UDP + length) + (__u32)udp + (udp >> 32) + gue + o->inner);
 
 			udp |= (__u64)(check ? check : 0xffff) << 48;
 		}
@@ -150,13 +152,12 @@ static __always_inline __u8 outer_proto(struct shape s, struct outer *o)
 }
 
 /* The header in whole words, which are also what its checksum adds up: nothing is read again. */
-static __always_inline void outer_write(struct ipv4 *ip, struct real *r, struct outer *o, struct shape s, __u32 length)
+static __always_inline void outer_write(struct ipv4 *ip, __be32 src, __be32 dst, struct outer *o, struct shape s, __u32 length)
 {
 	__u32 *word = (void *)ip;
 	__u32 first = 0x45 | (__u32)o->tos << 8 | (__u32)be16(length) << 16;
 	__u32 second = o->id | (__u32)o->frag << 16;
 	__u32 third = o->ttl | (__u32)outer_proto(s, o) << 8;
-	__u32 src = r->source[0], dst = r->addr[0];
 
 	word[0] = first;
 	word[1] = second;
@@ -165,49 +166,65 @@ static __always_inline void outer_write(struct ipv4 *ip, struct real *r, struct 
 	word[4] = dst;
 }
 
-/* Makes room in front, and fills it. Nothing of the frame that was read before holds
- * afterwards. */
-static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o, struct shape s)
+/*
+ * Makes room in front of a packet that begins `at` bytes into the frame: `more` bytes, and of the Ethernet header, which has no tag
+ * then. Nothing of the frame that was read before holds afterwards. DONE: there is none.
+ */
+static __always_inline enum step room_in_front(struct xdp_md *ctx, __u32 at, __u32 more)
 {
-	__u32 front = shape_size(s);
-	struct eth *eth;
-	struct ipv4 *ip;
+	return bpf_xdp_adjust_head(ctx, (int)at - (int)(sizeof(struct eth) + more)) ? DONE : NEXT;
+}
 
-	if (bpf_xdp_adjust_head(ctx, (int)at - (int)(sizeof(*eth) + sizeof(*ip) + front)))
-		return DONE;
-	eth = (void *)(long)ctx->data;
-	ip = (void *)(eth + 1);
-	if ((void *)(ip + 1) + GUE_FRONT > (void *)(long)ctx->data_end) /* the longest; what is shorter has the packet behind it */
-		return DONE;
+/* Fills it with an IPv4 header and what the tunnel has behind it. */
+static __always_inline void front4(struct eth *eth, struct real *r, struct outer *o, struct shape s)
+{
+	struct ipv4 *ip = (void *)(eth + 1);
+	__be32 src = r->source[0], dst = r->addr[0]; /* once: clang takes what is written for what they may be read from */
+
 	eth_write(eth, r);
 	eth->type = be16(ETH_IPV4);
-	outer_write(ip, r, o, s, o->length + sizeof(*ip) + front);
-	front_write(ip + 1, r, o, s, (__u64)r->source[0] + r->addr[0]);
-	return NEXT;
+	outer_write(ip, src, dst, o, s, o->length + sizeof(*ip) + shape_size(s));
+	front_write(ip + 1, r, o, s, (__u64)src + dst);
 }
 
 /* The same with an IPv6 header. Its flow label is 0, as IPVS has it. */
-static __always_inline enum step encapsulate6(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o, struct shape s)
+static __always_inline void front6(struct eth *eth, struct real *r, struct outer *o, struct shape s)
 {
-	__u32 front = shape_size(s);
-	struct eth *eth;
-	struct ipv6 *ip;
-	void *end;
+	struct ipv6 *ip = (void *)(eth + 1);
 
-	if (bpf_xdp_adjust_head(ctx, (int)at - (int)(sizeof(*eth) + sizeof(*ip) + front)))
-		return DONE;
-	eth = (void *)(long)ctx->data;
-	end = (void *)(long)ctx->data_end;
-	ip = (void *)(eth + 1);
-	if ((void *)(ip + 1) + GUE_FRONT > end)
-		return DONE;
 	eth_write(eth, r);
 	eth->type = be16(ETH_IPV6);
-	*(any64 *)ip = be32(6 << 28 | (__u32)o->tos << 20) | (__u64)be16(o->length + front) << 32 |
+	*(any64 *)ip = be32(6 << 28 | (__u32)o->tos << 20) | (__u64)be16(o->length + shape_size(s)) << 32 |
 		       (__u64)outer_proto(s, o) << 48 | (__u64)o->ttl << 56;
 	copy6(ip->src, r->source);
 	copy6(ip->dst, r->addr);
 	front_write(ip + 1, r, o, s, csum_add6(r->source) + csum_add6(r->addr));
+}
+
+static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o, struct shape s)
+{
+	struct eth *eth;
+
+	if (room_in_front(ctx, at, sizeof(struct ipv4) + shape_size(s)) == DONE)
+		return DONE;
+	eth = (void *)(long)ctx->data;
+	/* the longest; what is shorter has the packet behind it */
+	if ((void *)(eth + 1) + sizeof(struct ipv4) + GUE_FRONT > (void *)(long)ctx->data_end)
+		return DONE;
+	front4(eth, r, o, s);
+	return NEXT;
+}
+
+static __always_inline enum step encapsulate6(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o, struct shape s)
+{
+	struct eth *eth;
+
+	if (room_in_front(ctx, at, sizeof(struct ipv6) + shape_size(s)) == DONE)
+		return DONE;
+	eth = (void *)(long)ctx->data;
+	if ((void *)(eth + 1) + sizeof(struct ipv6) + GUE_FRONT > (void *)(long)ctx->data_end)
+		return DONE;
+	front6(eth, r, o, s);
 	return NEXT;
 }
 
