@@ -295,14 +295,16 @@ func (w *lineWriter) bare() []string {
 	return []string{w.one("-L", "--list"), w.one("--timeout", "--daemon"), w.one("-n", "--exact", "--stats", "--sort", "--syncid", "--nosort")}
 }
 
-// crowd is a file for -R with services and real servers whose addresses are far apart, which the original sorts in an odd way.
+// crowd is a file for -R with many services, and real servers whose addresses are far apart, which the original sorts in an odd way.
+//
+// ipvs: where services' are, the outcome depends on a hash that an address in the kernel goes into. Here they are not.
 func (w *lineWriter) crowd() string {
 	var b strings.Builder
-	host := func(six bool) string {
+	host := func(six bool, most int) string {
 		if six {
-			return fmt.Sprintf("[2001:%x:%x:%x::%x]", w.IntN(1<<16), w.IntN(1<<16), w.IntN(1<<16), 1+w.IntN(0xfffe))
+			return fmt.Sprintf("[2001:%x:%x:%x::%x]", w.IntN(1<<16), w.IntN(most<<8), w.IntN(1<<16), 1+w.IntN(0xfffe))
 		}
-		first := 1 + w.IntN(223)
+		first := 1 + w.IntN(most)
 		if first == 10 || first == 127 {
 			first++
 		}
@@ -310,9 +312,9 @@ func (w *lineWriter) crowd() string {
 	}
 	for range 5 + w.IntN(30) {
 		six := w.IntN(4) == 0
-		service := fmt.Sprintf("%s %s:%d", w.one("-t", "-u", "--sctp-service"), host(six), 1+w.IntN(65535))
+		service := fmt.Sprintf("%s %s:%d", w.one("-t", "-u", "--sctp-service"), host(six, 120), 1+w.IntN(65535))
 		if w.IntN(4) == 0 {
-			if service = fmt.Sprint("-f ", 1+w.Uint32N(1<<32-1)); six {
+			if service = fmt.Sprint("-f ", 1+w.Uint32N(1<<31-1)); six {
 				service += " -6"
 			}
 		}
@@ -322,7 +324,7 @@ func (w *lineWriter) crowd() string {
 			if strings.HasPrefix(how, "-i") && w.IntN(3) == 0 {
 				family = !six
 			}
-			fmt.Fprintf(&b, "-a %s -r %s:%d %s -w %d\n", service, host(family), 1+w.IntN(65535), how, w.IntN(3)*4999999)
+			fmt.Fprintf(&b, "-a %s -r %s:%d %s -w %d\n", service, host(family, 223), 1+w.IntN(65535), how, w.IntN(3)*4999999)
 		}
 	}
 	return b.String()
