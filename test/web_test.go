@@ -132,8 +132,8 @@ func TestThePageShowsTheMethodContent(t *testing.T) {
 	}
 }
 
-// TestAPersonBreaksDirectorsAndNoConnection: the scene of open connections in a browser. director1 is killed by a key and returns, director2 is cut off and
-// plugged in again, and a round is begun and ended; the page tells how long a takeover took, and that nothing broke.
+// TestAPersonBreaksDirectorsAndNoConnection: the scene of open connections in a browser. director1 is killed by a key, returns, is cut off and
+// plugged in again, and a round is begun and ended; the page tells of each how long the takeover took, and that nothing broke.
 func TestAPersonBreaksDirectorsAndNoConnection(t *testing.T) {
 	if !alone(t, 3*time.Minute, "chromium") {
 		return
@@ -158,10 +158,11 @@ func TestAPersonBreaksDirectorsAndNoConnection(t *testing.T) {
 	page.width(390)
 	page.key("Enter", 13)
 	page.until("it is back when it has caught up", `document.getElementById("director1").classList.contains("holder") && document.getElementById("director1").textContent.includes("has all of the other one's")`)
-	page.run(`document.getElementById("director2-cut").click()`)
-	page.until("the weaker one has no cable", `document.getElementById("director2").textContent.includes("its cable is pulled") && document.querySelector("#director2 .state").textContent == "FAULT"`)
-	page.run(`document.getElementById("director2-plug").click()`)
-	page.until("it is back", `document.querySelector("#director2 .state").textContent == "BACKUP" && document.getElementById("director2").textContent.includes("has all of the other one's")`)
+	// Its checks are made for the first time, and fail, while its cable is out: they must not keep the pool empty when it is master again.
+	page.run(`document.getElementById("director1-cut").click()`)
+	page.until("the other director took over again", `document.getElementById("director1").textContent.includes("its cable is pulled") && document.getElementById("director2").classList.contains("holder")`)
+	page.run(`document.getElementById("director1-plug").click()`)
+	page.until("it is back", `document.getElementById("director1").classList.contains("holder")`)
 
 	plain := openTab(t)
 	plain.call("Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)

@@ -29,7 +29,7 @@ func (m *pool) needs() {
 
 // hop takes what the host found about the way to a real server or a director.
 func (m *pool) hop(h host.Hop) {
-	m.loop.Send(func(time.Time) {
+	m.loop.Send(func(now time.Time) {
 		if m.closed {
 			return
 		}
@@ -47,6 +47,9 @@ func (m *pool) hop(h host.Hop) {
 			m.events.Info(fmt.Sprintf("next hop of %s is %s on %s", h.Addr, h.Dst, h.IfName), "rs", h.Addr.String(), "if", h.IfName)
 		case !h.OK && seen && old.OK:
 			m.events.Warn(fmt.Sprintf("next hop of %s is lost: %s", h.Addr, h.Why), "rs", h.Addr.String())
+		}
+		if h.OK && seen && !old.OK {
+			m.pools.Reached(now, h.Addr)
 		}
 	})
 }

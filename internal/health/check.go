@@ -13,6 +13,7 @@ type check struct {
 	up      bool
 	ran     bool // a check has come to a conclusion since the start
 	running bool // a Probe is out
+	void    bool // and says nothing if it fails: it was under way when there was no way
 	attempt int  // failures already forgiven while up; at cfg.Retry the next one counts
 	// decisive: the first result decides, without retries. So it is at the start, where nothing is known of the real
 	// server that retries could defend, and for a checker that joins a failed real server at a reload.
@@ -49,6 +50,11 @@ func (p *Pools) Observe(now time.Time, id CheckID, res Result) {
 		return
 	}
 	c.running = false
+	void := c.void && !res.OK
+	if c.void = false; void {
+		p.schedule(c, now)
+		return
+	}
 	asked := c.url
 	delay := p.spread(c, p.take(now, c, res))
 	for _, t := range c.twins {

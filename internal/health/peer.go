@@ -44,12 +44,14 @@ type realKey struct {
 	real    netip.AddrPort
 }
 
-// index finds real servers for Told, after a start or a reload.
+// index finds real servers for Told and Reached, after a start or a reload.
 func (p *Pools) index() {
-	p.byKey = map[realKey]*real{}
+	p.byKey, p.byAddr = map[realKey]*real{}, map[netip.Addr][]*real{}
 	for _, s := range p.services {
 		for _, r := range s.reals {
 			p.byKey[realKey{s.cfg.ServiceKey, r.cfg.Addr}] = r
+			addr := r.cfg.Addr.Addr().Unmap()
+			p.byAddr[addr] = append(p.byAddr[addr], r)
 		}
 	}
 }

@@ -25,6 +25,7 @@ type Pools struct {
 	cfg      Config              // all but the services
 	ramps    []*real             // in their slow start
 	byKey    map[realKey]*real
+	byAddr   map[netip.Addr][]*real
 }
 
 type service struct {
