@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/bits"
 	"net/netip"
 	"runtime"
@@ -222,32 +223,24 @@ func (r *rig) advance(ticks int) {
 // reasonCounts sums each reason over the CPUs.
 func (r *rig) reasonCounts() (n [LbReasonREASONS]uint64) {
 	r.Helper()
-	var perCPU []uint64
-	for i := range n {
-		if err := r.Reasons.Lookup(uint32(i), &perCPU); err != nil {
-			r.Fatal(err)
-		}
-		for _, v := range perCPU {
-			n[i] += v
-		}
+	for i, v := range perCPU[uint64](r, r.Reasons, len(n)) {
+		n[i/cpus()] += v
 	}
-	for real := range r.nextReal + 2 { // rows put some by hand
-		n[LbReasonFORWARD_HIT] += r.hits(real)
+	for _, c := range perCPU[LbCounters](r, r.RealCounters, int(r.nextReal)+2) { // rows put some by hand
+		n[LbReasonFORWARD_HIT] += c.Hits
 	}
 	return n
 }
 
-// hits are the packets of a real server that the fast road has counted.
-func (r *rig) hits(real uint32) (n uint64) {
+// perCPU are the values of an array's first n elements, each CPU's of the first and so on, with one call.
+func perCPU[T any](r *rig, m *ebpf.Map, n int) []T {
 	r.Helper()
-	var perCPU []LbCounters
-	if err := r.RealCounters.Lookup(real, &perCPU); err != nil {
-		r.Fatal(err)
+	var from ebpf.MapBatchCursor
+	keys, values := make([]uint32, n), make([]T, n*cpus())
+	if got, err := m.BatchLookup(&from, keys, values, nil); got != n || err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		r.Fatalf("%v: %d of %d elements: %v", m, got, n, err)
 	}
-	for _, c := range perCPU {
-		n += c.Hits
-	}
-	return n
+	return values
 }
 
 // run sends one frame through and returns the verdict, the frame afterwards, and the one reason that was counted.
