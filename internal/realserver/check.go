@@ -174,6 +174,9 @@ func (c *checker) unpacked(v6 bool) {
 	case !v6 && f.sysctl(dev, "rp_filter") == 1:
 		c.wrong(RPFilter, dev, "packets that come out of the tunnel are dropped, as the way back to clients is another interface",
 			"rp_filter of "+dev+" is 1 (the larger of all and "+dev+" counts)")
+	case !v6 && f.sysctl(dev, "rp_filter") != 0 && !slices.ContainsFunc(f.Addresses, func(a Address) bool { return a.Dev == dev && a.Prefix.Addr().Is4() }):
+		c.wrong(RPFilter, dev, "packets that come out of the tunnel are dropped: on an interface without an address Linux takes a loose rp_filter for a strict one",
+			fmt.Sprintf("rp_filter of %s is %d (the larger of all and %s counts), and it has no IPv4 address", dev, f.sysctl(dev, "rp_filter"), dev))
 	}
 }
 

@@ -20,7 +20,11 @@ func Cures(n Need, f Facts, code string) []Cure {
 	if len(steps) == 0 {
 		return nil
 	}
-	out := []Cure{{"Linux, now", lines(steps)}}
+	now := lines(steps)
+	if code == NoDecap && f.Modules == nil {
+		now = n.byItsKernel(now)
+	}
+	out := []Cure{{"Linux, now", now}}
 	for _, m := range Managers {
 		if text := fileLines(Files(m, steps)); text != "" {
 			out = append(out, Cure{"Linux, to last, with " + m.title(), text})
@@ -50,6 +54,27 @@ func CuresFor(n Need, f Facts, codes ...string) []Cure {
 		out = append(out, Cure{place, strings.Join(byPlace[place], "\n")})
 	}
 	return out
+}
+
+// byItsKernel is for a host whose kernel nobody knows: its own tunnel device, or what else there is if it has none.
+func (n Need) byItsKernel(otherwise string) string {
+	f := Facts{Modules: map[string]bool{"ipip": true, "sit": true, "ip6_tunnel": true}}
+	var own []string
+	for _, v6 := range []bool{false, true} {
+		dev, module := n.device(&f, v6)
+		if !n.has(v6) || dev == "" {
+			continue
+		}
+		for _, s := range n.tunnelDevice(dev, module) {
+			if s.Mends == NoDecap {
+				own = append(own, s.String())
+			}
+		}
+	}
+	if len(own) == 0 {
+		return otherwise
+	}
+	return strings.Join(own, " && ") + " || " + otherwise
 }
 
 func lines(steps []Step) string {

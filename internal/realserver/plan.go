@@ -166,7 +166,7 @@ func unpack(n Need, f Facts) []Step {
 			own = true
 			continue
 		}
-		out = append(out, tunnelDevice(dev, module)...)
+		out = append(out, n.tunnelDevice(dev, module)...)
 	}
 	if !own {
 		return dedup(out)
@@ -180,7 +180,9 @@ func unpack(n Need, f Facts) []Step {
 	return append(out, filter(f.Segment, n)...)
 }
 
-func tunnelDevice(dev, module string) []Step {
+// tunnelDevice: it is there, up, filters loosely and has an address if what comes out of it is IPv4. On an interface without one
+// Linux takes loose filtering for strict (fib_validate_source), and drops all.
+func (n Need) tunnelDevice(dev, module string) []Step {
 	up := func(mends string) Step {
 		return Step{Mends: mends, Do: []string{"ip", "link", "set", dev, "up"}, Undo: []string{"ip", "link", "set", dev, "down"}}
 	}
@@ -189,7 +191,14 @@ func tunnelDevice(dev, module string) []Step {
 		out = append(out, Step{Mends: NoDecap, Do: []string{"ip", "link", "add", dev, "type", "ip6tnl", "mode", "any"}, Undo: []string{"ip", "link", "del", dev}})
 	}
 	rp := Setting(dev, "rp_filter")
-	return append(out, up(NoDecap), up(TunnelDown), sysctl(NoDecap, rp, "2"), sysctl(TunnelDown, rp, "2"), sysctl(RPFilter, rp, "2"))
+	out = append(out, up(NoDecap), up(TunnelDown), sysctl(NoDecap, rp, "2"), sysctl(TunnelDown, rp, "2"), sysctl(RPFilter, rp, "2"))
+	if i := slices.IndexFunc(n.VIPs, netip.Addr.Is4); i >= 0 && dev != "sit0" {
+		p := hostPrefix(n.VIPs[i]).String()
+		for _, code := range []string{NoDecap, TunnelDown, RPFilter} {
+			out = append(out, Step{Mends: code, Do: []string{"ip", "addr", "replace", p, "dev", dev, "scope", "host"}, Undo: []string{"ip", "addr", "del", p, "dev", dev}})
+		}
+	}
+	return out
 }
 
 // segmentSteps: what this host asks clients for is a word of its route to them.
