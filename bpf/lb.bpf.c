@@ -646,8 +646,8 @@ int start_sweep(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
-/* Takes over what another director told. Frame: struct learned, up to LEARN_MOST of them. */
-SEC("xdp")
+/* Takes over what another director told. Frame: struct learned, up to LEARN_MOST of them, which are some pages. */
+SEC("xdp.frags")
 int learn(struct xdp_md *ctx)
 {
 	__u32 zero = 0;

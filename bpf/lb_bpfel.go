@@ -278,7 +278,7 @@ const (
 	LbNumberSTATES       LbNumber = 16
 	LbNumberEVENTS       LbNumber = 16
 	LbNumberDEAD_VPORT   LbNumber = 65535
-	LbNumberLEARN_MOST   LbNumber = 32
+	LbNumberLEARN_MOST   LbNumber = 256
 	LbNumberNO_REAL      LbNumber = 4294967295
 )
 

@@ -160,7 +160,7 @@ static int learn_next(__u32 i, struct lessons *all)
 	l->outcome = learn_one(l);
 	if (bpf_xdp_store_bytes(all->ctx, i * sizeof(*l), l, sizeof(*l)))
 		return 1;
-	all->done++;
+	all->done = 1; /* a count would have the verifier go through every round */
 	return 0;
 }
 

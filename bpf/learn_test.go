@@ -156,6 +156,24 @@ func TestLearnedConnectionsOfIPv6(t *testing.T) {
 	}
 }
 
+// The frame is some pages long, of which lessons lie across the borders.
+func TestAnOrderHoldsAsManyLessonsAsItMay(t *testing.T) {
+	r := newRig(t, 64)
+	a := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	var batch []LbLearned
+	for i := range int(LbNumberLEARN_MOST) {
+		batch = append(batch, told(clientNumber(i), a, established, 0))
+	}
+	for i, l := range r.learn(batch...) {
+		if l.Outcome != uint32(LbLearnOutcomeLEARN_NEW) || l.Cport != batch[i].Cport || l.Addr != batch[i].Addr {
+			t.Errorf("%d: %+v", i, l)
+		}
+	}
+	if r.counts(a) != [3]uint32{uint32(LbNumberLEARN_MOST), 0, 0} {
+		t.Errorf("counts %v", r.counts(a))
+	}
+}
+
 // A quarter of each region is left to what begins here, whatever a peer says.
 func TestLearningLeavesRoom(t *testing.T) {
 	r := newRig(t, 1)
@@ -164,12 +182,9 @@ func TestLearningLeavesRoom(t *testing.T) {
 	var batch []LbLearned
 	for i := range 64 {
 		batch = append(batch, told(clientNumber(i), a, established, 0))
-		if len(batch) == int(LbNumberLEARN_MOST) {
-			for _, l := range r.learn(batch...) {
-				outcomes[LbLearnOutcome(l.Outcome)]++
-			}
-			batch = nil
-		}
+	}
+	for _, l := range r.learn(batch...) {
+		outcomes[LbLearnOutcome(l.Outcome)]++
 	}
 	if outcomes[LbLearnOutcomeLEARN_NEW] != 48 || outcomes[LbLearnOutcomeLEARN_NO_ROOM] != 16 || r.counts(a) != [3]uint32{48, 0, 0} {
 		t.Errorf("%v, counts %v", outcomes, r.counts(a))

@@ -29,7 +29,7 @@ enum number {
 	STATES       = 16,
 	EVENTS       = 16,       /* of enum event; a power of two, so that an index can be masked */
 	DEAD_VPORT   = 65535,    /* of a template that can no longer match */
-	LEARN_MOST   = 32,       /* connections in one order */
+	LEARN_MOST   = 256,      /* connections in one order */
 	NO_REAL      = 0xffffffff,
 };
 

@@ -77,6 +77,15 @@ func (c *continuity) returns() time.Duration {
 // pairOf raises the lab with connection_sync between the directors, and further lines of global_defs for each, if there are any.
 func pairOf(t *testing.T, more ...string) {
 	t.Helper()
+	pairSaying(t, func(i int, own, other string) string {
+		return "    connection_sync {\n        peer " + other + "\n        source " + own +
+			"\n        key hex:" + strings.Repeat("5a", 32) + "\n    }\n" + strings.Join(more[min(i, len(more)):min(i+1, len(more))], "")
+	})
+}
+
+// pairSaying brings up the lab with two directors, of which the first is stronger; each has in global_defs what global says.
+func pairSaying(t *testing.T, global func(i int, own, other string) string) {
+	t.Helper()
 	dir := t.TempDir()
 	var args []string
 	for i, own := range []string{"10.0.8.25", "10.0.8.55"} {
@@ -86,8 +95,7 @@ func pairOf(t *testing.T, more ...string) {
 			t.Fatal(err)
 		}
 		other := []string{"10.0.8.55", "10.0.8.25"}[i]
-		said := strings.Replace(string(text), "    router_id LVS_DEVEL\n", "    router_id LVS_DEVEL\n    connection_sync {\n        peer "+other+"\n        source "+own+
-			"\n        key hex:"+strings.Repeat("5a", 32)+"\n    }\n"+strings.Join(more[min(i, len(more)):min(i+1, len(more))], ""), 1)
+		said := strings.Replace(string(text), "    router_id LVS_DEVEL\n", "    router_id LVS_DEVEL\n"+global(i, own, other), 1)
 		said = strings.Replace(said, "persistence_timeout 10", "# no persistence", 1)
 		if i == 0 {
 			said = strings.Replace(said, "priority 100", "priority 150", 1)

@@ -92,13 +92,21 @@ func sysctl(env Env, cmd *cobra.Command, args []string) error {
 			show = append(show, name)
 			continue
 		}
+		if numbers := strings.Fields(text); name == "sync_threshold" && len(numbers) == 2 {
+			pair, err := thresholdOf(numbers)
+			if err != nil {
+				return &daemon.Failure{Code: exitUsage, Err: err}
+			}
+			changes = append(changes, pair...)
+			continue
+		}
 		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
 		if err == nil {
 			_, err = plane.CheckSetting(name, uint32(n))
 		}
 		if err != nil {
 			s, _ := plane.FindSetting(name)
-			return &daemon.Failure{Code: exitUsage, Err: fmt.Errorf("%s=%.40s: want a number from 0 to %d", name, text, s.Max)}
+			return &daemon.Failure{Code: exitUsage, Err: fmt.Errorf("%s=%.40s: want a number, %s", name, text, s.Bounds())}
 		}
 		changes = append(changes, control.Change{Do: control.Tune, Setting: name, Value: uint32(n)})
 	}
@@ -125,6 +133,28 @@ func sysctl(env Env, cmd *cobra.Command, args []string) error {
 		fmt.Fprintf(env.Stdout, "%s = %d\n", name, value)
 	}
 	return nil
+}
+
+// thresholdOf are the changes that make both numbers of sync_threshold others: on the way from one pair to another none may be wrong.
+func thresholdOf(numbers []string) (changes []control.Change, err error) {
+	var pair [2]uint32
+	for i, text := range numbers {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("sync_threshold=%.40s: want two numbers, 0 to 65535", strings.Join(numbers, " "))
+		}
+		pair[i] = uint32(n)
+	}
+	if err := plane.CheckThreshold(pair[0], pair[1]); err != nil {
+		return nil, err
+	}
+	tune := func(name string, value uint32) {
+		changes = append(changes, control.Change{Do: control.Tune, Setting: name, Value: value})
+	}
+	tune("sync_period", 0)
+	tune("sync_threshold", pair[0])
+	tune("sync_period", pair[1])
+	return changes, nil
 }
 
 // tableOf asks the daemon that cmd's --instance names for what its data plane holds.

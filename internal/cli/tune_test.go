@@ -50,8 +50,8 @@ func TestSettingsByHand(t *testing.T) {
 		{"sysctl conn_reuse_mode", "conn_reuse_mode = 1\n", "", 0},
 		{"sysctl conn_reuse_mode=0", "", "", 0},
 		{"sysctl net.ipv4.vs.conn_reuse_mode drop_entry=3 drop_entry", "conn_reuse_mode = 0\ndrop_entry = 3\n", "", 0},
-		{"sysctl drop_entry=4", "", "vipd: drop_entry=4: want a number from 0 to 3\n", 2},
-		{"sysctl drop_entry=x", "", "vipd: drop_entry=x: want a number from 0 to 3\n", 2},
+		{"sysctl drop_entry=4", "", "vipd: drop_entry=4: want a number, 0 to 3\n", 2},
+		{"sysctl drop_entry=x", "", "vipd: drop_entry=x: want a number, 0 to 3\n", 2},
 		{"sysctl nosuch", "", "vipd: \"nosuch\": no such setting\nhint: vipd sysctl --help lists them\n", 2},
 	} {
 		out, errs, code := told(w, strings.Fields(row.line)...)
@@ -60,8 +60,16 @@ func TestSettingsByHand(t *testing.T) {
 		}
 	}
 	out, _, _ := told(w, "sysctl")
-	if !strings.HasPrefix(out, "am_droprate = 10\namemthresh = 1024\n") || strings.Count(out, "\n") != 18 {
+	if !strings.HasPrefix(out, "am_droprate = 10\namemthresh = 1024\n") || strings.Count(out, "\n") != 27 {
 		t.Errorf("all:\n%s", out)
+	}
+	if out, errs, code := told(w, "sysctl", "sync_threshold=60 100", "sync_threshold", "sync_period"); out != "sync_threshold = 60\nsync_period = 100\n" || code != 0 {
+		t.Errorf("both numbers: %q, %q, exit %d", out, errs, code)
+	}
+	for _, wrong := range []string{"50 50", "1 x", "1 70000", "1 2 3"} {
+		if _, errs, code := told(w, "sysctl", "sync_threshold="+wrong); code != 2 || !strings.Contains(errs, "sync_threshold") {
+			t.Errorf("%s: %q, exit %d", wrong, errs, code)
+		}
 	}
 	w.err = errors.New("the daemon is stopping")
 	if _, errs, code := told(w, "sysctl", "drop_entry=1"); code != 1 || !strings.Contains(errs, "stopping") {

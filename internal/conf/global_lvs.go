@@ -165,22 +165,50 @@ func addClass(l *loader, s *stmt) {
 // setSysctl reads lvs_sysctl NAME VALUE, with IPVS's names and values.
 func setSysctl(l *loader, s *stmt) {
 	name := strings.TrimPrefix(s.text(1), "net.ipv4.vs.")
-	n, bad := whole(s.text(2), 0, math.MaxUint32, false, false)
 	setting, err := plane.FindSetting(name)
 	switch {
 	case err != nil:
 		d := l.bad(s, 1, "Unknown lvs_sysctl %s - ignoring", name)
 		d.Expected = strings.Join(settingNames(), ", ")
 		return
-	case bad != "" || n > int64(setting.Max):
-		l.bad(s, 2, "Invalid lvs_sysctl %s (%s) - ignoring", name, s.text(2)).Expected = fmt.Sprintf("0..%d", setting.Max)
+	case name == "sync_threshold" || name == "sync_period":
+		l.setThreshold(s, name)
 		return
 	}
+	n, bad := whole(s.text(2), 0, math.MaxUint32, false, false)
+	if bad == "" {
+		_, err = plane.CheckSetting(name, uint32(n))
+	}
+	if bad != "" || err != nil {
+		l.bad(s, 2, "Invalid lvs_sysctl %s (%s) - ignoring", name, s.text(2)).Expected = setting.Bounds()
+		return
+	}
+	l.setting(s, name, uint32(n))
+}
+
+// setThreshold reads the two numbers of sync_threshold, as the kernel has them in one file.
+func (l *loader) setThreshold(s *stmt, name string) {
+	words := strings.Fields(s.text(2) + " " + s.text(3))
+	var pair []uint32
+	for _, w := range words {
+		if n, bad := whole(w, 0, math.MaxUint16, false, false); bad == "" {
+			pair = append(pair, uint32(n))
+		}
+	}
+	if name != "sync_threshold" || len(words) != 2 || len(pair) != 2 || plane.CheckThreshold(pair[0], pair[1]) != nil {
+		l.bad(s, 2, "Invalid lvs_sysctl %s (%s) - ignoring", name, strings.Join(words, " ")).Expected = "lvs_sysctl sync_threshold THRESHOLD PERIOD, with THRESHOLD below PERIOD, or PERIOD 0"
+		return
+	}
+	l.setting(s, "sync_threshold", pair[0])
+	l.setting(s, "sync_period", pair[1])
+}
+
+func (l *loader) setting(s *stmt, name string, value uint32) {
 	g := &l.cfg.Global
 	if g.Sysctls == nil {
 		g.Sysctls = map[string]uint32{}
 	}
-	g.Sysctls[name] = uint32(n)
+	g.Sysctls[name] = value
 	if l.sysctls == nil {
 		l.sysctls = map[string]place{}
 	}

@@ -19,9 +19,9 @@ func TestClassesAreReadInTheirOrder(t *testing.T) {
 }
 
 func TestSettingsHaveTheNamesAndBoundsOfIPVS(t *testing.T) {
-	fsys := fstest.MapFS{"f.conf": {Data: []byte("global_defs {\n\tlvs_sysctl conn_reuse_mode 0\n\tlvs_sysctl net.ipv4.vs.drop_entry 3\n\tlvs_sysctl sloppy_tcp 1\n\tlvs_sysctl sloppy_tcp 0\n}\n")}}
+	fsys := fstest.MapFS{"f.conf": {Data: []byte("global_defs {\n\tlvs_sysctl conn_reuse_mode 0\n\tlvs_sysctl net.ipv4.vs.drop_entry 3\n\tlvs_sysctl sloppy_tcp 1\n\tlvs_sysctl sloppy_tcp 0\n\tlvs_sysctl sync_threshold 0 1\n}\n")}}
 	cfg, _, diags := Load(fsys, "f.conf", Options{})
-	if want := map[string]uint32{"conn_reuse_mode": 0, "drop_entry": 3, "sloppy_tcp": 0}; !maps.Equal(cfg.Global.Sysctls, want) || len(diags) != 0 {
+	if want := map[string]uint32{"conn_reuse_mode": 0, "drop_entry": 3, "sloppy_tcp": 0, "sync_threshold": 0, "sync_period": 1}; !maps.Equal(cfg.Global.Sysctls, want) || len(diags) != 0 {
 		t.Errorf("%v, said %v", cfg.Global.Sysctls, diags)
 	}
 }
@@ -37,8 +37,12 @@ func TestWhatIsNoClassOrSetting(t *testing.T) {
 		{"fwmark_class 7 tcp 10.0.8.9 90-80", "ports \"90-80\"", "MARK [tcp", 30},
 		{"fwmark_class 7 tcp 10.0.8.9 to eth0", "\"to\": want ports", "MARK [tcp", 30},
 		{"lvs_sysctl sloppy 1", "Unknown lvs_sysctl sloppy", "sloppy_tcp", 13},
-		{"lvs_sysctl drop_entry 4", "Invalid lvs_sysctl drop_entry (4)", "0..3", 24},
-		{"lvs_sysctl drop_entry on", "Invalid lvs_sysctl drop_entry (on)", "0..3", 24},
+		{"lvs_sysctl drop_entry 4", "Invalid lvs_sysctl drop_entry (4)", "0 to 3", 24},
+		{"lvs_sysctl drop_entry on", "Invalid lvs_sysctl drop_entry (on)", "0 to 3", 24},
+		{"lvs_sysctl sync_ports 3", "Invalid lvs_sysctl sync_ports (3)", "1, 2, 4", 24},
+		{"lvs_sysctl sync_threshold 50 50", "Invalid lvs_sysctl sync_threshold (50 50)", "THRESHOLD below PERIOD", 28},
+		{"lvs_sysctl sync_threshold 3", "Invalid lvs_sysctl sync_threshold (3)", "THRESHOLD below PERIOD", 28},
+		{"lvs_sysctl sync_period 50", "Invalid lvs_sysctl sync_period (50)", "lvs_sysctl sync_threshold THRESHOLD", 25},
 	} {
 		fsys := fstest.MapFS{"f.conf": {Data: []byte("global_defs {\n\t" + row.line + "\n}\n")}}
 		cfg, _, diags := Load(fsys, "f.conf", Options{})

@@ -12,6 +12,8 @@ const maxCount = 255
 type Packer struct {
 	ID     uint8
 	MaxLen int
+	// Version0 has it make those of version 0, which has no word for IPv6, timeouts, marks and engines: connections of IPv6 are left out.
+	Version0 bool
 
 	open []byte   // the datagram that is being filled
 	full [][]byte // in order
@@ -19,6 +21,10 @@ type Packer struct {
 
 // Add puts a connection into the datagram that is being filled.
 func (p *Packer) Add(c *Conn) {
+	if p.Version0 {
+		p.add0(c)
+		return
+	}
 	if p.open != nil && (p.open[4] == maxCount || len(p.open)+pad(len(p.open))+c.size() > p.MaxLen) {
 		p.Flush()
 	}
@@ -30,6 +36,9 @@ func (p *Packer) Add(c *Conn) {
 	p.open = c.append(p.open)
 	p.open[4]++
 }
+
+// Holds is how many connections of IPv4 a datagram holds, at least one.
+func (p *Packer) Holds() int { return max((p.MaxLen-header1)/entry4, 1) }
 
 // Flush ends the datagram that is being filled.
 func (p *Packer) Flush() {

@@ -60,13 +60,27 @@ type Selector struct {
 	// connections nobody else tells.
 	Retell bool
 
+	ticks               func(time.Duration) uint32
+	tick                time.Duration
 	refresh, tenSeconds uint32
 	marks               []*[marksChunk]mark
+	left                time.Duration // of the line that Look said yes to
 }
 
 // NewSelector makes one for a clock that counts so many ticks in a time.
 func NewSelector(p Policy, ticks func(time.Duration) uint32) *Selector {
-	return &Selector{Policy: p, refresh: ticks(p.Refresh), tenSeconds: ticks(10 * time.Second)}
+	s := &Selector{ticks: ticks, tick: tickOf(ticks), tenSeconds: ticks(10 * time.Second)}
+	s.SetPolicy(p)
+	return s
+}
+
+// SetPolicy has what changes from now on told by another one.
+func (s *Selector) SetPolicy(p Policy) { s.Policy, s.refresh = p, s.ticks(p.Refresh) }
+
+// tickOf is how long a tick is, which need not be a whole number of anything.
+func tickOf(ticks func(time.Duration) uint32) time.Duration {
+	const long = 1000 * time.Second
+	return long / time.Duration(ticks(long))
 }
 
 func (s *Selector) mark(line int) *mark {
@@ -95,7 +109,17 @@ func (s *Selector) Look(now uint32, line int, c Sight) bool {
 		return false
 	}
 	m.state, m.expires, m.told = uint8(c.State), c.Expires, true
+	s.left = time.Duration(max(int32(c.Expires-now), 0)) * s.tick
 	return true
+}
+
+// Timed gives the connection that Look said yes to the time that it has left: one that is told late ends at the other director when it
+// ends here. The kernel keeps what it is told for a template's timeout, and gives a connection its state's again with its next
+// packet; so a template is told with all of its own.
+func (s *Selector) Timed(c *Conn) {
+	if c.Flags&Template == 0 {
+		c.Timeout = min(c.Timeout, max(uint32((s.left+time.Second-1)/time.Second), 1)) // 0 is to say nothing
+	}
 }
 
 // Learned notes that a line says now what another director told.
@@ -140,9 +164,26 @@ func (s *Selector) needed(m *mark, before, now uint32, c Sight) bool {
 		return false
 	case s.Period == 0 && s.Refresh > 0:
 		return true
+	case s.drifts(m, c):
+		return true
 	}
 	// ipvs: a connection whose Threshold-th packet came before it was established is told Period packets later only.
 	return s.points(c.Packets) > s.points(before) || changed && c.Packets >= s.Threshold
+}
+
+// drifts: has the end moved by a quarter of the connection's time since it was told?
+//
+// ipvs: tells of the 53rd packet, however long that takes; one that says a word every few minutes has ended at the other director by then.
+func (s *Selector) drifts(m *mark, c Sight) bool {
+	return m.told && s.Refresh == 0 && s.Period > 0 && moved(m.expires, c.Expires) >= max(c.Timeout/4, 1)
+}
+
+// moved is by how much an end is another one.
+func moved(from, to uint32) uint32 {
+	if by := int32(to - from); by < 0 {
+		return uint32(-by)
+	}
+	return to - from
 }
 
 // templateNeeded: the kernel tells a template with every packet of any of its connections; here with every look that finds it
@@ -162,11 +203,7 @@ func (s *Selector) refreshes(m *mark, now uint32, c Sight) bool {
 	if s.refresh == 0 || !m.told {
 		return true
 	}
-	moved := int32(c.Expires - m.expires)
-	if moved < 0 {
-		moved = -moved
-	}
-	if uint32(moved) >= min(s.refresh, max(c.Timeout/2, s.tenSeconds)) {
+	if moved(m.expires, c.Expires) >= min(s.refresh, max(c.Timeout/2, s.tenSeconds)) {
 		m.retries = 0
 		return true
 	}

@@ -82,6 +82,69 @@ func TestAConnectionThatIsEstablishedLateIsTold(t *testing.T) {
 	}
 }
 
+// ipvs tells of the 53rd packet, and the other director has forgotten the connection by then.
+func TestAConnectionThatSaysLittleIsToldBeforeTheOtherDirectorForgetsIt(t *testing.T) {
+	for _, tc := range []struct {
+		p    Policy
+		want []int // minutes
+	}{
+		{DefaultPolicy, []int{0, 4, 8, 12, 16, 20}},
+		{Policy{Threshold: 3}, []int{0}},
+		{Policy{Threshold: 3, Period: 50, Refresh: time.Hour}, []int{0}}, // who says how far an end must move is obeyed
+	} {
+		s := NewSelector(tc.p, ticks)
+		var got []int
+		for minute := range 21 { // a packet a minute
+			at := uint32(minute * 60 * tick)
+			if s.Look(at, 0, tcp(lb.Established, 3+minute, at)) {
+				got = append(got, minute)
+			}
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%+v: told after %v minutes, want %v", tc.p, got, tc.want)
+		}
+	}
+}
+
+func TestWhatIsToldLateIsToldWithTheTimeThatItHasLeft(t *testing.T) {
+	for _, tc := range []struct {
+		now      uint32
+		template bool
+		want     uint32
+	}{
+		{0, false, 900}, {1, false, 900}, {tick, false, 899}, {tick + 1, false, 899}, {899*tick + 1, false, 1}, {900 * tick, false, 1}, {tick * 60, true, 900},
+	} {
+		s := NewSelector(DefaultPolicy, ticks)
+		sight := tcp(lb.Established, 3, 0)
+		c := Conn{Timeout: 900}
+		if sight.Template = tc.template; tc.template {
+			c.Flags = Template
+		}
+		if !s.Look(tc.now, 0, sight) {
+			t.Errorf("%+v: not told", tc)
+		}
+		if s.Timed(&c); c.Timeout != tc.want {
+			t.Errorf("%+v: %d", tc, c.Timeout)
+		}
+	}
+}
+
+func TestAnotherPolicyHoldsFromThenOn(t *testing.T) {
+	s := NewSelector(DefaultPolicy, ticks)
+	s.Look(0, 0, tcp(lb.Established, 3, 0))
+	if s.Look(1, 0, tcp(lb.Established, 4, 1)) {
+		t.Error("the fourth packet is told")
+	}
+	s.SetPolicy(Policy{Threshold: 0, Period: 1})
+	if !s.Look(2, 0, tcp(lb.Established, 5, 2)) {
+		t.Error("the fifth is not, with every one to be")
+	}
+	s.SetPolicy(Policy{Threshold: 0, Period: 1, Refresh: time.Minute})
+	if s.Look(3, 0, tcp(lb.Established, 6, 3)) || !s.Look(61*tick, 0, tcp(lb.Established, 7, 61*tick)) {
+		t.Error("the end has to move by a minute")
+	}
+}
+
 func TestSCTPAndUDP(t *testing.T) {
 	s := NewSelector(DefaultPolicy, ticks)
 	sctp := Sight{Generation: 1, Protocol: lb.SCTP, State: lb.SCTPInit1, Packets: 9}

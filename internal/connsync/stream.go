@@ -88,8 +88,7 @@ func NewStream(now time.Time, cfg StreamConfig) *Stream {
 	if cfg.Lives == nil {
 		cfg.Lives = func(now time.Time) uint64 { return uint64(now.UnixNano()) }
 	}
-	const long = 1000 * time.Second // a tick need not be a whole number of anything
-	s := &Stream{cfg: cfg, tick: long / time.Duration(cfg.Ticks(long)), counts: StreamCounts{Refused: map[Reason]uint64{}}, hurry: true}
+	s := &Stream{cfg: cfg, tick: tickOf(cfg.Ticks), counts: StreamCounts{Refused: map[Reason]uint64{}}, hurry: true}
 	s.live(cfg.Lives(now))
 	return s
 }
@@ -167,6 +166,9 @@ func (s *Stream) ReceiveOpened(now time.Time, d Opened) {
 
 // SetInterval changes the time between two states.
 func (s *Stream) SetInterval(d time.Duration) { s.cfg.Interval = d }
+
+// SetThreshold changes from which packet on a connection is told that is told as usual.
+func (s *Stream) SetThreshold(packets uint32) { s.cfg.Threshold = packets }
 
 func (s *Stream) receive(now time.Time, d Opened) Reason {
 	h, body := d.header, d.body

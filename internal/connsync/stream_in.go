@@ -92,7 +92,7 @@ func (in *incoming) take(now time.Time, s *Stream, number uint64, body []byte) R
 }
 
 func (in *incoming) learn(s *Stream, body []byte, waited time.Duration) {
-	var l Learn
+	l := Learn{make([]Conn, 0, len(body)/(datedSize+entry4))} // no more can be in it
 	readChanges(body, waited, func(c Conn) { l.Conns = append(l.Conns, c) }, func(why Reason) {
 		s.counts.Refused[why]++
 		in.refused++

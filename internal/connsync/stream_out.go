@@ -174,11 +174,7 @@ func (s *Stream) ToldSince(at time.Time) bool {
 
 // changed: another state, or its end has moved by a quarter of the time that it has.
 func changed(m *known, c Sight) bool {
-	moved := int32(c.Expires - m.expires)
-	if moved < 0 {
-		moved = -moved
-	}
-	return m.state != uint8(c.State) || uint32(moved) > c.Timeout/4
+	return m.state != uint8(c.State) || moved(m.expires, c.Expires) > c.Timeout/4
 }
 
 // tells: is it one of those that the service's policy says?

@@ -15,6 +15,47 @@ const (
 	seqSize = 24
 )
 
+func (p *Packer) add0(c *Conn) {
+	if c.Is6() {
+		return
+	}
+	size := entry0
+	if c.Flags&seqFlags != 0 {
+		size += seqSize
+	}
+	if p.open != nil && (p.open[0] == maxCount || len(p.open)+size > p.MaxLen) {
+		p.Flush()
+	}
+	if p.open == nil {
+		p.open = make([]byte, header0, max(p.MaxLen, header0+size))
+		p.open[1] = p.ID
+	}
+	p.open = c.append0(p.open)
+	p.open[0]++
+}
+
+// append0 writes an entry of version 0.
+func (c *Conn) append0(b []byte) []byte {
+	be := binary.BigEndian
+	b = append(b, 0, byte(c.Protocol))
+	for _, port := range [...]uint16{c.Client.Port(), c.Virtual.Port(), c.Real.Port()} {
+		b = be.AppendUint16(b, port)
+	}
+	for _, a := range [...]netip.Addr{c.Client.Addr(), c.Virtual.Addr(), c.Real.Addr()} {
+		four := a.As4()
+		b = append(b, four[:]...)
+	}
+	b = be.AppendUint16(b, uint16(c.Flags&^hashed))
+	b = be.AppendUint16(b, uint16(c.State))
+	if c.Flags&seqFlags != 0 {
+		ne := binary.NativeEndian
+		for _, s := range [...]Sequence{c.In, c.Out} {
+			b = ne.AppendUint32(ne.AppendUint32(ne.AppendUint32(b, s.Init), s.Delta), s.Previous)
+		}
+	}
+	return b
+}
+
 func decode0(b []byte, take func(Conn), refuse func(Reason)) {
 	count, at := int(b[0]), header0
 	if count == 0 {

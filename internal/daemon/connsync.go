@@ -25,12 +25,13 @@ type connTable interface {
 	Room() (used, of int)
 	Await(d time.Duration) error
 	Learn(conns []connsync.Conn, taken func(line int, s connsync.Sight), refused func(connsync.Conn, connsync.Reason)) error
+	Settings() (map[string]uint32, error)
 }
 
 // syncWire sends datagrams or receives them: host.SyncSocket, or a test's.
 type syncWire interface {
-	Send(b []byte) error
-	Recv(buf []byte) (int, error)
+	Send(datagrams [][]byte) (sent int, err error)
+	Recv(take func(datagram []byte)) error
 	Close() error
 }
 
@@ -41,9 +42,7 @@ type syncing struct {
 	table  connTable
 	pools  func() ([]plane.Pool, error)
 	ask    func(func() error) error
-	policy connsync.Policy
-	ports  int // sync_ports: datagrams to so many ports, from the daemon's on
-	open   func(d lb.SyncDaemon, port uint16) (syncWire, error)
+	open   func(d lb.SyncDaemon, port uint16, buffer int) (syncWire, error)
 	rouse  func(netip.Addr) (via bool, err error) // makes the kernel resolve a client's next hop
 
 	halves   plane.SyncHalves
@@ -104,15 +103,37 @@ func newSyncing(ev events, p plane.Plane, ask func(func() error) error) *syncing
 	if !ok {
 		return nil
 	}
-	return &syncing{events: ev, table: table, pools: p.Read, ask: ask, policy: connsync.DefaultPolicy, ports: 1, open: openSync, rouse: host.Rouse,
+	return &syncing{events: ev, table: table, pools: p.Read, ask: ask, open: openSync, rouse: host.Rouse,
 		stop: map[bool]func(){}, waiting: connsync.NewWaiting(), counts: syncCounts{refused: map[connsync.Reason]uint64{}}}
 }
 
-func openSync(d lb.SyncDaemon, port uint16) (syncWire, error) {
-	at := host.SyncEndpoint{Dev: d.Interface, Group: d.Group, Port: port, TTL: d.TTL}
+// syncSettings are IPVS's sysctls sync_*.
+type syncSettings struct {
+	connsync.Policy
+	ports    int  // datagrams to so many, from the daemon's on; as they were at its start
+	buffer   int  // of the sockets, at the daemon's start. If zero, as large as this program likes them
+	queue    int  // datagrams that may wait to be sent. If zero, no limit
+	version0 bool // of what is sent
+}
+
+// settings are those that hold now.
+func (s *syncing) settings() (syncSettings, error) {
+	have, err := s.table.Settings()
+	if err != nil {
+		return syncSettings{}, err
+	}
+	return syncSettings{
+		Policy: connsync.Policy{Threshold: have["sync_threshold"], Period: have["sync_period"], Refresh: time.Duration(have["sync_refresh_period"]) * time.Second,
+			Retries: uint8(have["sync_retries"]), PersistOnly: have["sync_persist_mode"] != 0},
+		ports: int(have["sync_ports"]), buffer: int(have["sync_sock_size"]), queue: int(have["sync_qlen_max"]), version0: have["sync_version"] == 0}, nil
+}
+
+func openSync(d lb.SyncDaemon, port uint16, buffer int) (syncWire, error) {
+	at := host.SyncEndpoint{Dev: d.Interface, Group: d.Group, Port: port, TTL: d.TTL, Buffer: buffer}
 	if d.Master {
 		return host.DialSync(at)
 	}
+	at.Room = int(d.MaxLen)
 	return host.ListenSync(at)
 }
 
@@ -123,13 +144,17 @@ func (s *syncing) StartSync(d lb.SyncDaemon) error {
 	if err != nil {
 		return err
 	}
+	set, err := s.settings()
+	if err != nil {
+		return err
+	}
 	next := s.halves
 	if err := next.Start(d, have); err != nil {
 		return fmt.Errorf("start the sync daemon %s: %w", d.Part(), err)
 	}
 	var wires []syncWire
-	for i := range s.ports {
-		w, err := s.open(d, d.Port+uint16(i))
+	for i := range set.ports {
+		w, err := s.open(d, d.Port+uint16(i), set.buffer)
 		if err != nil {
 			closeAll(wires)
 			return fmt.Errorf("start the sync daemon %s: %w", d.Part(), absent(err))
@@ -137,7 +162,7 @@ func (s *syncing) StartSync(d lb.SyncDaemon) error {
 		wires = append(wires, w)
 	}
 	s.halves = next
-	s.begin(d, wires)
+	s.begin(d, wires, set)
 	s.events.Info(fmt.Sprintf("sync daemon %s runs on %s: group %s port %d, syncid %d", d.Part(), d.Interface, d.Group, d.Port, d.ID), "if", d.Interface)
 	return nil
 }
@@ -156,14 +181,14 @@ func closeAll(wires []syncWire) {
 	}
 }
 
-func (s *syncing) begin(d lb.SyncDaemon, wires []syncWire) {
+func (s *syncing) begin(d lb.SyncDaemon, wires []syncWire, set syncSettings) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop[d.Master] = func() {
 		cancel()
 		closeAll(wires)
 	}
 	if d.Master {
-		s.selector = connsync.NewSelector(s.policy, s.table.Ticks)
+		s.selector = connsync.NewSelector(set.Policy, s.table.Ticks)
 		s.selector.Retell = s.stop[false] == nil
 		out := &syncSender{syncing: s, selector: s.selector, wires: wires}
 		for range wires {
@@ -205,12 +230,23 @@ func (s *syncing) end() {
 
 func (s *syncing) wait() { s.wg.Wait() }
 
+// rest is how long a receiver leaves what comes lying after it has taken something: at a high rate it is woken, and has the loop
+// woken, once for many datagrams.
+const rest = 4 * time.Millisecond
+
 // receive takes datagrams until ctx ends.
 func (s *syncing) receive(ctx context.Context, d lb.SyncDaemon, w syncWire) {
-	buf := make([]byte, d.MaxLen)
 	hops := newRouser(s.rouse)
+	var conns []connsync.Conn
+	refused := map[connsync.Reason]uint64{}
 	for {
-		n, err := w.Recv(buf)
+		conns = conns[:0]
+		clear(refused)
+		heard := uint64(0)
+		err := w.Recv(func(datagram []byte) {
+			heard++
+			connsync.Decode(datagram, d.ID, func(c connsync.Conn) { conns = append(conns, c) }, func(r connsync.Reason) { refused[r]++ })
+		})
 		switch {
 		case ctx.Err() != nil, errors.Is(err, os.ErrClosed):
 			return
@@ -221,13 +257,10 @@ func (s *syncing) receive(ctx context.Context, d lb.SyncDaemon, w syncWire) {
 			}
 			continue
 		}
-		var conns []connsync.Conn
-		var refused []connsync.Reason
-		connsync.Decode(buf[:n], d.ID, func(c connsync.Conn) { conns = append(conns, c) }, func(r connsync.Reason) { refused = append(refused, r) })
 		err = s.ask(func() error {
-			s.counts.heard++
-			for _, r := range refused {
-				s.counts.refused[r]++
+			s.counts.heard += heard
+			for r, n := range refused {
+				s.counts.refused[r] += n
 			}
 			return s.learn(time.Now(), conns)
 		})
@@ -238,6 +271,9 @@ func (s *syncing) receive(ctx context.Context, d lb.SyncDaemon, w syncWire) {
 			s.events.Error(err.Error(), "if", d.Interface)
 		}
 		hops.learned(time.Now(), conns)
+		if !pause(ctx, rest) {
+			return
+		}
 	}
 }
 

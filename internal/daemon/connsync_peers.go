@@ -23,8 +23,8 @@ import (
 
 // peerWire exchanges datagrams with peers: host.PeerSocket, or a test's. Send never waits.
 type peerWire interface {
-	Send(b []byte, to netip.AddrPort) error
-	Recv(buf []byte) (int, netip.AddrPort, error)
+	Send(datagrams [][]byte, to netip.AddrPort) (sent int, err error)
+	Recv(take func(datagram []byte, from netip.AddrPort)) error
 	Close() error
 }
 
@@ -45,7 +45,8 @@ type peering struct {
 	lookNow  chan struct{} // the next look is due now
 	hasty    atomic.Int64  // until when the master changes, in ns since 1970
 	turn     turn
-	mastered func() bool // this director is master of something
+	mastered func() bool     // this director is master of something
+	heard    []connsync.Conn // that drain learned; the memory of it is used again
 	results  results
 }
 
@@ -119,7 +120,9 @@ func (p *peering) rewake() {
 	}
 }
 
-func listenPeers(at netip.AddrPort) (peerWire, error) { return host.ListenPeers(at) }
+func listenPeers(at netip.AddrPort) (peerWire, error) {
+	return host.ListenPeers(at, connsync.StreamMaxLen+1)
+}
 
 func newPeering(s *syncing, cfg conf.ConnectionSync, held gate, mastered func() bool) *peering {
 	p := &peering{syncing: s, cfg: cfg, held: held, said: "?", wake: make(chan struct{}, 1), lookNow: make(chan struct{}, 1), mastered: mastered}
@@ -146,9 +149,15 @@ func (p *peering) start(now time.Time, listen func(netip.AddrPort) (peerWire, er
 		p.opening = err
 		return
 	}
+	set, err := p.settings()
+	if err != nil {
+		p.events.Error("connection_sync: " + err.Error())
+		_ = w.Close()
+		return
+	}
 	p.wire, p.opening = w, nil
 	for _, peer := range p.peers {
-		peer.stream = connsync.NewStream(now, p.streamConfig())
+		peer.stream = connsync.NewStream(now, p.streamConfig(set.Threshold))
 		p.events.Info(fmt.Sprintf("connections are told to and learned from %s", peer.addr))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -164,8 +173,8 @@ func (p *peering) start(now time.Time, listen func(netip.AddrPort) (peerWire, er
 
 func (p *peering) interval() time.Duration { return cmp.Or(p.cfg.Interval, lookEvery) }
 
-func (p *peering) streamConfig() connsync.StreamConfig {
-	return connsync.StreamConfig{Key: p.cfg.Key, Interval: p.interval(), MaxLen: streamMaxLen, Threshold: p.policy.Threshold, Ticks: p.table.Ticks,
+func (p *peering) streamConfig(threshold uint32) connsync.StreamConfig {
+	return connsync.StreamConfig{Key: p.cfg.Key, Interval: p.interval(), MaxLen: streamMaxLen, Threshold: threshold, Ticks: p.table.Ticks,
 		// Two directors that begin in the same moment have different epochs all the same.
 		Lives: func(now time.Time) uint64 { return uint64(now.UnixNano())&^0xffff | rand.Uint64N(1<<16) }}
 }
@@ -186,11 +195,25 @@ func (p *peering) open(ctx context.Context) error {
 	return nil
 }
 
+// opened is a datagram of a peer's.
+type opened struct {
+	from *syncPeer
+	connsync.Opened
+}
+
 func (p *peering) receivePeers(ctx context.Context, w peerWire, key []byte) {
-	buf := make([]byte, connsync.StreamMaxLen+1)
 	hops := newRouser(p.rouse)
+	var all []opened
 	for {
-		n, from, err := w.Recv(buf)
+		all = all[:0]
+		err := w.Recv(func(datagram []byte, from netip.AddrPort) {
+			// The loop has no work of what strangers send, and never hashes.
+			if peer := p.peerAt(from); peer != nil {
+				all = append(all, opened{peer, connsync.Open(datagram, key)})
+			} else {
+				p.foreign.Add(1)
+			}
+		})
 		switch {
 		case ctx.Err() != nil, errors.Is(err, os.ErrClosed):
 			return
@@ -201,26 +224,16 @@ func (p *peering) receivePeers(ctx context.Context, w peerWire, key []byte) {
 			}
 			continue
 		}
-		// The loop has no work of what strangers send, and never hashes.
-		peer := p.peerAt(from)
-		if peer == nil {
-			p.foreign.Add(1)
-			continue
-		}
-		datagram := connsync.Open(buf[:n], key)
 		var learned []connsync.Conn
-		err = p.ask(func() error {
-			if err := p.open(ctx); err != nil {
+		if len(all) > 0 {
+			err = p.ask(func() (err error) {
+				if err := p.open(ctx); err != nil {
+					return err
+				}
+				learned, err = p.hearAll(time.Now(), all)
 				return err
-			}
-			now := time.Now()
-			peer.stream.ReceiveOpened(now, datagram)
-			learned, err = p.drain(now, peer)
-			if peer.stream.Next().Before(p.due) {
-				p.rewake()
-			}
-			return err
-		})
+			})
+		}
 		if errors.Is(err, errStopping) {
 			return
 		}
@@ -228,7 +241,27 @@ func (p *peering) receivePeers(ctx context.Context, w peerWire, key []byte) {
 			p.events.Error(err.Error())
 		}
 		hops.learned(time.Now(), learned)
+		if !pause(ctx, rest) {
+			return
+		}
 	}
+}
+
+// hearAll takes datagrams, in the loop, and does what the streams want done. What was learned is good until the next call.
+func (p *peering) hearAll(now time.Time, all []opened) (learned []connsync.Conn, err error) {
+	for _, d := range all {
+		d.from.stream.ReceiveOpened(now, d.Opened)
+	}
+	early := false
+	p.heard = p.heard[:0]
+	for _, peer := range p.peers {
+		err = errors.Join(err, p.drain(now, peer))
+		early = early || peer.stream.Next().Before(p.due)
+	}
+	if early {
+		p.rewake()
+	}
+	return p.heard, err
 }
 
 func (p *peering) peerAt(from netip.AddrPort) *syncPeer {
@@ -241,29 +274,36 @@ func (p *peering) peerAt(from netip.AddrPort) *syncPeer {
 }
 
 // drain does what a stream wants done.
-func (p *peering) drain(now time.Time, peer *syncPeer) (learned []connsync.Conn, err error) {
+func (p *peering) drain(now time.Time, peer *syncPeer) (err error) {
+	var datagrams [][]byte
+	before := len(p.heard)
 	for _, e := range peer.stream.Take() {
 		switch e := e.(type) {
 		case connsync.Send:
-			p.send(e.Datagram, peer)
+			datagrams = append(datagrams, e.Datagram)
 		case connsync.Learn:
-			learned = append(learned, e.Conns...)
-			err = errors.Join(err, p.learnFrom(now, peer, e.Conns))
+			p.heard = append(p.heard, e.Conns...)
 		case connsync.Verdicts:
 			p.results.heard(now, peer.addr.Addr(), e.All)
 		}
 	}
-	return learned, err
+	if learned := p.heard[before:]; len(learned) > 0 {
+		err = p.learnFrom(now, peer, learned)
+	}
+	if len(datagrams) > 0 {
+		p.send(datagrams, peer)
+	}
+	return err
 }
 
 // send sends, or says once why it does not go: the stream repairs what was lost.
-func (p *peering) send(b []byte, to *syncPeer) {
-	err := p.wire.Send(b, to.addr)
+func (p *peering) send(datagrams [][]byte, to *syncPeer) {
+	sent, err := p.wire.Send(datagrams, to.addr)
 	if err == nil {
 		to.failed = false
 		return
 	}
-	p.unsent++
+	p.unsent += uint64(len(datagrams) - sent)
 	if errors.Is(err, syscall.EAGAIN) {
 		return // no room for the moment
 	}
@@ -335,8 +375,7 @@ func (p *peering) tickAll(now time.Time) (due time.Time, err error) {
 	p.tellResults(now)
 	for _, peer := range p.peers {
 		peer.stream.Tick(now)
-		_, e := p.drain(now, peer)
-		err = errors.Join(err, e)
+		err = errors.Join(err, p.drain(now, peer))
 		if at := peer.stream.Next(); at.Before(due) {
 			due = at
 		}
@@ -362,14 +401,23 @@ func (p *peering) sleep(ctx context.Context, d time.Duration) bool {
 func (p *peering) lookForPeers(ctx context.Context) {
 	for {
 		took, every, ok := p.lookOnce(ctx)
-		if !ok || !p.pauseLook(ctx, max(every, lookShare*took), took) {
+		if !ok || !p.pauseLook(ctx, max(every, p.share()*took), took) {
 			return
 		}
 	}
 }
 
-// lookOnce looks at every line once, part by part, if a peer wants to be told.
+// share is how many times as long as a look takes nobody looks: twice that where no packets come, as the other director is master.
+func (p *peering) share() time.Duration {
+	if p.mastered() {
+		return lookShare
+	}
+	return 2 * lookShare
+}
+
+// lookOnce looks at every line once, part by part, if a peer wants to be told. took is the processor time for it.
 func (p *peering) lookOnce(ctx context.Context) (took, every time.Duration, ok bool) {
+	start := time.Now()
 	for cursor := 0; cursor >= 0; {
 		told := 0
 		full := false
@@ -379,9 +427,12 @@ func (p *peering) lookOnce(ctx context.Context) (took, every time.Duration, ok b
 			}
 			began := time.Now()
 			every = p.interval()
-			defer func() { took += time.Since(began) }()
+			defer costs(&took)()
 			if cursor == 0 {
-				p.beginLook(began)
+				err = p.beginLook(began)
+			}
+			if err != nil {
+				return err
 			}
 			if !p.wanted(began) {
 				cursor = -1
@@ -393,7 +444,7 @@ func (p *peering) lookOnce(ctx context.Context) (took, every time.Duration, ok b
 				for _, peer := range p.peers {
 					peer.stream.End(time.Now())
 				}
-				p.counts.look = took + time.Since(began)
+				p.counts.look = time.Since(start)
 			}
 			return errors.Join(err, p.flush(time.Now()))
 		})
@@ -410,11 +461,17 @@ func (p *peering) lookOnce(ctx context.Context) (took, every time.Duration, ok b
 	return took, every, true
 }
 
-func (p *peering) beginLook(now time.Time) {
+func (p *peering) beginLook(now time.Time) error {
+	set, err := p.settings()
+	if err != nil {
+		return err
+	}
 	used, _ := p.table.Room()
 	for _, peer := range p.peers {
+		peer.stream.SetThreshold(set.Threshold)
 		peer.stream.Begin(now, used)
 	}
+	return nil
 }
 
 // lookPart tells what a part of the table shows.
@@ -462,8 +519,7 @@ func (p *peering) room(now time.Time) bool {
 func (p *peering) flush(now time.Time) (err error) {
 	for _, peer := range p.peers {
 		peer.stream.Flush(now)
-		_, e := p.drain(now, peer)
-		err = errors.Join(err, e)
+		err = errors.Join(err, p.drain(now, peer))
 	}
 	return err
 }

@@ -45,26 +45,33 @@ func (n *peerNet) listen(at netip.AddrPort) (peerWire, error) {
 	return e, nil
 }
 
-func (e *peerEnd) Send(b []byte, to netip.AddrPort) error {
+func (e *peerEnd) Send(datagrams [][]byte, to netip.AddrPort) (sent int, err error) {
 	e.net.mu.Lock()
 	defer e.net.mu.Unlock()
 	other := e.net.at[to]
 	if other == nil || e.net.cut[e.own.Addr()] || e.net.cut[to.Addr()] {
-		return nil
+		return len(datagrams), nil
 	}
-	select {
-	case other.in <- peerDatagram{e.own, slices.Clone(b)}:
-	default:
+	for _, b := range datagrams {
+		select {
+		case other.in <- peerDatagram{e.own, slices.Clone(b)}:
+		default:
+		}
 	}
-	return nil
+	return len(datagrams), nil
 }
 
-func (e *peerEnd) Recv(buf []byte) (int, netip.AddrPort, error) {
+func (e *peerEnd) Recv(take func([]byte, netip.AddrPort)) error {
 	select {
 	case d := <-e.in:
-		return copy(buf, d.data), d.from, nil
+		take(d.data, d.from)
+		for range len(e.in) {
+			d := <-e.in
+			take(d.data, d.from)
+		}
+		return nil
 	case <-e.done:
-		return 0, netip.AddrPort{}, os.ErrClosed
+		return os.ErrClosed
 	}
 }
 

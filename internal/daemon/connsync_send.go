@@ -3,9 +3,12 @@ package daemon
 import (
 	"context"
 	"errors"
+	"os"
+	"runtime"
 	"time"
 
 	"vipd/internal/connsync"
+	"vipd/internal/host"
 )
 
 // syncSender tells what looks at the table find.
@@ -37,24 +40,31 @@ func (o *syncSender) run(ctx context.Context) {
 	}
 }
 
-// pass looks at every line once, part by part, so that the loop has time for others.
+// pass looks at every line once, part by part, so that the loop has time for others. took is the processor time for it.
 func (o *syncSender) pass(ctx context.Context) (took time.Duration, ok bool) {
+	began, most := time.Now(), burst
 	for cursor := 0; cursor >= 0; {
 		told := 0
 		err := o.ask(func() (err error) {
 			if ctx.Err() != nil {
 				return errStopping
 			}
-			began := time.Now()
-			defer func() { took += time.Since(began) }()
-			at := cursor
-			cursor, err = o.table.Look(at, o.selector.Look, func(c connsync.Conn) {
+			defer costs(&took)()
+			if cursor == 0 {
+				set, err := o.settings()
+				if err != nil {
+					return err
+				}
+				most = o.apply(set)
+			}
+			cursor, err = o.table.Look(cursor, o.selector.Look, func(c connsync.Conn) {
 				told++
+				o.selector.Timed(&c)
 				o.packers[int(c.Client.Port())%len(o.packers)].Add(&c)
-			}, func() bool { return told < burst })
+			}, func() bool { return told < most })
 			o.counts.told += uint64(told)
 			if cursor < 0 {
-				o.counts.look = took + time.Since(began)
+				o.counts.look = time.Since(began)
 			}
 			return err
 		})
@@ -64,14 +74,40 @@ func (o *syncSender) pass(ctx context.Context) (took time.Duration, ok bool) {
 			}
 			return took, !errors.Is(err, errStopping)
 		}
-		if cursor < 0 || told >= burst {
+		if cursor < 0 || told >= most {
 			o.send()
 		}
-		if told >= burst && !pause(ctx, burstEvery) {
+		if told >= most && !pause(ctx, burstEvery) {
 			return took, false
 		}
 	}
 	return took, true
+}
+
+// costs adds to sum, when what it returns is called, the processor time that passed.
+func costs(sum *time.Duration) func() {
+	runtime.LockOSThread()
+	began := host.ThreadTime()
+	return func() {
+		*sum += host.ThreadTime() - began
+		runtime.UnlockOSThread()
+	}
+}
+
+// apply has what is told from now on told as the settings say, and returns how many connections are told at once: with sync_qlen_max no
+// more than fit into so many datagrams.
+func (o *syncSender) apply(set syncSettings) (most int) {
+	o.selector.SetPolicy(set.Policy)
+	for _, p := range o.packers {
+		if p.Version0 != set.version0 {
+			p.Flush() // what is open is of the other version
+			p.Version0 = set.version0
+		}
+	}
+	if set.queue == 0 {
+		return burst
+	}
+	return min(burst, set.queue*o.packers[0].Holds())
 }
 
 // send sends what is packed.
@@ -79,14 +115,21 @@ func (o *syncSender) send() {
 	var sent, unsent uint64
 	for i, p := range o.packers {
 		p.Flush()
-		for _, d := range p.Take() {
-			err := o.wires[i].Send(d)
-			if err == nil {
-				sent++
-			} else {
-				unsent++
-				o.complain(err)
+		all := p.Take()
+		for len(all) > 0 {
+			n, err := o.wires[i].Send(all)
+			sent += uint64(n)
+			if all = all[n:]; err == nil {
+				continue
 			}
+			o.complain(err)
+			// The next may have room; what else is wrong is wrong with all.
+			lost := 1
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				lost = len(all)
+			}
+			unsent += uint64(lost)
+			all = all[lost:]
 		}
 	}
 	if sent+unsent == 0 {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,26 +65,35 @@ type syncPipe struct {
 	closed chan struct{}
 	once   sync.Once
 	fail   error
+	most   atomic.Int64 // datagrams that were sent at once
 }
 
-func (p *syncPipe) Send(b []byte) error {
+// pipeRoom is what a datagram has; the rest is cut off.
+const pipeRoom = 1500
+
+func (p *syncPipe) Send(datagrams [][]byte) (sent int, err error) {
 	if p.fail != nil {
-		return p.fail
+		return 0, p.fail
 	}
-	select {
-	case p.ch <- slices.Clone(b):
-		return nil
-	default:
-		return os.ErrDeadlineExceeded
+	p.most.Store(max(p.most.Load(), int64(len(datagrams))))
+	for _, b := range datagrams {
+		select {
+		case p.ch <- slices.Clone(b):
+			sent++
+		default:
+			return sent, os.ErrDeadlineExceeded
+		}
 	}
+	return sent, nil
 }
 
-func (p *syncPipe) Recv(buf []byte) (int, error) {
+func (p *syncPipe) Recv(take func([]byte)) error {
 	select {
 	case b := <-p.ch:
-		return copy(buf, b), nil
+		take(b[:min(len(b), pipeRoom)])
+		return nil
 	case <-p.closed:
-		return 0, os.ErrClosed
+		return os.ErrClosed
 	}
 }
 
@@ -113,7 +123,7 @@ func director(t *testing.T, w *syncPipe) (*syncing, *fakeTable, *locked) {
 	t.Helper()
 	table, l := &fakeTable{Memory: plane.NewMemory()}, &locked{}
 	s := newSyncing(events{slog.New(slog.NewTextHandler(io.Discard, nil))}, table, l.ask)
-	s.open = func(d lb.SyncDaemon, port uint16) (syncWire, error) {
+	s.open = func(d lb.SyncDaemon, port uint16, _ int) (syncWire, error) {
 		if d.Interface == "nosuch0" {
 			return nil, &host.NoInterfaceError{Name: d.Interface}
 		}
@@ -176,6 +186,73 @@ func eventually(t *testing.T, what string, done func() bool) {
 	t.Fatalf("not within 30 s: %s", what)
 }
 
+// TestTheSettingsOfTheSyncDaemonHold: sync_ports and sync_sock_size from its start on, the others at once.
+func TestTheSettingsOfTheSyncDaemonHold(t *testing.T) {
+	w := newSyncPipe()
+	a, table, l := director(t, w)
+	table.fill(5000)
+	set := func(name string, value uint32) {
+		if err := table.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var ports []uint16
+	a.open = func(d lb.SyncDaemon, port uint16, buffer int) (syncWire, error) {
+		if ports = append(ports, port); buffer != 1<<20 {
+			t.Errorf("a buffer of %d bytes", buffer)
+		}
+		return w, nil
+	}
+	_ = l.ask(func() error {
+		set("sync_ports", 4)
+		set("sync_sock_size", 1<<20)
+		set("sync_version", 0)
+		set("sync_qlen_max", 3)
+		return a.StartSync(lb.SyncDaemon{Master: true, Interface: "eth0", ID: 3, Port: 9000})
+	})
+	if !slices.Equal(ports, []uint16{9000, 9001, 9002, 9003}) {
+		t.Errorf("ports %v", ports)
+	}
+	told := func() (n int) { _ = l.ask(func() error { n = int(a.counts.told); return nil }); return n }
+	eventually(t, "all are told", func() bool { return told() == 5000 })
+	datagrams := func(version0 bool) (conns int) {
+		for {
+			select {
+			case d := <-w.ch:
+				if (d[0] != 0) != version0 {
+					t.Errorf("% x", d[:8])
+				}
+				connsync.Decode(d, 3, func(connsync.Conn) { conns++ }, func(why connsync.Reason) { t.Error(why) })
+			default:
+				return conns
+			}
+		}
+	}
+	all := 0
+	eventually(t, "all have come", func() bool { all += datagrams(true); return all == 5000 })
+	if most := w.most.Load(); most > 3 {
+		t.Errorf("%d datagrams waited", most)
+	}
+	_ = l.ask(func() error {
+		set("sync_version", 1)
+		if err := plane.SetThreshold(table, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+		table.lines[7].Packets++
+		return nil
+	})
+	eventually(t, "every packet is told", func() bool { return told() == 5001 })
+	eventually(t, "it has come", func() bool { return datagrams(false) == 1 })
+	_ = l.ask(func() error {
+		set("sync_persist_mode", 1)
+		table.lines[7].Packets++
+		table.lines[7].Controlled = true
+		table.lines[8].Packets++
+		return nil
+	})
+	eventually(t, "a client that is not persistent is told", func() bool { return told() == 5002 })
+}
+
 func TestAPeerThatTalksNonsenseIsCounted(t *testing.T) {
 	w := newSyncPipe()
 	s, table, l := director(t, w)
@@ -186,8 +263,8 @@ func TestAPeerThatTalksNonsenseIsCounted(t *testing.T) {
 		Real: netip.MustParseAddrPort("10.0.8.99:80"), State: lb.Established, Timeout: 60}
 	p.Add(&c)
 	p.Flush()
-	for _, d := range append(p.Take(), []byte("x"), []byte("nonsense"), make([]byte, 5000)) {
-		_ = w.Send(d)
+	if _, err := w.Send(append(p.Take(), []byte("x"), []byte("nonsense"), make([]byte, 5000))); err != nil {
+		t.Fatal(err)
 	}
 	eventually(t, "all are heard", func() (done bool) { _ = l.ask(func() error { done = s.counts.heard == 4; return nil }); return done })
 	_ = l.ask(func() error {

@@ -68,7 +68,7 @@ func TestWithoutAnAnswerNobodyWaitsForEver(t *testing.T) {
 	now := time.Unix(1000, 0)
 	b.turn.became = now
 	peer := b.peers[0]
-	peer.stream = connsync.NewStream(now, b.streamConfig())
+	peer.stream = connsync.NewStream(now, b.streamConfig(connsync.DefaultPolicy.Threshold))
 	for after, open := range map[time.Duration]bool{0: true, settled - 1: true, awaitMost: false} {
 		if got := b.turnOpen(now.Add(after)); got != open {
 			t.Errorf("after %s: %v", after, got)

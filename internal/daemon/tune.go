@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"vipd/internal/control"
@@ -47,19 +48,34 @@ func (d *daemon) tuneTo(t plane.Tuner, want map[string]uint32) error {
 		return err
 	}
 	_, kernel := t.(kernelPlane)
+	wish := map[string]uint32{}
 	for _, s := range plane.Settings {
-		value, said := want[s.Name]
-		if !said {
-			value = s.Default
+		if value, said := want[s.Name]; said {
+			wish[s.Name] = value
+		} else if !kernel {
+			wish[s.Name] = s.Default
 		}
-		if !said && kernel || have[s.Name] == value {
+	}
+	// The two numbers of sync_threshold bound each other.
+	threshold, pair := wish["sync_threshold"]
+	period := wish["sync_period"]
+	if pair && (have["sync_threshold"] != threshold || have["sync_period"] != period) {
+		if err := plane.SetThreshold(t, threshold, period); err != nil {
+			return fmt.Errorf("lvs_sysctl: %w", err)
+		}
+	}
+	delete(wish, "sync_threshold")
+	delete(wish, "sync_period")
+	for _, name := range slices.Sorted(maps.Keys(wish)) {
+		value := wish[name]
+		if have[name] == value {
 			continue
 		}
-		err := t.Set(s.Name, value)
+		err := t.Set(name, value)
 		if errors.Is(err, plane.ErrUnsupported) {
-			d.events.of("plane").Warn(fmt.Sprintf("lvs_sysctl %s %d has no effect: %v", s.Name, value, err))
+			d.events.of("plane").Warn(fmt.Sprintf("lvs_sysctl %s %d has no effect: %v", name, value, err))
 		} else if err != nil {
-			return fmt.Errorf("lvs_sysctl %s %d: %w", s.Name, value, err)
+			return fmt.Errorf("lvs_sysctl %s %d: %w", name, value, err)
 		}
 	}
 	return nil

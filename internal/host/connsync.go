@@ -1,10 +1,13 @@
 package host
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,9 +17,12 @@ import (
 const syncBuffer = 4 << 20
 
 // SyncSocket sends datagrams of connection synchronisation to a group, or receives them. Send and Recv may be called from
-// different goroutines.
+// different goroutines, each by one at a time.
 type SyncSocket struct {
-	file *os.File
+	file    *os.File
+	raw     syscall.RawConn
+	closed  atomic.Bool
+	in, out *batch
 }
 
 // SyncEndpoint is where they go, or come from.
@@ -25,6 +31,9 @@ type SyncEndpoint struct {
 	Group netip.Addr
 	Port  uint16
 	TTL   uint8 // of what is sent
+	Room  int   // for each datagram that is received; what is longer is cut off
+	// Buffer is the size of the socket's. If zero, as large as this program likes it.
+	Buffer int
 }
 
 // DialSync opens a socket that sends to at's group and port; loop off, as the kernel has it: no socket of this host hears it.
@@ -54,7 +63,15 @@ func openSync(at SyncEndpoint, what string, setUp func(fd int, link Link) error)
 		unix.Close(fd)
 		return nil, fmt.Errorf("%s on %s: %w", what, at.Dev, gone(err, at.Dev))
 	}
-	return &SyncSocket{os.NewFile(uintptr(fd), "sync "+at.Dev)}, nil
+	s := &SyncSocket{file: os.NewFile(uintptr(fd), "sync "+at.Dev), out: newBatch(batchMost)}
+	if at.Room > 0 {
+		s.in = receiver(at.Room)
+	}
+	if s.raw, err = s.file.SyscallConn(); err != nil {
+		s.file.Close()
+		return nil, fmt.Errorf("%s on %s: %w", what, at.Dev, err)
+	}
+	return s, nil
 }
 
 func doSteps(steps []step) error {
@@ -82,7 +99,7 @@ func sendsTo(fd int, link Link, at SyncEndpoint) error {
 		level, loop, ttl = unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_LOOP, unix.IPV6_MULTICAST_HOPS
 		by = func() error { return unix.SetsockoptInt(fd, level, unix.IPV6_MULTICAST_IF, link.Index) }
 	}
-	setSendBuffer(fd, syncBuffer)
+	setSendBuffer(fd, cmp.Or(at.Buffer, syncBuffer))
 	return doSteps([]step{
 		{"bind to device", func() error { return unix.BindToDevice(fd, link.Name) }},
 		{"choose the interface of multicast", by},
@@ -107,7 +124,7 @@ func hears(fd int, link Link, at SyncEndpoint) error {
 		{"bind to " + at.Group.String(), func() error { return unix.Bind(fd, syncAddress(at.Group, at.Port, link.Index)) }},
 		{"join " + at.Group.String(), join},
 	})
-	setBuffer(fd, syncBuffer)
+	setBuffer(fd, cmp.Or(at.Buffer, syncBuffer))
 	return err
 }
 
@@ -121,19 +138,38 @@ func setSendBuffer(fd, n int) {
 // sendWait is how long a datagram waits for room; sends never hold their caller up longer.
 const sendWait = 50 * time.Millisecond
 
-// Send sends one datagram. os.ErrDeadlineExceeded: there was no room for it.
-func (s *SyncSocket) Send(b []byte) error {
+// Send sends datagrams in their order, and returns how many went. os.ErrDeadlineExceeded: there was no room for the next.
+func (s *SyncSocket) Send(datagrams [][]byte) (sent int, err error) {
 	if err := s.file.SetWriteDeadline(time.Now().Add(sendWait)); err != nil {
-		return err
+		return 0, s.ended(err)
 	}
-	_, err := s.file.Write(b)
-	return bareError(err)
+	sent, err = s.out.send(s.raw, datagrams, nil, 0, true)
+	return sent, s.ended(err)
 }
 
-// Recv waits for a datagram and returns its length; what does not fit into buf is cut off. os.ErrClosed after Close.
-func (s *SyncSocket) Recv(buf []byte) (int, error) {
-	n, err := s.file.Read(buf)
-	return n, bareError(err)
+// Recv waits for a datagram and hands all that are there to take, which must not keep them. os.ErrClosed after Close.
+func (s *SyncSocket) Recv(take func(datagram []byte)) error {
+	n, err := s.in.recv(s.raw)
+	for i := range n {
+		take(s.in.datagram(i))
+	}
+	return s.ended(err)
+}
+
+// Close ends a Recv that waits.
+func (s *SyncSocket) Close() error {
+	s.closed.Store(true)
+	return s.file.Close()
+}
+
+// ended gives what package os says in its own words about a file that was closed the name that it has elsewhere.
+func (s *SyncSocket) ended(err error) error { return endedFile(&s.closed, err) }
+
+func endedFile(closed *atomic.Bool, err error) error {
+	if err != nil && closed.Load() {
+		return os.ErrClosed
+	}
+	return bareError(err)
 }
 
 // bareError leaves out the file's name.
@@ -144,6 +180,3 @@ func bareError(err error) error {
 	}
 	return err
 }
-
-// Close ends a Recv that waits.
-func (s *SyncSocket) Close() error { return s.file.Close() }

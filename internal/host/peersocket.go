@@ -5,20 +5,23 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// PeerSocket exchanges datagrams with other directors, address by address. Its methods may be called from different
-// goroutines.
+// PeerSocket exchanges datagrams with other directors, address by address. Send and Recv may be called from different
+// goroutines, each by one at a time.
 type PeerSocket struct {
-	file   *os.File
-	closed atomic.Bool
+	file    *os.File
+	raw     syscall.RawConn
+	closed  atomic.Bool
+	in, out *batch
 }
 
 // ListenPeers opens a socket at a port of an address; at the unspecified address it has them all, and the kernel chooses whom
-// it sends from.
-func ListenPeers(at netip.AddrPort) (*PeerSocket, error) {
+// it sends from. Of a datagram that is longer than room the rest is cut off.
+func ListenPeers(at netip.AddrPort, room int) (*PeerSocket, error) {
 	domain := unix.AF_INET
 	if at.Addr().Is6() {
 		domain = unix.AF_INET6
@@ -37,53 +40,35 @@ func ListenPeers(at netip.AddrPort) (*PeerSocket, error) {
 	}
 	setBuffer(fd, syncBuffer)
 	setSendBuffer(fd, syncBuffer)
-	return &PeerSocket{file: os.NewFile(uintptr(fd), "peers "+at.String())}, nil
+	s := &PeerSocket{file: os.NewFile(uintptr(fd), "peers "+at.String()), in: receiver(room), out: newBatch(batchMost)}
+	if s.raw, err = s.file.SyscallConn(); err != nil {
+		s.file.Close()
+		return nil, fmt.Errorf("listen to peers: %w", err)
+	}
+	return s, nil
 }
 
-// Send sends one datagram without waiting: unix.EAGAIN where there is no room for it.
-func (s *PeerSocket) Send(b []byte, to netip.AddrPort) error {
-	raw, err := s.file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var sent error
-	err = raw.Write(func(fd uintptr) bool {
-		sent = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT, syncAddress(to.Addr(), to.Port(), 0))
-		return true
-	})
-	if err != nil {
-		return bareError(err)
-	}
-	return sent
+// Send sends datagrams in their order without waiting, and returns how many went: unix.EAGAIN where there is no room for the next.
+func (s *PeerSocket) Send(datagrams [][]byte, to netip.AddrPort) (sent int, err error) {
+	at, length := rawAddr(to)
+	sent, err = s.out.send(s.raw, datagrams, at, length, false)
+	return sent, s.ended(err)
 }
 
-// Recv waits for a datagram and returns its length and where it came from; what does not fit into buf is cut off.
+// Recv waits for a datagram and hands all that are there to take, which must not keep them, with where each came from.
 // os.ErrClosed after Close.
-func (s *PeerSocket) Recv(buf []byte) (n int, from netip.AddrPort, err error) {
-	raw, err := s.file.SyscallConn()
-	if err != nil {
-		return 0, from, s.ended(err)
+func (s *PeerSocket) Recv(take func(datagram []byte, from netip.AddrPort)) error {
+	n, err := s.in.recv(s.raw)
+	for i := range n {
+		take(s.in.datagram(i), s.in.sender(i))
 	}
-	var sender unix.Sockaddr
-	var got error
-	err = raw.Read(func(fd uintptr) bool {
-		n, sender, got = unix.Recvfrom(int(fd), buf, unix.MSG_DONTWAIT)
-		return got != unix.EAGAIN && got != unix.EINTR
-	})
-	if err != nil {
-		return 0, from, s.ended(err)
-	}
-	return n, addrPortOf(sender), got
+	return s.ended(err)
 }
 
 // Local is where it listens.
 func (s *PeerSocket) Local() (at netip.AddrPort, err error) {
-	raw, err := s.file.SyscallConn()
-	if err != nil {
-		return at, err
-	}
 	var own unix.Sockaddr
-	if ctlErr := raw.Control(func(fd uintptr) { own, err = unix.Getsockname(int(fd)) }); ctlErr != nil {
+	if ctlErr := s.raw.Control(func(fd uintptr) { own, err = unix.Getsockname(int(fd)) }); ctlErr != nil {
 		return at, ctlErr
 	}
 	return addrPortOf(own), err
@@ -105,10 +90,4 @@ func (s *PeerSocket) Close() error {
 	return s.file.Close()
 }
 
-// ended gives what package os says in its own words about a file that was closed the name that it has elsewhere.
-func (s *PeerSocket) ended(err error) error {
-	if s.closed.Load() {
-		return os.ErrClosed
-	}
-	return bareError(err)
-}
+func (s *PeerSocket) ended(err error) error { return endedFile(&s.closed, err) }

@@ -235,7 +235,12 @@ func (m *Memory) Set(name string, value uint32) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.settings[name] = value
+	next := maps.Clone(m.settings)
+	next[name] = value
+	if err := CheckThreshold(next["sync_threshold"], next["sync_period"]); err != nil {
+		return err
+	}
+	m.settings = next
 	return nil
 }
 

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
+	"strings"
 
 	"vipd/internal/lb"
 )
@@ -21,7 +23,8 @@ type Setting struct {
 	Text    string // what it does
 }
 
-// Settings are all of them, by name. Those of IPVS's sync daemon, of connection tracking and of the estimator are not here.
+// Settings are all of them, by name. Those of connection tracking and of the estimator are not here. The two numbers of IPVS's
+// sync_threshold are sync_threshold and sync_period, as the kernel's documentation calls them: see SetThreshold.
 var Settings = []Setting{
 	{"am_droprate", 10, math.MaxInt32, false, "Of so many packets drop_packet 3 drops one."},
 	{"amemthresh", 1024, math.MaxInt32, false, "Free pages below which memory is short."},
@@ -41,6 +44,15 @@ var Settings = []Setting{
 	{"sloppy_sctp", 0, math.MaxInt32, false, "Any SCTP packet but ABORT makes a connection."},
 	{"sloppy_tcp", 0, math.MaxInt32, false, "Any TCP packet but RST makes a connection."},
 	{"syn_flood_rate", 100000, 1 << 24, true, "New connections a second on one CPU above which sh, dh and mh send on without an entry; 0: no limit."},
+	{"sync_period", 50, math.MaxUint16, false, "... and then one of so many packets; 0: that one alone. The second number of sync_threshold."},
+	{"sync_persist_mode", 0, 1, false, "Of persistent services templates are told, and no connections."},
+	{"sync_ports", 1, 64, false, "Connections are told to so many ports, a power of two; at the daemon's start."},
+	{"sync_qlen_max", 0, math.MaxInt32, false, "Datagrams that may wait to be sent; 0: no limit."},
+	{"sync_refresh_period", 0, maxSeconds, false, "Seconds by which a connection's end must have moved to be told again; 0: packets alone decide."},
+	{"sync_retries", 0, 3, false, "How often one that is not due is told again, every eighth of sync_refresh_period."},
+	{"sync_sock_size", 0, math.MaxInt32, false, "Bytes of the sockets' buffers, at the daemon's start; 0: 4 MiB."},
+	{"sync_threshold", 3, math.MaxUint16, false, "The packet of a client with which its connection is told at first; below sync_period."},
+	{"sync_version", 1, 1, false, "Version of the datagrams that are sent: 1, or 0 for kernels before 2.6.39."},
 }
 
 // maxSeconds is 31 days, the longest time of a timeout.
@@ -58,10 +70,49 @@ func FindSetting(name string) (Setting, error) {
 // CheckSetting returns the setting of a name; ErrRange if it cannot have the value, ErrNoSetting.
 func CheckSetting(name string, value uint32) (Setting, error) {
 	s, err := FindSetting(name)
-	if err == nil && value > s.Max {
-		err = fmt.Errorf("%s %d: want 0 to %d: %w", name, value, s.Max, ErrRange)
+	if err == nil && !s.has(value) {
+		err = fmt.Errorf("%s %d: want %s: %w", name, value, s.Bounds(), ErrRange)
 	}
 	return s, err
+}
+
+// Sync tells whether it is of the sync daemon.
+func (s Setting) Sync() bool { return strings.HasPrefix(s.Name, "sync_") }
+
+func (s Setting) has(value uint32) bool {
+	return value <= s.Max && (s.Name != "sync_ports" || bits.OnesCount32(value) == 1)
+}
+
+// Bounds are what it can be.
+func (s Setting) Bounds() string {
+	if s.Name == "sync_ports" {
+		return "1, 2, 4, 8, 16, 32 or 64"
+	}
+	return fmt.Sprintf("0 to %d", s.Max)
+}
+
+// CheckThreshold says what is wrong with the two numbers of sync_threshold: ErrRange.
+func CheckThreshold(threshold, period uint32) error {
+	if period != 0 && threshold >= period {
+		return fmt.Errorf("sync_threshold %d %d: want the first below the second, or that 0: %w", threshold, period, ErrRange)
+	}
+	return nil
+}
+
+// SetThreshold sets both numbers of sync_threshold: on the way from one pair to another no pair may be wrong.
+func SetThreshold(t Tuner, threshold, period uint32) error {
+	if err := CheckThreshold(threshold, period); err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		name  string
+		value uint32
+	}{{"sync_period", 0}, {"sync_threshold", threshold}, {"sync_period", period}} {
+		if err := t.Set(step.name, step.value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Tuner is a plane with Settings.

@@ -72,7 +72,14 @@ func newFake(t testing.TB) (*Plane, *fakeKernel) {
 		if s.Own || strings.HasPrefix(s.Name, "lblc") { // those of lblc come with their schedulers
 			continue
 		}
-		if err := os.WriteFile(p.sysctls+s.Name, []byte(strconv.Itoa(int(s.Default))+"\n"), 0o600); err != nil {
+		text := strconv.Itoa(int(s.Default)) + "\n"
+		switch s.Name {
+		case "sync_period":
+			continue
+		case "sync_threshold":
+			text = "3\t50\n"
+		}
+		if err := os.WriteFile(p.sysctls+s.Name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -28,6 +28,9 @@ func (p *Plane) lines() []line {
 	return unsafe.Slice((*line)(unsafe.Pointer(&p.table[0])), len(p.table)/(lineWords*8))
 }
 
+// live tells whether a line holds a connection, in no time for those that do not, which are most.
+func (l *line) live() bool { return atomic.LoadUint64(&l[0])&0xff == uint64(bpf.LbPhasePHASE_LIVE) }
+
 // read copies a line that holds a connection; false if it does not, or changed hands meanwhile. Atomic loads keep their
 // order, so what lies between two looks at the same life belongs to it.
 func (l *line) read(into *line) bool {

@@ -53,10 +53,13 @@ type Plane struct {
 	ports   map[int]Port // as told to this process
 	owning  bool         // BalanceOwn is on, by this process
 	adopted bool
-	veth    bool       // Options.GenericVeth
-	table   []byte     // the regions, mapped for reading
-	heads   []byte     // and what is in use of each
-	moved   *migration // what was taken over from another layout; nil: nothing
+	veth    bool   // Options.GenericVeth
+	table   []byte // the regions, mapped for reading
+	heads   []byte // and what is in use of each
+	lessons lessons
+	// syncSettings are those of the sync daemon, which no packet asks for.
+	syncSettings map[string]uint32
+	moved        *migration // what was taken over from another layout; nil: nothing
 	*state
 }
 
@@ -111,7 +114,7 @@ func check(dir string) error {
 }
 
 func open(opts Options) (*Plane, error) {
-	p := &Plane{dir: opts.PinDir, veth: opts.GenericVeth, links: map[int]*attachment{}}
+	p := &Plane{dir: opts.PinDir, veth: opts.GenericVeth, links: map[int]*attachment{}, syncSettings: defaultSync()}
 	err := p.begin(opts)
 	if err != nil {
 		p.release()

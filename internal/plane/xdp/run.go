@@ -32,6 +32,18 @@ func (p *Plane) run(name string, frame []byte, answer any) error {
 	return nil
 }
 
+// runOn executes one of them on a frame that holds the answer then, of the same length: without a copy, as often as it takes.
+func (p *Plane) runOn(name string, frame []byte) error {
+	verdict, err := p.progs[name].Run(&ebpf.RunOptions{Data: frame, DataOut: frame})
+	if err != nil {
+		return explain("run "+name, err)
+	}
+	if verdict != xdpPass {
+		return fmt.Errorf("run %s: it ended with %d", name, verdict)
+	}
+	return nil
+}
+
 // tick is the moment as connections see it.
 func (p *Plane) tick() (uint32, error) {
 	var i bpf.LbInstant

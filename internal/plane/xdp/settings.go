@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	stdmaps "maps"
 	"math/rand/v2"
 	"time"
 
@@ -86,6 +87,7 @@ func (p *Plane) Settings() (map[string]uint32, error) {
 	for name, s := range settings {
 		all[name] = s.unit.of(p.clock, *s.at(&t))
 	}
+	stdmaps.Copy(all, p.syncSettings)
 	return all, nil
 }
 
@@ -93,6 +95,9 @@ func (p *Plane) Settings() (map[string]uint32, error) {
 func (p *Plane) Set(name string, value uint32) error {
 	if err := CheckSetting(name, value); err != nil {
 		return err
+	}
+	if _, ok := p.syncSettings[name]; ok {
+		return p.setSync(name, value)
 	}
 	var t bpf.LbTunables
 	if err := p.maps.get(bpf.LbMapTuning, 0, &t); err != nil {
@@ -106,10 +111,33 @@ func (p *Plane) Set(name string, value uint32) error {
 	return p.defend()
 }
 
+// defaultSync is what the sync daemon begins with. The packet path has no room for it: it does not outlive this process.
+func defaultSync() map[string]uint32 {
+	all := map[string]uint32{}
+	for _, s := range plane.Settings {
+		if s.Sync() {
+			all[s.Name] = s.Default
+		}
+	}
+	return all
+}
+
+func (p *Plane) setSync(name string, value uint32) error {
+	next := stdmaps.Clone(p.syncSettings)
+	next[name] = value
+	if err := plane.CheckThreshold(next["sync_threshold"], next["sync_period"]); err != nil {
+		return err
+	}
+	p.syncSettings = next
+	return nil
+}
+
 // setDefaultsOf writes the value that each setting begins with.
 func (p *Plane) setDefaultsOf(t *bpf.LbTunables) {
 	for _, s := range plane.Settings {
-		*settings[s.Name].at(t) = settings[s.Name].unit.into(p.clock, s.Default)
+		if !s.Sync() {
+			*settings[s.Name].at(t) = settings[s.Name].unit.into(p.clock, s.Default)
+		}
 	}
 	p.clock.rates(t)
 }

@@ -26,7 +26,7 @@ func (p *Plane) regionHeads() []head {
 }
 
 // Look shows the lines from cursor on (0 at first) to look, and those that it wants told to tell, in the order of the table. At
-// most 65,536 lines of regions in use are looked at, or as many as it takes until more says no. next is where to go on; -1: that was the end.
+// most 65,536 lines of regions in use are looked at, or as many as it takes until more says no, which is asked at first and after each tell. next is where to go on; -1: that was the end.
 func (p *Plane) Look(cursor int, look func(now uint32, line int, s connsync.Sight) bool, tell func(connsync.Conn), more func() bool) (next int, err error) {
 	now, err := p.tick()
 	if err != nil {
@@ -39,13 +39,16 @@ func (p *Plane) Look(cursor int, look func(now uint32, line int, s connsync.Sigh
 	reals, table, heads := p.byIndex(), p.lines(), p.regionHeads()
 	var copied line
 	i := cursor
-	for left := connsPart; i < len(table) && left > 0 && more(); i++ {
+	if !more() {
+		return cursor, nil
+	}
+	for left := connsPart; i < len(table) && left > 0; i++ {
 		if uint32(i)%regionLines == 0 && heads[uint32(i)/regionLines].Live == 0 {
 			i += int(regionLines) - 1
 			continue
 		}
 		left--
-		if !table[i].read(&copied) {
+		if !table[i].live() || !table[i].read(&copied) {
 			continue
 		}
 		c := (*conn)(unsafe.Pointer(&copied))
@@ -54,8 +57,12 @@ func (p *Plane) Look(cursor int, look func(now uint32, line int, s connsync.Sigh
 		}
 		s := sightOf(c, p.timeout(c, reals[c.Real], &t))
 		s.Telling = reals[c.Real].of.spec.Telling
-		if look(now, i, s) {
-			tell(p.toldOf(c, reals[c.Real], s.Timeout))
+		if !look(now, i, s) {
+			continue
+		}
+		if tell(p.toldOf(c, reals[c.Real], s.Timeout)); !more() {
+			i++
+			break
 		}
 	}
 	if i >= len(table) {
@@ -136,26 +143,37 @@ func (p *Plane) toldOf(c *conn, r owned, timeout uint32) connsync.Conn {
 // repliesPass: do replies of this real server pass us?
 func repliesPass(r owned) bool { return r.spec.Forward == lb.Masq }
 
+// lessons is the memory of Learn: one order to the packet path, and which connection each of it is.
+type lessons struct {
+	batch []bpf.LbLearned
+	of    []*connsync.Conn
+}
+
 // Learn puts connections into the table that another director told of. taken is called for each that has a line, with that and
 // what a look at it would show; refused for each other.
 func (p *Plane) Learn(conns []connsync.Conn, taken func(line int, s connsync.Sight), refused func(connsync.Conn, connsync.Reason)) error {
 	most := int(bpf.LbNumberLEARN_MOST)
-	batch, of := make([]bpf.LbLearned, 0, most), make([]connsync.Conn, 0, most)
-	for i, c := range conns {
+	if p.lessons.batch == nil {
+		p.lessons = lessons{make([]bpf.LbLearned, 0, most), make([]*connsync.Conn, 0, most)}
+	}
+	batch, of := p.lessons.batch[:0], p.lessons.of[:0]
+	defer clear(p.lessons.of[:most])
+	for i := range conns {
+		c := &conns[i]
 		l, why := p.lesson(c)
 		if why != "" {
-			refused(c, why)
-		} else {
-			batch, of = append(batch, l), append(of, c)
+			refused(*c, why)
+			continue
 		}
-		if len(batch) == most || len(batch) > 0 && i == len(conns)-1 {
-			if err := p.learn(batch, of, taken, refused); err != nil {
-				return err
-			}
-			batch, of = batch[:0], of[:0]
+		if batch, of = append(batch, l), append(of, c); len(batch) < most {
+			continue
 		}
+		if err := p.learn(batch, of, taken, refused); err != nil {
+			return err
+		}
+		batch, of = batch[:0], of[:0]
 	}
-	return nil
+	return p.learn(batch, of, taken, refused)
 }
 
 var learnReasons = map[bpf.LbLearnOutcome]connsync.Reason{bpf.LbLearnOutcomeLEARN_STALE: connsync.Stale,
@@ -164,23 +182,23 @@ var learnReasons = map[bpf.LbLearnOutcome]connsync.Reason{bpf.LbLearnOutcomeLEAR
 // learnTries is how often one is learned that met a lock which was not had: who holds one for long was interrupted.
 const learnTries = 50
 
-func (p *Plane) learn(batch []bpf.LbLearned, of []connsync.Conn, taken func(int, connsync.Sight), refused func(connsync.Conn, connsync.Reason)) error {
+func (p *Plane) learn(batch []bpf.LbLearned, of []*connsync.Conn, taken func(int, connsync.Sight), refused func(connsync.Conn, connsync.Reason)) error {
 	for try := 1; len(batch) > 0; try++ {
 		frame := unsafe.Slice((*byte)(unsafe.Pointer(&batch[0])), len(batch)*int(unsafe.Sizeof(batch[0])))
-		if err := p.run(bpf.LbProgLearn, frame, frame); err != nil {
+		if err := p.runOn(bpf.LbProgLearn, frame); err != nil {
 			return fmt.Errorf("learn connections: %w", err)
 		}
 		busy := 0
-		for i, l := range batch {
-			why := learnReasons[bpf.LbLearnOutcome(l.Outcome)]
+		for i := range batch {
+			outcome := bpf.LbLearnOutcome(batch[i].Outcome)
 			switch {
-			case why == connsync.NotTaken && try < learnTries:
-				batch[busy], of[busy] = l, of[i]
+			case outcome == bpf.LbLearnOutcomeLEARN_NEW || outcome == bpf.LbLearnOutcomeLEARN_AGAIN:
+				p.took(&batch[i], of[i], taken)
+			case outcome == bpf.LbLearnOutcomeLEARN_BUSY && try < learnTries:
+				batch[busy], of[busy] = batch[i], of[i]
 				busy++
-			case why != "":
-				refused(of[i], why)
 			default:
-				p.took(l, of[i], taken)
+				refused(*of[i], learnReasons[outcome])
 			}
 		}
 		batch, of = batch[:busy], of[:busy]
@@ -189,7 +207,7 @@ func (p *Plane) learn(batch []bpf.LbLearned, of []connsync.Conn, taken func(int,
 }
 
 // took tells of one that has a line now.
-func (p *Plane) took(l bpf.LbLearned, c connsync.Conn, taken func(int, connsync.Sight)) {
+func (p *Plane) took(l *bpf.LbLearned, c *connsync.Conn, taken func(int, connsync.Sight)) {
 	if c.EngineData != "" {
 		p.keepCall(l, c.EngineData)
 	}
@@ -200,7 +218,7 @@ func (p *Plane) took(l bpf.LbLearned, c connsync.Conn, taken func(int, connsync.
 }
 
 // lesson is a connection as the packet path takes it, or why it cannot.
-func (p *Plane) lesson(c connsync.Conn) (l bpf.LbLearned, why connsync.Reason) {
+func (p *Plane) lesson(c *connsync.Conn) (l bpf.LbLearned, why connsync.Reason) {
 	template := c.Flags&connsync.Template != 0
 	if c.Flags&connsync.NoClientPort != 0 {
 		return l, connsync.NoClient
@@ -218,7 +236,7 @@ func (p *Plane) lesson(c connsync.Conn) (l bpf.LbLearned, why connsync.Reason) {
 		return l, connsync.UnknownEngine
 	}
 	l = bpf.LbLearned{Cport: be16(c.Client.Port()), Vport: be16(c.Virtual.Port()), Proto: uint8(c.Protocol), Real: r.index,
-		State: uint32(c.State), Ticks: p.clock.ticks(time.Duration(c.Timeout) * time.Second), Packets: connsync.DefaultPolicy.Threshold}
+		State: uint32(c.State), Ticks: p.clock.ticks(time.Duration(c.Timeout) * time.Second), Packets: p.syncSettings["sync_threshold"]}
 	p.address(&l, c)
 	if whole := time.Duration(c.Timeout) * time.Second; c.Dated && whole > 0 {
 		if c.Idle >= whole {
@@ -239,7 +257,7 @@ func (p *Plane) lesson(c connsync.Conn) (l bpf.LbLearned, why connsync.Reason) {
 	return l, ""
 }
 
-func (p *Plane) address(l *bpf.LbLearned, c connsync.Conn) {
+func (p *Plane) address(l *bpf.LbLearned, c *connsync.Conn) {
 	from, to := words6(c.Client.Addr()), words6(c.Virtual.Addr())
 	if !c.Is6() {
 		l.Addr[0], l.Addr[1] = from[0], to[0]
@@ -253,7 +271,7 @@ func (p *Plane) address(l *bpf.LbLearned, c connsync.Conn) {
 // noTimeout is a template's of which nothing is said (ip_vs_proc_conn).
 const noTimeout = 3 * time.Minute
 
-func (p *Plane) template(l *bpf.LbLearned, c connsync.Conn) {
+func (p *Plane) template(l *bpf.LbLearned, c *connsync.Conn) {
 	l.Flags = uint32(bpf.LbConnFlagCONN_TEMPLATE | bpf.LbConnFlagCONN_NOOUTPUT | bpf.LbConnFlagCONN_INACTIVE)
 	if c.State != 0 {
 		l.Flags |= uint32(bpf.LbConnFlagCONN_ASSURED)
@@ -278,7 +296,7 @@ func (p *Plane) template(l *bpf.LbLearned, c connsync.Conn) {
 
 // serverOf finds a told connection's real server as the kernel does (ip_vs_find_dest): of the service of its mark, else of its
 // address and port, else of FTP's, else of every port; by the port that it has, or none.
-func (p *Plane) serverOf(c connsync.Conn) (owned, bool) {
+func (p *Plane) serverOf(c *connsync.Conn) (owned, bool) {
 	s := p.serviceOf(c)
 	if s == nil {
 		return owned{}, false
@@ -303,7 +321,7 @@ func (p *Plane) serverOf(c connsync.Conn) (owned, bool) {
 	return owned{}, false
 }
 
-func (p *Plane) serviceOf(c connsync.Conn) *service {
+func (p *Plane) serviceOf(c *connsync.Conn) *service {
 	if c.Mark != 0 {
 		if s := p.services[lb.ServiceKey{Mark: c.Mark, V6: c.Is6()}]; s != nil && s.alive {
 			return s
@@ -333,7 +351,7 @@ func callHash(seed uint64, text string) uint64 {
 }
 
 // keepCall notes the text of a learned template, for those who list it.
-func (p *Plane) keepCall(l bpf.LbLearned, text string) {
+func (p *Plane) keepCall(l *bpf.LbLearned, text string) {
 	call := bpf.LbCall{Length: uint32(min(len(text), int(bpf.LbNumberCALL_LENGTH)))}
 	copy(call.Text[:bpf.LbNumberCALL_LENGTH], text)
 	c := conn{Cport: l.Cport, Vport: l.Vport, Proto: l.Proto, Kind: l.Kind, Addr: l.Addr}

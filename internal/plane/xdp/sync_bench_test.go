@@ -97,3 +97,53 @@ func BenchmarkFiftyThousandChanges(b *testing.B) {
 		b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(time.Second)*100, "core-%")
 	})
 }
+
+// BenchmarkLook is a look at a table of the usual size that finds nothing to tell, with so many connections in it.
+func BenchmarkLook(b *testing.B) {
+	need.BPF(b)
+	dir := filepath.Join("/sys/fs/bpf", "lookbench"+strconv.Itoa(os.Getpid()), "one")
+	p, err := Open(Options{PinDir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := p.Remove(); err != nil {
+			b.Error(err)
+		}
+		os.Remove(filepath.Dir(dir))
+	})
+	for _, op := range add(syncService("tcp 10.0.8.9:80", 0), real12(80, lb.Route)) {
+		if err := p.Apply([]plane.Op{op}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	have := 0
+	for _, n := range []int{1000, 100_000, 1_000_000} {
+		var conns []connsync.Conn
+		for ; have < n; have++ {
+			conns = append(conns, connsync.Conn{Protocol: lb.TCP, Client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(60 + have>>16), byte(have >> 8), byte(have)}), 1024),
+				Virtual: netip.MustParseAddrPort("10.0.8.9:80"), Real: netip.MustParseAddrPort("10.0.8.12:80"), State: lb.Established, Timeout: 900})
+		}
+		s := connsync.NewSelector(connsync.DefaultPolicy, p.Ticks)
+		if err := p.Learn(conns, s.Learned, func(connsync.Conn, connsync.Reason) {}); err != nil { // a part of the table may be full
+
+			b.Fatal(err)
+		}
+		look := func() (told int) {
+			for cursor := 0; cursor >= 0; {
+				if cursor, err = p.Look(cursor, s.Look, func(connsync.Conn) { told++ }, func() bool { return true }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			return told
+		}
+		look()
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			for range b.N {
+				if told := look(); told != 0 {
+					b.Fatalf("%d are told", told)
+				}
+			}
+		})
+	}
+}
