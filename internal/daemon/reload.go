@@ -164,10 +164,15 @@ func (a *ha) reload(cfg *conf.Config, f following) (err error) {
 		a.speaker.Retire(now, instances)
 		a.drain(now)
 		a.hands.do(func() { a.tell.retire(false) })
+		names := map[*vrrp.Router]string{}
+		for _, r := range a.speaker.Routers() {
+			names[r] = r.Config().Name
+		}
 		var fresh []vrrp.Config
 		if fresh, err = a.speaker.Renew(now, instances); err != nil {
 			return
 		}
+		a.renamed(names)
 		a.drain(now)
 		for _, cfg := range fresh {
 			_, addErr := a.speaker.Add(cfg)
@@ -182,6 +187,23 @@ func (a *ha) reload(cfg *conf.Config, f following) (err error) {
 		a.closeUnused()
 	})
 	return err
+}
+
+// renamed tells those who go by the names of instances of those that have another one, and had the one that is given.
+func (a *ha) renamed(before map[*vrrp.Router]string) {
+	if a.turned == nil {
+		return
+	}
+	var others []*vrrp.Router
+	for _, r := range a.speaker.Routers() {
+		if was, ok := before[r]; ok && was != r.Config().Name {
+			a.turned(was, vrrp.Init)
+			others = append(others, r)
+		}
+	}
+	for _, r := range others { // after that: two may have exchanged their names
+		a.turned(r.Config().Name, r.Status().State)
+	}
 }
 
 // closeUnused closes the sockets that no instance uses any more.

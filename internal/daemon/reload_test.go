@@ -69,6 +69,7 @@ func runDaemonWith(t *testing.T, text string, prepare func(*fakeHost)) (d *daemo
 	if err := d.openBFD(ctx); err != nil {
 		t.Fatal(err)
 	}
+	d.ha.turned = d.turned
 	d.ha.follow(time.Now(), follower(h, d.cfg, d.events, false))
 	d.pool = newPool(d.events, d.cfg.Health, r.plane, r.prober, func([]netip.Addr) {}, nil)
 	r.m = d.pool
@@ -123,6 +124,30 @@ func TestAReloadOfTheSameFileTouchesNothing(t *testing.T) {
 		}
 		if st := d.ha.status()[0]; st.State != vrrp.Master || st.Counters.BecameMaster != 1 {
 			t.Errorf("it is %v after %d takeovers", st.State, st.Counters.BecameMaster)
+		}
+	})
+}
+
+// An instance that has another name goes on as master, and who follows it by its name finds it.
+func TestAReloadThatRenamesAMasterLeavesNoGhost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _, h, end := runDaemon(t, siteFile)
+		defer end()
+		time.Sleep(10 * time.Second)
+		if !d.masterOf("VI_1") || !d.mastered() {
+			t.Fatal("it is not master")
+		}
+		h.wire.sent(t)
+		d.write(t, strings.ReplaceAll(siteFile, "VI_1", "VI_front"))
+		if out := d.Reload(t.Context()); !out.Done || out.Error != "" {
+			t.Fatalf("outcome %+v", out)
+		}
+		synctest.Wait()
+		if d.masterOf("VI_1") || !d.masterOf("VI_front") || !d.mastered() {
+			t.Errorf("master of VI_1: %v, of VI_front: %v, of any: %v", d.masterOf("VI_1"), d.masterOf("VI_front"), d.mastered())
+		}
+		if st := d.ha.status(); len(st) != 1 || st[0].Name != "VI_front" || st[0].State != vrrp.Master || st[0].Counters.BecameMaster != 1 {
+			t.Errorf("%+v", st)
 		}
 	})
 }

@@ -45,6 +45,14 @@ type migration struct {
 	from  *source
 	lock  *os.File // of its directory
 	known map[int]told
+	given int                        // lines that Learn was given
+	lost  map[connsync.Conn]struct{} // of them, by their keys alone: those that it refused when it was given them last
+	other int                        // lines that it was not given, as nothing can be made of them
+}
+
+// identity is a connection without what changes.
+func identity(c connsync.Conn) connsync.Conn {
+	return connsync.Conn{Protocol: c.Protocol, Client: c.Client, Virtual: c.Virtual, Flags: c.Flags & connsync.Template, EngineData: c.EngineData}
 }
 
 // told is a line of the source as it was learned last.
@@ -347,13 +355,22 @@ func (m *migration) pass(p *Plane, late bool) (n int, err error) {
 	}
 	reals := m.from.byIndex()
 	batch := make([]connsync.Conn, 0, 1024)
+	if m.lost == nil {
+		m.lost = map[connsync.Conn]struct{}{}
+	}
 	flush := func() error {
-		err := p.Learn(batch, func(int, connsync.Sight) { n++ }, func(_ connsync.Conn, why connsync.Reason) {
+		if len(m.lost) > 0 {
+			for _, c := range batch {
+				delete(m.lost, identity(c))
+			}
+		}
+		err := p.Learn(batch, func(int, connsync.Sight) { n++ }, func(c connsync.Conn, why connsync.Reason) {
 			if why != connsync.Stale {
-				m.Lost++
+				m.lost[identity(c)] = struct{}{}
 			}
 		})
 		batch = batch[:0]
+		m.Connections, m.Lost = m.given-len(m.lost), m.other+len(m.lost)
 		return err
 	}
 	var copied line
@@ -369,17 +386,17 @@ func (m *migration) pass(p *Plane, late bool) (n int, err error) {
 		m.known[i] = told{c.Life, c.Expires}
 		if int(c.Real) >= len(reals) || !m.from.synchronised(c, reals[c.Real], now) {
 			if !known && c.Kind&isReturn == 0 && int32(c.Expires-now) > 0 {
-				m.Lost++
+				m.other++
 			}
 			continue
+		}
+		if !known {
+			m.given++
 		}
 		if batch = append(batch, m.from.dated(c, reals[c.Real], &t, now)); len(batch) == cap(batch) {
 			if err := flush(); err != nil {
 				return n, err
 			}
-		}
-		if !known {
-			m.Connections++
 		}
 	}
 	return n, flush()
