@@ -357,10 +357,10 @@ func mutatedAll(t *testing.T, source string, files map[string]map[int]string) (o
 // firstRows are those most likely to notice a mistake in a header, a few and then more; the others come after them.
 var firstRows = map[string][]string{
 	"schedule.h": {"Picks/^w?rr-(w321|w012|w7532|dynamic|editphase|thresholds)|Behind|Heaviest|Weighted", "Picks|ManyMembers"},
-	"least.h":    {"Picks/^(w?lc|sed|nq|fo|ovf)-(w321|w012|w10_5_3|thresholds)|ActiveConn|Twos|Overload", "Picks|ManyMembers"},
+	"least.h":    {"Picks/^(w?lc|sed|nq|fo|ovf)-(w321|w012|w10_5_3|thresholds)|ActiveConn|Twos|Overload|LeastIs|NeverQueue", "Picks|ManyMembers"},
 	"hash.h":     {"Picks/^(sh|dh|mh)-(w321|w012)", "Picks|Hash"},
 	"lblc.h":     {"Picks/^lblc|Remember|Less", "Picks"},
-	"states.h":   {"States"}, "csum.h": {"Checksum|EveryWord|Masq|Tunnel", "Errors"}, "crc32c.h": {"SCTP|Masq"}, "conn.h": {"Live|Reuse|Table|Template", "States"},
+	"states.h":   {"States"}, "csum.h": {"Checksum|EveryWord|Masq|Tunnel|Answers", "Errors"}, "crc32c.h": {"SCTP|Masq"}, "conn.h": {"Live|Reuse|Table|Template", "States"},
 	"pool.h": {"Picks/^w?rr-(w321|w012)|Behind|Heaviest|Weighted", "Picks"}, "service.h": {"Counters|Frame"},
 	"open.h": {"Template|Region|Client|Reuse"}, "sweep.h": {"Sweep|Forget|Chains|Template"}, "nat.h": {"Masq|Reply"},
 	"find.h": {"Class|Order|Mark|Template|Scheduled"}, "pace.h": {"Sloppy|Drop|Flood|Rate"}, "defend.h": {"Dispens"}, "fast.h": {"Forward|Masq|Tunnel|Live"},

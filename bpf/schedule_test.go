@@ -181,6 +181,17 @@ func TestTheLeastIsOfThePool(t *testing.T) {
 	}
 }
 
+// TestNeverQueueTakesTheFirstIdleOne: whoever stands behind it, in a pool of any size.
+func TestNeverQueueTakesTheFirstIdleOne(t *testing.T) {
+	s := newRig(t, 256).serve(vip, tcpProto, LbSchedulerSCHED_NQ)
+	for range 40 {
+		s.add(1)
+	}
+	if got := s.picked(0, 3); string(got) != string([]byte{40, 39, 38}) {
+		t.Errorf("%v", got)
+	}
+}
+
 // TestHeaviestIsOfThePool: when the heaviest is overloaded the level sinks to the heaviest that is left, whatever stands behind the
 // pool.
 func TestHeaviestIsOfThePool(t *testing.T) {

@@ -85,3 +85,17 @@ func TestTwosOfMany(t *testing.T) {
 		t.Errorf("nobody has a weight: %v", got)
 	}
 }
+
+// TestTwosWaitsForTheSecond: of two that are drawn the better one is met after the walk's first members, and has the connection.
+func TestTwosWaitsForTheSecond(t *testing.T) {
+	s := newRig(t, 256).serve(vip, tcpProto, LbSchedulerSCHED_TWOS)
+	last := s.add(16) // idle; drawn by 16 of 33 numbers
+	counts := map[uint32]LbRealCount{last: {}}
+	for range 16 {
+		counts[s.add(1)] = LbRealCount{Active: 5}
+	}
+	const picks, least = 600, 370 // 441 are to be expected; were the first drawn to have it, 291
+	if got := s.picks(0, picks, counts)[byte(last)]; got < least {
+		t.Errorf("%d of %d picks went to the idle one, want %d at least", got, picks, least)
+	}
+}
