@@ -132,7 +132,7 @@ var firstTests = map[string]struct {
 		TestWhoWaitsForAPool, TestHashSchedulersOfIPv6, TestHashesNeedNoTable, TestFullRegion, TestManyMembers}, traces: "^(rr|wrr|switch)-"},
 	"least.h": {rows: []func(*testing.T){TestActiveConnectionCountsMoreThan256Inactive, TestTheLeastIsOfThePool, TestNeverQueueTakesTheFirstIdleOne, TestManyMembers}, traces: "^(lc|wlc|sed|nq|fo|ovf)-"},
 	"twos":    {rows: []func(*testing.T){TestTwosIsTheBetterOfTwoThatAreDrawn, TestTwosOfMany, TestTwosWaitsForTheSecond}},
-	"hash.h":  {rows: []func(*testing.T){TestHashSchedulersOfIPv6, TestNobodyAnswers, TestHashesNeedNoTable}, traces: "^(sh|dh|mh)-"},
+	"hash.h":  {rows: []func(*testing.T){TestHashSchedulersOfIPv6, TestHashesPickNobodyWhoIsNotFit, TestHashesNeedNoTable}, traces: "^(sh|dh|mh)-"},
 	"lblc.h": {rows: []func(*testing.T){TestWhatIsRememberedOfADestination, TestEachDestinationIsRememberedByItself, TestWhoHasLessThanHalfIsFoundInAnyPool,
 		TestADestinationIsRememberedWhateverCameBetween}, traces: "^lblc"},
 	"pool.h": {rows: []func(*testing.T){TestWeightedPicksNobodyWithoutWeights, TestNobodyAnswers, TestWhatStandsBehindThePoolIsNotPicked, TestWeightedPhaseAfterAllWereOverloaded,

@@ -96,6 +96,29 @@ func needsNoTable(t *testing.T, scheduler LbScheduler) {
 	}
 }
 
+// TestHashesPickNobodyWhoIsNotFit, although the table has nobody else.
+func TestHashesPickNobodyWhoIsNotFit(t *testing.T) {
+	r := newRig(t, 1)
+	for name, scheduler := range map[string]LbScheduler{"sh": LbSchedulerSCHED_SH, "dh": LbSchedulerSCHED_DH, "mh": LbSchedulerSCHED_MH} {
+		for what, how := range map[string]func(*service, uint32){
+			"of weight 0":                         func(s *service, real uint32) { s.weigh(real, 0) },
+			"overloaded":                          func(s *service, real uint32) { s.overload(real, 1) },
+			"removed, and the table has it still": func(s *service, real uint32) { s.mark(real, LbRealFlagREAL_GONE) },
+		} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				r.TB = t
+				r.clear()
+				s := r.serve(vip, tcpProto, scheduler)
+				real := s.add(1)
+				r.opened(frame{})
+				how(s, real)
+				r.want(frame{flags: syn, from: port(2)}, LbReasonREPLY_NO_SERVER)
+			})
+		}
+	}
+	r.TB = t
+}
+
 func TestSourceHashWithoutServerAndWithoutRoom(t *testing.T) {
 	r := newRig(t, 1)
 	s := r.serve(vip, tcpProto, LbSchedulerSCHED_SH)
