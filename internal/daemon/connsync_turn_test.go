@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,14 +23,18 @@ func (d *peerDirector) awaits() (left time.Duration) {
 func TestWhoTakesOverWaitsForTheLastLookOfTheOneBefore(t *testing.T) {
 	n := &peerNet{at: map[netip.AddrPort]*peerEnd{}, cut: map[netip.Addr]bool{}}
 	a, b := newPeerDirector(t, n, "10.0.0.1", "10.0.0.2"), newPeerDirector(t, n, "10.0.0.2", "10.0.0.1")
-	master := false
-	b.mastered = func() bool { return master }
+	var master atomic.Bool
+	b.mastered = master.Load
 	b.begin(n)
 	if got := b.awaits(); got != 0 {
 		t.Errorf("without a peer it waits %s", got)
 	}
 	a.begin(n)
 	eventually(t, "b waits", func() bool { return b.awaits() > 0 })
+	eventually(t, "a hears b", func() (heard bool) { // whom nobody hears is not told
+		_ = a.loop.ask(func() error { heard = a.anyAlive(time.Now()); return nil })
+		return heard
+	})
 	if got := a.awaits(); got != 0 {
 		t.Errorf("a master waits %s", got)
 	}
@@ -51,7 +56,7 @@ func TestWhoTakesOverWaitsForTheLastLookOfTheOneBefore(t *testing.T) {
 		t.Errorf("b has %d connections", got)
 	}
 	turned := time.Now()
-	_ = b.loop.ask(func() error { master = true; b.turnsMaster(time.Now(), true); return nil })
+	_ = b.loop.ask(func() error { master.Store(true); b.turnsMaster(time.Now(), true); return nil })
 	eventually(t, "b waits no more", func() bool { return b.awaits() == 0 })
 	_ = b.loop.ask(func() error {
 		if !b.turn.over && time.Since(turned) < awaitMost { // after that nobody waits, whatever was heard
