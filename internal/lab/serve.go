@@ -10,7 +10,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // RealHeader is the response header by which a real server of the lab tells its name.
@@ -22,13 +25,34 @@ const (
 	ProxyHeader  = "X-Proxy"
 )
 
+// linePace is how many bytes a second a real server sends to one client, as a client's line has an end: a hundred downloads that go on at the
+// same moment, after nobody answered for seconds, would send all that they missed at once, more than the queue of a veth holds. What is
+// lost there is sent again after a pause twice as long, and looks like a director's silence.
+const linePace = 128 << 10
+
+// listenPaced listens for connections that are sent to by linePace.
+func listenPaced(ctx context.Context, at string) (net.Listener, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		ctlErr := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, linePace)
+		})
+		return errors.Join(ctlErr, err)
+	}}
+	lc.SetMultipathTCP(false)
+	return lc.Listen(ctx, "tcp", at)
+}
+
 // Serve is the web server of a real server: every page says who answered and for whom. It returns when ctx ends.
 // proxies are the comma-separated addresses of those whose X-Forwarded-For counts.
 func Serve(ctx context.Context, listen, name, proxies string, logTo io.Writer) error {
 	// A request that was lost while no director was there comes seconds later.
 	srv := &http.Server{Addr: listen, Handler: page(name, strings.Split(proxies, ",")), ReadHeaderTimeout: 30 * time.Second, ErrorLog: log.New(logTo, "", 0)}
+	ln, err := listenPaced(ctx, listen)
+	if err != nil {
+		return err
+	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.ListenAndServe() }()
+	go func() { failed <- srv.Serve(ln) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve on %s: %w", listen, err)
