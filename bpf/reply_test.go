@@ -88,6 +88,35 @@ func TestReplyFrame(t *testing.T) {
 	}
 }
 
+// TestMasqueradedSCTP: both ways the checksum, which is over the whole packet and no pseudo header, is that of a packet whose port was always so.
+func TestMasqueradedSCTP(t *testing.T) {
+	r, s, real := masqueraded(t, sctpProto)
+	for _, port := range []uint16{0, 80, 8080, 0xffff} {
+		s.change(real, func(e *LbReal) { e.Port = port2(port) })
+		r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
+		server, why := netip.AddrPortFrom(realAddr(real), or(port, vip.Port())), LbReasonFORWARD_NEW
+		for _, payload := range [][]byte{chunks(1).payload, {3, 0, 0, 8, 1, 2, 3, 4}, append([]byte{3, 0, 0, 8}, make([]byte, 1400)...)} {
+			for _, options := range [][]byte{nil, bytes.Repeat([]byte{1}, 40)} {
+				in := frame{proto: sctpProto, payload: payload, options: options}
+				want := in
+				want.to, want.dst, want.src, want.ttl = server, realMAC(int(real)), ourMAC, 63
+				if _, out, got := r.run(in.wire()); !bytes.Equal(out, want.wire()) || got != why {
+					t.Errorf("%s port %d\ngot  % x\nwant % x", got.name(), port, out, want.wire())
+				}
+				why = LbReasonFORWARD_HIT
+
+				in.src, in.from, in.to = realMAC(int(real)), server, client
+				want = in
+				want.from, want.src, want.dst, want.ttl = vip, ourMAC, routerMAC, 63
+				if _, out, got := r.run(in.wire()); !bytes.Equal(out, want.wire()) || got != LbReasonFORWARD_REPLY {
+					t.Errorf("reply: %s port %d\ngot  % x\nwant % x", got.name(), port, out, want.wire())
+				}
+			}
+		}
+	}
+	r.checkTable()
+}
+
 // TestNoReply: what a NAT real server sends else is the host's, as it came.
 func TestNoReply(t *testing.T) {
 	r, s, real := masqueraded(t, tcpProto)
