@@ -91,7 +91,8 @@ type daemon struct {
 	handed    *handover    // by the process before; nil: there was none, or it left in another way
 	next      string       // the program that takes this one's place; serve then ends
 	endAsking func()       // ends the socket that commands ask, when those are answered that have asked
-	handsMu   sync.Mutex   // of the file of what operators hold
+	handsMu   sync.Mutex   // of the file of what operators hold, and of handMade and its file
+	handMade  handMade     // what was set by hand
 	raised    raised
 	// vmacNames are the VMACs and what carries them, for other goroutines than the one that serves.
 	vmacNames atomic.Pointer[[]string]
@@ -390,6 +391,7 @@ func (d *daemon) startLoops(context.Context) error {
 	if !resumed {
 		d.startHA()
 	}
+	d.startKept()
 	_ = d.followSync(d.cfg) // the pool runs: it is its to say what does not go
 	_ = d.followPeers(d.cfg)
 	return nil

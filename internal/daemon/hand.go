@@ -27,7 +27,11 @@ func (d *daemon) Change(ctx context.Context, changes []control.Change) ([]contro
 		}
 		m = d.servicePool()
 	}
-	return m.change(changes, control.Caller(ctx))
+	answers, err := m.change(changes, control.Caller(ctx))
+	if err == nil {
+		d.keepByHand(m, changes, answers)
+	}
+	return answers, err
 }
 
 // Table implements control.Source.

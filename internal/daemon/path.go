@@ -30,6 +30,7 @@ func (d *daemon) bpffs() string {
 // openPlane opens or adopts the packet path, attaches it and makes the pool machine that drives it. A file without
 // virtual servers needs none, unless somebody comes with ipvsadm later.
 func (d *daemon) openPlane(context.Context) error {
+	d.restoreKept()
 	if len(d.cfg.Health.Services) == 0 && !d.opts.NoConfig {
 		return nil
 	}

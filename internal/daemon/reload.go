@@ -85,6 +85,7 @@ func (d *daemon) reloadPlane(cfg *conf.Config) error {
 			return err
 		}
 		d.balanceOwn(d.pool.plane)
+		d.forgetSettings()
 		return d.tune(d.pool.plane)
 	})
 }
@@ -99,6 +100,7 @@ func (d *daemon) bringPlane() error {
 	}
 	d.startPool(d.ctx)
 	d.tellSessions()
+	d.startKept()
 	if err := d.followSync(d.cfg); err != nil {
 		return err
 	}

@@ -14,20 +14,19 @@ import (
 // Settings and classes of the data plane: from the file, and by hand.
 
 // tune gives a plane the timeouts, settings and classes of the configuration in force. Of the packet path what no line sets
-// has its default; of the kernel's IPVS it stays as it is, because it is the host's. Without a configuration what was set
-// by hand holds, also over a restart.
+// is as a hand has set it since the last reload, else it has its default; of the kernel's IPVS it stays as it is, because it is the host's.
 func (d *daemon) tune(p plane.Plane) error {
 	g := d.cfg.Global
 	if err := p.SetTimeouts(g.Timeouts); err != nil {
 		return fmt.Errorf("set the connection timeouts: %w", err)
 	}
-	if d.opts.NoConfig {
-		return nil
-	}
 	if tuner, ok := p.(plane.Tuner); ok {
 		if err := d.tuneTo(tuner, g.Sysctls); err != nil {
 			return err
 		}
+	}
+	if d.opts.NoConfig {
+		return nil
 	}
 	c, ok := p.(plane.Classifier)
 	if !ok {
@@ -43,19 +42,19 @@ func (d *daemon) tune(p plane.Plane) error {
 }
 
 func (d *daemon) tuneTo(t plane.Tuner, want map[string]uint32) error {
+	_, kernel := t.(kernelPlane)
+	if kernel && len(want) == 0 {
+		return nil
+	}
 	have, err := t.Settings()
 	if err != nil {
 		return err
 	}
-	_, kernel := t.(kernelPlane)
 	wish := map[string]uint32{}
-	for _, s := range plane.Settings {
-		if value, said := want[s.Name]; said {
-			wish[s.Name] = value
-		} else if !kernel {
-			wish[s.Name] = s.Default
-		}
+	if !kernel {
+		wish = d.unsaid(have)
 	}
+	maps.Copy(wish, want)
 	// The two numbers of sync_threshold bound each other.
 	threshold, pair := wish["sync_threshold"]
 	period := wish["sync_period"]
@@ -79,6 +78,22 @@ func (d *daemon) tuneTo(t plane.Tuner, want map[string]uint32) error {
 		}
 	}
 	return nil
+}
+
+// unsaid is what settings of the packet path are that no line sets. Without a configuration they stay as they are but for what the
+// packet path does not keep.
+func (d *daemon) unsaid(have map[string]uint32) map[string]uint32 {
+	wish := maps.Clone(have)
+	if !d.opts.NoConfig {
+		for _, s := range plane.Settings {
+			wish[s.Name] = s.Default
+		}
+	}
+	maps.Copy(wish, d.keptSettings())
+	if plane.CheckThreshold(wish["sync_threshold"], wish["sync_period"]) != nil { // one of the two was set beside a line that is gone
+		wish["sync_threshold"], wish["sync_period"] = have["sync_threshold"], have["sync_period"]
+	}
+	return wish
 }
 
 func setByHand(p plane.Plane, name string, value uint32) error {

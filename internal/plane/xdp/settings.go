@@ -111,7 +111,7 @@ func (p *Plane) Set(name string, value uint32) error {
 	return p.defend()
 }
 
-// defaultSync is what the sync daemon begins with. The packet path has no room for it: it does not outlive this process.
+// defaultSync is what the sync daemon begins with. The packet path has no room for it: whoever opened the plane keeps what is set.
 func defaultSync() map[string]uint32 {
 	all := map[string]uint32{}
 	for _, s := range plane.Settings {
