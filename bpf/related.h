@@ -71,7 +71,7 @@ static __always_inline void outer_rewrite(struct ipv4 *ip, __be32 *addr, __be32 
 	*addr = to;
 }
 
-/* On to a real server, by its method. */
+/* On to a real server, by its method; also to one that was removed, which still sends what it was asked for. */
 __noinline int related_to_server(struct xdp_md *ctx, struct way *w, struct packet *p, __u32 at, __u32 tci)
 {
 	struct tunables *t = settings();
@@ -99,7 +99,7 @@ __noinline int related_to_server(struct xdp_md *ctx, struct way *w, struct packe
 	p->real = READ_ONCE(c->real);
 	r = real_at(p->real);
 	p->why = FORWARD_ICMP;
-	if (!r || r->flags & REAL_GONE) {
+	if (!r) {
 		w->why = DROP_REAL_GONE;
 		return 1;
 	}

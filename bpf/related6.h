@@ -131,7 +131,7 @@ __noinline int related_to_server6(struct xdp_md *ctx, struct way *w, struct pack
 	p->real = READ_ONCE(c->real);
 	r = real_at(p->real);
 	p->why = FORWARD_ICMP;
-	if (!r || r->flags & REAL_GONE) {
+	if (!r) {
 		w->why = DROP_REAL_GONE;
 		return 1;
 	}

@@ -31,53 +31,55 @@ func withCheckOf(packet, other []byte, proto uint8) []byte {
 	return packet
 }
 
-// TestErrorsOfIPv6ReachTheRealServer: RFC 4443's four kinds, about a reply, to whom it is from, by its method.
+// TestErrorsOfIPv6ReachTheRealServer: RFC 4443's four kinds, about a reply, to whom it is from, by its method. Also to one that was removed.
 func TestErrorsOfIPv6ReachTheRealServer(t *testing.T) {
 	for _, proto := range []uint8{tcpProto, udpProto} {
 		r, s, real := masqueraded6(t, proto)
 		r.want(frame{proto: proto, flags: syn, to: vip6}, LbReasonFORWARD_NEW)
-		for _, kind := range [][2]byte{{1, 4}, {2, 0}, {3, 1}, {4, 2}} {
-			for _, size := range []int{48, 200} {
-				quoted := answered6(proto).packet6()
-				quoted = quoted[:min(size, len(quoted))]
-				in := errorAbout6(stranger6, vip6.Addr(), kind[0], kind[1], 1400, quoted)
+		for _, leave := range leavings {
+			leave.do(s, real)
+			for _, kind := range [][2]byte{{1, 4}, {2, 0}, {3, 1}, {4, 2}} {
+				for _, size := range []int{48, 200} {
+					quoted := answered6(proto).packet6()
+					quoted = quoted[:min(size, len(quoted))]
+					in := errorAbout6(stranger6, vip6.Addr(), kind[0], kind[1], 1400, quoted)
 
-				s.change(real, func(e *LbReal) { e.Forward = route })
-				want := in
-				want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, 63
-				if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, want.bytes()) {
-					t.Errorf("direct routing\ngot  % x\nwant % x", out, want.bytes())
-				}
+					s.change(real, func(e *LbReal) { e.Forward = route })
+					want := in
+					want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, 63
+					if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, want.bytes()) {
+						t.Errorf("%s, direct routing\ngot  % x\nwant % x", leave.name, out, want.bytes())
+					}
 
-				tunnelled := get[LbReal](r, r.Reals, real)
-				tunnelled.Forward, tunnelled.Source = tunnel, addr6(source6)
-				r.put(r.Reals, real, tunnelled)
-				in.ttl = 64
-				inner := in
-				inner.ttl = 63
-				if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, over(realAddr6(real), 0, 0, inner.packet6(), out)) {
-					t.Errorf("IPv6 in IPv6: % x", out)
-				}
+					tunnelled := get[LbReal](r, r.Reals, real)
+					tunnelled.Forward, tunnelled.Source = tunnel, addr6(source6)
+					r.put(r.Reals, real, tunnelled)
+					in.ttl = 64
+					inner := in
+					inner.ttl = 63
+					if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, over(realAddr6(real), 0, 0, inner.packet6(), out)) {
+						t.Errorf("%s, IPv6 in IPv6: % x", leave.name, out)
+					}
 
-				s.change(real, func(e *LbReal) { e.Forward, e.Port = masq, port2(8080) })
-				its := answered6(proto)
-				its.from = netip.AddrPortFrom(realAddr6(real), 8080)
-				mine := withCheckOf(its.packet6(), answered6(proto).packet6(), proto)
-				want = errorAbout6(stranger6, realAddr6(real), kind[0], kind[1], 1400, mine[:len(quoted)])
-				want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, 63
-				if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, want.bytes()) {
-					t.Errorf("NAT\ngot  % x\nwant % x", out, want.bytes())
+					s.change(real, func(e *LbReal) { e.Forward, e.Port = masq, port2(8080) })
+					its := answered6(proto)
+					its.from = netip.AddrPortFrom(realAddr6(real), 8080)
+					mine := withCheckOf(its.packet6(), answered6(proto).packet6(), proto)
+					want = errorAbout6(stranger6, realAddr6(real), kind[0], kind[1], 1400, mine[:len(quoted)])
+					want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, 63
+					if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, want.bytes()) {
+						t.Errorf("%s, NAT\ngot  % x\nwant % x", leave.name, out, want.bytes())
+					}
 				}
 			}
 		}
-		if n := r.counters(r.RealCounters, real); n.Inpkts != 1+4*2*3 {
+		if n := r.counters(r.RealCounters, real); n.Inpkts != 1+3*4*2*3 {
 			t.Errorf("counted %+v", n)
 		}
 		large := errorAbout6(stranger6, vip6.Addr(), 2, 0, 1400, answered6(proto).packet6())
 		r.change(real, func(e *LbReal) { e.Mtu = 60 })
 		r.want(large, LbReasonDROP_ICMP)
-		s.remove(real)
-		r.want(large, LbReasonDROP_REAL_GONE)
+		r.want(frame{proto: proto, flags: ack, to: vip6}, LbReasonDROP_REAL_GONE)
 	}
 }
 

@@ -22,45 +22,57 @@ func answered(proto uint8) frame {
 	return frame{proto: proto, from: vip, to: client, flags: ack, summed: true, payload: []byte("an answer"), ttl: 60}
 }
 
+// leavings are how a real server may have left, or be about to, while a connection has it still.
+var leavings = []struct {
+	name string
+	do   func(s *service, real uint32)
+}{
+	{"it stays", func(*service, uint32) {}},
+	{"it has weight 0", func(s *service, real uint32) { s.change(real, func(e *LbReal) { e.Weight = 0 }) }},
+	{"it was removed", func(s *service, real uint32) { s.remove(real) }},
+}
+
 // TestErrorsReachTheRealServer: an error that comes to the virtual address about a reply goes on to whom the reply is from;
-// to a NAT real server with its own address inside and out.
+// to a NAT real server with its own address inside and out. Also to one that was removed.
 func TestErrorsReachTheRealServer(t *testing.T) {
 	for _, proto := range []uint8{tcpProto, udpProto} {
 		r, s, real := masqueraded(t, proto)
 		r.want(frame{proto: proto, flags: syn}, LbReasonFORWARD_NEW)
-		for _, size := range []int{28, 200} {
-			quoted := answered(proto).packet()
-			in := errorAbout(stranger, vip.Addr(), 3, 4, 1400, quoted[:min(size, len(quoted))])
+		for _, leave := range leavings {
+			leave.do(s, real)
+			for _, size := range []int{28, 200} {
+				quoted := answered(proto).packet()
+				in := errorAbout(stranger, vip.Addr(), 3, 4, 1400, quoted[:min(size, len(quoted))])
 
-			s.change(real, func(e *LbReal) { e.Forward = route })
-			want := in
-			want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, 63
-			if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, want.bytes()) {
-				t.Errorf("direct routing\ngot  % x\nwant % x", out, want.bytes())
-			}
+				s.change(real, func(e *LbReal) { e.Forward = route })
+				want := in
+				want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, 63
+				if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, want.bytes()) {
+					t.Errorf("%s, direct routing\ngot  % x\nwant % x", leave.name, out, want.bytes())
+				}
 
-			s.change(real, func(e *LbReal) { e.Forward, e.Source[0] = tunnel, addr4(source) })
-			if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, tunnels["IP in IP"].bytes(in, out)) {
-				t.Errorf("IP in IP: % x", out)
-			}
+				s.change(real, func(e *LbReal) { e.Forward, e.Source[0] = tunnel, addr4(source) })
+				if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, tunnels["IP in IP"].bytes(in, out)) {
+					t.Errorf("%s, IP in IP: % x", leave.name, out)
+				}
 
-			s.change(real, func(e *LbReal) { e.Forward, e.Port = masq, port2(8080) })
-			its := answered(proto)
-			its.from = netip.AddrPortFrom(realAddr(real), 8080)
-			mine := its.packet()
-			check := 20 + map[uint8]int{tcpProto: 16, udpProto: 6}[proto]
-			copy(mine[check:check+2], quoted[check:check+2]) // ipvs: stays
-			want = errorAbout(stranger, realAddr(real), 3, 4, 1400, mine[:min(size, len(quoted))])
-			want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, 63
-			if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, want.bytes()) {
-				t.Errorf("NAT\ngot  % x\nwant % x", out, want.bytes())
+				s.change(real, func(e *LbReal) { e.Forward, e.Port = masq, port2(8080) })
+				its := answered(proto)
+				its.from = netip.AddrPortFrom(realAddr(real), 8080)
+				mine := its.packet()
+				check := 20 + map[uint8]int{tcpProto: 16, udpProto: 6}[proto]
+				copy(mine[check:check+2], quoted[check:check+2]) // ipvs: stays
+				want = errorAbout(stranger, realAddr(real), 3, 4, 1400, mine[:min(size, len(quoted))])
+				want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, 63
+				if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, want.bytes()) {
+					t.Errorf("%s, NAT\ngot  % x\nwant % x", leave.name, out, want.bytes())
+				}
 			}
 		}
-		if n := r.counters(r.RealCounters, real); n.Inpkts != 7 {
+		if n := r.counters(r.RealCounters, real); n.Inpkts != 1+3*2*3 {
 			t.Errorf("counted %+v", n)
 		}
-		s.remove(real)
-		r.want(errorAbout(stranger, vip.Addr(), 3, 4, 1400, answered(proto).packet()), LbReasonDROP_REAL_GONE)
+		r.want(frame{proto: proto, flags: ack}, LbReasonDROP_REAL_GONE)
 	}
 }
 

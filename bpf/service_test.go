@@ -240,7 +240,7 @@ func (s *service) remove(real uint32) {
 func (s *service) mark(real uint32, flag LbRealFlag) {
 	s.Helper()
 	r := get[LbReal](s.rig, s.Reals, real)
-	r.Flags = uint8(flag)
+	r.Flags = r.Flags&uint8(LbRealFlagREAL_IPV6) | uint8(flag)
 	s.put(s.Reals, real, r)
 }
 

@@ -41,7 +41,7 @@ const (
 // The machine's clock counts instructions, so that all of it takes seconds but for the hours that are slept.
 func TestTwoPlanesHaveOneHistory(t *testing.T) {
 	t.Parallel()
-	if !vm.Inside(t, vm.Config{Tools: []string{"ip", need.Tool(t, "nft")}, Script: exported(historyVar, seedVar) + historyScript, CountInstructions: true, Limit: 2 * time.Hour}) {
+	if !vm.Inside(t, vm.Config{Tools: []string{"ip", need.Tool(t, "nft"), need.Tool(t, "ethtool")}, Script: exported(historyVar, seedVar) + historyScript, CountInstructions: true, Limit: 2 * time.Hour}) {
 		return
 	}
 	need.BPF(t)
@@ -219,6 +219,8 @@ func (h *history) act() {
 		h.tune()
 	case n < 230:
 		h.reply()
+	case n < 290:
+		h.fail()
 	default:
 		h.packet()
 	}
@@ -231,6 +233,8 @@ var (
 	historyVIP, historyVIP6 = netip.MustParseAddr("10.0.8.9"), netip.MustParseAddr("fd00:8::9")
 	ftpVIP, everyVIP        = netip.MustParseAddr("10.0.8.10"), netip.MustParseAddr("10.0.8.8")
 	markVIP, markVIP6       = netip.MustParseAddr("10.0.8.7"), netip.MustParseAddr("fd00:8::7")
+
+	virtualsOfHistory = []netip.Addr{historyVIP, historyVIP6, ftpVIP, everyVIP, markVIP, markVIP6}
 )
 
 // marksOfHistory are what history.sh has netfilter do.
@@ -297,8 +301,14 @@ func (h *history) tune() {
 	s := settingsOfHistory[h.IntN(len(settingsOfHistory))]
 	value := s.values[h.IntN(len(s.values))]
 	h.note("change a setting", "%s %d", s.name, value)
+	h.set(s.name, value)
+}
+
+// set gives a setting of IPVS a value on both planes.
+func (h *history) set(name string, value uint32) {
+	h.Helper()
 	for _, p := range []plane.Tuner{h.kernel, h.xdp} {
-		if err := p.Set(s.name, value); err != nil {
+		if err := p.Set(name, value); err != nil {
 			h.Fatal(err)
 		}
 	}
@@ -434,6 +444,10 @@ var (
 	tcpEvents  = []byte{syn, syn, syn, ack, ack, ack, fin | ack, rst, syn | ack, 0}
 	sctpEvents = []byte{1, 1, 10, 10, 0, 3, 7, 8, 14, 6, 2, 11, 9} // RFC 9260 3.2: INIT, COOKIE ECHO, DATA, …
 
+	// Types and codes of RFC 792 and RFC 4443 that speak of a packet.
+	failures  = [][2]byte{{3, 1}, {3, 3}, {3, 4}, {4, 0}, {11, 0}}
+	failures6 = [][2]byte{{1, 0}, {1, 4}, {2, 0}, {3, 0}, {4, 1}}
+
 	sctpAnswers = []byte{2, 2, 11, 11, 0, 3, 7, 8, 14, 6, 1, 10, 9}
 )
 
@@ -490,6 +504,66 @@ func (h *history) reply() {
 	h.pass("reply", s, serverMAC(c.Real.Addr()))
 }
 
+// fail is an ICMP error about a packet of a connection, or of none: about a reply, to the virtual address; about a request to a
+// NAT real server, to its client; about one through a tunnel, to the director. It belongs to the connection also when the
+// real server was removed.
+func (h *history) fail() {
+	var all []lb.Conn
+	for _, c := range h.listed(h.xdp) {
+		if !c.Template && h.serves(c.Client.Addr().Is6()) {
+			all = append(all, c)
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	slices.SortFunc(all, func(a, b lb.Conn) int { return strings.Compare(nameOf(a), nameOf(b)) })
+	c := all[h.IntN(len(all))]
+	kinds := failures
+	if c.Client.Addr().Is6() {
+		kinds = failures6
+	}
+	e := failure{about: segment{proto: c.Protocol, from: c.Virtual, to: c.Client, event: ack}, kind: kinds[h.IntN(len(kinds))]}
+	what, src := "error about a reply", routerMAC
+	switch {
+	case c.Forward == lb.Masq && h.IntN(2) == 0:
+		what, src = "error about a request", serverMAC(c.Real.Addr())
+		e.about.from, e.about.to = c.Client, c.Real
+	// ipvs: knows a tunnel by the real servers that there are (docs/limits.md), and none of IPv6.
+	case c.Forward == lb.Tunnel && c.Client.Addr().Is4() && h.tunnels(c.Real.Addr()) && h.IntN(2) == 0:
+		what, e.through = "error about a tunnel", c.Real.Addr()
+		e.about.from, e.about.to = c.Client, c.Virtual
+		e.kind = failures[h.IntN(2)] // no size: the kernel would keep it for other packets
+	}
+	if !h.has(c) {
+		what += " whose server was removed"
+	}
+	if h.IntN(10) == 0 {
+		what, e.about.to = "error about nothing known", netip.AddrPortFrom(e.about.to.Addr(), 9)
+	}
+	h.note(what, "%s: %v about %s %v > %v", what, e.kind, e.about.proto, e.about.from, e.about.to)
+	h.exchange(e.frame(directorMAC, src), func([]string) []string { return hostsFailure(e) })
+}
+
+// hostsFailure is what the director itself does with an error that the packet path leaves to it: nothing with what is to an
+// address of its own, and the rest goes to the client.
+func hostsFailure(e failure) []string {
+	if e.to() == directorAddr || slices.Contains(virtualsOfHistory, e.to()) {
+		return nil
+	}
+	return []string{told(e.frame(routerMAC, directorMAC))}
+}
+
+// tunnels tells whether there is a tunnel to this address, of whatever service.
+func (h *history) tunnels(to netip.Addr) bool {
+	for _, p := range h.pools {
+		if slices.ContainsFunc(p.Reals, func(r lb.Real) bool { return r.Forward == lb.Tunnel && r.Addr.Addr() == to }) {
+			return true
+		}
+	}
+	return false
+}
+
 // serves tells whether there is a service of this family. ipvs: without one it takes no notice of connections that are left
 // (docs/ipvsadm.md).
 func (h *history) serves(six bool) bool {
@@ -507,8 +581,13 @@ func (h *history) pass(kind string, s segment, src mac) {
 		return
 	}
 	h.note(kind, "%s %v > %v %#x", s.proto, s.from, s.to, s.event)
-	in := s.frame(src)
-	var kernel []string
+	h.exchange(s.frame(src), func(kernel []string) []string { return h.hosts(s, kernel) })
+}
+
+// exchange gives a frame to both planes, which must make the same of it, and returns that. hosts is what the director itself
+// makes of one that is left to it, where the kernel did what is given.
+func (h *history) exchange(in []byte, hosts func(kernel []string) []string) (kernel []string) {
+	h.Helper()
 	for _, frame := range h.wire.exchange(h, in) {
 		kernel = append(kernel, told(frame))
 	}
@@ -523,7 +602,7 @@ func (h *history) pass(kind string, s segment, src mac) {
 	case tx, redirect:
 		ours = []string{told(o.DataOut)}
 	case pass:
-		ours = h.hosts(s, kernel)
+		ours = hosts(kernel)
 	case drop:
 	default:
 		h.disagree("verdict %d", verdict)
@@ -531,6 +610,7 @@ func (h *history) pass(kind string, s segment, src mac) {
 	if !slices.Equal(kernel, ours) {
 		h.disagree("the kernel: %q\nthe packet path: %q", kernel, ours)
 	}
+	return kernel
 }
 
 // hosts is what the director itself does with a packet that the packet path leaves to it: the network stack answers what
@@ -538,7 +618,7 @@ func (h *history) pass(kind string, s segment, src mac) {
 func (h *history) hosts(s segment, kernel []string) []string {
 	want := ""
 	switch six := s.to.Addr().Is6(); {
-	case !slices.Contains([]netip.Addr{historyVIP, historyVIP6, ftpVIP, everyVIP, markVIP, markVIP6}, s.to.Addr()):
+	case !slices.Contains(virtualsOfHistory, s.to.Addr()):
 		want = fmt.Sprintf("to %x: ", routerMAC)
 	case s.proto == lb.UDP && six:
 		want = fmt.Sprintf("ICMPv6 1/4 from %v ", s.to.Addr())

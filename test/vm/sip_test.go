@@ -20,7 +20,7 @@ import (
 func TestStoredCallsAreWhatTheKernelDoes(t *testing.T) {
 	t.Parallel()
 	if !vm.Inside(t, vm.Config{
-		Tools:   []string{"ip", "ipvsadm", need.Tool(t, "nft")}, // the script of the histories has marks
+		Tools:   []string{"ip", "ipvsadm", need.Tool(t, "nft"), need.Tool(t, "ethtool")}, // the script of the histories has marks
 		Modules: []string{"ip_vs_pe_sip"},
 		Files:   map[string]string{"/vm/sip.txt": "../../bpf/testdata/sip.txt"},
 		Script:  historyScript + "modprobe ip_vs_pe_sip\n",

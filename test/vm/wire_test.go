@@ -89,6 +89,40 @@ func (s segment) transport() []byte {
 	return b
 }
 
+// failure is an ICMP error about a segment, which the router tells to its sender, or to that of the tunnel that it was in.
+type failure struct {
+	about   segment
+	through netip.Addr // the real server at the end of the tunnel, of IPv4; invalid: there was none
+	kind    [2]byte    // type and code
+}
+
+var routerAddr, routerAddr6 = netip.MustParseAddr("10.0.8.1"), netip.MustParseAddr("fd00:8::1")
+
+// to is who is told.
+func (e failure) to() netip.Addr {
+	if e.through.IsValid() {
+		return directorAddr
+	}
+	return e.about.from.Addr()
+}
+
+// frame is the error on a cable. It quotes the whole packet, and names a size of 1,400 bytes.
+func (e failure) frame(dst, src mac) []byte {
+	quoted := e.about.frame(src)[14:]
+	if e.through.IsValid() {
+		quoted = packetOf(directorAddr, e.through, unix.IPPROTO_IPIP, quoted)
+	}
+	body := append([]byte{e.kind[0], e.kind[1], 0, 0, 0, 0, 1400 >> 8, 1400 & 0xff}, quoted...)
+	b := append(dst[:len(dst):len(dst)], src[:]...)
+	if e.to().Is6() {
+		pseudo := append(append(routerAddr6.AsSlice(), e.to().AsSlice()...), 0, unix.IPPROTO_ICMPV6, 0, byte(len(body))) // RFC 4443 2.3
+		binary.BigEndian.PutUint16(body[2:], ^sum16(append(pseudo, body...)))
+		return append(append(b, 0x86, 0xdd), packetOf6(routerAddr6, e.to(), unix.IPPROTO_ICMPV6, body)...)
+	}
+	binary.BigEndian.PutUint16(body[2:], ^sum16(body))
+	return append(append(b, 8, 0), packetOf(routerAddr, e.to(), unix.IPPROTO_ICMP, body)...)
+}
+
 func packetOf(from, to netip.Addr, proto byte, body []byte) []byte {
 	b := []byte{0x45, 0, 0, byte(20 + len(body)), 0x12, 0x34, 0, 0, 64, proto, 0, 0}
 	b = append(append(b, from.AsSlice()...), to.AsSlice()...)

@@ -9,6 +9,7 @@ ip netns add out
 ip link add eth0 address 02:00:00:00:00:01 type veth peer name wire netns out
 ip netns exec out sysctl -qw net.ipv6.conf.all.disable_ipv6=1
 ip -n out link set wire up
+ethtool -K eth0 tx off >log # the kernel's own sums are to be seen too
 ip addr add 10.0.8.2/24 dev eth0
 ip link set eth0 up
 ip addr add fd00:8::2/64 dev eth0 nodad
