@@ -1,7 +1,7 @@
 GO ?= go
 BIN ?= bin/vipd
 .DEFAULT_GOAL := build
-.PHONY: help build forum deb rpm lab lab-web test check vm-test matrix ward continuity bench fuzz mutate bpf bpf-check setup-lab setup-test setup-bench clean
+.PHONY: help build forum deb rpm lab lab-web test check vm-test matrix ward continuity bench fuzz mutate cover bpf bpf-check setup-lab setup-test setup-bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -97,6 +97,10 @@ fuzz: ## every fuzz target for FUZZTIME each
 MUTATE ?= .
 mutate: ## every small mistake in the C that MUTATE ("file:line: change") names, and the row that notices it (root, hours for all)
 	VIPD_MUTATE='$(MUTATE)' $(GO) test -run Mutants -v -timeout 24h ./bpf/
+
+COVER ?= .
+cover: ## the conditions in the files of C that COVER names which no row makes true, or false (root, minutes)
+	VIPD_COVER='$(COVER)' $(GO) test -run '^TestBranches$$' -v -timeout 2h ./bpf/
 
 bpf: ## regenerate the BPF object and its Go types (needs clang-19)
 	$(GO) generate ./bpf/

@@ -162,7 +162,7 @@ func decapsulator(t *testing.T, tunnel DecapDecapKind) *DecapObjects {
 		t.Fatal(err)
 	}
 	o := &DecapObjects{}
-	if err := spec.LoadAndAssign(o, nil); err != nil {
+	if err := spec.LoadAndAssign(o, options(spec)); err != nil {
 		t.Fatalf("load: %+v", err)
 	}
 	t.Cleanup(func() { o.Close() })

@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -27,7 +28,8 @@ func Load() (*ebpf.CollectionSpec, error) {
 
 // Named gives those sections of an object that has them their names as maps, and returns it.
 func Named(spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
-	for _, name := range []string{LbMapTuning, LbMapServiceFilter, LbMapSourceFilter, LbMapNearLinks, LbMapServiceHints} {
+	named := []string{LbMapTuning, LbMapServiceFilter, LbMapSourceFilter, LbMapNearLinks, LbMapServiceHints}
+	for _, name := range named {
 		section := ".data." + name
 		m, ok := spec.Maps[section]
 		if !ok {
@@ -40,7 +42,7 @@ func Named(spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
 	for _, p := range spec.Programs {
 		for i := range p.Instructions {
 			ins := &p.Instructions[i]
-			if name, ok := strings.CutPrefix(ins.Reference(), ".data."); ok && ins.IsLoadFromMap() {
+			if name, ok := strings.CutPrefix(ins.Reference(), ".data."); ok && ins.IsLoadFromMap() && slices.Contains(named, name) {
 				*ins = ins.WithReference(name)
 			}
 		}

@@ -324,6 +324,18 @@ func mutated(t *testing.T, file string, lines map[int]string) (object string) {
 // mutatedAll is the same of several files.
 func mutatedAll(t *testing.T, source string, files map[string]map[int]string) (object string) {
 	t.Helper()
+	return compiled(t, source, func(file, text string) string {
+		all := strings.Split(text, "\n")
+		for n, line := range files[file] {
+			all[n-1] = line
+		}
+		return strings.Join(all, "\n")
+	})
+}
+
+// compiled is the object, in a folder of its own, of the C whose files are changed, or "" if that is no C.
+func compiled(t *testing.T, source string, change func(file, text string) string) (object string) {
+	t.Helper()
 	dir := t.TempDir()
 	for _, pattern := range []string{"*.h", "*.c", "headers/*"} {
 		sources, err := filepath.Glob(pattern)
@@ -335,12 +347,8 @@ func mutatedAll(t *testing.T, source string, files map[string]map[int]string) (o
 			if err != nil {
 				t.Fatal(err)
 			}
-			all := strings.Split(string(text), "\n")
-			for n, line := range files[file] {
-				all[n-1] = line
-			}
 			path := filepath.Join(dir, file)
-			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(strings.Join(all, "\n")), 0o600)); err != nil {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(change(file, string(text))), 0o600)); err != nil {
 				t.Fatal(err)
 			}
 		}

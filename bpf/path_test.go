@@ -227,7 +227,7 @@ func loadPath(t *testing.T) *pathObjects {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := spec.LoadAndAssign(&o.PathObjects, nil); err != nil {
+	if err := spec.LoadAndAssign(&o.PathObjects, options(spec)); err != nil {
 		t.Fatalf("load: %+v", err)
 	}
 	t.Cleanup(func() { o.Close() })

@@ -137,7 +137,7 @@ func (r *rig) load() (o loaded) {
 	if spec.Variables[aliveVar] != nil {
 		return r.loadAlive(spec)
 	}
-	if err := spec.LoadAndAssign(&o.Objects, nil); err != nil {
+	if err := spec.LoadAndAssign(&o.Objects, options(spec)); err != nil {
 		r.Fatalf("load: %+v", err)
 	}
 	return o
