@@ -415,3 +415,33 @@ func TestClientsOfNATAreMadeKnownWithinBounds(t *testing.T) {
 		t.Errorf("%d asked, %d known", len(asked), len(r.known))
 	}
 }
+
+// TestClientsAreSpreadOverThePorts also where their own ports are all even, as Linux gives them to who connects.
+func TestClientsAreSpreadOverThePorts(t *testing.T) {
+	const clients = 4096
+	client := map[string]func(i int) netip.AddrPort{
+		"one address, even ports": func(i int) netip.AddrPort {
+			return netip.AddrPortFrom(netip.MustParseAddr("10.0.4.200"), uint16(32768+2*i))
+		},
+		"one port, of IPv4": func(i int) netip.AddrPort {
+			return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 1024)
+		},
+		"one port, of IPv6": func(i int) netip.AddrPort {
+			return netip.AddrPortFrom(netip.AddrFrom16([16]byte{0xfd, 14: byte(i >> 8), 15: byte(i)}), 1024)
+		},
+		"templates of networks": func(i int) netip.AddrPort {
+			return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 0)
+		},
+	}
+	for name, of := range client {
+		for _, ports := range []int{2, 4, 8, 16, 32, 64} {
+			told := make([]int, ports)
+			for i := range clients {
+				told[partOfClient(of(i))%ports]++
+			}
+			if least, most := slices.Min(told), slices.Max(told); least < clients/ports/2 || most > clients/ports*2 {
+				t.Errorf("%s, %d ports: %d to %d", name, ports, least, most)
+			}
+		}
+	}
+}
