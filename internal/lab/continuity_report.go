@@ -37,6 +37,7 @@ type ContinuityStep struct {
 	TakeoverMS float64                   `json:"takeover_ms,omitempty"` // until the other director was master; it is looked at every 50 ms
 	LagMS      float64                   `json:"lag_ms,omitempty"`      // that the director announced before it died
 	Young      int                       `json:"young"`                 // of the broken, those that began when less than that was left to its end, or later
+	Which      []BrokenConn              `json:"which,omitempty"`       // of the broken, the first mostNamed
 	OK         bool                      `json:"ok"`
 	Why        []string                  `json:"why,omitempty"`
 
@@ -49,6 +50,9 @@ type ContinuityStep struct {
 
 // youngest is the part of all connections that may break at a director's sudden end because it had not told of them: under one in so many.
 const youngest = 1000
+
+// mostNamed is how many of a step's broken connections are named one by one.
+const mostNamed = 20
 
 // first is from when on what waits for an answer is the step's matter: what is in flight when a director dies is so, and young.
 func (s *ContinuityStep) first() time.Time {
@@ -84,6 +88,7 @@ func (s *ContinuityStep) fill(heard []CrowdReport, next *ContinuityStep) {
 // empty makes a step one in which nothing has happened.
 func (s *ContinuityStep) empty() {
 	s.Open, s.Began, s.Answers, s.LongestMS, s.Broken, s.Young = map[string]int{}, map[string]int{}, map[string]int{}, map[string]float64{}, map[string]map[string]int{}, 0
+	s.Which = nil
 }
 
 // add takes another step's figures to a step's own.
@@ -110,6 +115,9 @@ func (s *ContinuityStep) book(b BrokenConn) {
 		s.Broken[b.Kind] = map[string]int{}
 	}
 	s.Broken[b.Kind][b.Cause]++
+	if len(s.Which) < mostNamed {
+		s.Which = append(s.Which, b)
+	}
 	if s.young && b.Began.After(s.died.Add(-s.lag)) && b.Began.Before(s.gone) {
 		s.Young++
 	}
