@@ -412,7 +412,7 @@ func hashTable(s health.Service) (rows []netip.AddrPort) {
 	hashed := plane.SourceHash(weights)
 	table := hashed[:]
 	if s.Scheduler == "mh" {
-		table = plane.Maglev(maglev)
+		table = plane.Maglev(s.Is6(), maglev)
 	}
 	rows = make([]netip.AddrPort, len(table))
 	for i, index := range table {

@@ -23,13 +23,13 @@ type MaglevReal struct {
 }
 
 // Maglev fills the table of scheduler mh from real servers, newest first. It holds positions in reals; all are -1 when no
-// server has a weight. Equal lists make equal tables, on every director and in IPVS.
-func Maglev(reals []MaglevReal) []int {
+// server has a weight. Equal lists make equal tables, on every director and in IPVS. six: the service is one of IPv6.
+func Maglev(six bool, reals []MaglevReal) []int {
 	table := make([]int, MaglevSlots)
 	for i := range table {
 		table[i] = -1
 	}
-	places := maglevPlaces(reals)
+	places := maglevPlaces(six, reals)
 	for left := len(table); left > 0 && len(places) > 0; {
 		for i := range places {
 			left -= places[i].take(table, min(places[i].turns, left))
@@ -53,7 +53,7 @@ func (p *maglevPlace) take(table []int, n int) int {
 }
 
 // maglevPlaces are the servers that have turns. Turns are weights without their common divisor, brought below 64.
-func maglevPlaces(reals []MaglevReal) (places []maglevPlace) {
+func maglevPlaces(six bool, reals []MaglevReal) (places []maglevPlace) {
 	var di, top int32
 	for _, r := range reals {
 		di, top = gcd(max(r.Weight, 0), di), max(top, r.Weight)
@@ -64,7 +64,7 @@ func maglevPlaces(reals []MaglevReal) (places []maglevPlace) {
 		if r.Weight <= 0 {
 			continue
 		}
-		n := addrNumber(r.Addr.Addr()) + uint32(r.Addr.Port())
+		n := addrNumber(six, r.Addr.Addr()) + uint32(r.Addr.Port())
 		places = append(places, maglevPlace{
 			real:  i,
 			at:    int(sipHash13(n, maglevOffset) % MaglevSlots),
@@ -75,9 +75,13 @@ func maglevPlaces(reals []MaglevReal) (places []maglevPlace) {
 	return places
 }
 
-// addrNumber is an address as IPVS's hash schedulers see it: of IPv6 the exclusive or of the four words.
-func addrNumber(a netip.Addr) (n uint32) {
+// addrNumber is an address as IPVS's hash schedulers see it: with a service of IPv6 the exclusive or of its four words, with one of
+// IPv4 the first of them, also of a real server of IPv6 behind a tunnel.
+func addrNumber(six bool, a netip.Addr) (n uint32) {
 	b := a.AsSlice()
+	if !six {
+		return binary.BigEndian.Uint32(b)
+	}
 	for ; len(b) > 0; b = b[4:] {
 		n ^= binary.BigEndian.Uint32(b)
 	}

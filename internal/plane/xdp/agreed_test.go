@@ -27,7 +27,7 @@ func TestDirectorsAgreeHoweverTheirServersCame(t *testing.T) {
 		for _, r := range list {
 			hashed = append(hashed, plane.MaglevReal{Addr: r.spec.Addr, Weight: r.lastWeight})
 		}
-		return fmt.Sprint(table.Real, plane.Maglev(hashed))
+		return fmt.Sprint(table.Real, plane.Maglev(false, hashed))
 	}
 	want := picks([]int{0, 1, 2, 3, 4}, 0)
 	rng := rand.New(rand.NewPCG(1, 1))

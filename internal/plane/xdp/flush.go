@@ -188,17 +188,17 @@ func (p *Plane) writeTable(t *pending, members []*real, pool *bpf.LbPool) (int, 
 			return -1, fmt.Errorf("no room for a Maglev table: %w", plane.ErrFull)
 		}
 		pool.Table = table * mhLines
-		return int(table), p.writeMaglev(pool.Table, members)
+		return int(table), p.writeMaglev(pool.Table, t.spec.Is6(), members)
 	}
 	return -1, nil
 }
 
-func (p *Plane) writeMaglev(first uint32, members []*real) error {
+func (p *Plane) writeMaglev(first uint32, six bool, members []*real) error {
 	list := make([]plane.MaglevReal, len(members))
 	for i, r := range members {
 		list[i] = plane.MaglevReal{Addr: r.spec.Addr, Weight: r.lastWeight}
 	}
-	slots := plane.Maglev(list)
+	slots := plane.Maglev(six, list)
 	for n := range mhLines {
 		var line bpf.LbMhLine
 		for i := range line.Real {
