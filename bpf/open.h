@@ -439,16 +439,32 @@ static __always_inline int unicast(const __be32 *addr, int v6)
 }
 
 /*
+ * A connection that ends with its packet counts for thresholds: a real server with room for one more is overloaded by it, and
+ * stays so until fewer than its lower threshold are left.
+ */
+static __noinline void real_visited(__u32 real)
+{
+	struct real *r = real_at(real);
+
+	if (!r || likely(!r->upper))
+		return;
+	conn_add(real, CONN_INACTIVE, 1);
+	conn_add(real, CONN_INACTIVE, -1);
+}
+
+/*
  * One-packet scheduling: a datagram goes where the scheduler, or its client's template, says, and nothing is kept of it.
- * IPVS makes a connection too that ends with the packet; it shows in the counters alone.
+ * IPVS makes a connection too that ends with the packet; it shows in the counters, and to thresholds.
  */
 static __always_inline enum reason forward_alone(struct packet *p, struct service *s)
 {
 	enum reason why = s->persist ? template_hold(p) : schedule(p);
 
 	template_release(p->parent);
-	if (why == FORWARD_NEW)
-		count_conn(p);
+	if (why != FORWARD_NEW)
+		return why;
+	real_visited(p->real);
+	count_conn(p);
 	return why;
 }
 

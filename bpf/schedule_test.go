@@ -240,3 +240,33 @@ func TestWeightedPicksNobodyWithoutWeights(t *testing.T) {
 		}
 	}
 }
+
+// TestADatagramAloneCountsForThresholds: of one-packet scheduling nothing is kept, but a real server that has room for one more is
+// overloaded by it until fewer than its lower threshold are left, as in IPVS, where a connection ends with the packet.
+func TestADatagramAloneCountsForThresholds(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		upper, lower uint32
+		then         LbReason // what becomes of the second datagram; one connection is there all the time
+	}{
+		{"without thresholds", 0, 0, LbReasonFORWARD_NEW},
+		{"room for two more", 3, 1, LbReasonFORWARD_NEW},
+		{"room for one more, and too many are left", 2, 1, LbReasonREPLY_NO_SERVER},
+		{"room for one more, and few enough are left", 2, 2, LbReasonFORWARD_NEW},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, 4)
+			s := r.serve(vip, udpProto, LbSchedulerSCHED_RR)
+			a := s.add(1)
+			r.want(frame{proto: udpProto, from: clientNumber(0)}, LbReasonFORWARD_NEW)
+			s.flags |= LbServiceFlagSERVICE_ONE_PACKET
+			s.write()
+			s.limit(a, c.upper, c.lower)
+			r.want(frame{proto: udpProto, from: clientNumber(1)}, LbReasonFORWARD_NEW)
+			r.want(frame{proto: udpProto, from: clientNumber(2)}, c.then)
+			if n := r.counts(a); n != [3]uint32{0, 1, 0} {
+				t.Errorf("it has %v", n)
+			}
+		})
+	}
+}
