@@ -175,9 +175,12 @@ func (m *moving) config(name string, priority int) string {
 	return text
 }
 
-// echo says what it hears, on a port of all addresses of this namespace.
-func echo(t *testing.T, port uint16) error {
-	l, err := net.Listen("tcp4", fmt.Sprintf(":%d", port))
+// echo says what it hears, on a port of all addresses of IPv4 of this namespace.
+func echo(t *testing.T, port uint16) error { return echoBy(t, "tcp4", port) }
+
+// echoBy is echo by a network of package net.
+func echoBy(t *testing.T, network string, port uint16) error {
+	l, err := net.Listen(network, fmt.Sprintf(":%d", port))
 	if err != nil {
 		return err
 	}
