@@ -22,17 +22,21 @@ const (
 
 // turn is what a peering knows of a change of master.
 type turn struct {
+	idle    bool                 // this director was master of nothing when it was looked at last
 	became  time.Time            // when this director became master last
 	marks   map[*syncPeer]uint64 // states of this side that a peer must have heard before its look. nil: not settled yet
 	over    bool                 // all of them have been heard
 	awaited time.Time            // when the packet path was told last; zero: it does not wait
 }
 
+// begin is called when this director becomes master.
+func (t *turn) begin(now time.Time) { t.idle, t.became, t.marks, t.over = false, now, nil, false }
+
 // turnsMaster has looks and states follow each other closely for a while. now may be master.
 func (p *peering) turnsMaster(now time.Time, master bool) {
 	p.hasty.Store(now.Add(turning).UnixNano())
 	if master {
-		p.turn.became, p.turn.marks, p.turn.over = now, nil, false
+		p.turn.begin(now)
 	}
 	p.hurry(now)
 	for _, wake := range []chan struct{}{p.wake, p.lookNow} {
@@ -77,12 +81,16 @@ func (p *peering) pauseLook(ctx context.Context, d, took time.Duration) bool {
 }
 
 // await tells the packet path for how long packets of unknown connections are dropped: always while this director is master of
-// nothing, so that nothing is late when it becomes that.
+// nothing, so that nothing is late when it becomes that. It may see so before turnsMaster is called.
 func (p *peering) await(now time.Time) error {
-	want := time.Duration(0)
+	want, master := time.Duration(0), p.mastered()
+	if master && p.turn.idle {
+		p.turn.begin(now)
+	}
+	p.turn.idle = !master
 	switch {
 	case !p.anyAlive(now):
-	case !p.mastered():
+	case !master:
 		want = awaitMost
 	case p.turnOpen(now):
 		want = awaitMost - now.Sub(p.turn.became)

@@ -66,6 +66,32 @@ func TestWhoTakesOverWaitsForTheLastLookOfTheOneBefore(t *testing.T) {
 	})
 }
 
+// TestItWaitsAlsoBeforeItIsToldThatItIsMaster: the state of an instance is seen at once, and turnsMaster is called later.
+func TestItWaitsAlsoBeforeItIsToldThatItIsMaster(t *testing.T) {
+	n := &peerNet{at: map[netip.AddrPort]*peerEnd{}, cut: map[netip.Addr]bool{}}
+	a, b := newPeerDirector(t, n, "10.0.0.1", "10.0.0.2"), newPeerDirector(t, n, "10.0.0.2", "10.0.0.1")
+	var master atomic.Bool
+	b.mastered = master.Load
+	b.begin(n)
+	a.begin(n)
+	eventually(t, "b waits", func() bool { return b.awaits() > 0 })
+	_ = b.loop.ask(func() error {
+		master.Store(true)
+		now := time.Now()
+		for _, at := range []time.Time{now, now.Add(settled - 1)} {
+			if err := b.await(at); err != nil {
+				t.Error(err)
+			}
+			if got := b.table.awaits; got <= 0 {
+				t.Errorf("%s after it became master it waits %s", at.Sub(now), got)
+			}
+		}
+		b.turnsMaster(now, true)
+		return nil
+	})
+	eventually(t, "b waits no more", func() bool { return b.awaits() == 0 })
+}
+
 // TestWithoutAnAnswerNobodyWaitsForEver: the peer's table cannot be told whole.
 func TestWithoutAnAnswerNobodyWaitsForEver(t *testing.T) {
 	n := &peerNet{at: map[netip.AddrPort]*peerEnd{}, cut: map[netip.Addr]bool{}}
