@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,9 @@ const transparentHeader = `
 // branched are the objects whose decisions are looked at. Headers are lb.bpf.c's.
 var branched = []string{"decap.bpf.c", "lb.bpf.c", "path.bpf.c"}
 
+// rowsOfObject are all that send anything through one of the small objects.
+var rowsOfObject = map[string]string{objectName("decap.bpf.c"): "Decapsulator", objectName("path.bpf.c"): "OfACheck"}
+
 // lookRows look at the object's code, and not at what it does.
 const lookRows = "^(TestLoopsAreThoseThatOlderVerifiersFollow|TestStack.*)$"
 
@@ -61,15 +65,11 @@ func TestBranches(t *testing.T) {
 		t.Skip("it runs all rows: VIPD_COVER is not set")
 	}
 	chosen, excused := regexp.MustCompile(which), branchExcuses(t)
-	var rest []string
 	for _, source := range branched {
 		all := decisionsOf(t, source)
 		unchanged(t, source, all)
 		all = slices.DeleteFunc(all, func(d decision) bool { return !chosen.MatchString(d.file) })
-		rest = append(rest, report(t, all, watch(t, source, all), excused)...)
-	}
-	for _, line := range rest {
-		t.Error(line)
+		report(t, all, watch(t, source, all), excused)
 	}
 	for known, used := range excused {
 		if !used && chosen.MatchString(strings.Fields(known)[0]) {
@@ -81,8 +81,8 @@ func TestBranches(t *testing.T) {
 // taken is what rows did with a decision.
 type taken struct{ yes, no, blind bool }
 
-// report says what of all is not taken, then a sum for each file; and returns what has no excuse.
-func report(t *testing.T, all []decision, of map[decision]taken, excused map[string]bool) (rest []string) {
+// report fails for what of all is not taken and has no excuse; then it says a sum for each file.
+func report(t *testing.T, all []decision, of map[decision]taken, excused map[string]bool) {
 	t.Helper()
 	type sum struct{ branches, taken, excused, blind int }
 	sums := map[string]*sum{}
@@ -104,7 +104,7 @@ func report(t *testing.T, all []decision, of map[decision]taken, excused map[str
 			s.excused++
 			excused[d.known(missing)] = true
 		default:
-			rest = append(rest, fmt.Sprintf("%v: %s", d, missing))
+			t.Errorf("%v: %s", d, missing)
 		}
 	}
 	for _, d := range all {
@@ -121,7 +121,6 @@ func report(t *testing.T, all []decision, of map[decision]taken, excused map[str
 		t.Logf("%s: %d branches, %d taken, %d excused, %d not watched, %d left", file, s.branches, s.taken, s.excused, s.blind,
 			s.branches-s.taken-s.excused-s.blind)
 	}
-	return rest
 }
 
 // branchExcuses are the branches that no row can take: "file function: condition: never true # why". The value says
@@ -264,7 +263,7 @@ func rowsWatched(t *testing.T, object string) (marks []byte, refused string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
 	args := []string{"-test.skip=" + slowRows + "|" + lookRows, "-test.v", "-test.timeout=1h"}
-	if rows := os.Getenv(coverRowsVar); rows != "" {
+	if rows := cmp.Or(os.Getenv(coverRowsVar), rowsOfObject[filepath.Base(object)]); rows != "" {
 		args = append(args, "-test.run="+rows)
 	}
 	child := exec.CommandContext(ctx, os.Args[0], args...)

@@ -351,8 +351,6 @@ static __always_inline int conn_renewed(struct conn *c, struct real *r, __u8 pro
 {
 	__u32 state = life_state(life);
 
-	if (r->flags & REAL_GONE)
-		return 1;
 	if (t->expire_nodest_conn && !r->weight)
 		return 1;
 	if (c->control || !t->conn_reuse_mode)

@@ -75,3 +75,32 @@ func TestDispensableTemplates(t *testing.T) {
 		})
 	}
 }
+
+// TestNeededLinesAreNotGivenUp: a template that holds a connection, and the way back of one under FULLNAT.
+func TestNeededLinesAreNotGivenUp(t *testing.T) {
+	keeps := func(r *rig, want int) {
+		r.Helper()
+		if done := r.order(r.Defend, LbOrder{}); done != 0 || len(r.conns()) != want {
+			r.Errorf("%d given up, %d left of %d", done, len(r.conns()), want)
+		}
+	}
+	t.Run("a template", func(t *testing.T) {
+		r := stillRig(t, 4)
+		s := r.serve(vip, udpProto, LbSchedulerSCHED_RR)
+		s.persist = 300
+		s.add(1)
+		r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
+		keeps(r, 2)
+		if c := r.template(); c.Control != 1 {
+			t.Errorf("it holds %d", c.Control)
+		}
+	})
+	t.Run("a way back", func(t *testing.T) {
+		r, _, real := fullnat(t, udpProto, 4, 1)
+		local := localOf(t, r.want(frame{proto: udpProto, summed: true}, LbReasonFORWARD_NEW))
+		keeps(r, 2)
+		reply := replyTo(real, local, 0)
+		reply.proto = udpProto
+		r.want(reply, LbReasonFORWARD_REPLY)
+	})
+}

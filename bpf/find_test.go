@@ -85,6 +85,28 @@ func TestFirstClassSaysTheMark(t *testing.T) {
 	}
 }
 
+// TestServicesOfOtherAddresses: those of FTP and of every port are looked for, and are not this address's.
+func TestServicesOfOtherAddresses(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	r.serve(at("10.0.8.10:21"), tcpProto, LbSchedulerSCHED_RR).add(1)
+	r.serve(at("10.0.8.10:0"), tcpProto, LbSchedulerSCHED_RR).add(1)
+	for _, port := range []uint16{20, 22, 2000} {
+		r.want(frame{flags: syn, to: netip.AddrPortFrom(vip.Addr(), port)}, LbReasonPASS_NOT_SERVICE)
+	}
+}
+
+// TestNoClassBehindTheLast: what tunables say of the classes may be no place in them.
+func TestNoClassBehindTheLast(t *testing.T) {
+	r := newRig(t, 4)
+	real := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	r.serveMark(7, LbSchedulerSCHED_RR, class("10.0.8.9/32")).add(1)
+	r.tune(func(t *LbTunables) { t.Classes = 2*uint32(LbNumberMAX_CLASSES) | 1<<16 })
+	if got := r.opened(frame{}); got != byte(real) {
+		t.Errorf("went to %d", got)
+	}
+}
+
 // TestOrderOfServices: ip_vs_service_find: the mark's, the exact one, FTP's, that of every port.
 func TestOrderOfServices(t *testing.T) {
 	r := newRig(t, 4)

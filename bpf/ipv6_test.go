@@ -178,6 +178,7 @@ func TestHostKeepsItsPacketsOfIPv6(t *testing.T) {
 	r := newRig(t, 4)
 	r.serve(vip6, tcpProto, LbSchedulerSCHED_RR).add(1)
 	nine := append(bytes.Repeat(hopByHop(nextOptions), 8), hopByHop(tcpProto)...)
+	following := append(append(bytes.Repeat(hopByHop(nextOptions), 6), hopByHop(nextFragment)...), fragment6(nextOptions, 100, false, 1)...)
 	long := append([]byte{tcpProto, 64}, make([]byte, 518)...)
 	for _, row := range []struct {
 		name string
@@ -196,6 +197,8 @@ func TestHostKeepsItsPacketsOfIPv6(t *testing.T) {
 		{"version 4 in an IPv6 frame", frame{flags: syn, to: vip6, version: 4}, LbReasonPASS_MALFORMED},
 		{"a length beyond the frame", frame{flags: syn, to: vip6, length: 21}, LbReasonPASS_MALFORMED},
 		{"a length within the TCP header", frame{flags: syn, to: vip6, length: 19}, LbReasonPASS_MALFORMED},
+		{"a length within the UDP header, and padding", frame{proto: udpProto, to: vip6, length: 7, trailer: make([]byte, 20)}, LbReasonPASS_MALFORMED},
+		{"a following fragment behind seven other headers", frame{to: vip6, next: nextOptions, options: following}, LbReasonPASS_FRAGMENT},
 		{"a jumbogram", frame{flags: syn, to: vip6, next: nextHopByHop, options: hopByHop(tcpProto), length: 4}, LbReasonPASS_MALFORMED},
 		{"nine extension headers", frame{flags: syn, to: vip6, next: nextOptions, options: nine}, LbReasonPASS_MALFORMED},
 		{"520 bytes of them", frame{flags: syn, to: vip6, next: nextOptions, options: long}, LbReasonPASS_MALFORMED},

@@ -324,3 +324,14 @@ func TestReplyOfTwoConnectionsWithTheSameEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestFragmentsOfAServersOwnRequest: a real server that asks the service itself sends no replies, though the service be gone.
+func TestFragmentsOfAServersOwnRequest(t *testing.T) {
+	r, _, real := masqueraded(t, udpProto)
+	in := frame{proto: udpProto, from: netip.AddrPortFrom(realAddr(real), 1000), frag: 0x2000, payload: make([]byte, 56)}
+	r.want(in, LbReasonFORWARD_NEW)
+	in.frag = 8
+	r.want(in, LbReasonFORWARD_FRAGMENT)
+	r.put(r.ServiceFilter, 0, LbFilter{})
+	r.want(in, LbReasonPASS_NOT_SERVICE)
+}

@@ -69,6 +69,7 @@ type rig struct {
 	nextEntry uint32
 	serials   uint32
 	oneCPU    bool // see stillRig
+	meta      int  // bytes that stand in front of each frame, as a driver's metadata may: there is less room for headers
 }
 
 // newRig has the object with that many regions (a power of two), as it is when it has just been loaded.
@@ -264,6 +265,10 @@ func (r *rig) run(in []byte) (verdict uint32, out []byte, why LbReason) {
 func (r *rig) test(p *ebpf.Program, in []byte) (uint32, []byte) {
 	r.Helper()
 	o := ebpf.RunOptions{Data: in, DataOut: make([]byte, len(in)+64)}
+	if r.meta != 0 {
+		o.Data, o.DataOut = append(make([]byte, r.meta), in...), make([]byte, r.meta+len(in)+64)
+		o.Context = [6]uint32{uint32(r.meta), uint32(len(o.Data))} // struct xdp_md: data, data_end, data_meta, …
+	}
 	run := func() (verdict uint32, err error) { return p.Run(&o) }
 	if r.oneCPU {
 		run = func() (verdict uint32, err error) {
@@ -275,7 +280,7 @@ func (r *rig) test(p *ebpf.Program, in []byte) (uint32, []byte) {
 	if err != nil {
 		r.Fatalf("run %v: %v", p, err)
 	}
-	return verdict, o.DataOut
+	return verdict, o.DataOut[r.meta:]
 }
 
 // want sends the frame and fails if it is not treated so. It returns the frame afterwards.

@@ -48,6 +48,7 @@ func TestHostKeepsItsPackets(t *testing.T) {
 		{"a total length beyond the frame", frame{flags: syn, length: 41}, LbReasonPASS_MALFORMED},
 		{"a total length within the TCP header", frame{flags: syn, length: 39}, LbReasonPASS_MALFORMED},
 		{"a total length within the UDP header", frame{proto: udpProto, length: 27}, LbReasonPASS_MALFORMED},
+		{"a total length within the UDP header, and padding", frame{proto: udpProto, length: 27, trailer: make([]byte, 20)}, LbReasonPASS_MALFORMED},
 		{"a total length of nothing", frame{flags: syn, length: 1, trailer: make([]byte, 6)}, LbReasonPASS_MALFORMED},
 		{"a SYN from 0.0.0.0", frame{flags: syn, from: at("0.0.0.0:1")}, LbReasonPASS_MALFORMED},
 		{"a SYN from loopback", frame{flags: syn, from: at("127.0.0.1:1")}, LbReasonPASS_MALFORMED},
@@ -199,6 +200,12 @@ func TestFrameLeavesByTheInterfaceOfItsRealServer(t *testing.T) {
 	want := frame{flags: syn, dst: realMAC(int(real)), src: mac{2, 0, 0, 0, 0, 7}, ttl: 63}.bytes()
 	if verdict != xdpRedirect || why != LbReasonFORWARD_NEW || !bytes.Equal(out, want) {
 		t.Errorf("%s, verdict %d: % x", why.name(), verdict, out)
+	}
+	r.run(frame{flags: ack}.bytes()) // which changes the state; the next leaves it
+	verdict, out, why = r.run(frame{flags: ack}.bytes())
+	want = frame{flags: ack, dst: realMAC(int(real)), src: mac{2, 0, 0, 0, 0, 7}, ttl: 63}.bytes()
+	if verdict != xdpRedirect || why != LbReasonFORWARD_HIT || !bytes.Equal(out, want) {
+		t.Errorf("of its connection: %s, verdict %d: % x", why.name(), verdict, out)
 	}
 }
 

@@ -300,6 +300,54 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+// TestReuseByMode: which SYNs begin anew by conn_reuse_mode and expire_nodest_conn.
+func TestReuseByMode(t *testing.T) {
+	const sctpEstablished = 8
+	again := frame{flags: syn}
+	rows := []struct {
+		name   string
+		first  frame
+		state  int
+		heard  bool // the real server is heard too
+		mode   uint32
+		nodest uint32
+		why    LbReason
+	}{
+		{"0: a SYN in TIME_WAIT stays", again, timeWait, false, 0, 0, LbReasonFORWARD_HIT},
+		{"2: a SYN in TIME_WAIT is scheduled anew", again, timeWait, false, 2, 0, LbReasonFORWARD_NEW},
+		{"2: a SYN in FIN_WAIT, where the client alone is heard, is scheduled anew", again, finWait, false, 2, 0, LbReasonFORWARD_NEW},
+		{"2: a SYN in FIN_WAIT, where both are heard, stays", again, finWait, true, 2, 0, LbReasonFORWARD_HIT},
+		{"2: a SYN in ESTABLISHED stays", again, established, false, 2, 0, LbReasonFORWARD_HIT},
+		{"2: an INIT in ESTABLISHED stays", chunks(1), sctpEstablished, false, 2, 0, LbReasonFORWARD_HIT},
+		{"expire_nodest_conn: a SYN to a server that has weight stays", again, established, false, 1, 1, LbReasonFORWARD_HIT},
+	}
+	r := newRig(t, 4)
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			r.TB = t
+			r.clear()
+			s := r.serve(vip, or(row.first.proto, tcpProto), LbSchedulerSCHED_RR)
+			s.add(1)
+			s.add(1)
+			r.tune(func(t *LbTunables) { t.ConnReuseMode, t.ExpireNodestConn = row.mode, row.nodest })
+			r.want(row.first, LbReasonFORWARD_NEW)
+			old := r.conn()
+			r.edit(old, func(c *LbConn) {
+				c.Life = c.Life&^0xff00 | uint64(row.state)<<8
+				if row.heard {
+					c.Life &^= uint64(LbConnFlagCONN_NOOUTPUT) << 16
+				}
+			})
+			r.want(row.first, row.why)
+			now := r.conn()
+			if anew := row.why == LbReasonFORWARD_NEW; anew != (now.Real != old.Real) || anew != (now.Life>>32 != old.Life>>32) {
+				t.Errorf("real server %d then %d, generation %d then %d", old.Real, now.Real, old.Life>>32, now.Life>>32)
+			}
+		})
+	}
+	r.TB = t
+}
+
 func TestRealServerThatIsGone(t *testing.T) {
 	rows := []struct {
 		name  string

@@ -43,6 +43,101 @@ func TestFullRegion(t *testing.T) {
 	r.want(frame{flags: ack, from: clientNumber(63)}, LbReasonFORWARD_HIT)
 }
 
+func TestFullRegionOfIPv6(t *testing.T) {
+	r := newRig(t, 1)
+	real := r.serve(vip6, tcpProto, LbSchedulerSCHED_RR).add(1)
+	for i := range int(LbNumberREGION_LINES) {
+		r.want(frame{flags: syn, from: client6Number(i), to: vip6}, LbReasonFORWARD_NEW)
+	}
+	for _, row := range []struct {
+		client int
+		flags  uint8
+		why    LbReason
+	}{{64, syn, LbReasonDROP_TABLE_FULL}, {64, ack, LbReasonPASS_NO_CONNECTION}, {63, ack, LbReasonFORWARD_HIT}} {
+		r.want(frame{flags: row.flags, from: client6Number(row.client), to: vip6}, row.why)
+	}
+	if n := r.counts(real); n != [3]uint32{64, 0, 0} || r.liveHead(0) != 64 {
+		t.Errorf("counts %v, head %d", n, r.liveHead(0))
+	}
+}
+
+// TestSecondInItsChain: behind another connection a line is found as if it stood alone. When it has expired, or has ended, the
+// connection gets it anew.
+func TestSecondInItsChain(t *testing.T) {
+	others := []struct {
+		name  string
+		makes func(c *LbConn)
+	}{
+		{"another port", func(c *LbConn) { c.Cport++ }},
+		{"another client", func(c *LbConn) { c.Addr[0]++ }},
+		{"another client of its network", func(c *LbConn) { c.Addr[3]++ }},
+		{"another service", func(c *LbConn) { c.Vport++ }},
+	}
+	both(t, func(t *testing.T, v6 bool) {
+		in := frame{proto: udpProto, from: client, to: vip, payload: make([]byte, 20)} // as long as the fast road wants it
+		if v6 {
+			in.from, in.to = client6, vip6
+		}
+		r := newRig(t, 1)
+		for _, other := range others {
+			if !v6 && other.name == "another client of its network" {
+				continue // there stands something else in a line of IPv4
+			}
+			t.Run(other.name, func(t *testing.T) {
+				r.TB = t
+				r.clear()
+				r.serve(in.to, udpProto, LbSchedulerSCHED_RR).add(1)
+				for _, tags := range [][]uint32{nil, {0x8100_0000}} { // the fast road, and the other
+					in.tags = tags
+					secondInItsChain(r, in, other.makes)
+				}
+			})
+		}
+		r.TB = t
+	})
+}
+
+func secondInItsChain(r *rig, in frame, other func(*LbConn)) {
+	r.Helper()
+	r.forgetAll()
+	r.sweep()
+	r.want(in, LbReasonFORWARD_NEW)
+	r.edit(r.conn(), func(c *LbConn) { c.Expires = r.tick() })
+	r.want(in, LbReasonFORWARD_NEW)
+	region, home := get[LbRegion](r, r.Regions, 0), uint32(0)
+	for n := range r.conns() {
+		home = n
+	}
+	second := &region.Line[(home+1)%uint32(LbNumberREGION_LINES)]
+	*second = region.Line[home]
+	other(&region.Line[home])
+	write := func() { r.put(r.Regions, 0, region) }
+	read := func() { region = get[LbRegion](r, r.Regions, 0) }
+	write()
+	r.put(r.RegionHeads, 0, LbRegionHead{Live: 2})
+	r.want(in, LbReasonFORWARD_HIT)
+	read()
+	if second.Packets != 2 || region.Line[home].Packets != 1 {
+		r.Errorf("%d packets were counted, and %d in the line before", second.Packets, region.Line[home].Packets)
+	}
+	generation := second.Life >> 32
+	second.Expires = r.tick()
+	write()
+	r.want(in, LbReasonFORWARD_NEW)
+	read()
+	if second.Life>>32 != generation+1 || second.Packets != 1 {
+		r.Errorf("generation %d after %d, %d packets", second.Life>>32, generation, second.Packets)
+	}
+	second.Life = second.Life&^0xff | uint64(LbPhasePHASE_DEAD)
+	write()
+	r.put(r.RegionHeads, 0, LbRegionHead{Live: 1})
+	r.want(in, LbReasonFORWARD_NEW)
+	read()
+	if second.Life>>32 != generation+2 || second.phase() != LbPhasePHASE_LIVE || r.liveHead(0) != 2 {
+		r.Errorf("generation %d after %d, phase %d, head %d", second.Life>>32, generation, second.phase(), r.liveHead(0))
+	}
+}
+
 func TestFullRegionWithTemplate(t *testing.T) {
 	r := newRig(t, 1)
 	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
