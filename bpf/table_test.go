@@ -457,6 +457,8 @@ func TestOrdersNeedTheirFrame(t *testing.T) {
 	for name, p := range map[string]func() uint32{
 		"sweep":  func() uint32 { v, _ := r.test(r.Sweep, make([]byte, 15)); return v },
 		"forget": func() uint32 { v, _ := r.test(r.Forget, make([]byte, 15)); return v },
+		"defend": func() uint32 { v, _ := r.test(r.Defend, make([]byte, 15)); return v },
+		"judge":  func() uint32 { v, _ := r.test(r.Judge, make([]byte, 15)); return v },
 		"clock":  func() uint32 { v, _ := r.test(r.ClockProbe, make([]byte, 23)); return v },
 	} {
 		if v := p(); v != xdpAborted {
