@@ -29,6 +29,14 @@ func told(from netip.AddrPort, real uint32, state int, flags LbConnFlag) LbLearn
 		Real: real, Flags: uint32(flags), State: uint32(state), Ticks: 100 * ticksPerSecond, Packets: 3}
 }
 
+func TestNothingIsLearnedOfARealServerThatCannotBe(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	if got := r.learn(told(client, 1<<20, established, 0))[0]; got.Outcome != uint32(LbLearnOutcomeLEARN_BUSY) || len(r.conns()) != 0 {
+		t.Errorf("%+v, %d lines", got, len(r.conns()))
+	}
+}
+
 func TestALearnedConnectionIsFollowedAsIfItHadBegunHere(t *testing.T) {
 	r := newRig(t, 4)
 	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)

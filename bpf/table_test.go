@@ -214,6 +214,34 @@ func TestHashesPickNobodyWhoIsNotFit(t *testing.T) {
 	r.TB = t
 }
 
+// TestFallbackFindsTheOneThatIsFit, however many others stand in front of it; and nobody, where there is none.
+func TestFallbackFindsTheOneThatIsFit(t *testing.T) {
+	r := newRig(t, 4)
+	for name, scheduler := range map[string]LbScheduler{"sh": LbSchedulerSCHED_SH, "mh": LbSchedulerSCHED_MH} {
+		t.Run(name, func(t *testing.T) {
+			r.TB = t
+			r.clear()
+			s := r.serve(vip, tcpProto, scheduler)
+			s.flags |= LbServiceFlagSERVICE_FALLBACK
+			var reals []uint32
+			for range 8 {
+				reals = append(reals, s.add(1))
+			}
+			for _, real := range reals[1:] {
+				s.overload(real, 1)
+			}
+			for i := range 32 {
+				if got := r.opened(frame{from: clientNumber(i)}); got != byte(reals[0]) {
+					t.Errorf("client %d went to %d, want %d", i, got, reals[0])
+				}
+			}
+			s.overload(reals[0], 1)
+			r.want(frame{flags: syn, from: clientNumber(32)}, LbReasonREPLY_NO_SERVER)
+		})
+	}
+	r.TB = t
+}
+
 func TestSourceHashWithoutServerAndWithoutRoom(t *testing.T) {
 	r := newRig(t, 1)
 	s := r.serve(vip, tcpProto, LbSchedulerSCHED_SH)
