@@ -112,6 +112,49 @@ func TestAScriptDrivesADirectorWithoutConfiguration(t *testing.T) {
 	}
 }
 
+// TestAScriptStartsTheDirectorsOfItsNamespaces: with VIPD_START the first change in a named one does, also when two come at once;
+// it inherits nothing of the script's, and ends with the name.
+func TestAScriptStartsTheDirectorsOfItsNamespaces(t *testing.T) {
+	if !alone(t, 2*time.Minute, "ip", "sysctl", "sh", "unshare") {
+		return
+	}
+	home := t.TempDir()
+	if err := os.Symlink(program(), filepath.Join(home, "ipvsadm")); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(home, "log")
+	t.Setenv("PATH", home+":"+os.Getenv("PATH"))
+	t.Setenv("VIPD_START", log)
+	for round := range 2 {
+		script(t, 0, scriptNetwork)
+		if out := script(t, 2, "ip netns exec director ipvsadm -Ln"); !strings.Contains(out, "the first change starts one") {
+			t.Errorf("a listing: %s", out)
+		}
+		script(t, 0, `both() { ip netns exec director ipvsadm -A -t 10.7.9.9:$1 -s rr; }
+			both 8080 3>pipe & both 8081 & wait`)
+		script(t, 0, "ip netns exec director ipvsadm -a -t 10.7.9.9:8080 -r 10.7.1.3:8080")
+		if out := script(t, 0, "ip netns exec director ipvsadm -Sn"); out != "-A -t 10.7.9.9:8080 -s rr\n-a -t 10.7.9.9:8080 -r 10.7.1.3:8080 -g -w 1\n-A -t 10.7.9.9:8081 -s rr\n" {
+			t.Errorf("round %d: %s", round, out)
+		}
+		if out := script(t, 0, "ls -l /proc/$(ip netns pids director | head -1)/fd"); strings.Contains(out, "pipe\n") {
+			t.Errorf("it holds what the script had open:\n%s", out)
+		}
+		serveFile(t, "real", "10.7.9.9:8080", []byte("direct routing\n"))
+		eventually(t, 10*time.Second, "the file comes through the director", func() bool {
+			got, err := fetch("client", "10.7.9.9:8080")
+			return err == nil && string(got) == "direct routing\n"
+		})
+		script(t, 0, "ip netns delete director")
+		eventually(t, 10*time.Second, "it ends, and so do its interfaces", func() bool {
+			return script(t, 0, "ls /run/vipd") == "" && !strings.Contains(script(t, 0, "ip -n real link show"), "r1")
+		})
+		script(t, 0, "ip netns delete client; ip netns delete real")
+	}
+	if out := script(t, 2, "ipvsadm -C"); !strings.Contains(out, "vipd run --instance default") {
+		t.Errorf("in a namespace without a name: %s", out)
+	}
+}
+
 // script runs a shell script and returns what it said, also on standard error.
 func script(t *testing.T, code int, text string) string {
 	t.Helper()

@@ -42,10 +42,14 @@ const defaultInstance = "default"
 
 // instance is the name of the daemon to ask when no option says it.
 func (e Env) instance() string {
-	if e.Getenv != nil {
-		if name := e.Getenv(instanceVariable); name != "" {
-			return name
-		}
+	if e.Getenv == nil {
+		return defaultInstance
+	}
+	if name := e.Getenv(instanceVariable); name != "" {
+		return name
+	}
+	if name := e.namespaceInstance(); name != "" && e.Getenv(startVariable) != "" {
+		return name
 	}
 	return defaultInstance
 }

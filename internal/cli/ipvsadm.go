@@ -102,6 +102,9 @@ func sayUnreachable(env Env, u *control.Unreachable) {
 	if errors.Is(u, control.ErrNotRunning) {
 		hint = fmt.Sprintf("start it: vipd run --instance %s --no-config, or with -f FILE; ls %s shows which instances there are", u.Instance, control.Dir)
 	}
+	if hint != "" && u.Instance == env.namespaceInstance() {
+		hint += "; the first change starts one, as " + startVariable + " is set"
+	}
 	fmt.Fprintf(env.Stderr, "Can't initialize ipvs: %v\n", u)
 	if hint != "" {
 		fmt.Fprintf(env.Stderr, "hint: %s\n", hint)

@@ -110,9 +110,7 @@ func (s *ipvsSession) flush() error {
 	if !ok {
 		return fmt.Errorf("instance %s takes no changes", s.instance)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), changeTime)
-	defer cancel()
-	answers, err := to.Change(ctx, s.waiting)
+	answers, err := s.change(to)
 	if err != nil {
 		return err
 	}
@@ -127,6 +125,24 @@ func (s *ipvsSession) flush() error {
 	}
 	s.waiting = nil
 	return nil
+}
+
+// change sends them, if need be to a daemon that is started for it.
+func (s *ipvsSession) change(to control.Changer) ([]control.Answer, error) {
+	answers, err := changeWithin(to, s.waiting)
+	if !errors.Is(err, control.ErrNotRunning) || !s.env.starts(s.instance) {
+		return answers, err
+	}
+	if err := startDirector(s.instance, s.env); err != nil {
+		return nil, noDaemon{err}
+	}
+	return changeWithin(to, s.waiting)
+}
+
+func changeWithin(to control.Changer, changes []control.Change) ([]control.Answer, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), changeTime)
+	defer cancel()
+	return to.Change(ctx, changes)
 }
 
 // kernelMessages are ipvsadm's words for an errno of the kernel, by command where they differ.

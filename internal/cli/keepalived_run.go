@@ -1,14 +1,12 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/syslog"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -158,68 +156,23 @@ func writePid(path string) (release func(), err error) {
 	return func() { os.Remove(path) }, nil
 }
 
-// inBackground starts the same command with -n, in a session of its own, and returns when it runs. It hears that as systemd
-// would, by a socket.
+// inBackground starts the same command with -n, and returns when it runs.
 func inBackground(name string, env Env) error {
-	dir, err := os.MkdirTemp("", "vipd-start-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
-	if err != nil {
-		return err
-	}
-	defer l.Close()
 	cmd := exec.Command("/proc/self/exe", append([]string{"-n"}, env.Args...)...)
-	cmd.Args[0], cmd.Dir = name, "/"
+	cmd.Args[0] = name
 	cmd.Args = absolute(cmd.Args)
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+l.LocalAddr().String())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	out, err := os.CreateTemp(dir, "said-")
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	cmd.Stderr = out
 	if slices.ContainsFunc(env.Args, func(a string) bool { return a == "-l" || a == "--log-console" }) {
 		cmd.Stderr = os.Stderr
 	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start it in the background: %w", err)
+	err := background(cmd, env)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return &exitCode{exit.ExitCode()}
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	ready := make(chan struct{})
-	go func() {
-		b := make([]byte, 4096)
-		for {
-			n, err := l.Read(b)
-			if err != nil {
-				return
-			}
-			if bytes.Contains(b[:n], []byte("READY=1")) {
-				close(ready)
-				return
-			}
-		}
-	}()
-	select {
-	case <-ready:
-		return nil
-	case err := <-ended:
-		if said, e := os.ReadFile(out.Name()); e == nil {
-			fmt.Fprint(env.Stderr, string(said))
-		}
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			return &exitCode{exit.ExitCode()}
-		}
-		return errors.New("it ended at once")
-	case <-time.After(startsWithin):
-		_ = cmd.Process.Kill()
-		return fmt.Errorf("it has not come up within %v, and was ended; start it with -n -l to see why", startsWithin)
+	if errors.Is(err, errLate) {
+		return fmt.Errorf("%w; start it with -n -l to see why", err)
 	}
+	return err
 }
 
 // absolute makes the file after -f independent of the working directory.

@@ -70,6 +70,7 @@ Exit codes: 0 stopped as asked; 1 fatal (interface, kernel, address in use); 2 c
 	f.BoolVar(&opts.Discard, "discard", false, "if a killed process has left a packet path that this version cannot take over (another layout or size), remove it with its connections")
 	f.StringVar(&opts.BPFFS, "bpffs", "", "the BPF file system for the pins, where a sandbox shows it elsewhere (default "+daemon.BPFFS+")")
 	f.StringVar(&opts.DataPlane, "data-plane", "", "what forwards: xdp, ipvs (the kernel's) or auto, the first of the two that works here (default: data_plane in the file, else xdp)")
+	f.BoolVar(&opts.WhileNamed, "while-named", false, "end when the network namespace has no name any more (ip netns delete), and adopt nothing that a killed process has left")
 	cmd.MarkFlagsMutuallyExclusive("file", "no-config")
 	return cmd
 }

@@ -44,6 +44,7 @@ type Options struct {
 	HTTP        string    // ADDRESS:PORT for /status and /metrics. If empty, none.
 	Connections uint32    // that the table is made for. If zero, 1,000,000.
 	BPFFS       string    // the BPF file system for the pins. If empty, /sys/fs/bpf.
+	WhileNamed  bool      // it ends when its network namespace has no name any more
 	Namespace   string    // a named network namespace to be in. If empty, what the file says.
 	DataPlane   string    // xdp, ipvs or auto. If empty, what the file says.
 	State       string    // folder for what outlives a restart, STATE/INSTANCE/. If empty, nothing is kept.
@@ -90,6 +91,7 @@ type daemon struct {
 	hushed    bool         // they are not logged
 	handed    *handover    // by the process before; nil: there was none, or it left in another way
 	next      string       // the program that takes this one's place; serve then ends
+	unnamed   chan error   // tells that the network namespace has no name any more; nil without WhileNamed
 	endAsking func()       // ends the socket that commands ask, when those are answered that have asked
 	handsMu   sync.Mutex   // of the file of what operators hold, and of handMade and its file
 	handMade  handMade     // what was set by hand
@@ -158,7 +160,7 @@ func Run(ctx context.Context, opts Options) error {
 // start brings everything up, in this order; each step that leaves something behind adds to undo.
 func (d *daemon) start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.checkHost, d.lock, d.lookForOthers, d.takeHandover, d.openJournal, d.bindHTTP, d.runStartup, d.openTell, d.openHA, d.resume, d.openBFD, d.openPlane, d.listen, d.serveHTTP, d.startLoops, d.dropPrivileges,
+		d.checkHost, d.followName, d.lock, d.lookForOthers, d.takeHandover, d.openJournal, d.bindHTTP, d.runStartup, d.openTell, d.openHA, d.resume, d.openBFD, d.openPlane, d.listen, d.serveHTTP, d.startLoops, d.dropPrivileges,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -451,6 +453,9 @@ func (d *daemon) serve(ctx context.Context, hup, dumps <-chan os.Signal) {
 			_ = d.reread() // which has said what there is to say
 		case <-ticks:
 			d.over.live(ctx, func() { d.ha.do(func(time.Time) {}) })
+		case err := <-d.unnamed:
+			d.sayUnnamed(err)
+			return
 		case now := <-d.reloadTicks():
 			d.lookAtTime(now)
 		case sig := <-dumps:

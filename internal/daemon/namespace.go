@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -42,6 +43,38 @@ func (d *daemon) enterNamespace() error {
 	}
 	d.events.Info("in network namespace " + name)
 	return nil
+}
+
+// followName has the daemon end with the name of its network namespace, which it would keep otherwise: with its interfaces,
+// and their other ends elsewhere.
+func (d *daemon) followName(context.Context) error {
+	if !d.opts.WhileNamed {
+		return nil
+	}
+	_, named, err := host.NamedNamespace()
+	if err != nil {
+		return fail(ExitFatal, "", "%w", err)
+	}
+	if !named {
+		return fail(ExitFatal, "run it in one: ip netns add NAME; ip netns exec NAME vipd run …", "--while-named: this network namespace has no name")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	d.unnamed, d.undo = make(chan error, 1), append(d.undo, cancel)
+	d.wg.Go(func() {
+		if err := host.AwaitUnnamed(ctx); ctx.Err() == nil {
+			d.unnamed <- err
+		}
+	})
+	return nil
+}
+
+// sayUnnamed says why the daemon ends. It does so too if it cannot know.
+func (d *daemon) sayUnnamed(err error) {
+	if err != nil {
+		d.events.Error(err.Error() + "; this ends with it, as --while-named cannot be kept")
+		return
+	}
+	d.events.Info("the network namespace has no name any more: this ends with it")
 }
 
 // staysWhereItIs refuses a reload that would have to move the program, or the services.

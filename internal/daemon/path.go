@@ -53,6 +53,11 @@ func (d *daemon) makeXDP() (err error) {
 		return fail(ExitFatal, "mount it before: mount -t bpf bpf /sys/fs/bpf; in a container: -v /sys/fs/bpf:/sys/fs/bpf", "%w", err)
 	}
 	opts := d.pathOptions()
+	if d.opts.WhileNamed { // what a killed one left under this name may be of another namespace
+		if err := xdp.Remove(d.pinDir()); err != nil {
+			return pathFailure(err)
+		}
+	}
 	d.madeFor = d.connections()
 	p, err := xdp.Open(opts)
 	if errors.Is(err, xdp.ErrLayout) && d.opts.Discard {
