@@ -177,9 +177,9 @@ static __always_inline void template_late(struct conn *c, struct tunables *t)
 		c->packets = t->extend;
 }
 
-static __always_inline __u32 controlled_by(struct conn *c)
+static __always_inline __u32 controlled_by(struct conn *c, __u64 life)
 {
-	return c->kind & (KIND_TEMPLATE | KIND_RETURN) ? 0 : READ_ONCE(c->control);
+	return c->kind & (KIND_TEMPLATE | KIND_RETURN) || life_flags(life) & CONN_LOCAL ? 0 : READ_ONCE(c->control);
 }
 
 static __always_inline struct conn *conn_at(__u32 line)
@@ -249,7 +249,7 @@ static __always_inline void template_assure(__u32 parent)
 {
 	struct conn *t = parent ? conn_at(parent - 1) : NULL;
 
-	if (t && !(life_flags(READ_ONCE(t->life)) & CONN_ASSURED))
+	if (t && t->kind & KIND_TEMPLATE && !(life_flags(READ_ONCE(t->life)) & CONN_ASSURED))
 		__sync_fetch_and_or(&t->life, (__u64)CONN_ASSURED << 16);
 }
 
@@ -353,7 +353,7 @@ static __always_inline int conn_renewed(struct conn *c, struct real *r, __u8 pro
 
 	if (t->expire_nodest_conn && !r->weight)
 		return 1;
-	if (c->control || !t->conn_reuse_mode)
+	if (controlled_by(c, life) || !t->conn_reuse_mode)
 		return 0;
 	return state_reusable(proto, state) ||
 	       (t->conn_reuse_mode & 2 && proto == PROTO_TCP && state == TCP_FIN_WAIT && life_flags(life) & CONN_NOOUTPUT);

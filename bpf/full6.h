@@ -42,7 +42,7 @@ static __always_inline void local_keep6(struct frame *f, struct packet *p, const
 
 static __always_inline enum reason full_whole6(struct xdp_md *ctx, struct frame *f, struct packet *p, struct real *r)
 {
-	struct key *end = full_end(p);
+	struct key *end = full_end(ctx, f, p);
 	void *l4 = (void *)f->ip6 + f->header;
 	__u64 change;
 
@@ -72,6 +72,7 @@ __noinline int full_request6(struct xdp_md *ctx, struct packet *p, struct way *w
 	f.header = skipped_to(skipped);
 	f.piece = skipped_piece(skipped);
 	f.id = skipped >> 32;
+	f.tci = tci;
 	if (depart6(f.ip6, r, p, 0) == DONE)
 		return f.piece == LATER_FRAGMENT ? untold(p->why, 1) : p->why;
 	w->ifindex = r->ifindex;
@@ -131,6 +132,8 @@ __noinline int full_reply6(struct xdp_md *ctx, struct way *w, struct packet *p, 
 		k = fragment_key_of(&f, p);
 	full_key6(p);
 	c = full_find(p, &life);
+	if (!c)
+		full_stranger(w, p, t, source_has6(p->addr));
 	if (!c || f.ip6->hop_limit <= 1)
 		return 0;
 	client = client_of(ctx, c, p->tick);

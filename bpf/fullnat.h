@@ -18,10 +18,6 @@
 #include "transmit.h"
 #include "vlan.h"
 
-/* Below the ports that Linux gives to its own connections (ip_local_port_range begins with 32768): a health check from the same
- * address is never mistaken for a connection. */
-enum { LOCAL_FIRST_PORT = 1024, LOCAL_PORTS = 31744, LOCAL_TRIES = 16 };
-
 static __always_inline __u64 *local_of(struct conn *c)
 {
 	return (void *)&c->addr[SPARE_LOCAL];
@@ -86,14 +82,17 @@ static __always_inline int return_take(struct key *k, __u32 line, __u64 life)
 	return taken;
 }
 
-/* The key of the line that replies to the local end are found by; its address stands in k already. */
-static __always_inline void return_key(struct key *k, struct real *r, struct conn *c, __be16 port)
+/*
+ * The key of the line that replies to the local end are found by; its address stands in k already. `ports`: as conn_ports has them of
+ * the connection.
+ */
+static __always_inline void return_key(struct key *k, struct real *r, __u64 ports, __be16 port)
 {
-	__be16 rport = r->port ? r->port : c->vport;
-	int v6 = c->kind & KIND_IPV6;
+	__u64 kept = ports & (0xffull << 32 | (__u64)KIND_IPV6 << 40);
+	__be16 rport = r->port ? r->port : (__be16)(ports >> 16);
 
-	k->ports = port | (__u64)rport << 16 | (__u64)c->proto << 32 | (__u64)(KIND_RETURN | (c->kind & KIND_IPV6)) << 40;
-	if (v6)
+	k->ports = port | (__u64)rport << 16 | kept | (__u64)KIND_RETURN << 40;
+	if (ports >> 40 & KIND_IPV6)
 		__builtin_memcpy(k->addr + 4, r->addr, sizeof(r->addr));
 	else
 		k->addr[1] = r->addr[0];
@@ -130,23 +129,40 @@ __noinline int local_try(struct key *k, __u32 line, __u32 chance)
 	if (!r)
 		return 0;
 	local_address(k, r, (chance >> 16) % (r->locals | !r->locals));
-	return_key(k, r, c, be16(LOCAL_FIRST_PORT + (chance & 0xffff) % LOCAL_PORTS));
+	return_key(k, r, conn_ports(c), be16(LOCAL_FIRST_PORT + (chance & 0xffff) % LOCAL_PORTS));
 	back = return_at(k);
 	if (back && back->control == line && back->packets == life >> 32 && life_phase(READ_ONCE(back->life)) == PHASE_LIVE)
 		return 1;
 	return return_take(k, line, life);
 }
 
-/* What was chosen before. A line of IPv6 has no room for it: its tries are the same each time, by the hash of its client. */
-static __always_inline int local_known(struct key *k, struct conn *c)
+/* Of IPv6, what another director chose: it is none of our tries. */
+static __always_inline int local_told(struct key *k, struct conn *c, __u32 line)
 {
-	__u64 local = c->kind & KIND_IPV6 ? 0 : local_read(c);
-	struct real *r = real_at(c->real);
+	__u64 life = READ_ONCE(c->life);
+	struct conn *back = life_flags(life) & CONN_LOCAL ? conn_at(READ_ONCE(c->control) - 1) : NULL;
 
+	if (!back || !(back->kind & KIND_RETURN) || back->control != line || back->packets != life >> 32)
+		return 0;
+	__builtin_memcpy(k->addr, back->addr, sizeof(k->addr));
+	k->ports = conn_ports(back);
+	k->hash = key_hash(k->addr, k->ports);
+	return 1;
+}
+
+/* What was chosen before. A line of IPv6 has no room for it: its tries are the same each time, by the hash of its client. */
+static __always_inline int local_known(struct key *k, struct conn *c, __u32 line)
+{
+	struct real *r = real_at(c->real);
+	__u64 local;
+
+	if (c->kind & KIND_IPV6)
+		return local_told(k, c, line);
+	local = local_read(c);
 	if (!local || !r)
 		return 0;
 	k->addr[0] = local;
-	return_key(k, r, c, local >> 32);
+	return_key(k, r, conn_ports(c), local >> 32);
 	return 1;
 }
 
@@ -167,7 +183,7 @@ __noinline int local_get(struct packet *p, __u32 line)
 		return 0;
 	__builtin_memset(k, 0, sizeof(*k));
 	k->tick = p->tick;
-	if (local_known(k, c))
+	if (local_known(k, c, line))
 		return 1;
 	stood = READ_ONCE(*local_of(c));
 	for (int i = 0; i < LOCAL_TRIES && !found; i++) {
@@ -177,7 +193,7 @@ __noinline int local_get(struct packet *p, __u32 line)
 	if (!found || packet_v6(p))
 		return found;
 	local = local_make(k->addr[0], k->ports, READ_ONCE(c->life));
-	return __sync_val_compare_and_swap(local_of(c), stood, local) == stood || local_known(k, c);
+	return __sync_val_compare_and_swap(local_of(c), stood, local) == stood || local_known(k, c, line);
 }
 
 /* Both ends of a packet become others: of its header, and of its transport header if it has one. Says whether it could be read. */
@@ -212,12 +228,43 @@ static __always_inline void local_keep(struct fragment_key *k, __be32 local)
 		first->virt[0] = local;
 }
 
-/* The line and local end of a client's packet; 0: none. */
-static __always_inline struct key *full_end(struct packet *p)
+/*
+ * A learned connection whose client's way back is not known: that by which its packet came, as with what begins here. Global: verified
+ * once.
+ */
+__noinline int full_came_by(struct packet *p, __u32 line, __u64 hop)
+{
+	struct conn *c = conn_at(line);
+	struct client_key k;
+	struct client *known;
+
+	if (!c || !p)
+		return 0;
+	if (!packet_v6(p)) {
+		if (!READ_ONCE(*hop_of(c)))
+			WRITE_ONCE(*hop_of(c), hop);
+		return 1;
+	}
+	__builtin_memcpy(k.addr, p->addr, sizeof(k.addr));
+	known = bpf_map_lookup_elem(&clients6, &k);
+	if (known && READ_ONCE(known->hop))
+		return 0;
+	p->hop = hop;
+	client_learn(p);
+	return 1;
+}
+
+/* The line and local end of a client's packet, and the frame if it came in that; 0: none. */
+static __always_inline struct key *full_end(struct xdp_md *ctx, struct frame *f, struct packet *p)
 {
 	__u32 zero = 0, line = line_find(p);
+	struct conn *c = line ? conn_at(line - 1) : NULL;
 
-	return line && local_get(p, line - 1) ? bpf_map_lookup_elem(&scratch, &zero) : NULL;
+	if (!c)
+		return NULL;
+	if (f && unlikely(life_flags(READ_ONCE(c->life)) & CONN_SYNC))
+		full_came_by(p, line - 1, hop_make(f->eth->src, came_by(ctx, f)));
+	return local_get(p, line - 1) ? bpf_map_lookup_elem(&scratch, &zero) : NULL;
 }
 
 /* A client's packet, which has been decided and counted: to its real server, from a local address. */
@@ -235,6 +282,7 @@ __noinline int full_request(struct xdp_md *ctx, struct packet *p, struct way *w,
 		return DROP_NO_ROOM;
 	r = real_at(p->real);
 	p->length = be16(f.ip->length);
+	f.tci = tci;
 	if (!r)
 		return DROP_REAL_GONE;
 	if (depart(f.ip, r, p, 0) == DONE)
@@ -252,7 +300,7 @@ __noinline int full_request(struct xdp_md *ctx, struct packet *p, struct way *w,
 		p->addr[1] = f.ip->dst;
 		p->ports = *ports | (__u64)f.ip->proto << 32;
 		p->hash = conn_hash(f.ip->src, p->ports);
-		end = full_end(p);
+		end = full_end(ctx, &f, p);
 		local = end ? end->addr[0] : 0;
 		mine = end ? end->ports : 0; /* both ports, as they go on */
 		if (f.ip->frag & be16(IP_MF))
@@ -283,6 +331,18 @@ static __always_inline struct conn *full_find(struct packet *p, __u64 *life)
 	p->parent = line;
 	p->real = READ_ONCE(c->real);
 	return c;
+}
+
+/*
+ * A packet to a local end that no connection has: the host would reset it, and another director may be about to tell of it. It is
+ * another road's if that knows it.
+ */
+static __always_inline void full_stranger(struct way *w, struct packet *p, struct tunables *t, int local)
+{
+	__u16 port = be16(p->ports);
+
+	if (local && t->patience && !due(p->tick, t->patience) && !packet_opens(p) && (__u16)(port - LOCAL_FIRST_PORT) < LOCAL_PORTS)
+		w->why = DROP_AWAITED;
 }
 
 /* Event and ports of a packet from a real server; p's key is that of its return line. */
@@ -332,6 +392,8 @@ __noinline int full_reply(struct xdp_md *ctx, struct way *w, struct packet *p, _
 	if (!full_parse(ctx, &f, p))
 		return 0;
 	c = full_find(p, &life);
+	if (!c)
+		full_stranger(w, p, t, source_has(p->addr));
 	if (!c || f.ip->ttl <= 1)
 		return 0;
 	client = c->addr[0];

@@ -121,15 +121,6 @@ static __always_inline void towards(struct packet *p, struct real **real)
 	}
 }
 
-/* The interface that it came in by, as the host would say it: a VLAN's. */
-static __always_inline __u32 came_by(struct xdp_md *ctx, struct frame *f)
-{
-	__u32 by = READ_ONCE(ctx->ingress_ifindex); /* else clang makes one load of either, by an address in ctx that it adds up */
-	__u32 *vlan = f->tci ? station_of(by, f->tci, f->tci >> 16, f->eth) : NULL;
-
-	return vlan ? *vlan : by;
-}
-
 /* No connection: may the packet have one? */
 static __always_inline void miss(struct xdp_md *ctx, struct frame *f, struct packet *p, struct tunables *t, struct real **real)
 {

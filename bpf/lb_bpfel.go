@@ -98,6 +98,7 @@ const (
 	LbConnFlagCONN_INACTIVE LbConnFlag = 256
 	LbConnFlagCONN_TEMPLATE LbConnFlag = 4096
 	LbConnFlagCONN_ASSURED  LbConnFlag = 8192
+	LbConnFlagCONN_LOCAL    LbConnFlag = 16384
 )
 
 type LbConnKind uint32
@@ -200,6 +201,7 @@ const (
 	LbLearnOutcomeLEARN_STALE   LbLearnOutcome = 2
 	LbLearnOutcomeLEARN_NO_ROOM LbLearnOutcome = 3
 	LbLearnOutcomeLEARN_BUSY    LbLearnOutcome = 4
+	LbLearnOutcomeLEARN_TAKEN   LbLearnOutcome = 5
 )
 
 type LbLearned struct {
@@ -209,15 +211,18 @@ type LbLearned struct {
 	Vport      uint16
 	Proto      uint8
 	Kind       uint8
-	Pad        [2]uint8
+	LocalPort  uint16
 	Real       uint32
-	Flags      uint32
-	State      uint32
+	Flags      uint16
+	State      uint8
+	Proxy      uint8
+	Initial    uint32
 	Ticks      uint32
 	Packets    uint32
 	Idle       uint32
 	Whole      uint32
-	Outcome    uint32
+	Local      uint16
+	Outcome    uint16
 	Line       uint32
 	Generation uint32
 }
@@ -261,25 +266,28 @@ type LbNear struct {
 type LbNumber uint32
 
 const (
-	LbNumberLAYOUT       LbNumber = 5
-	LbNumberLAYOUT_SINCE LbNumber = 4
-	LbNumberREGION_LINES LbNumber = 64
-	LbNumberMAX_POOL     LbNumber = 1024
-	LbNumberSH_SLOTS     LbNumber = 256
-	LbNumberMH_SLOTS     LbNumber = 4093
-	LbNumberMH_LINE      LbNumber = 64
-	LbNumberMH_LINES     LbNumber = 64
-	LbNumberMAX_CLASSES  LbNumber = 256
-	LbNumberCALL_LENGTH  LbNumber = 255
-	LbNumberCACHE_SET    LbNumber = 8
-	LbNumberFILTER_SIZE  LbNumber = 65536
-	LbNumberNEAR         LbNumber = 512
-	LbNumberHINTS        LbNumber = 1024
-	LbNumberSTATES       LbNumber = 16
-	LbNumberEVENTS       LbNumber = 16
-	LbNumberDEAD_VPORT   LbNumber = 65535
-	LbNumberLEARN_MOST   LbNumber = 256
-	LbNumberNO_REAL      LbNumber = 4294967295
+	LbNumberLAYOUT           LbNumber = 5
+	LbNumberLAYOUT_SINCE     LbNumber = 4
+	LbNumberREGION_LINES     LbNumber = 64
+	LbNumberMAX_POOL         LbNumber = 1024
+	LbNumberSH_SLOTS         LbNumber = 256
+	LbNumberMH_SLOTS         LbNumber = 4093
+	LbNumberMH_LINE          LbNumber = 64
+	LbNumberMH_LINES         LbNumber = 64
+	LbNumberMAX_CLASSES      LbNumber = 256
+	LbNumberCALL_LENGTH      LbNumber = 255
+	LbNumberCACHE_SET        LbNumber = 8
+	LbNumberFILTER_SIZE      LbNumber = 65536
+	LbNumberNEAR             LbNumber = 512
+	LbNumberHINTS            LbNumber = 1024
+	LbNumberSTATES           LbNumber = 16
+	LbNumberEVENTS           LbNumber = 16
+	LbNumberDEAD_VPORT       LbNumber = 65535
+	LbNumberLEARN_MOST       LbNumber = 256
+	LbNumberLOCAL_FIRST_PORT LbNumber = 1024
+	LbNumberLOCAL_PORTS      LbNumber = 31744
+	LbNumberLOCAL_TRIES      LbNumber = 16
+	LbNumberNO_REAL          LbNumber = 4294967295
 )
 
 type LbOrder struct {

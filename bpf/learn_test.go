@@ -26,13 +26,13 @@ func (r *rig) learn(all ...LbLearned) []LbLearned {
 // told is a connection of a client to vip at a real server, as another director has it.
 func told(from netip.AddrPort, real uint32, state int, flags LbConnFlag) LbLearned {
 	return LbLearned{Addr: [8]uint32{addr4(from.Addr()), addr4(vip.Addr())}, Cport: port2(from.Port()), Vport: port2(vip.Port()), Proto: tcpProto,
-		Real: real, Flags: uint32(flags), State: uint32(state), Ticks: 100 * ticksPerSecond, Packets: 3}
+		Real: real, Flags: uint16(flags), State: uint8(state), Ticks: 100 * ticksPerSecond, Packets: 3}
 }
 
 func TestNothingIsLearnedOfARealServerThatCannotBe(t *testing.T) {
 	r := newRig(t, 4)
 	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
-	if got := r.learn(told(client, 1<<20, established, 0))[0]; got.Outcome != uint32(LbLearnOutcomeLEARN_BUSY) || len(r.conns()) != 0 {
+	if got := r.learn(told(client, 1<<20, established, 0))[0]; got.Outcome != uint16(LbLearnOutcomeLEARN_BUSY) || len(r.conns()) != 0 {
 		t.Errorf("%+v, %d lines", got, len(r.conns()))
 	}
 }
@@ -43,7 +43,7 @@ func TestALearnedConnectionIsFollowedAsIfItHadBegunHere(t *testing.T) {
 	a := s.add(1)
 	s.add(1) // the next to be picked
 	got := r.learn(told(client, a, established, LbConnFlagCONN_NOOUTPUT))[0]
-	if got.Outcome != uint32(LbLearnOutcomeLEARN_NEW) || got.Generation != uint32(r.conn().Life>>32) || r.conns()[got.Line] != r.conn() {
+	if got.Outcome != uint16(LbLearnOutcomeLEARN_NEW) || got.Generation != uint32(r.conn().Life>>32) || r.conns()[got.Line] != r.conn() {
 		t.Errorf("%+v, the line is %+v", got, r.conn())
 	}
 	c := r.conn()
@@ -72,7 +72,7 @@ func TestWhatIsToldAgainChangesTheSameLine(t *testing.T) {
 	l := told(client, a, timeWait, LbConnFlagCONN_INACTIVE)
 	l.Ticks = 0 // as the state has it
 	again := r.learn(l)[0]
-	if again.Outcome != uint32(LbLearnOutcomeLEARN_AGAIN) || again.Line != first.Line || again.Generation != first.Generation {
+	if again.Outcome != uint16(LbLearnOutcomeLEARN_AGAIN) || again.Line != first.Line || again.Generation != first.Generation {
 		t.Errorf("%+v, then %+v", first, again)
 	}
 	if c := r.conn(); c.state() != timeWait || c.flags() != LbConnFlagCONN_SYNC|LbConnFlagCONN_INACTIVE || r.secondsLeft(c) != 120 {
@@ -104,14 +104,14 @@ func TestAnotherRealServerReplacesUnlessItIsTheEnd(t *testing.T) {
 	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
 	a, b := s.add(1), s.add(1)
 	first := r.learn(told(client, a, established, 0))[0]
-	if got := r.learn(told(client, b, timeWait, LbConnFlagCONN_INACTIVE))[0]; got.Outcome != uint32(LbLearnOutcomeLEARN_STALE) {
+	if got := r.learn(told(client, b, timeWait, LbConnFlagCONN_INACTIVE))[0]; got.Outcome != uint16(LbLearnOutcomeLEARN_STALE) {
 		t.Errorf("%+v", got)
 	}
 	if r.counts(a) != [3]uint32{1, 0, 0} || r.counts(b) != [3]uint32{} {
 		t.Errorf("counts %v %v", r.counts(a), r.counts(b))
 	}
 	got := r.learn(told(client, b, established, 0))[0]
-	if got.Outcome != uint32(LbLearnOutcomeLEARN_NEW) || got.Generation == first.Generation || r.counts(a) != [3]uint32{} || r.counts(b) != [3]uint32{1, 0, 0} {
+	if got.Outcome != uint16(LbLearnOutcomeLEARN_NEW) || got.Generation == first.Generation || r.counts(a) != [3]uint32{} || r.counts(b) != [3]uint32{1, 0, 0} {
 		t.Errorf("%+v, counts %v %v", got, r.counts(a), r.counts(b))
 	}
 }
@@ -173,7 +173,7 @@ func TestAnOrderHoldsAsManyLessonsAsItMay(t *testing.T) {
 		batch = append(batch, told(clientNumber(i), a, established, 0))
 	}
 	for i, l := range r.learn(batch...) {
-		if l.Outcome != uint32(LbLearnOutcomeLEARN_NEW) || l.Cport != batch[i].Cport || l.Addr != batch[i].Addr {
+		if l.Outcome != uint16(LbLearnOutcomeLEARN_NEW) || l.Cport != batch[i].Cport || l.Addr != batch[i].Addr {
 			t.Errorf("%d: %+v", i, l)
 		}
 	}
@@ -201,7 +201,7 @@ func TestLearningLeavesRoom(t *testing.T) {
 		r.opened(frame{from: clientNumber(100 + i)})
 	}
 	r.want(frame{flags: syn, from: clientNumber(200)}, LbReasonDROP_TABLE_FULL)
-	if got := r.learn(told(clientNumber(3), a, timeWait, LbConnFlagCONN_INACTIVE))[0]; got.Outcome != uint32(LbLearnOutcomeLEARN_AGAIN) {
+	if got := r.learn(told(clientNumber(3), a, timeWait, LbConnFlagCONN_INACTIVE))[0]; got.Outcome != uint16(LbLearnOutcomeLEARN_AGAIN) {
 		t.Errorf("what is there can still be told: %+v", got)
 	}
 	r.forgetAll()
@@ -216,11 +216,11 @@ func TestALearnedConnectionWaitsForNoLock(t *testing.T) {
 	r := newRig(t, 1)
 	a := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
 	r.put(r.RegionHeads, 0, LbRegionHead{Lock: 1})
-	if got := r.learn(told(client, a, established, 0))[0]; got.Outcome != uint32(LbLearnOutcomeLEARN_BUSY) || len(r.conns()) != 0 {
+	if got := r.learn(told(client, a, established, 0))[0]; got.Outcome != uint16(LbLearnOutcomeLEARN_BUSY) || len(r.conns()) != 0 {
 		t.Errorf("%+v, %d lines", got, len(r.conns()))
 	}
 	r.put(r.RegionHeads, 0, LbRegionHead{})
-	if got := r.learn(told(client, a, established, 0))[0]; got.Outcome != uint32(LbLearnOutcomeLEARN_NEW) {
+	if got := r.learn(told(client, a, established, 0))[0]; got.Outcome != uint16(LbLearnOutcomeLEARN_NEW) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -250,17 +250,17 @@ func TestTheLaterUseOfAConnectionHolds(t *testing.T) {
 		return r.learn(l)[0]
 	}
 	for _, older := range []LbLearned{dated(a, timeWait, LbConnFlagCONN_INACTIVE, 20), dated(b, established, 0, 12)} {
-		if older.Outcome != uint32(LbLearnOutcomeLEARN_STALE) {
+		if older.Outcome != uint16(LbLearnOutcomeLEARN_STALE) {
 			t.Errorf("used 10 s ago here, and longer ago there: %+v", older)
 		}
 	}
 	if c := r.conn(); c.state() != established || c.Real != a {
 		t.Errorf("%+v", c)
 	}
-	if got := dated(a, timeWait, LbConnFlagCONN_INACTIVE, 5); got.Outcome != uint32(LbLearnOutcomeLEARN_AGAIN) || r.conn().state() != timeWait {
+	if got := dated(a, timeWait, LbConnFlagCONN_INACTIVE, 5); got.Outcome != uint16(LbLearnOutcomeLEARN_AGAIN) || r.conn().state() != timeWait {
 		t.Errorf("%+v, %+v", got, r.conn())
 	}
-	if got := dated(b, established, 0, 0); got.Outcome != uint32(LbLearnOutcomeLEARN_NEW) || r.conn().Real != b {
+	if got := dated(b, established, 0, 0); got.Outcome != uint16(LbLearnOutcomeLEARN_NEW) || r.conn().Real != b {
 		t.Errorf("a later connection to another server: %+v, %+v", got, r.conn())
 	}
 }
@@ -274,11 +274,11 @@ func TestTheLaterUseOfATemplateHolds(t *testing.T) {
 	r.travel(5)
 	l := toldTemplate(client.Addr(), a, LbConnFlagCONN_ASSURED)
 	l.Whole, l.Idle = 60*ticksPerSecond, 30*ticksPerSecond
-	if got := r.learn(l)[0]; got.Outcome != uint32(LbLearnOutcomeLEARN_STALE) {
+	if got := r.learn(l)[0]; got.Outcome != uint16(LbLearnOutcomeLEARN_STALE) {
 		t.Errorf("%+v", got)
 	}
 	l.Idle = 2 * ticksPerSecond
-	if got := r.learn(l)[0]; got.Outcome != uint32(LbLearnOutcomeLEARN_AGAIN) || r.template().flags()&LbConnFlagCONN_ASSURED == 0 {
+	if got := r.learn(l)[0]; got.Outcome != uint16(LbLearnOutcomeLEARN_AGAIN) || r.template().flags()&LbConnFlagCONN_ASSURED == 0 {
 		t.Errorf("%+v", got)
 	}
 }

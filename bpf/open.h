@@ -131,7 +131,7 @@ __noinline int conn_retire(struct conn *c, struct region_head *head)
 			conn_count(c->real, life_flags(life), -1);
 			real_judge(c->real);
 		}
-		template_release(controlled_by(c));
+		template_release(controlled_by(c, life));
 		if (c->kind & KIND_SIP)
 			sip_forget(line_hash(c), c->packets);
 		head->live--;

@@ -176,7 +176,7 @@ static __always_inline int filter_has6(const __be32 *addr)
 	return service_filter.may[fold16(addr)];
 }
 
-/* The same of real servers whose replies pass us. */
+/* The same of real servers whose replies pass us, and of FULLNAT's local addresses, to which they go. */
 struct filter source_filter SECTION(".data.source_filter");
 
 static __always_inline int source_has(const __be32 *addr)

@@ -91,7 +91,7 @@ static __always_inline void error_rewrite6(struct parts6 *e, __be32 *outer, __be
 /* The quoted packet was sent to the connection's local end, for the client that it says. */
 static __always_inline void error_to_local6(struct parts6 *e, struct packet *p)
 {
-	struct key *end = full_end(p);
+	struct key *end = full_end(NULL, NULL, p);
 	__u32 ports = *e->ports;
 
 	if (!end)

@@ -30,6 +30,11 @@ enum number {
 	EVENTS       = 16,       /* of enum event; a power of two, so that an index can be masked */
 	DEAD_VPORT   = 65535,    /* of a template that can no longer match */
 	LEARN_MOST   = 256,      /* connections in one order */
+	/* FULLNAT's ports are below those that Linux gives to its own connections (ip_local_port_range begins with 32768): a health
+	 * check from the same address is never mistaken for a connection. */
+	LOCAL_FIRST_PORT = 1024,
+	LOCAL_PORTS  = 31744,
+	LOCAL_TRIES  = 16,
 	NO_REAL      = 0xffffffff,
 };
 
@@ -53,6 +58,7 @@ enum conn_flag {
 	CONN_INACTIVE = 0x0100, /* counted as inactive */
 	CONN_TEMPLATE = 0x1000,
 	CONN_ASSURED  = 0x2000, /* template: one of its connections was completed */
+	CONN_LOCAL    = 0x4000, /* FULLNAT of IPv6, learned: control says where the line for its replies is, and no template */
 };
 
 /* What a line is: part of its key. */
@@ -79,7 +85,7 @@ struct conn {
 	__u32 expires;           /* tick at which it may go, compared by signed difference */
 	__u32 real;              /* index into reals, which know the service. KIND_RETURN: see enum proxy */
 	__u32 packets;           /* from the client; not exact under concurrency. Template: its time in ticks, 0: its service's; of KIND_SIP key */
-	__u32 control;           /* connection: number + 1 of the template line that controls it, or 0. Template: how many it controls */
+	__u32 control;           /* connection: number + 1 of the template line that controls it (or see CONN_LOCAL), or 0. Template: how many it controls */
 	__be32 addr[8];          /* key. IPv4: client, virt, and 6 words that are not key. IPv6: client[4], virt[4] */
 };
 
@@ -508,21 +514,26 @@ enum learn_outcome {
 	LEARN_STALE,             /* used here later than there; or inactive, and of another real server: it has been replaced */
 	LEARN_NO_ROOM,
 	LEARN_BUSY,              /* a lock was not had in time */
+	LEARN_TAKEN,             /* FULLNAT: another connection has its local end, and was used later than this one */
 };
 
 struct learned {              /* learn: one connection that another director told of. The frame is up to LEARN_MOST of them */
 	__be32 addr[8];          /* as in conn, with 0 in all words that are not key */
 	__be16 cport, vport;
 	__u8 proto, kind;
-	__u8 pad[2];
+	__be16 local_port;       /* FULLNAT: of its local end; 0: of another method, or a template */
 	__u32 real;
-	__u32 flags, state;      /* as in conn.life */
+	__u16 flags;             /* as in conn.life */
+	__u8 state;
+	__u8 proxy;              /* FULLNAT: enum proxy, and the client's initial sequence number */
+	__u32 initial;
 	__u32 ticks;             /* until it expires; 0: as its state has it */
 	__u32 packets;           /* as in conn */
 	__u32 idle;              /* ticks since it was used there, and 1: what was used here later stays. 0: not said, it is what holds */
 	__u32 whole;             /* ticks that it has after a use, of a template */
+	__u16 local;             /* FULLNAT: which of its real server's local addresses it has */
 	/* the answer */
-	__u32 outcome;           /* enum learn_outcome */
+	__u16 outcome;           /* enum learn_outcome */
 	__u32 line, generation;  /* of LEARN_NEW and LEARN_AGAIN: where it is */
 };
 

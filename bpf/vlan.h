@@ -135,4 +135,13 @@ static __noinline enum step relink(struct xdp_md *ctx, __u32 at, __u32 tci)
 	return NEXT;
 }
 
+/* The interface that it came in by, as the host would say it: a VLAN's. */
+static __always_inline __u32 came_by(struct xdp_md *ctx, struct frame *f)
+{
+	__u32 by = READ_ONCE(ctx->ingress_ifindex); /* else clang makes one load of either, by an address in ctx that it adds up */
+	__u32 *vlan = f->tci ? station_of(by, f->tci, f->tci >> 16, f->eth) : NULL;
+
+	return vlan ? *vlan : by;
+}
+
 #endif

@@ -18,7 +18,8 @@ var serviceOurs = []keyword{
 		"Most that a TCP handshake may say of its largest segment: requests always, answers with NAT, where they pass here. An extension of vipd.",
 		setSegment).extension(),
 	works("fullnat", "ADDR[-ADDR]", "off", "With lb_kind NAT, real servers see these addresses of this host as their clients, "+
-		"and answer whatever their routes are. They do not learn the client's address without send_proxy_v2. An extension of vipd.", setFullNAT).
+		"and answer whatever their routes are. They do not learn the client's address without send_proxy_v2. "+
+		"Connections survive a failover where the addresses move with the virtual one: see sync.md. An extension of vipd.", setFullNAT).
 		extension(),
 	works("send_proxy_v2", "", "off", "With fullnat and TCP, real servers are told the client's address by the PROXY protocol, version 2, "+
 		"and must expect it (accept-proxy of HAProxy, listen … proxy_protocol of nginx). Checks do not send it. An extension of vipd.",

@@ -42,6 +42,23 @@ const (
 // Sequence is how much longer an application helper has made one direction of a TCP connection (struct ip_vs_seq).
 type Sequence struct{ Init, Delta, Previous uint32 }
 
+// Begun is how far a connection is of which the real server is told the client by the PROXY protocol.
+type Begun struct {
+	State   Proxy
+	Initial uint32 // the client's initial sequence number
+}
+
+// Proxy is enum proxy of bpf/shared.h.
+type Proxy uint8
+
+// What a real server has of the header.
+const (
+	ProxyNone Proxy = iota // nothing is put in front, or the real server has not answered yet
+	ProxyDue               // it has answered, and not acknowledged the header
+	ProxyDone
+	proxies
+)
+
 // Conn is one connection or template as it is told.
 type Conn struct {
 	Protocol lb.Protocol    // 0 in a template of a firewall mark
@@ -56,6 +73,10 @@ type Conn struct {
 	In, Out Sequence
 	// Engine is the persistence engine that made a template, EngineData what it recognizes clients by. If empty, none.
 	Engine, EngineData string
+	// Local is the director's own end of a connection of FULLNAT, which its real server sees as the client; of a Stream alone, whose
+	// peer must understand it. Not valid: it has none. Begun is what is known of the PROXY header in front of what the client says.
+	Local netip.AddrPort
+	Begun Begun
 	// Dated is a connection of a Stream: it was used last Idle ago, and what another director saw of it later holds.
 	Dated bool
 	Idle  time.Duration

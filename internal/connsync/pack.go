@@ -73,6 +73,9 @@ func (c *Conn) size() int {
 			n += 2 + min(len(c.Engine), maxEngine)
 		}
 	}
+	if c.Local.IsValid() {
+		n += 2 + localSize + c.Local.Addr().BitLen()/8
+	}
 	return n
 }
 
@@ -101,7 +104,18 @@ func (c *Conn) append(b []byte) []byte {
 			b = be.AppendUint32(be.AppendUint32(be.AppendUint32(b, s.Init), s.Delta), s.Previous)
 		}
 	}
-	return c.appendEngine(b)
+	return c.appendLocal(c.appendEngine(b))
+}
+
+func (c *Conn) appendLocal(b []byte) []byte {
+	if !c.Local.IsValid() {
+		return b
+	}
+	addr := c.Local.Addr().AsSlice()
+	b = append(b, optionLocal, byte(localSize+len(addr)))
+	b = binary.BigEndian.AppendUint16(b, c.Local.Port())
+	b = append(b, byte(c.Begun.State), 0)
+	return append(binary.BigEndian.AppendUint32(b, c.Begun.Initial), addr...)
 }
 
 func (c *Conn) appendEngine(b []byte) []byte {

@@ -42,12 +42,17 @@ const (
 	EngineData    Reason = "engine-data" // of no engine, or not of a template
 )
 
+// Of an entry of a Stream.
+const LocalEnd Reason = "local-end" // no local end of a connection of FULLNAT can be that
+
 // Of what a receiver cannot keep.
 const (
 	UnknownServer  Reason = "unknown-server"  // and too many of those wait already
 	UnknownEngine  Reason = "unknown-engine"  // a persistence engine that is not here
 	NoClient       Reason = "no-client-port"  // FTP's data connection whose client is not known
 	AddressRewrite Reason = "source-rewrite"  // its real server has clients rewritten (FULLNAT), which the protocol cannot say
+	OtherLocal     Reason = "other-local"     // its local address is none of its real server's here, or its port none that is given
+	LocalTaken     Reason = "local-taken"     // another connection has its local end, and was used later or began here
 	Stale          Reason = "stale"           // the end of a connection that has been replaced
 	TableFull      Reason = "table-full"      // or nearly
 	OtherFamily    Reason = "address-family"  // real server and client are of different families

@@ -94,6 +94,8 @@ func FuzzVersion1(f *testing.F) {
 	}
 	c := everything()
 	f.Add(pair(c, func([]byte) {}))
+	c.Local, c.Begun = netip.MustParseAddrPort("[2001:db8:8::25]:1024"), Begun{ProxyDue, 1}
+	f.Add(pair(c, func([]byte) {}))
 	f.Fuzz(func(t *testing.T, d []byte) {
 		if len(d) >= header1 { // else the fuzzer spends its time on two numbers
 			d[0], d[5], d[6], d[7] = 0, version, 0, 0

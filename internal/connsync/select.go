@@ -34,6 +34,7 @@ type Sight struct {
 	Template   bool
 	Controlled bool // by a template
 	Synced     bool // learned, and not begun here
+	Rewritten  bool // FULLNAT, also a template of its service: told by a Stream alone
 	Telling    lb.Telling
 
 	idle time.Duration // since it was used; of a Stream alone
@@ -96,6 +97,9 @@ func (s *Selector) mark(line int) *mark {
 
 // Look says whether the connection in a line is to be told, and takes it for told if so.
 func (s *Selector) Look(now uint32, line int, c Sight) bool {
+	if c.Rewritten {
+		return false
+	}
 	m := s.mark(line)
 	if m.generation != c.Generation {
 		*m = mark{generation: c.Generation}

@@ -191,6 +191,16 @@ func TestAnotherConnectionInTheSameLineIsAnother(t *testing.T) {
 	}
 }
 
+func TestFULLNATIsNotToldInTheKernelsProtocol(t *testing.T) {
+	s := NewSelector(DefaultPolicy, ticks)
+	for _, c := range []Sight{tcp(lb.Established, 3, 0), {Generation: 1, Template: true}} {
+		c.Rewritten = true
+		if s.Look(0, 0, c) {
+			t.Errorf("told: %+v", c)
+		}
+	}
+}
+
 func TestPersistModeTellsTemplatesAlone(t *testing.T) {
 	s := NewSelector(Policy{Threshold: 3, Period: 50, PersistOnly: true}, ticks)
 	c := tcp(lb.FinWait, 9, 0)

@@ -25,6 +25,7 @@ type Stream struct {
 
 	theirs      uint64 // the peer's epoch. 0: none has proved itself yet
 	theirNumber uint64 // of its state heard last
+	theirTakes  uint32 // what it understands, as it says there
 	heardAt     time.Time
 	answeredAt  time.Time // when somebody without a session was answered last
 
@@ -95,7 +96,7 @@ func NewStream(now time.Time, cfg StreamConfig) *Stream {
 
 // live begins another life.
 func (s *Stream) live(epoch uint64) {
-	s.epoch, s.theirs, s.theirNumber = max(epoch, 1), 0, 0
+	s.epoch, s.theirs, s.theirNumber, s.theirTakes = max(epoch, 1), 0, 0, 0
 	s.out, s.in = outgoing{}, incoming{}
 	s.theirVerdicts = 0
 }
@@ -141,7 +142,7 @@ func (s *Stream) alive(now time.Time) bool {
 
 func (s *Stream) sendState(now time.Time, echo uint64) {
 	s.number++
-	st := state{floor: s.theirs}
+	st := state{floor: s.theirs, takes: takesLocal}
 	if echo == s.theirs {
 		s.in.say(now, &st)
 		s.out.say(now, &st)
@@ -228,7 +229,7 @@ func (s *Stream) hearState(now time.Time, h header, body []byte) Reason {
 			s.hurry = true
 		}
 	}
-	s.theirNumber, s.heardAt = h.number, now
+	s.theirNumber, s.heardAt, s.theirTakes = h.number, now, st.takes
 	s.in.hear(now, &st)
 	s.out.hear(now, s, &st)
 	return ""

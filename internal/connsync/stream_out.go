@@ -180,7 +180,7 @@ func changed(m *known, c Sight) bool {
 // tells: is it one of those that the service's policy says?
 func (s *Stream) tells(c Sight) bool {
 	switch {
-	case c.Telling == lb.TellNone:
+	case c.Telling == lb.TellNone, c.Rewritten && s.theirTakes&takesLocal == 0:
 		return false
 	case c.Template || c.Telling == lb.TellAll || s.parting:
 		return true

@@ -23,6 +23,7 @@ type end struct {
 	nextLook time.Time
 	loss     float64
 	refuses  netip.AddrPort // a client of whom nothing is kept
+	older    bool           // of a version that says nothing of what it understands
 }
 
 type endLine struct {
@@ -83,7 +84,8 @@ func (w *world) tick() uint32 { return 1000 + uint32(w.now.Sub(w.start)/eighth) 
 
 func (e *end) sight(w *world, i int) Sight {
 	l := &e.lines[i]
-	return Sight{Generation: l.gen, Packets: l.packets, Timeout: 8 * l.Timeout, Expires: w.tick() + 8*l.Timeout - uint32(w.now.Sub(l.used)/eighth), Protocol: l.Protocol, State: l.State}
+	return Sight{Generation: l.gen, Packets: l.packets, Timeout: 8 * l.Timeout, Expires: w.tick() + 8*l.Timeout - uint32(w.now.Sub(l.used)/eighth), Protocol: l.Protocol, State: l.State,
+		Rewritten: l.Local.IsValid()}
 }
 
 // packet is one of a client's, here.
@@ -134,6 +136,9 @@ func (w *world) drain(i int) {
 		case Send:
 			if len(x.Datagram) > w.cfg.MaxLen {
 				w.Fatalf("%d bytes", len(x.Datagram))
+			}
+			if e.older && x.Datagram[5] == kindState {
+				clear(x.Datagram[116:120])
 			}
 			w.spied = append(w.spied, x.Datagram)
 			for range 1 + map[bool]int{true: 1}[w.rnd.Float64() < w.twice] {
@@ -536,7 +541,7 @@ func TestAPeerThatLiesGetsNowhere(t *testing.T) {
 }
 
 func TestAllThatAStateSaysIsRead(t *testing.T) {
-	want := state{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, []gap{{13, 14}, {15, 16}}}
+	want := state{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, []gap{{13, 14}, {15, 16}}}
 	h := header{kind: kindState, epoch: 17, echo: 18, number: 19}
 	d := h.seal(want.append(h.begin(stateSize)), nil)
 	got, body, why := openDatagram(d, nil)
@@ -557,6 +562,90 @@ func TestAllThatAStateSaysIsRead(t *testing.T) {
 	}
 }
 
+// rewritten are connections of FULLNAT of both families, with and without what is known of the PROXY header.
+func rewritten() []Conn {
+	four := Conn{Protocol: lb.TCP, Client: netip.MustParseAddrPort("10.0.4.1:5000"), Virtual: netip.MustParseAddrPort("10.0.8.9:80"),
+		Real: netip.MustParseAddrPort("10.0.8.12:80"), State: lb.Established, Timeout: 900, Local: netip.MustParseAddrPort("10.0.8.25:1024")}
+	proxy := four
+	proxy.Begun = Begun{ProxyDone, 0xfedcba98}
+	six := everything()
+	six.Local, six.Begun = netip.MustParseAddrPort("[2001:db8:8::25]:32767"), Begun{ProxyDue, 1}
+	return []Conn{four, proxy, six}
+}
+
+func TestTheLocalEndOfAConnectionIsToldByTheStreamAlone(t *testing.T) {
+	p := Packer{MaxLen: 1400}
+	all := rewritten()
+	for i := range all {
+		all[i].Dated = true
+		p.Add(&all[i])
+	}
+	againDated(t, all)
+	p.Flush()
+	if conns, refused := decodeAll(p.Take()[0], 0); len(conns) != 0 || !slices.Equal(refused, []Reason{UnknownOption, UnknownOption, UnknownOption}) {
+		t.Errorf("the kernel's protocol: taken %v, refused %v", conns, refused)
+	}
+	// Byte by byte, as the table of docs/sync.md has it.
+	want := []byte{optionLocal, 12, 4, 0, 2, 0, 0xfe, 0xdc, 0xba, 0x98, 10, 0, 8, 25}
+	if got := appendDated(make([]byte, 4), &all[1])[4+datedSize+entry4:]; !slices.Equal(got[:len(want)], want) || len(got) != 16 {
+		t.Errorf("% x", got)
+	}
+}
+
+func TestALocalEndThatNoneCanBeIsRefused(t *testing.T) {
+	const option = 4 + datedSize + entry4
+	for name, tc := range map[string]struct {
+		c    int
+		bad  func(b []byte)
+		want Reason
+	}{
+		"port 0":             {0, func(b []byte) { b[option+2], b[option+3] = 0, 0 }, LocalEnd},
+		"no such state":      {1, func(b []byte) { b[option+4] = 3 }, LocalEnd},
+		"of a template":      {0, func(b []byte) { b[4+datedSize+6] |= 0x10 }, LocalEnd},
+		"PROXY of UDP":       {1, func(b []byte) { b[4+datedSize+1], b[4+datedSize+9] = 17, 0 }, LocalEnd},
+		"the other family's": {0, func(b []byte) { b[4+datedSize+3] += 2; b[option+1] += 2 }, OptionSize},
+		"without an address": {0, func(b []byte) { b[option+1] = localSize; b[4+datedSize+3] -= 4 }, OptionSize},
+	} {
+		c := rewritten()[tc.c]
+		b := append(appendDated([]byte{0, 1, 0, 0}, &c), 0, 0, 0, 0)
+		tc.bad(b)
+		var refused []Reason
+		readChanges(b, 0, func(c Conn) { t.Errorf("%s: taken %+v", name, c) }, func(r Reason) { refused = append(refused, r) })
+		if !slices.Equal(refused, []Reason{tc.want}) {
+			t.Errorf("%s: %v", name, refused)
+		}
+	}
+}
+
+// TestFULLNATIsToldToWhoUnderstandsIt: with losses too; an older director gets all others, and counts as having all.
+func TestFULLNATIsToldToWhoUnderstandsIt(t *testing.T) {
+	for _, older := range []bool{false, true} {
+		w := newWorld(t, 8)
+		w.ends[1].older, w.ends[0].loss = older, 0.2
+		for n := range 200 {
+			w.packet(0, clientOf(n), lb.Established)
+			if l := &w.ends[0].lines[n]; n%2 == 1 {
+				l.Local = netip.AddrPortFrom(netip.MustParseAddr("10.0.8.25"), uint16(1024+n))
+				l.Begun = Begun{ProxyDone, uint32(n)}
+			}
+		}
+		w.run(2 * time.Second)
+		got := uint32(0)
+		for _, l := range w.ends[1].lines {
+			if first := w.ends[0].lines[w.ends[0].at[l.Client]]; l.Local != first.Local || l.Begun != first.Begun {
+				t.Errorf("%+v\nbecame %+v", first, l)
+			}
+			if l.Local.IsValid() {
+				got++
+			}
+		}
+		want := map[bool]uint32{false: 100, true: 0}[older]
+		if st := w.ends[0].s.Status(w.now); got != want || st.Total != 100+want || st.Has != 100+want || st.Refused != 0 || !w.ends[1].s.Status(w.now).CaughtUp {
+			t.Errorf("older %v: %d of FULLNAT, %+v", older, got, st)
+		}
+	}
+}
+
 func FuzzStream(f *testing.F) {
 	w := newWorld(&testing.T{}, 1)
 	for n := range 50 {
@@ -568,6 +657,9 @@ func FuzzStream(f *testing.F) {
 	}
 	c := everything()
 	f.Add(appendDated([]byte{0, 1, 0, 0}, &c), uint8(kindChanges), uint64(1))
+	for _, c := range rewritten() {
+		f.Add(appendDated([]byte{0, 1, 0, 0}, &c), uint8(kindChanges), uint64(1))
+	}
 	f.Fuzz(func(t *testing.T, body []byte, kind uint8, ahead uint64) {
 		w := newWorld(t, 1)
 		w.run(300 * time.Millisecond)

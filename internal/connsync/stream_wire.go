@@ -28,6 +28,9 @@ const (
 	datedSize   = 4
 
 	unknownLag = 1<<32 - 1
+
+	// takesLocal: who sends a state learns the connections and templates of FULLNAT. An older one says 0 there.
+	takesLocal = 1
 )
 
 // header is in front of both kinds: magic, version, kind, length, the sender's epoch, the receiver's as the sender knows it,
@@ -117,6 +120,7 @@ type state struct {
 	until      uint64 // the bulk is whole in front of this one. 0: it is not told whole yet
 	seen       uint64 // the receiver's state that was heard last before the look at the table whose findings are acknowledged
 	total      uint32 // connections that there are to tell
+	takes      uint32 // what the sender understands beyond what all do
 	lag        uint32 // ms since everything was told and acknowledged. unknownLag: never was
 	gaps       []gap
 }
@@ -132,7 +136,7 @@ func (s *state) append(b []byte) []byte {
 	for _, n := range [...]uint64{s.floor, s.want, s.ack, s.taken, s.refused, s.serve, s.base, s.last, s.until, s.seen} {
 		b = be.AppendUint64(b, n)
 	}
-	for _, n := range [...]uint32{s.total, 0, s.lag, uint32(len(s.gaps))} {
+	for _, n := range [...]uint32{s.total, s.takes, s.lag, uint32(len(s.gaps))} {
 		b = be.AppendUint32(b, n)
 	}
 	for _, g := range s.gaps {
@@ -152,7 +156,7 @@ func readState(b []byte) (s state, ok bool) {
 	for i, at := range [...]*uint64{&s.floor, &s.want, &s.ack, &s.taken, &s.refused, &s.serve, &s.base, &s.last, &s.until, &s.seen} {
 		*at = be.Uint64(b[8*i:])
 	}
-	s.total, s.lag = be.Uint32(b[80:]), be.Uint32(b[88:])
+	s.total, s.takes, s.lag = be.Uint32(b[80:]), be.Uint32(b[84:]), be.Uint32(b[88:])
 	n := be.Uint32(b[92:])
 	b = b[stateSize:]
 	if n > streamGaps || len(b) != int(n)*gapSize {

@@ -30,6 +30,11 @@ const (
 	optionEngineData = 2
 	optionEngine     = 3
 	optional         = 0x40
+
+	// optionLocal is vipd's own, and in its Stream alone, to who says that it understands it: port (2), Proxy (1), 0 (1), initial
+	// sequence number (4), address. Far from the kernel's numbers, and not to be skipped.
+	optionLocal = 0x20
+	localSize   = 8
 )
 
 // Decode reads a datagram for a backup of this syncid (0: every one), calls take for each connection that is good, in order,
@@ -64,6 +69,8 @@ func decode1(b []byte, take func(Conn), refuse func(Reason)) {
 		}
 		c, why, sure := conn1(e)
 		switch {
+		case why == "" && c.Local.IsValid(): // not of this protocol
+			refuse(UnknownOption)
 		case why == "":
 			c.Flags &= kept
 			take(c)
@@ -140,13 +147,13 @@ func fixed1(e []byte, v6 bool) Conn {
 // options reads what follows the fixed part: {type, length, data}, back to back. An unknown one that must be understood ends
 // the reading of this entry; the kernel does not look at the others either.
 func (c *Conn) options(b []byte) (why Reason, sure bool) {
-	seen := 0
+	seen := uint64(0)
 	for len(b) > 0 {
 		if len(b) < 2 || b[1] == 0 || int(b[1]) > len(b)-2 {
 			return CutOption, false
 		}
 		kind, data := b[0]&^optional, b[2:2+int(b[1])]
-		if kind >= optionSeq && kind <= optionEngine {
+		if kind >= optionSeq && kind <= optionEngine || kind == optionLocal {
 			if seen&(1<<kind) != 0 {
 				return RepeatedOption, false
 			}
@@ -165,6 +172,10 @@ func (c *Conn) options(b []byte) (why Reason, sure bool) {
 				return OptionSize, false
 			}
 			c.Engine = string(data)
+		case optionLocal:
+			if why := c.local(data); why != "" {
+				return why, false
+			}
 		default:
 			if b[0]&optional == 0 {
 				return UnknownOption, true
@@ -176,6 +187,17 @@ func (c *Conn) options(b []byte) (why Reason, sure bool) {
 		c.In, c.Out = Sequence{}, Sequence{}
 	}
 	return "", true
+}
+
+// local reads the option of that name.
+func (c *Conn) local(data []byte) Reason {
+	if len(data) != localSize+c.Client.Addr().BitLen()/8 {
+		return OptionSize
+	}
+	addr, _ := netip.AddrFromSlice(data[localSize:])
+	c.Local = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(data))
+	c.Begun = Begun{Proxy(data[2]), binary.BigEndian.Uint32(data[4:])}
+	return ""
 }
 
 // setState keeps a number that no table has, for check to refuse.
@@ -198,6 +220,9 @@ func (c *Conn) check() Reason {
 	if c.EngineData == "" {
 		c.Engine = "" // says nothing without
 	}
+	if c.Local.IsValid() && !c.localEnd() {
+		return LocalEnd
+	}
 	if c.Flags&Template != 0 {
 		// ipvs: the protocol of a template decides nothing.
 		if c.State >= templateStates {
@@ -213,4 +238,9 @@ func (c *Conn) check() Reason {
 		return BadState
 	}
 	return ""
+}
+
+// localEnd: can this be the local end of a connection of FULLNAT, with what is said of the PROXY protocol?
+func (c *Conn) localEnd() bool {
+	return c.Flags&Template == 0 && c.Local.Port() != 0 && c.Begun.State < proxies && (c.Begun == Begun{} || c.Protocol == lb.TCP)
 }

@@ -6,6 +6,7 @@
 package lb
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"net/netip"
@@ -192,6 +193,24 @@ func (r AddrRange) Len() int {
 		}
 	}
 	return n
+}
+
+// At is the address of that number, which must be there.
+func (r AddrRange) At(i int) netip.Addr {
+	a := r.First
+	for range i {
+		a = a.Next()
+	}
+	return a
+}
+
+// Index is which of the addresses a is, the first being 0; -1: none.
+func (r AddrRange) Index(a netip.Addr) int {
+	if !r.First.IsValid() || a.Is4() != r.First.Is4() || a.Less(r.First) || r.Last.Less(a) {
+		return -1
+	}
+	low := func(a netip.Addr) uint64 { b := a.As16(); return binary.BigEndian.Uint64(b[8:]) }
+	return int(low(a) - low(r.First)) // they are few
 }
 
 // String is the first address, and the last if that is another: 10.0.8.25, 10.0.8.25-10.0.8.28.

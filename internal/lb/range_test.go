@@ -35,6 +35,24 @@ func TestAddrRange(t *testing.T) {
 			t.Errorf("%q is read back as %v, error %v", r, again, err)
 		}
 	}
+	for text, want := range map[string][]string{
+		"10.0.8.250-10.0.9.3": {"10.0.8.250", "10.0.8.255", "10.0.9.0", "10.0.9.3"}, "2001:db8::ffff:ffff:ffff:fffe-2001:db8:0:1::2": {"2001:db8::ffff:ffff:ffff:fffe", "2001:db8:0:1::", "2001:db8:0:1::2"},
+	} {
+		r, err := ParseAddrRange(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range want {
+			if n := r.Index(netip.MustParseAddr(a)); n < 0 || n >= r.Len() || r.At(n) != netip.MustParseAddr(a) {
+				t.Errorf("%s is number %d of %s", a, n, text)
+			}
+		}
+		for _, a := range []netip.Addr{{}, r.First.Prev(), r.Last.Next(), netip.MustParseAddr("::ffff:10.0.9.0"), netip.MustParseAddr("10.1.0.0")} {
+			if n := r.Index(a); n != -1 || (AddrRange{}).Index(a) != -1 {
+				t.Errorf("%s is number %d of %s", a, n, text)
+			}
+		}
+	}
 	if n := (AddrRange{First: netip.MustParseAddr("10.0.8.1")}).Len(); n != 0 {
 		t.Errorf("a range without an end has %d addresses", n)
 	}

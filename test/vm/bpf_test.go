@@ -15,7 +15,7 @@ var decapScript string
 // rows are those tests of the packet path that run in the VM: one of each kind, and none that loads the object again and
 // again (the traces, the state tables), as a load takes the older verifier up to a minute of emulation.
 var rows = []string{"TestForwardedFrame", "TestClientStaysWithItsServer", "TestTunnelledFrame", "TestTunnelsOfIPv6", "TestDecapsulatorUnpacksWhatIsForAVirtualAddress", "TestReplyFrame", "TestFragmentsUnderNAT", "TestTimerSweepsAlone",
-	"TestCallsAreThoseOfIPVS", "TestRepliesInVLANs", "TestOtherDirector", "TestWhatCannotGoUnderFullNAT6", "TestProxyOfANewConnection",
+	"TestCallsAreThoseOfIPVS", "TestRepliesInVLANs", "TestOtherDirector", "TestWhatCannotGoUnderFullNAT6", "TestProxyOfANewConnection", "TestWhatWasToldOfTheProxyHeader",
 	"TestKernelTakesOutWhatWePutIn"}
 
 // TestPacketPathDoesTheSameOnLinux6_1 runs the rows where every program must pass an older verifier.

@@ -73,7 +73,7 @@ func (p *Plane) writeHave() error {
 }
 
 // writeSources tells packets where replies come from: the real servers that masquerade, also those that were removed, and
-// whether there are any, or tunnels.
+// whether there are any, or tunnels; and, in the same filter, to which local addresses of FULLNAT they go.
 func (p *Plane) writeSources() error {
 	var next bpf.LbFilter
 	have := uint32(0)
@@ -84,6 +84,11 @@ func (p *Plane) writeSources() error {
 				have |= uint32(heard) | handled(s.spec, r.spec)
 				if heard == bpf.LbHaveHAVE_NAT || heard == bpf.LbHaveHAVE_NAT6 {
 					letIn(&next, r.spec.Addr.Addr())
+				}
+				if rewritten(owned{r, s}) {
+					for n := range s.spec.Locals.Len() {
+						letIn(&next, s.spec.Locals.At(n))
+					}
 				}
 			}
 		}

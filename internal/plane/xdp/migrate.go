@@ -28,7 +28,7 @@ import (
 type Migration struct {
 	Layout      uint32 // that it had
 	Connections int    // that were learned, templates too
-	Lost        int    // that could not be: no room, FULLNAT, or a real server that was removed
+	Lost        int    // that could not be: no room, FULLNAT without a local end, or a real server that was removed
 }
 
 // Migrated tells whether Open took over another layout.
@@ -390,10 +390,14 @@ func (m *migration) pass(p *Plane, late bool) (n int, err error) {
 			}
 			continue
 		}
+		told := m.from.dated(c, reals[c.Real], &t, now)
+		if rewritten(reals[c.Real]) && c.Kind&isTemplate == 0 {
+			told.Local, told.Begun, _ = m.from.localOf(m.from.line, i, c, reals[c.Real]) // without one it is refused
+		}
 		if !known {
 			m.given++
 		}
-		if batch = append(batch, m.from.dated(c, reals[c.Real], &t, now)); len(batch) == cap(batch) {
+		if batch = append(batch, told); len(batch) == cap(batch) {
 			if err := flush(); err != nil {
 				return n, err
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"vipd/bpf"
+	"vipd/internal/connsync"
 	"vipd/internal/lb"
 	"vipd/internal/plane"
 	"vipd/internal/plane/planetest"
@@ -140,6 +142,57 @@ func TestAnotherLayoutIsTakenOver(t *testing.T) {
 		}
 		sweeps(t, p)
 		program = programOn(t, near)
+		if round == 0 {
+			kill(p)
+			back()
+		}
+	}
+}
+
+// TestFULLNATOfAnotherLayoutIsTakenOver: each connection goes on from its local end, and the PROXY header is not sent again.
+func TestFULLNATOfAnotherLayoutIsTakenOver(t *testing.T) {
+	opts := small
+	opts.PinDir = pinDir(t)
+	first := opened(t, opts)
+	s4, r4, c4 := rewriting(t, false, true)
+	s6, r6, c6 := rewriting(t, true, true)
+	do(t, first, append(add(s4, r4), add(s6, r6)...)...)
+	ends := map[netip.AddrPort]netip.AddrPort{}
+	for i := range uint16(10) {
+		for _, one := range []struct {
+			s      lb.Service
+			r      lb.Real
+			client netip.AddrPort
+		}{{s4, r4, netip.AddrPortFrom(c4.Addr(), 40000+i)}, {s6, r6, netip.AddrPortFrom(c6.Addr(), 40000+i)}} {
+			end := sentFrom(t, first, one.s.ServiceKey, one.client, "S")
+			answer(t, first, one.s, one.r, end)
+			ends[one.client] = end
+			if again := sentFrom(t, first, one.s.ServiceKey, one.client, "A"); again != end {
+				t.Fatalf("from %v, then from %v", end, again)
+			}
+		}
+	}
+	kill(first)
+	back := another(t)
+	for round := range 2 {
+		p := opened(t, opts)
+		if m, ok := p.Migrated(); !ok || m.Connections != len(ends) || m.Lost != 0 {
+			t.Errorf("round %d: %+v, %v", round, m, ok)
+		}
+		for client, end := range ends {
+			s := s4
+			if client.Addr().Is6() {
+				s = s6
+			}
+			if got := sentFrom(t, p, s.ServiceKey, client, "A"); got != end {
+				t.Errorf("round %d: %v goes on from %v, want %v", round, client, got, end)
+			}
+		}
+		for _, c := range streamed(t, p) {
+			if (c.Begun != connsync.Begun{State: connsync.ProxyDue, Initial: 1}) {
+				t.Errorf("round %d: %+v", round, c)
+			}
+		}
 		if round == 0 {
 			kill(p)
 			back()

@@ -263,6 +263,9 @@ func (s *source) count() int { return len(s.lines) / int(s.lineSize) }
 
 // line copies a line that holds a connection, as line.read does.
 func (s *source) line(i int, into *line) bool {
+	if i < 0 || i >= s.count() {
+		return false
+	}
 	raw := s.lines[i*int(s.lineSize) : (i+1)*int(s.lineSize)]
 	life := (*uint64)(unsafe.Pointer(&raw[s.life]))
 	was := atomic.LoadUint64(life)

@@ -56,11 +56,18 @@ func (p *Plane) Look(cursor int, look func(now uint32, line int, s connsync.Sigh
 			continue
 		}
 		s := sightOf(c, p.timeout(c, reals[c.Real], &t))
-		s.Telling = reals[c.Real].of.spec.Telling
+		s.Telling, s.Rewritten = reals[c.Real].of.spec.Telling, rewritten(reals[c.Real])
 		if !look(now, i, s) {
 			continue
 		}
-		if tell(p.toldOf(c, reals[c.Real], s.Timeout)); !more() {
+		told := p.toldOf(c, reals[c.Real], s.Timeout)
+		if s.Rewritten && !s.Template {
+			var ok bool
+			if told.Local, told.Begun, ok = p.localOf(p.readLine, i, c, reals[c.Real]); !ok {
+				continue // it has none yet, or no more
+			}
+		}
+		if tell(told); !more() {
 			i++
 			break
 		}
@@ -74,7 +81,7 @@ func (p *Plane) Look(cursor int, look func(now uint32, line int, s connsync.Sigh
 // synchronised says whether a live line is one that another director can have.
 func (p *Plane) synchronised(c *conn, r owned, now uint32) bool {
 	switch {
-	case c.Kind&isReturn != 0, r.real == nil, rewritten(r):
+	case c.Kind&isReturn != 0, r.real == nil:
 		return false
 	case c.Kind&isTemplate != 0 && c.Vport == uint16(bpf.LbNumberDEAD_VPORT):
 		return false
@@ -82,8 +89,8 @@ func (p *Plane) synchronised(c *conn, r owned, now uint32) bool {
 	return int32(c.Expires-now) > 0 || c.Kind&isTemplate != 0 && c.Control != 0
 }
 
-// rewritten: FULLNAT, whose local addresses the protocol cannot say.
-func rewritten(r owned) bool { return r.of.spec.Locals.Len() > 0 && r.spec.Forward == lb.Masq }
+// rewritten: FULLNAT, whose local addresses the kernel's protocol cannot say.
+func rewritten(r owned) bool { return r.of.spec.Locals.First.IsValid() && r.spec.Forward == lb.Masq }
 
 // timeout is that of a connection's state, or a template's own or its service's, in ticks.
 func (p *Plane) timeout(c *conn, r owned, t *bpf.LbTunables) uint32 {
@@ -106,7 +113,7 @@ func sightOf(c *conn, timeout uint32) connsync.Sight {
 	s := connsync.Sight{
 		Generation: uint32(c.Life >> 32), Packets: c.Packets, Expires: c.Expires, Timeout: timeout,
 		Protocol: lb.Protocol(c.Proto), State: lb.State(c.Life >> 8 & 0xff),
-		Template: c.Kind&isTemplate != 0, Controlled: c.Control != 0, Synced: flags&bpf.LbConnFlagCONN_SYNC != 0,
+		Template: c.Kind&isTemplate != 0, Controlled: c.Control != 0 && flags&bpf.LbConnFlagCONN_LOCAL == 0, Synced: flags&bpf.LbConnFlagCONN_SYNC != 0,
 	}
 	if s.Template {
 		s.State, s.Packets = assured(flags), 0
@@ -177,7 +184,7 @@ func (p *Plane) Learn(conns []connsync.Conn, taken func(line int, s connsync.Sig
 }
 
 var learnReasons = map[bpf.LbLearnOutcome]connsync.Reason{bpf.LbLearnOutcomeLEARN_STALE: connsync.Stale,
-	bpf.LbLearnOutcomeLEARN_NO_ROOM: connsync.TableFull, bpf.LbLearnOutcomeLEARN_BUSY: connsync.NotTaken}
+	bpf.LbLearnOutcomeLEARN_NO_ROOM: connsync.TableFull, bpf.LbLearnOutcomeLEARN_BUSY: connsync.NotTaken, bpf.LbLearnOutcomeLEARN_TAKEN: connsync.LocalTaken}
 
 // learnTries is how often one is learned that met a lock which was not had: who holds one for long was interrupted.
 const learnTries = 50
@@ -230,13 +237,15 @@ func (p *Plane) lesson(c *connsync.Conn) (l bpf.LbLearned, why connsync.Reason) 
 	switch {
 	case !ok:
 		return l, connsync.UnknownServer
-	case rewritten(r):
+	case rewritten(r) && !c.Dated, rewritten(r) && !template && !c.Local.IsValid():
 		return l, connsync.AddressRewrite
+	case c.Local.IsValid() && localNumber(r, c.Local) < 0:
+		return l, connsync.OtherLocal
 	case r.of.spec.Engine != c.Engine && template && c.EngineData != "":
 		return l, connsync.UnknownEngine
 	}
 	l = bpf.LbLearned{Cport: be16(c.Client.Port()), Vport: be16(c.Virtual.Port()), Proto: uint8(c.Protocol), Real: r.index,
-		State: uint32(c.State), Ticks: p.clock.ticks(time.Duration(c.Timeout) * time.Second), Packets: p.syncSettings["sync_threshold"]}
+		State: uint8(c.State), Ticks: p.clock.ticks(time.Duration(c.Timeout) * time.Second), Packets: p.syncSettings["sync_threshold"]}
 	p.address(&l, c)
 	if whole := time.Duration(c.Timeout) * time.Second; c.Dated && whole > 0 {
 		if c.Idle >= whole {
@@ -246,10 +255,14 @@ func (p *Plane) lesson(c *connsync.Conn) (l bpf.LbLearned, why connsync.Reason) 
 		l.Idle, l.Whole = p.clock.ticks(c.Idle)+1, p.clock.ticks(whole)
 	}
 	if !repliesPass(r) {
-		l.Flags |= uint32(bpf.LbConnFlagCONN_NOOUTPUT)
+		l.Flags |= uint16(bpf.LbConnFlagCONN_NOOUTPUT)
 	}
 	if c.Flags&connsync.Inactive != 0 {
-		l.Flags |= uint32(bpf.LbConnFlagCONN_INACTIVE)
+		l.Flags |= uint16(bpf.LbConnFlagCONN_INACTIVE)
+	}
+	if c.Local.IsValid() {
+		l.Local, l.LocalPort = uint16(localNumber(r, c.Local)), be16(c.Local.Port())
+		l.Proxy, l.Initial = uint8(c.Begun.State), c.Begun.Initial
 	}
 	if template {
 		p.template(&l, c)
@@ -272,9 +285,9 @@ func (p *Plane) address(l *bpf.LbLearned, c *connsync.Conn) {
 const noTimeout = 3 * time.Minute
 
 func (p *Plane) template(l *bpf.LbLearned, c *connsync.Conn) {
-	l.Flags = uint32(bpf.LbConnFlagCONN_TEMPLATE | bpf.LbConnFlagCONN_NOOUTPUT | bpf.LbConnFlagCONN_INACTIVE)
+	l.Flags = uint16(bpf.LbConnFlagCONN_TEMPLATE | bpf.LbConnFlagCONN_NOOUTPUT | bpf.LbConnFlagCONN_INACTIVE)
 	if c.State != 0 {
-		l.Flags |= uint32(bpf.LbConnFlagCONN_ASSURED)
+		l.Flags |= uint16(bpf.LbConnFlagCONN_ASSURED)
 	}
 	l.State, l.Cport = 0, 0
 	l.Kind |= isTemplate
