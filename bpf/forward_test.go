@@ -206,6 +206,12 @@ func TestNoRoomInFront(t *testing.T) {
 			e.Source, e.Addr, e.Flags = addr6(local6), addr6(realAddr6(1)), e.Flags|uint8(LbRealFlagREAL_IPV6)
 		}
 	}
+	local := func(e *LbReal) {
+		e.Forward, e.Locals, e.Source = masq, 1, [4]uint32{addr4(local0)}
+		if e.Flags&uint8(LbRealFlagREAL_IPV6) != 0 {
+			e.Source = addr6(local6)
+		}
+	}
 	rows := []struct {
 		name string
 		way  func(*LbReal)
@@ -220,6 +226,7 @@ func TestNoRoomInFront(t *testing.T) {
 		{"a state that changes", into(0, 0), frame{flags: fin | ack}},
 		{"a state that changes, in IPv6", into6(0, 0), frame{flags: fin | ack}},
 		{"an answer", func(*LbReal) {}, frame{flags: ack, ttl: 1}},
+		{"a tag under FULLNAT", func(e *LbReal) { local(e); e.Tci = tciOf(7, 0) }, frame{flags: ack}},
 		{"a tag", func(e *LbReal) { e.Tci = tciOf(7, 0) }, frame{flags: ack}},
 	}
 	both(t, func(t *testing.T, v6 bool) {

@@ -150,6 +150,9 @@ func TestWhatCannotGoUnderFullNAT6(t *testing.T) {
 		"to another address":        func(f *frame) { f.to = netip.AddrPortFrom(local.Addr().Next(), local.Port()) },
 		"from another port":         func(f *frame) { f.from = netip.AddrPortFrom(f.from.Addr(), 81) },
 		"with a TTL that ends here": func(f *frame) { f.ttl = 1 },
+		"nine extension headers": func(f *frame) {
+			f.next, f.options = nextOptions, append(bytes.Repeat(hopByHop(nextOptions), 8), hopByHop(tcpProto)...)
+		},
 	} {
 		one := reply
 		change(&one)

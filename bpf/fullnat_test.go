@@ -94,14 +94,6 @@ func replyTo(real uint32, local netip.AddrPort, flags uint8) frame {
 func TestStatesUnderFullNAT(t *testing.T) {
 	r, _, real := fullnat(t, tcpProto, 4, 1)
 	local := localOf(t, r.want(frame{flags: syn}, LbReasonFORWARD_NEW))
-	state := func() int {
-		for _, c := range r.conns() {
-			if c.Kind&uint8(LbConnKindKIND_RETURN) == 0 {
-				return c.state()
-			}
-		}
-		return -1
-	}
 	for _, step := range []struct {
 		in    frame
 		why   LbReason
@@ -111,7 +103,7 @@ func TestStatesUnderFullNAT(t *testing.T) {
 		{replyTo(real, local, fin|ack), LbReasonFORWARD_REPLY, 4}, {frame{flags: fin | ack}, LbReasonFORWARD_HIT, 5},
 	} {
 		r.want(step.in, step.why)
-		if got := state(); got != step.state {
+		if got := r.connection().state(); got != step.state {
 			t.Errorf("state %d, want %d", got, step.state)
 		}
 	}
@@ -168,6 +160,7 @@ func TestReplyOfNobodyUnderFullNAT(t *testing.T) {
 		{"with a TTL that ends here", func(f *frame) { f.ttl = 1 }},
 		{"to the client itself", func(f *frame) { f.to = client }},
 		{"a following fragment alone", func(f *frame) { f.frag = 9 }},
+		{"with a header that says it is shorter than any", func(f *frame) { f.ihl = 4 }},
 	} {
 		in := mine
 		row.change(&in)
@@ -235,18 +228,145 @@ func TestLocalEndsAreNeverShared(t *testing.T) {
 	r.checkTable()
 }
 
-// TestNoLocalEndIsLeft: a table without room.
+// TestNoLocalEndIsLeft: a table that has room for the connection, and none for the line of its replies.
 func TestNoLocalEndIsLeft(t *testing.T) {
 	r, _, _ := fullnat(t, udpProto, 1, 1)
-	whys := map[LbReason]int{}
-	for i := range 80 {
-		_, _, why := r.run(frame{proto: udpProto, from: clientNumber(i)}.bytes())
-		whys[why]++
+	other := netip.AddrPortFrom(vip.Addr(), 53)
+	r.serve(other, udpProto, LbSchedulerSCHED_RR).add(1)
+	r.want(frame{proto: udpProto, to: other}, LbReasonFORWARD_NEW) // takes one line, and FULLNAT two each
+	for i := range 31 {
+		r.want(frame{proto: udpProto, from: clientNumber(i)}, LbReasonFORWARD_NEW)
 	}
-	if whys[LbReasonFORWARD_NEW] != 32 || whys[LbReasonDROP_NO_LOCAL] == 0 && whys[LbReasonDROP_TABLE_FULL] == 0 {
-		t.Errorf("of 64 lines %v", whys)
+	for range 2 {
+		r.want(frame{proto: udpProto, from: clientNumber(31)}, LbReasonDROP_NO_LOCAL)
+	}
+	r.want(frame{proto: udpProto, from: clientNumber(32)}, LbReasonDROP_TABLE_FULL)
+	r.checkTable()
+}
+
+// ofEitherFamily is fullnat or fullnat6, with a packet of its client and the address and port of its real server.
+func ofEitherFamily(t *testing.T, v6 bool, proto uint8) (r *rig, s *service, real uint32, in frame, server netip.AddrPort) {
+	t.Helper()
+	if v6 {
+		r, s, real = fullnat6(t, proto, 1)
+		return r, s, real, frame{proto: proto, from: client6, to: vip6}, netip.AddrPortFrom(realAddr6(real), 80)
+	}
+	r, s, real = fullnat(t, proto, 4, 1)
+	return r, s, real, frame{proto: proto, from: client, to: vip}, netip.AddrPortFrom(realAddr(real), 80)
+}
+
+// connection is the one line that is not for replies.
+func (r *rig) connection() (found LbConn) {
+	r.Helper()
+	for _, c := range r.conns() {
+		if c.Kind&uint8(LbConnKindKIND_RETURN) == 0 {
+			found = c
+		}
+	}
+	return found
+}
+
+// TestNoLocalEndWithoutItsLock: of a connection from before there were local addresses, which has one as soon as the lock is had.
+func TestNoLocalEndWithoutItsLock(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		r, s, real, in, server := ofEitherFamily(t, v6, udpProto)
+		s.change(real, func(e *LbReal) { e.Locals = 0 })
+		r.want(in, LbReasonFORWARD_NEW)
+		s.change(real, func(e *LbReal) { e.Locals = 1 })
+		hold := func(lock uint32) {
+			for i := range uint32(4) {
+				head := get[LbRegionHead](r, r.RegionHeads, i)
+				head.Lock = lock
+				r.put(r.RegionHeads, i, head)
+			}
+		}
+		hold(1)
+		r.want(in, LbReasonDROP_NO_LOCAL)
+		if n := len(r.conns()); n != 1 {
+			t.Errorf("%d lines, want the connection alone", n)
+		}
+		hold(0)
+		local := localEnd(t, r.want(in, LbReasonFORWARD_HIT))
+		r.want(frame{proto: udpProto, from: server, to: local, src: realMAC(int(real))}, LbReasonFORWARD_REPLY)
+		r.checkTable()
+	})
+}
+
+// TestOnePacketHasNoLocalEnd: nothing is kept of it, so its reply would not find back.
+func TestOnePacketHasNoLocalEnd(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		r, s, _, in, _ := ofEitherFamily(t, v6, udpProto)
+		s.flags = LbServiceFlagSERVICE_ONE_PACKET
+		s.write()
+		r.want(in, LbReasonDROP_NO_LOCAL)
+		if n := len(r.conns()); n != 0 {
+			t.Errorf("%d lines", n)
+		}
+	})
+}
+
+// TestAnEndOfAnEndedConnectionIsFree: IPv6 tries the same ends each time, and a connection made anew takes what the old one had.
+func TestAnEndOfAnEndedConnectionIsFree(t *testing.T) {
+	r, _, real, in, server := ofEitherFamily(t, true, tcpProto)
+	in.flags = syn
+	local := localEnd(t, r.want(in, LbReasonFORWARD_NEW))
+	answer := frame{flags: rst, from: server, to: local, src: realMAC(int(real))}
+	r.want(answer, LbReasonFORWARD_REPLY) // CLOSE: a SYN makes it anew
+	if again := localEnd(t, r.want(in, LbReasonFORWARD_NEW)); again != local {
+		t.Errorf("%v, and then %v", local, again)
+	}
+	answer.flags = syn | ack
+	r.want(answer, LbReasonFORWARD_REPLY)
+	if n := len(r.conns()); n != 2 {
+		t.Errorf("%d lines, want the connection and its way back", n)
 	}
 	r.checkTable()
+}
+
+// TestRepliesThatCannotGoUnderFullNAT: too large for the way to the client, of which the host tells; no way; no connection.
+func TestRepliesThatCannotGoUnderFullNAT(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		r, _, real, in, server := ofEitherFamily(t, v6, udpProto)
+		local := localEnd(t, r.want(in, LbReasonFORWARD_NEW))
+		// way says that the routes were asked a moment ago, and of what size packets reach the client.
+		way := func(mtu uint32) {
+			t.Helper()
+			asked, key := r.tick()+60*ticksPerSecond, LbClientKey{Addr: addr6(client6.Addr())}
+			if v6 {
+				var known LbClient
+				if err := r.Clients6.Lookup(key, &known); err != nil {
+					t.Fatal(err)
+				}
+				r.put(r.Clients6, key, LbClient{Hop: known.Hop, Tick: asked, Mtu: mtu})
+				return
+			}
+			r.edit(r.connection(), func(c *LbConn) { c.Addr[LbSpareSPARE_HOP_TICK], c.Addr[LbSpareSPARE_HOP_MTU] = asked, mtu })
+		}
+		back := frame{proto: udpProto, from: server, to: local, src: realMAC(int(real)), payload: make([]byte, 100)}
+		size := uint32(len(back.bytes()) - 14)
+		way(size)
+		r.want(back, LbReasonFORWARD_REPLY)
+		way(size - 1)
+		if !v6 {
+			r.want(back, LbReasonDROP_TOO_BIG)
+			back.frag = 0x4000
+		}
+		r.want(back, LbReasonPASS_NOT_SERVICE)
+		way(0)
+		if v6 {
+			if err := r.Clients6.Delete(LbClientKey{Addr: addr6(client6.Addr())}); err != nil {
+				t.Fatal(err)
+			}
+			first := back
+			first.next, first.options = nextFragment, fragment6(udpProto, 0, true, 7)
+			r.want(first, LbReasonDROP_NO_NEIGHBOUR)
+		} else {
+			r.edit(r.connection(), func(c *LbConn) { c.Addr[LbSpareSPARE_HOP], c.Addr[LbSpareSPARE_HOP+1] = 0, 0 })
+		}
+		r.want(back, LbReasonDROP_NO_NEIGHBOUR)
+		r.travel(301)
+		r.want(back, LbReasonPASS_NOT_SERVICE)
+	})
 }
 
 // TestFragmentsUnderFullNAT: following fragments have the ends of the first.
@@ -272,6 +392,47 @@ func TestFragmentsUnderFullNAT(t *testing.T) {
 		!bytes.Equal(out[34:], back.bytes()[34:]) {
 		t.Errorf("% x", out)
 	}
+}
+
+// TestFragmentsWithoutAFirstThatWent: what follows a first fragment that had no local end, and what cannot go itself.
+func TestFragmentsWithoutAFirstThatWent(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		r, _, _, in, _ := ofEitherFamily(t, v6, udpProto)
+		piece := func(offset uint16, more bool, ttl uint8) frame {
+			f := in
+			f.payload, f.ttl = make([]byte, 32), ttl
+			if v6 {
+				f.next, f.options = nextFragment, fragment6(udpProto, offset, more, 7)
+			} else if f.frag = offset; more {
+				f.frag |= 0x2000
+			}
+			return f
+		}
+		for _, step := range []struct {
+			in  frame
+			why LbReason
+			six LbReason // if another
+		}{
+			{piece(0, true, 1), LbReasonREPLY_TTL, 0}, {piece(5, false, 64), LbReasonDROP_NO_LOCAL, 0}, {piece(5, false, 1), LbReasonDROP_TTL, LbReasonREPLY_TTL},
+			{piece(0, true, 64), LbReasonFORWARD_HIT, 0}, {piece(5, false, 64), LbReasonFORWARD_FRAGMENT, 0}, {piece(5, false, 1), LbReasonDROP_TTL, LbReasonREPLY_TTL},
+		} {
+			if v6 {
+				step.why = or(step.six, step.why)
+			}
+			r.want(step.in, step.why)
+		}
+	})
+}
+
+// TestAnotherLocalEndThanItsOwn: a line for replies of which the connection does not know is another CPU's, which chose too late.
+func TestAnotherLocalEndThanItsOwn(t *testing.T) {
+	r, _, real := fullnat(t, udpProto, 4, 1)
+	local := localOf(t, r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW))
+	back := replyTo(real, local, 0)
+	back.proto = udpProto
+	r.want(back, LbReasonFORWARD_REPLY)
+	r.edit(r.connection(), func(c *LbConn) { c.Addr[LbSpareSPARE_LOCAL+1] ^= 0x100 }) // its port
+	r.want(back, LbReasonPASS_NOT_SERVICE)
 }
 
 // TestWhatCannotGoUnderFullNAT: as with any method.
