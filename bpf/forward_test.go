@@ -131,10 +131,13 @@ func (w tunnelled) bytes(in frame, out []byte) []byte {
 // "don't fragment", the identification.
 func TestTunnelledFrame(t *testing.T) {
 	r := newRig(t, 4)
-	s := map[uint8]*service{tcpProto: r.serve(vip, tcpProto, LbSchedulerSCHED_RR), udpProto: r.serve(vip, udpProto, LbSchedulerSCHED_RR)}
-	s[tcpProto].add(1)
-	s[udpProto].members = s[tcpProto].members
-	s[udpProto].refill()
+	s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	s.add(1)
+	for _, proto := range []uint8{udpProto, sctpProto} {
+		other := r.serve(vip, proto, LbSchedulerSCHED_RR)
+		other.members = s.members
+		other.refill()
+	}
 	for name, w := range tunnels {
 		t.Run(name, func(t *testing.T) {
 			r.TB = t
@@ -150,6 +153,8 @@ func TestTunnelledFrame(t *testing.T) {
 				{proto: udpProto, summed: true, frag: 0x4000, payload: []byte("0123456789")},
 				{proto: udpProto, frag: 0x4000, payload: []byte("without a checksum")},
 				{proto: udpProto, frag: 0x4000, payload: bytes.Repeat([]byte{1, 2, 3}, 471)},
+				{proto: udpProto, summed: true, frag: 0x2000, payload: []byte("a first fragment")}, // its checksum covers the others too
+				{proto: sctpProto, frag: 0x4000, payload: chunks(1).payload},
 			} {
 				_, out, why := r.run(in.bytes())
 				if want := w.bytes(in, out); !bytes.Equal(out, want) {
@@ -160,6 +165,29 @@ func TestTunnelledFrame(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestChecksumOfGUEIsNeverZero: RFC 768: "If the computed checksum is zero, it is transmitted as all ones". The payload makes it so:
+// it is the checksum of the same packet with a payload of zero.
+func TestChecksumOfGUEIsNeverZero(t *testing.T) {
+	r := newRig(t, 4)
+	for _, row := range []struct {
+		to  netip.AddrPort
+		far netip.Addr
+		at  int // of the checksum in the frame
+	}{{vip, far4, 14 + 20 + 6}, {vip6, far6, 14 + 40 + 6}} {
+		real := r.serve(row.to, udpProto, LbSchedulerSCHED_RR).add(1)
+		r.change(real, tunnelTo(row.far, 1, 1))
+		in := frame{proto: udpProto, to: row.to, payload: []byte{0, 0}}
+		if row.to.Addr().Is4() {
+			in.frag = 0x4000
+		}
+		_, out, _ := r.run(in.bytes())
+		copy(in.payload, out[row.at:row.at+2])
+		if _, out, why := r.run(in.bytes()); !forwardsWhy(why) || binary.BigEndian.Uint16(out[row.at:]) != 0xffff {
+			t.Errorf("to %v: %s, the checksum is % x", row.far, why.name(), out[row.at:row.at+2])
+		}
 	}
 }
 
@@ -192,9 +220,11 @@ func TestLocalRealServer(t *testing.T) {
 	r.want(frame{flags: ack}, LbReasonDROP_LOCAL_NAT)
 }
 
+// allRoom is bytes of metadata that leave nothing of a test run's 256, of which the kernel keeps 40 for itself.
+const allRoom = 216
+
 // TestNoRoomInFront: what wants another header is dropped where a driver has left no room for it, and counted as received.
 func TestNoRoomInFront(t *testing.T) {
-	const all = 216 // bytes of metadata that leave nothing of a test run's 256, of which the kernel keeps 40 for itself
 	into := func(kind, flags uint8) func(*LbReal) {
 		return func(e *LbReal) {
 			e.Forward, e.Source, e.Tunnel, e.TunnelFlags = tunnel, [4]uint32{addr4(source)}, kind, uint16(flags)
@@ -245,7 +275,7 @@ func TestNoRoomInFront(t *testing.T) {
 				r.run(opens.bytes())
 				r.want(frame{flags: ack, from: in.from, to: in.to}, LbReasonFORWARD_HIT)
 				before := r.counters(r.RealCounters, real)
-				r.meta = all
+				r.meta = allRoom
 				r.want(in, LbReasonDROP_NO_ROOM)
 				if n := r.counters(r.RealCounters, real); n.Inpkts != before.Inpkts+1 {
 					t.Errorf("%+v before, %+v now: want one packet more", before, n)

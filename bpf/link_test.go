@@ -206,6 +206,8 @@ func TestMethodsInVLANs(t *testing.T) {
 		if len(out) < len(link)+20 || !bytes.Equal(out[:len(link)], link) || !bytes.Equal(out[len(link)+20:], inner.packet()) {
 			t.Errorf("tunnel %s: % x", why.name(), out)
 		}
+		r.change(real, func(e *LbReal) { e.Forward, e.Tci = local, tci })
+		r.want(in, LbReasonPASS_LOCAL)
 	}
 	in.ttl = 1
 	r.change(real, func(e *LbReal) { e.Forward, e.Tci = route, tciOf(0, 0) })

@@ -117,7 +117,7 @@ func TestErrorsAboutTunnelsOfIPv6(t *testing.T) {
 	}
 	four := map[word]word{ // RFC 7915 4.2, to IPv6
 		{3, 4, 1400}: {2, 0, 1400}, {3, 4, 0}: {2, 0, 1500}, {3, 3, 0}: {1, 4, 0}, {3, 2, 0}: {4, 1, 6}, {3, 1, 0}: {1, 0, 0}, {3, 13, 0}: {1, 1, 0},
-		{11, 0, 0}: {3, 0, 0},
+		{3, 9, 0}: {1, 1, 0}, {3, 10, 0}: {1, 1, 0}, {11, 0, 0}: {3, 0, 0},
 	}
 	six := map[word]word{ // RFC 7915 5.2, to IPv4
 		{2, 0, 1400}: {3, 4, 1400}, {1, 4, 0}: {3, 3, 0}, {1, 0, 0}: {3, 1, 0}, {1, 1, 0}: {3, 10, 0}, {1, 3, 0}: {3, 1, 0}, {3, 0, 0}: {11, 0, 0},
@@ -202,6 +202,8 @@ func TestErrorsOfIPv6OfNobody(t *testing.T) {
 		change(&f)
 		return errorAbout6(stranger6, vip6.Addr(), 1, 4, 0, f.packet6())
 	}
+	optional := reply
+	optional.next, optional.options = nextOptions, options16(tcpProto)
 	for _, row := range []struct {
 		name string
 		in   frame
@@ -221,6 +223,13 @@ func TestErrorsOfIPv6OfNobody(t *testing.T) {
 		{"about a packet that another sent", other(func(f *frame) { f.from = at("[2001:db8:8::10]:80") }), LbReasonPASS_ICMP},
 		{"with less than is quoted always", errorAbout6(stranger6, vip6.Addr(), 1, 4, 0, reply.packet6()[:47]), LbReasonPASS_ICMP},
 		{"with less than a header", errorAbout6(stranger6, vip6.Addr(), 1, 4, 0, reply.packet6()[:39]), LbReasonPASS_ICMP},
+		{"with less than an error's header", frame{proto: icmp6Proto, to: vip6, body: []byte{1, 4, 0, 0}}, LbReasonPASS_ICMP},
+		{"quoted to the middle of a header", errorAbout6(stranger6, vip6.Addr(), 1, 4, 0, optional.packet6()[:44]), LbReasonPASS_ICMP},
+		{"in the first of some fragments", func() frame {
+			f := good
+			f.next, f.options = nextFragment, fragment6(icmp6Proto, 0, true, 1)
+			return f
+		}(), LbReasonPASS_ICMP},
 		{"to another address", errorAbout6(stranger6, source6, 1, 4, 0, reply.packet6()), LbReasonPASS_NOT_SERVICE},
 		{"that has come far enough", func() frame { f := good; f.ttl = 1; return f }(), LbReasonDROP_ICMP},
 	} {

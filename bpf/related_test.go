@@ -171,6 +171,7 @@ func TestErrorsOfNobody(t *testing.T) {
 		{"about a packet that another sent", errorAbout(stranger, vip.Addr(), 3, 3, 0, other(func(f *frame) { f.from = at("10.0.8.10:80") })), LbReasonPASS_ICMP},
 		{"with less than is quoted always", errorAbout(stranger, vip.Addr(), 3, 3, 0, reply.packet()[:27]), LbReasonPASS_ICMP},
 		{"to another address", errorAbout(stranger, source, 3, 3, 0, reply.packet()), LbReasonPASS_NOT_SERVICE},
+		{"in the first of some fragments", func() frame { f := good(); f.frag = 0x2000; return f }(), LbReasonPASS_ICMP},
 		{"that has come far enough", func() frame { f := good(); f.ttl = 1; return f }(), LbReasonDROP_ICMP},
 	} {
 		t.Run(row.name, func(t *testing.T) {

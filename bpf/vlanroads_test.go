@@ -76,9 +76,16 @@ func TestToldInAVLANOfIPv6(t *testing.T) {
 		if !forwardsWhy(why) {
 			t.Fatal(why.name())
 		}
-		_, out, why = r.run(row.about(out[14:]).bytes())
+		told := row.about(out[14:])
+		_, out, why = r.run(told.bytes())
 		if why != LbReasonFORWARD_ICMP || binary.BigEndian.Uint32(out[12:]) != inVLAN[0] || out[16] != 0x86 || out[18+6] != icmp6Proto {
 			t.Errorf("by %v: %s: % x", row.far, why.name(), out)
 		}
+		r.meta = allRoom // what is cut away is room: IPv4's outer headers are as long as the new ones, and IPv6's longer
+		if why = LbReasonFORWARD_ICMP; row.far.Is4() {
+			why = LbReasonDROP_NO_ROOM
+		}
+		r.want(told, why)
+		r.meta = 0
 	}
 }
