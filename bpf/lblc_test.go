@@ -73,6 +73,12 @@ func TestWhatIsRememberedOfADestination(t *testing.T) {
 				pool := get[LbPool](s.rig, s.Pools, s.pool)
 				s.put(s.Members, pool.First+pool.Count, LbMember{Real: 4, Weight: 4})
 			}},
+		{name: "lblc: too much, and the others are behind all members", scheduler: one, active: [4]uint32{5}, had: []cached{{1, 1, false}}, to: 1,
+			prepare: func(s *service) {
+				pool := get[LbPool](s.rig, s.Pools, s.pool)
+				pool.First = 1 << 20
+				s.put(s.Pools, s.pool, pool)
+			}},
 		{name: "lblc: its threshold is not looked at", scheduler: one, prepare: overloaded(1), had: []cached{{1, 1, false}}, to: 1},
 		{name: "lblc: its weight is 0", scheduler: one, weights: [4]int32{0, 4, 4, 4}, had: []cached{{1, 1, false}}, to: 4, has: []cached{{4, 1, false}}, anew: true},
 		{name: "lblc: it was removed", scheduler: one, prepare: gone(1), had: []cached{{1, 1, false}}, to: 4, has: []cached{{4, 1, false}}, anew: true},

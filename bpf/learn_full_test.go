@@ -326,3 +326,74 @@ func TestAnAnswerIsAwaitedToo(t *testing.T) {
 		}
 	})
 }
+
+// TestAnEndThatAnotherHasIsNotOfAConnectionThatIsKnown: it keeps the one that it has, unless the other has ended.
+func TestAnEndThatAnotherHasIsNotOfAConnectionThatIsKnown(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		s := toldScene(t, v6, false)
+		_, out, _ := s.run(s.says(frame{flags: syn}, isn, 0)) // here, from an end of our own
+		mine, other := s, s
+		mine.local = localEnd(t, out)
+		other.client = netip.AddrPortFrom(s.client.Addr(), s.client.Port()+1)
+		s.travel(10)
+		other.learned(other.told(established, 0, 0), LbLearnOutcomeLEARN_NEW)
+		other.goesOn(t, "the other")
+		s.learned(s.told(established, 0, 5), LbLearnOutcomeLEARN_TAKEN) // as if it had the other's
+		mine.goesOn(t, "ours")
+		other.goesOn(t, "the other, still")
+		if n := len(s.conns()); n != 4 || s.counts(s.real) != [3]uint32{2, 0, 0} {
+			t.Errorf("%d lines, counts %v", n, s.counts(s.real))
+		}
+	})
+}
+
+// TestAnEndOfAnEarlierConnectionIsToldOfItsSuccessor: the line for the replies leads to the one that ended, and is taken.
+func TestAnEndOfAnEarlierConnectionIsToldOfItsSuccessor(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		s := toldScene(t, v6, false)
+		s.learned(s.told(established, 0, 0), LbLearnOutcomeLEARN_NEW)
+		s.run(s.answers(frame{flags: rst}, 7001, isn+1))
+		if _, _, why := s.run(s.says(frame{flags: syn}, isn+5000, 0)); why != LbReasonFORWARD_NEW {
+			t.Fatal(why.name())
+		}
+		s.learned(s.told(established, 0, 0), LbLearnOutcomeLEARN_NEW)
+		s.goesOn(t, "told with its old end")
+		if s.counts(s.real) != [3]uint32{1, 0, 0} {
+			t.Errorf("counts %v", s.counts(s.real))
+		}
+	})
+}
+
+// TestAWayBackNeedsRoomToo: of the region that it is to lie in a quarter is left free, as of the connection's own.
+func TestAWayBackNeedsRoomToo(t *testing.T) {
+	r, _, real := fullnat(t, tcpProto, 2, 1)
+	var lesson LbLearned
+	var region uint32
+	for i := 0; ; i++ { // until the two lie in different regions
+		r.forgetAll()
+		lesson = told(clientNumber(i), real, established, 0)
+		lesson.LocalPort, lesson.Idle = port2(20000), 1
+		own := r.learn(lesson)[0].Line / uint32(LbNumberREGION_LINES)
+		region = 1 - own
+		if get[LbRegionHead](r, r.RegionHeads, region).Live == 1 {
+			break
+		}
+	}
+	for _, live := range []uint32{48, 64} {
+		r.forgetAll()
+		var full LbRegion
+		for i := range live {
+			full.Line[i] = LbConn{Life: uint64(LbPhasePHASE_LIVE), Expires: r.tick() + 1000, Real: real, Proto: tcpProto, Cport: uint16(i), Vport: 1}
+		}
+		r.put(r.Regions, region, full)
+		r.put(r.RegionHeads, region, LbRegionHead{Live: live})
+		if got := r.learn(lesson)[0]; got.Outcome != uint16(LbLearnOutcomeLEARN_NO_ROOM) || len(r.conns()) != int(live) {
+			t.Errorf("%d lines are taken: outcome %d, then %d", live, got.Outcome, len(r.conns()))
+		}
+		r.put(r.Regions, region, LbRegion{})
+		r.put(r.RegionHeads, region, LbRegionHead{})
+	}
+	if got := r.learn(lesson)[0]; got.Outcome != uint16(LbLearnOutcomeLEARN_NEW) {
+		t.Errorf("outcome %d", got.Outcome)
+	}
+}

@@ -147,6 +147,7 @@ func TestFloodOfOthers(t *testing.T) {
 		s.persist = 60
 		s.write()
 		many()
+		r.want(frame{flags: ack, from: clientNumber(10)}, LbReasonPASS_NO_CONNECTION) // nobody began without an entry
 	})
 	t.Run("NAT", func(t *testing.T) {
 		s := r.flooded(t, LbSchedulerSCHED_SH, 2)

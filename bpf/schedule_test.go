@@ -32,6 +32,7 @@ func TestWeightedPhaseAfterAllWereOverloaded(t *testing.T) {
 		{"at level 3 it stays the highest", []byte{b, a, a}, []byte{a, b, a, a}},
 		{"at level 2 it starts again", []byte{b, a, a, a}, []byte{a, b, a, a}},
 		{"at level 1 from within the list it stays", []byte{b, a}, []byte{a, a, b, a}},
+		{"at level 1 before the first pick it starts again", nil, []byte{a, a, b, a}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r.TB = t
@@ -268,5 +269,79 @@ func TestADatagramAloneCountsForThresholds(t *testing.T) {
 				t.Errorf("it has %v", n)
 			}
 		})
+	}
+}
+
+// TestNobodyIsPickedOfAPoolThatIsNotFilledIn: by no scheduler, whatever is not there.
+func TestNobodyIsPickedOfAPoolThatIsNotFilledIn(t *testing.T) {
+	const nowhere = 1 << 20
+	empty := func(s *service) { s.members = nil; s.refill() }
+	beyond := func(s *service) {
+		pool := get[LbPool](s.rig, s.Pools, s.pool)
+		pool.First, pool.Table = nowhere, nowhere
+		s.put(s.Pools, s.pool, pool)
+	}
+	strangers := func(s *service) { // the members, and the tables, name a real server that cannot be
+		pool := get[LbPool](s.rig, s.Pools, s.pool)
+		s.put(s.Members, pool.First, LbMember{Real: nowhere, Weight: 1})
+		var table LbShTable
+		for i := range table.Real {
+			table.Real[i] = nowhere
+		}
+		s.put(s.ShTables, s.pool, table)
+		if s.scheduler != LbSchedulerSCHED_MH {
+			return
+		}
+		for i := range uint32(LbNumberMH_LINES) {
+			s.put(s.MhLines, pool.Table+i, LbMhLine{Real: [64]uint32(table.Real[:])})
+		}
+	}
+	r := newRig(t, 4)
+	for name, scheduler := range schedulerNumbers {
+		for _, row := range []struct {
+			name string
+			how  func(*service)
+		}{{"without members", empty}, {"its members are behind all", beyond}, {"its members are none", strangers}} {
+			t.Run(name+", "+row.name, func(t *testing.T) {
+				r.TB = t
+				r.clear()
+				s := r.serve(vip, tcpProto, scheduler)
+				s.add(1)
+				row.how(s)
+				r.want(frame{flags: syn}, LbReasonREPLY_NO_SERVER)
+				if n := len(r.conns()); n != 0 {
+					t.Errorf("%d entries", n)
+				}
+			})
+		}
+	}
+	r.TB = t
+}
+
+// TestALevelOfNothingPicksNobodyThatIsNotThere: at level 0, which no pool that is filled in has, any weight would do.
+func TestALevelOfNothingPicksNobodyThatIsNotThere(t *testing.T) {
+	s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_WRR)
+	s.add(1)
+	pool := get[LbPool](s.rig, s.Pools, s.pool)
+	pool.First, pool.Cw = 1<<20, 0
+	s.put(s.Pools, s.pool, pool)
+	s.want(frame{flags: syn}, LbReasonREPLY_NO_SERVER)
+}
+
+// TestOnePacketIsForDatagrams: a service of one-packet scheduling keeps what it has of TCP, as a firewall mark's may.
+func TestOnePacketIsForDatagrams(t *testing.T) {
+	r := newRig(t, 4)
+	s := r.serveMark(4, LbSchedulerSCHED_RR, class("10.0.8.9/32"))
+	s.flags |= LbServiceFlagSERVICE_ONE_PACKET
+	a := s.add(1)
+	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
+	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
+	if n := len(r.conns()); n != 0 || r.counts(a) != [3]uint32{} {
+		t.Errorf("%d entries, counts %v", n, r.counts(a))
+	}
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	r.want(frame{flags: ack}, LbReasonFORWARD_HIT)
+	if n := len(r.conns()); n != 1 || r.counts(a) != [3]uint32{1, 0, 0} {
+		t.Errorf("%d entries, counts %v", n, r.counts(a))
 	}
 }

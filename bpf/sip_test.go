@@ -213,3 +213,47 @@ func TestAMessageLargerThanIsRead(t *testing.T) {
 	}
 	r.want(message(5061, "a\r\n"+string(filler[:3300])+"\r\ni: late\r\n"), LbReasonFORWARD_NEW)
 }
+
+// TestACallWhoseServerIsGone: the next message of it makes a template anew; what is kept of the old one's call ends with that.
+func TestACallWhoseServerIsGone(t *testing.T) {
+	r := newRig(t, 4)
+	s := calling(r, sipVIP)
+	const text = "INVITE x SIP/2.0\r\nCall-ID: one\r\n\r\n"
+	first := r.goes(message(5060, text), LbReasonFORWARD_NEW)
+	s.remove(uint32(first))
+	second := r.goes(message(5061, text), LbReasonFORWARD_NEW)
+	if second == first || r.goes(message(5062, text), LbReasonFORWARD_NEW) != second {
+		t.Errorf("it was at %d, and is at %d", first, second)
+	}
+	kept := func() (n int) {
+		var key LbCallKey
+		var call LbCall
+		for all := r.Calls.Iterate(); all.Next(&key, &call); {
+			n++
+		}
+		return n
+	}
+	if n := kept(); n != 2 || r.counts(uint32(first))[2] != 1 || r.counts(uint32(second))[2] != 1 {
+		t.Errorf("%d calls, templates %d and %d", n, r.counts(uint32(first))[2], r.counts(uint32(second))[2])
+	}
+	r.order(r.Forget, LbOrder{Real: uint32(first)})
+	if n := kept(); n != 1 || r.goes(message(5063, text), LbReasonFORWARD_NEW) != second {
+		t.Errorf("%d calls, once the old one has ended", n)
+	}
+	r.forgetAll()
+	if n := kept(); n != 0 {
+		t.Errorf("%d calls of nobody", n)
+	}
+}
+
+// TestACallIsKnownByAllOfItsNumber: another one of the same client that differs in what stands beside the line's ports is another.
+func TestACallIsKnownByAllOfItsNumber(t *testing.T) {
+	r := newRig(t, 4)
+	calling(r, sipVIP)
+	const text = "INVITE x SIP/2.0\r\nCall-ID: one\r\n\r\n"
+	first := r.goes(message(5060, text), LbReasonFORWARD_NEW)
+	r.edit(r.template(), func(c *LbConn) { c.Packets ^= 1 << 20 })
+	if second := r.goes(message(5061, text), LbReasonFORWARD_NEW); second == first {
+		t.Errorf("both are at %d", first)
+	}
+}

@@ -350,28 +350,32 @@ func TestReuseByMode(t *testing.T) {
 
 func TestRealServerThatIsGone(t *testing.T) {
 	rows := []struct {
-		name  string
-		proto uint8
-		flags uint8
-		why   LbReason
+		name   string
+		proto  uint8
+		flags  uint8
+		nodest uint32 // expire_nodest_conn
+		why    LbReason
 	}{
-		{"data to it is dropped", tcpProto, ack | psh, LbReasonDROP_REAL_GONE},
-		{"a FIN to it is dropped", tcpProto, fin | ack, LbReasonDROP_REAL_GONE},
-		{"a datagram to it is dropped", udpProto, 0, LbReasonDROP_REAL_GONE},
-		{"a SYN is scheduled anew", tcpProto, syn, LbReasonFORWARD_NEW},
+		{"data to it is dropped", tcpProto, ack | psh, 0, LbReasonDROP_REAL_GONE},
+		{"a FIN to it is dropped", tcpProto, fin | ack, 0, LbReasonDROP_REAL_GONE},
+		{"a datagram to it is dropped", udpProto, 0, 0, LbReasonDROP_REAL_GONE},
+		{"a SYN is scheduled anew", tcpProto, syn, 0, LbReasonFORWARD_NEW},
+		{"expire_nodest_conn: so is a datagram", udpProto, 0, 1, LbReasonFORWARD_NEW},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			r := newRig(t, 4)
 			s := r.serve(vip, row.proto, LbSchedulerSCHED_RR)
 			a, b := s.add(1), s.add(1)
+			r.tune(func(t *LbTunables) { t.ExpireNodestConn = row.nodest })
 			r.want(frame{proto: row.proto, flags: syn}, LbReasonFORWARD_NEW)
 			before := r.conn()
 			s.remove(b)
 			r.want(frame{proto: row.proto, flags: row.flags}, row.why)
 			after := r.conn()
 			if row.why == LbReasonFORWARD_NEW {
-				if after.Real != a || r.counts(b) != [3]uint32{} || r.counts(a) != [3]uint32{1, 0, 0} {
+				one := map[uint8][3]uint32{tcpProto: {1, 0, 0}, udpProto: {0, 1, 0}}[row.proto]
+				if after.Real != a || r.counts(b) != [3]uint32{} || r.counts(a) != one {
 					t.Errorf("on %d, counts %v and %v", after.Real, r.counts(a), r.counts(b))
 				}
 				return

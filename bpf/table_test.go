@@ -426,6 +426,44 @@ func TestForget(t *testing.T) {
 	}
 }
 
+// TestForgetLeavesWhatIsNeeded: the template of a connection that could not be ended, and the way back of another real server's.
+func TestForgetLeavesWhatIsNeeded(t *testing.T) {
+	t.Run("a template", func(t *testing.T) {
+		r, _, _, b := persistent(t, tcpProto, 60)
+		for i := 0; ; i++ { // until the two lie in different regions
+			r.forgetAll()
+			if r.opened(frame{from: clientNumber(i)}) != byte(b) {
+				continue
+			}
+			region := map[bool]uint32{}
+			for n, c := range r.conns() {
+				region[c.template()] = n / uint32(LbNumberREGION_LINES)
+			}
+			if region[false] == region[true] {
+				continue
+			}
+			r.put(r.RegionHeads, region[false], LbRegionHead{Lock: 1, Live: 1})
+			if freed := r.order(r.Forget, LbOrder{Real: b}); freed != 0 || r.template().Control != 1 {
+				t.Errorf("%d freed, the template controls %d", freed, r.template().Control)
+			}
+			r.put(r.RegionHeads, region[false], LbRegionHead{Live: 1})
+			if freed := r.order(r.Forget, LbOrder{Real: b}); freed != 2 || r.counts(b) != [3]uint32{} {
+				t.Errorf("%d freed, counts %v", freed, r.counts(b))
+			}
+			r.checkTable()
+			return
+		}
+	})
+	t.Run("a way back", func(t *testing.T) {
+		r, _, real := fullnat(t, tcpProto, 4, 1)
+		local := localOf(t, r.want(frame{flags: syn}, LbReasonFORWARD_NEW))
+		if freed := r.order(r.Forget, LbOrder{Real: real + 1}); freed != 0 || len(r.conns()) != 2 {
+			t.Errorf("%d freed, %d lines left", freed, len(r.conns()))
+		}
+		r.want(replyTo(real, local, syn|ack), LbReasonFORWARD_REPLY)
+	})
+}
+
 func TestSweepOfAPart(t *testing.T) {
 	r := newRig(t, 8)
 	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
