@@ -224,6 +224,67 @@ func TestALearnedConnectionOfFullNATBeginsAnew(t *testing.T) {
 	})
 }
 
+// TestALocalEndThatChangesHands: of a connection that was made anew, of one that has ended, and of one that is told with another's.
+func TestALocalEndThatChangesHands(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		s := toldScene(t, v6, false)
+		of := func(client uint16, local uint16) scene {
+			one := s
+			one.client, one.local = netip.AddrPortFrom(s.client.Addr(), s.client.Port()+client), netip.AddrPortFrom(s.local.Addr(), local)
+			return one
+		}
+		tell := func(what string, one scene) {
+			t.Helper()
+			one.learned(one.told(established, 0, 0), LbLearnOutcomeLEARN_NEW)
+			one.goesOn(t, what)
+		}
+		renew := func() {
+			t.Helper()
+			s.run(s.answers(frame{flags: rst}, 7001, isn+1))
+			if _, _, why := s.run(s.says(frame{flags: syn}, isn+5000, 0)); why != LbReasonFORWARD_NEW {
+				t.Fatal(why.name())
+			}
+		}
+		tell("told", of(0, 31000))
+		renew()
+		tell("as it was before it was made anew", of(0, 31000))
+		renew()
+		tell("with the end that another one had", of(1, 31000))
+		tell("a third", of(2, 31001))
+		tell("with the third one's end", of(1, 31001))
+		if !v6 {
+			for _, c := range s.conns() {
+				if c.Kind&uint8(LbConnKindKIND_RETURN) == 0 && c.from() == s.client.Port()+1 {
+					s.edit(c, func(c *LbConn) { c.Addr[LbSpareSPARE_LOCAL+1] ^= 0x100 }) // its port
+				}
+			}
+			tell("by a line for replies of which it did not know", of(1, 31001))
+		}
+		s.checkTable()
+	})
+}
+
+// TestNoRoomForAnotherLocalEnd: then the connection keeps that which it has.
+func TestNoRoomForAnotherLocalEnd(t *testing.T) {
+	for _, connections := range []int{24, 32} { // of two lines each: three quarters of the region, and all of it
+		r, _, real := fullnat(t, tcpProto, 1, 2)
+		for i := range connections {
+			r.want(frame{flags: syn, from: clientNumber(i)}, LbReasonFORWARD_NEW)
+		}
+		local := localOf(t, r.want(frame{flags: ack, from: clientNumber(0)}, LbReasonFORWARD_HIT))
+		l := told(clientNumber(0), real, established, 0)
+		l.LocalPort, l.Idle = port2(40000), 1 // a port that nobody here chooses
+		if got := r.learn(l)[0]; got.Outcome != uint16(LbLearnOutcomeLEARN_NO_ROOM) {
+			t.Errorf("%d connections: %+v", connections, got)
+		}
+		if again := localOf(t, r.want(frame{flags: ack, from: clientNumber(0)}, LbReasonFORWARD_HIT)); again != local {
+			t.Errorf("%v, and then %v", local, again)
+		}
+		r.want(replyTo(real, local, ack), LbReasonFORWARD_REPLY)
+		r.checkTable()
+	}
+}
+
 // TestFullNATIsLearnedWithRoomLeft: both of its lines count; one region has all of them, so that they get in each other's way.
 func TestFullNATIsLearnedWithRoomLeft(t *testing.T) {
 	r, _, real := fullnat(t, tcpProto, 1, 2)

@@ -84,3 +84,19 @@ func TestLargestSegment(t *testing.T) {
 		}
 	}
 }
+
+// TestLargestSegmentThatIsCut: a header that says that it is longer than the packet, which ends within an option.
+func TestLargestSegmentThatIsCut(t *testing.T) {
+	r, s, real := masqueraded(t, tcpProto)
+	s.change(real, func(e *LbReal) { e.Mss = 1300 })
+	r.tune(func(t *LbTunables) { t.Have |= uint32(LbHaveHAVE_MSS) })
+	for _, options := range [][]byte{{1}, {2, 4}, {2, 4, 5}} {
+		r.forgetAll()
+		in := frame{flags: syn, offset: 15, payload: options, summed: true}
+		want := in
+		want.to, want.ttl, want.src, want.dst = netip.AddrPortFrom(realAddr(real), 80), 63, ourMAC, realMAC(int(real))
+		if out := r.want(in, LbReasonFORWARD_NEW); !bytes.Equal(out, want.bytes()) {
+			t.Errorf("got  % x\nwant % x", out, want.bytes())
+		}
+	}
+}

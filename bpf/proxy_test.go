@@ -206,6 +206,110 @@ func TestProxyHeaderThatDoesNotFit(t *testing.T) {
 	})
 }
 
+// TestProxyLeavesAlone what is not between the answer to a SYN and the connection's end; a reset comes behind the header, too.
+func TestProxyLeavesAlone(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		s := proxied(t, v6)
+		n := uint32(len(s.header))
+		s.sends(t, "acknowledged, and no answer was seen", s.answers(frame{flags: ack}, 7001, isn+19), s.gets(frame{flags: ack}, 7001, isn+19), LbReasonFORWARD_REPLY)
+		s.sends(t, "the answer", s.answers(frame{flags: syn | ack}, 7000, isn+1), s.gets(frame{flags: syn | ack}, 7000, isn+1), LbReasonFORWARD_REPLY)
+		s.sends(t, "a reset by the client", s.says(frame{flags: rst}, isn+1, 0), s.hears(frame{flags: rst}, isn+1+n, 0), LbReasonFORWARD_HIT)
+		s.sends(t, "one that acknowledges nothing", s.answers(frame{flags: rst}, 7001, isn+19), s.gets(frame{flags: rst}, 7001, isn+19), LbReasonFORWARD_REPLY)
+		for _, c := range s.conns() {
+			if c.Kind&uint8(LbConnKindKIND_RETURN) != 0 {
+				s.edit(c, func(c *LbConn) { c.Life = c.Life&^0xff | uint64(LbPhasePHASE_DEAD) })
+			}
+		}
+		s.sends(t, "no line for replies", s.says(frame{flags: ack}, isn+1, 7001), s.hears(frame{flags: ack}, isn+1, 7001), LbReasonFORWARD_HIT)
+	})
+}
+
+// TestProxyOptionsThatAreWrong: a header that says that it is longer than the packet, and lengths that no such option has.
+func TestProxyOptionsThatAreWrong(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		s := proxied(t, v6)
+		n := uint32(len(s.header))
+		cut := func(flags uint8, options []byte) frame { return frame{flags: flags, offset: 15, payload: options} }
+		nops := func(n int) []byte { return bytes.Repeat([]byte{1}, n) }
+		for _, row := range []struct {
+			what     string
+			in, want frame
+		}{
+			{"a cookie that is cut", cut(syn, []byte{34, 18, 'x', 'x'}), cut(syn, nops(4))},
+			{"a cookie that is longer than any", withOptions(frame{flags: syn}, join([]byte{34, 20}, bytes.Repeat([]byte{3}, 18))),
+				withOptions(frame{flags: syn}, join(nops(18), []byte{3, 3}))},
+		} {
+			s.sends(t, row.what, s.says(row.in, isn, 0), s.hears(row.want, isn, 0), LbReasonFORWARD_HIT)
+		}
+		for what, in := range map[string]frame{
+			"no more than a byte":                           cut(syn|ack, nops(1)),
+			"the largest segment, of which no number is":    cut(syn|ack, []byte{2, 4}),
+			"a largest segment that is no larger than this": withOptions(frame{flags: syn | ack}, mssOption(uint16(n))),
+		} {
+			s.sends(t, what, s.answers(in, 7000, isn+1), s.gets(in, 7000, isn+1), LbReasonFORWARD_REPLY)
+		}
+		edges := func(of ...uint32) []byte {
+			b := []byte{5, 34}
+			for _, e := range of {
+				b = binary.BigEndian.AppendUint32(b, e)
+			}
+			return append(b, 7, 7)
+		}
+		s.sends(t, "the third edge is cut", s.answers(cut(ack, edges(isn+100, isn+200)), 7001, isn+1+n),
+			s.gets(cut(ack, edges(isn+100-n, isn+200-n)), 7001, isn+1), LbReasonFORWARD_REPLY)
+	})
+}
+
+// TestProxyHeaderHasNoRoom: in front of the frame, or for all that stands in front of the payload.
+func TestProxyHeaderHasNoRoom(t *testing.T) {
+	const all = 216 // as TestNoRoomInFront has it
+	both(t, func(t *testing.T, v6 bool) {
+		s := proxied(t, v6)
+		s.sends(t, "the answer", s.answers(frame{flags: syn | ack}, 7000, isn+1), s.gets(frame{flags: syn | ack}, 7000, isn+1), LbReasonFORWARD_REPLY)
+		has := func(what string, in frame, want LbReason) {
+			t.Helper()
+			if _, _, why := s.run(s.says(in, isn+1, 7001)); why != want {
+				t.Errorf("%s: %s, want %s", what, why.name(), want.name())
+			}
+		}
+		s.meta = all
+		has("metadata", frame{flags: ack}, LbReasonDROP_NO_ROOM)
+		s.meta = 0
+		has("a header that says that it is longer than the packet", frame{flags: ack, offset: 15}, LbReasonDROP_NO_ROOM)
+		if v6 {
+			behind := func(size byte) frame {
+				return frame{flags: ack, next: nextOptions, options: append([]byte{tcpProto, size/8 - 1, 1, size - 4}, make([]byte, size-4)...)}
+			}
+			has("192 bytes less six", behind(112), LbReasonFORWARD_HIT)
+			has("192 bytes and two", behind(120), LbReasonDROP_NO_ROOM)
+		}
+		has("what has room", frame{flags: ack}, LbReasonFORWARD_HIT)
+	})
+}
+
+// TestFragmentsBehindTheProxyHeader: the first one has the number that is moved, and what follows has none.
+func TestFragmentsBehindTheProxyHeader(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		s := proxied(t, v6)
+		n := uint32(len(s.header))
+		s.sends(t, "the answer", s.answers(frame{flags: syn | ack}, 7000, isn+1), s.gets(frame{flags: syn | ack}, 7000, isn+1), LbReasonFORWARD_REPLY)
+		s.sends(t, "acknowledged", s.answers(frame{flags: ack}, 7001, isn+1+n), s.gets(frame{flags: ack}, 7001, isn+1), LbReasonFORWARD_REPLY)
+		piece := func(offset uint16, more bool) frame {
+			f := frame{flags: ack, payload: make([]byte, 28)}
+			if v6 {
+				f.next, f.options = nextFragment, fragment6(tcpProto, offset, more, 7)
+			} else if f.frag = offset; more {
+				f.frag |= 0x2000
+			}
+			return f
+		}
+		s.sends(t, "the first", s.says(piece(0, true), isn+1, 7001), s.hears(piece(0, true), isn+1+n, 7001), LbReasonFORWARD_HIT)
+		in, want := s.says(piece(6, false), isn+1, 7001), s.hears(piece(6, false), isn+1, 7001)
+		copy(want[len(want)-48:], in[len(in)-48:]) // it has no header of TCP
+		s.sends(t, "the last", in, want, LbReasonFORWARD_FRAGMENT)
+	})
+}
+
 // TestProxyIsForTCP: a datagram has no header in front.
 func TestProxyIsForTCP(t *testing.T) {
 	r, s, real := fullnat(t, udpProto, 4, 1)
