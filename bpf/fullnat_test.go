@@ -285,6 +285,9 @@ func TestNoLocalEndWithoutItsLock(t *testing.T) {
 		if n := len(r.conns()); n != 1 {
 			t.Errorf("%d lines, want the connection alone", n)
 		}
+		if v6 {
+			r.errorWithoutALocalEnd6(real)
+		}
 		hold(0)
 		local := localEnd(t, r.want(in, LbReasonFORWARD_HIT))
 		r.want(frame{proto: udpProto, from: server, to: local, src: realMAC(int(real))}, LbReasonFORWARD_REPLY)

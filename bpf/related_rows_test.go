@@ -219,3 +219,16 @@ func TestASizeThatLeavesNoRoom(t *testing.T) {
 	in := frame{proto: udpProto, summed: true, payload: make([]byte, 100), ttl: 63}
 	checkError(t, in, out, 3, 4, 0)
 }
+
+// errorWithoutALocalEnd6 sends an error about a reply to the one client, which goes on about a packet to the client itself.
+func (r *rig) errorWithoutALocalEnd6(real uint32) {
+	r.Helper()
+	its := answered6(udpProto)
+	mine := its
+	mine.from = netip.AddrPortFrom(realAddr6(real), its.from.Port())
+	want := errorSaid(realAddr6(real), withCheckOf(mine.packet6(), its.packet6(), udpProto))
+	want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, 63
+	if out := r.want(errorSaid(vip6.Addr(), its.packet6()), LbReasonFORWARD_ICMP); !bytes.Equal(out, want.bytes()) {
+		r.Errorf("got  % x\nwant % x", out, want.bytes())
+	}
+}
