@@ -216,6 +216,8 @@ func TestLocalRealServer(t *testing.T) {
 		})
 		r.want(frame{flags: syn, ttl: 1}, LbReasonPASS_LOCAL)
 	}
+	s.change(real, func(e *LbReal) { e.Forward, e.Port = masq, 0 })
+	r.want(frame{flags: ack}, LbReasonPASS_LOCAL)
 	s.change(real, func(e *LbReal) { e.Forward, e.Port = masq, port2(8080) })
 	r.want(frame{flags: ack}, LbReasonDROP_LOCAL_NAT)
 }

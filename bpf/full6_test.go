@@ -239,3 +239,29 @@ func TestErrorsUnderFullNAT6(t *testing.T) {
 	other.from, other.to = netip.AddrPortFrom(local.Addr(), local.Port()^1), its.from
 	r.want(errorAbout6(stranger6, local.Addr(), 1, 4, 0, other.packet6()), LbReasonPASS_NOT_SERVICE)
 }
+
+// TestRateOfAnswersUnderFullNAT: one too many is dropped, as without.
+func TestRateOfAnswersUnderFullNAT(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		r, in := (*rig)(nil), frame{flags: syn, from: client, to: vip, ttl: 1}
+		if v6 {
+			r, _, _ = fullnat6(t, tcpProto, 1)
+			in.from, in.to = client6, vip6
+		} else {
+			r, _, _ = fullnat(t, tcpProto, 4, 1)
+		}
+		r.oneCPU = true
+		r.want(in, LbReasonREPLY_TTL)
+		r.tune(func(t *LbTunables) { t.AnswerRate = 1 })
+		for range 1000 { // a second's worth is eight, and the clock goes on meanwhile
+			switch _, _, why := r.run(in.bytes()); why {
+			case LbReasonREPLY_TTL:
+			case LbReasonDROP_ANSWER:
+				return
+			default:
+				t.Fatal(why.name())
+			}
+		}
+		t.Error("all were answered")
+	})
+}

@@ -335,3 +335,17 @@ func TestNoRoadIsTheHosts(t *testing.T) {
 	r.want(frame{flags: syn, to: vip6}, LbReasonPASS_NO_ROAD)
 	r.want(frame{flags: ack, tags: []uint32{0x8100_0000}}, LbReasonPASS_NO_ROAD)
 }
+
+// TestAssociationBehindMoreHeadersThanAreRead: an INIT behind 256 bytes of them begins nothing.
+func TestAssociationBehindMoreHeadersThanAreRead(t *testing.T) {
+	r := newRig(t, 4)
+	r.serve(vip6, sctpProto, LbSchedulerSCHED_RR).add(1)
+	for _, row := range []struct {
+		bytes int
+		why   LbReason
+	}{{200, LbReasonFORWARD_NEW}, {256, LbReasonPASS_NO_CONNECTION}} {
+		pad := append([]byte{sctpProto, byte(row.bytes/8 - 1), 1, byte(row.bytes - 4)}, make([]byte, row.bytes-4)...)
+		r.forgetAll()
+		r.want(frame{proto: sctpProto, to: vip6, next: nextHopByHop, options: pad, payload: chunks(1).payload}, row.why)
+	}
+}

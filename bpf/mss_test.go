@@ -100,3 +100,29 @@ func TestLargestSegmentThatIsCut(t *testing.T) {
 		}
 	}
 }
+
+// TestLargestSegmentIsTCPs: what opens an association says nothing of segments, in either direction.
+func TestLargestSegmentIsTCPs(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		with, to, from, serverOf := masqueraded, vip, client, realAddr
+		if v6 {
+			with, to, from, serverOf = masqueraded6, vip6, client6, realAddr6
+		}
+		r, s, real := with(t, sctpProto)
+		s.change(real, func(e *LbReal) { e.Mss = 1300 })
+		r.tune(func(t *LbTunables) { t.Have |= uint32(LbHaveHAVE_MSS) })
+		server := netip.AddrPortFrom(serverOf(real), 80)
+		in := frame{proto: sctpProto, from: from, to: to, payload: chunks(1).payload}
+		want := in
+		want.to, want.dst, want.src, want.ttl = server, realMAC(int(real)), ourMAC, 63
+		if _, out, why := r.run(in.wire()); why != LbReasonFORWARD_NEW || !bytes.Equal(out, want.wire()) {
+			t.Errorf("%s\ngot  % x\nwant % x", why.name(), out, want.wire())
+		}
+		in.from, in.to, in.src = server, from, realMAC(int(real))
+		want = in
+		want.from, want.dst, want.src, want.ttl = to, routerMAC, ourMAC, 63
+		if _, out, why := r.run(in.wire()); why != LbReasonFORWARD_REPLY || !bytes.Equal(out, want.wire()) {
+			t.Errorf("reply: %s\ngot  % x\nwant % x", why.name(), out, want.wire())
+		}
+	})
+}

@@ -209,8 +209,11 @@ func TestNoReplyOfIPv6(t *testing.T) {
 
 func TestLocalServerUnderNATOfIPv6(t *testing.T) {
 	r, s, real := masqueraded6(t, tcpProto)
+	r.want(frame{flags: syn, to: vip6, ttl: 1}, LbReasonREPLY_TTL)
 	s.change(real, func(e *LbReal) { e.Ifindex = 0; e.Flags |= uint8(LbRealFlagREAL_LOCAL) })
 	r.want(frame{flags: syn, to: vip6, ttl: 1}, LbReasonPASS_LOCAL)
+	s.change(real, func(e *LbReal) { e.Port = 0 })
+	r.want(frame{flags: ack, to: vip6}, LbReasonPASS_LOCAL)
 	s.change(real, func(e *LbReal) { e.Port = port2(8080) })
 	r.want(frame{flags: ack, to: vip6}, LbReasonDROP_LOCAL_NAT)
 }
@@ -299,7 +302,8 @@ func TestReplyOfIPv6FollowsTheRoutes(t *testing.T) {
 		must(netlink.LinkSetUp(one))
 	}
 	must(netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP("2001:db8:9::1"), Mask: net.CIDRMask(64, 128)}, Flags: 2})) // IFA_F_NODAD
-	must(netlink.RouteAdd(&netlink.Route{Dst: &net.IPNet{IP: net.ParseIP("2001:db8:4::"), Mask: net.CIDRMask(64, 128)}, Gw: net.ParseIP("2001:db8:9::2"), LinkIndex: link.Attrs().Index}))
+	there := &netlink.Route{Dst: &net.IPNet{IP: net.ParseIP("2001:db8:4::"), Mask: net.CIDRMask(64, 128)}, Gw: net.ParseIP("2001:db8:9::2"), LinkIndex: link.Attrs().Index}
+	must(netlink.RouteAdd(there))
 	r.put(r.Links, link.Attrs().Index, LbLink{Mac: mac{2, 0, 0, 0, 0, 7}})
 	r.want(frame{flags: syn, to: vip6}, LbReasonFORWARD_NEW)
 	mine := frame{flags: ack, from: netip.AddrPortFrom(realAddr6(real), 80), to: client6, src: realMAC(int(real)), summed: true}
@@ -322,6 +326,10 @@ func TestReplyOfIPv6FollowsTheRoutes(t *testing.T) {
 	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7})
 	must(r.Clients6.Delete(key)) // pushed out by others
 	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7})
+	must(netlink.RouteDel(there))
+	r.travel(62)
+	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7}) // no way is known any more: the last one holds
+	must(netlink.RouteAdd(there))
 	mine.payload = make([]byte, 1400-60+1)
 	r.want(mine, LbReasonPASS_NOT_SERVICE) // the host tells the real server
 	mine.payload = nil
@@ -342,6 +350,10 @@ func TestReplyToAClientThatNobodyKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.want(mine, LbReasonDROP_NO_NEIGHBOUR)
+	mine.next, mine.options = nextFragment, fragment6(tcpProto, 0, true, 7)
+	r.want(mine, LbReasonDROP_NO_NEIGHBOUR)
+	mine.options = fragment6(tcpProto, 5, false, 7)
+	r.want(mine, LbReasonPASS_NOT_SERVICE)
 }
 
 // TestAClientThatComesByAnotherWay: its next connection says so, and the routes are asked again.

@@ -118,6 +118,7 @@ func TestWhatLeavesForAVirtualAddressOfACheck(t *testing.T) {
 		"another family":        {pathOf(plain, true, true), frame{from: asker, to: asked, summed: true}, 0, PathPathOutcomePATH_STRANGE, frame{}},
 		"another family 6":      {pathOf(plain, false, false), frame{from: asker6, to: asked6, summed: true}, 0, PathPathOutcomePATH_STRANGE, frame{}},
 		"cut in the ports":      {pathOf(plain, false, false), frame{from: asker, to: asked}, 36, PathPathOutcomePATH_STRANGE, frame{}},
+		"an echo, cut in front": {pathOf(plain, false, false), frame{proto: icmpProto, from: asker, to: asked, body: echo(8, 7, asker, asked)}, 34, PathPathOutcomePATH_STRANGE, frame{}},
 		"an echo, cut":          {pathOf(plain, false, false), frame{proto: icmpProto, from: asker, to: asked, body: echo(8, 7, asker, asked)}, 38, PathPathOutcomePATH_STRANGE, frame{}},
 		"no room for its sum":   {pathOf(plain, false, false), frame{from: asker, to: asked, summed: true}, 40, PathPathOutcomePATH_LOST, frame{}},
 		"no room for its sum 6": {pathOf(plain, true, false), frame{from: asker6, to: asked6, summed: true}, 60, PathPathOutcomePATH_LOST, frame{}},

@@ -144,6 +144,7 @@ func TestNoReply(t *testing.T) {
 		})
 	}
 	r.TB = t
+	r.want(frame{flags: ack, from: port(9)}, LbReasonPASS_NO_CONNECTION)
 	s.change(real, func(e *LbReal) { e.Forward = route })
 	r.want(mine, LbReasonPASS_NOT_SERVICE)
 	s.change(real, func(e *LbReal) { e.Forward = masq })
@@ -273,6 +274,12 @@ func TestReplyFollowsTheRoutes(t *testing.T) {
 	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7})
 	r.travel(62)
 	from(xdpRedirect, mac{2, 0, 0, 0, 9, 2}, mac{2, 0, 0, 0, 0, 7})
+	neighbour(3)
+	own := &netlink.Route{Dst: &net.IPNet{IP: client.Addr().AsSlice(), Mask: net.CIDRMask(32, 32)}, LinkIndex: lo.Attrs().Index, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST}
+	must(netlink.RouteAdd(own))
+	r.travel(62)
+	from(xdpRedirect, mac{2, 0, 0, 0, 9, 2}, mac{2, 0, 0, 0, 0, 7}) // an address of the host's own tells no way: the last one holds
+	must(netlink.RouteDel(own))
 
 	large := replyOf(real, ack)
 	large.payload, large.frag = make([]byte, 1400-40+1), 0x4000
@@ -322,7 +329,105 @@ func TestReplyOfTwoConnectionsWithTheSameEnds(t *testing.T) {
 		if got := from(r.want(answer, LbReasonFORWARD_REPLY)); got != row.last {
 			t.Errorf("%+v: it comes from %v", row, got)
 		}
+		if row.end != 0 {
+			continue
+		}
+		r.travel(1)
+		r.want(frame{flags: ack, to: row.first}, LbReasonFORWARD_HIT)
+		if got := from(r.want(answer, LbReasonFORWARD_REPLY)); got != row.first {
+			t.Errorf("%+v: when the first was heard again it comes from %v", row, got)
+		}
 	}
+}
+
+// TestReplyInAFullRegion: each is found behind others of its client, of its port and of nobody any more, and what is not there is
+// not.
+func TestReplyInAFullRegion(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		r := newRig(t, 1)
+		r.neighbourhood()
+		to, serverOf, number, of := vip, realAddr, clientNumber, port
+		if v6 {
+			to, serverOf, number, of = vip6, realAddr6, client6Number, port6
+		}
+		s := r.serve(to, tcpProto, LbSchedulerSCHED_RR)
+		real := s.add(1)
+		s.change(real, func(e *LbReal) { e.Forward = masq })
+		r.expectReplies(real)
+		r.expectReplies6(real)
+		reply := func(to netip.AddrPort, why LbReason) {
+			t.Helper()
+			r.want(frame{flags: ack, from: netip.AddrPortFrom(serverOf(real), 80), to: to, src: realMAC(int(real))}, why)
+		}
+		all := []netip.AddrPort(nil)
+		for i := range int(LbNumberREGION_LINES) {
+			all = append(all, number(i))
+			if i%2 == 1 {
+				all[i] = of(uint16(i))
+			}
+			r.want(frame{flags: syn, from: all[i], to: to}, LbReasonFORWARD_NEW)
+		}
+		for _, one := range all {
+			reply(one, LbReasonFORWARD_REPLY)
+		}
+		reply(of(0x4000), LbReasonPASS_NOT_SERVICE)
+		reply(number(1), LbReasonPASS_NOT_SERVICE)
+		last := all[len(all)-1]
+		for _, one := range all[:len(all)-1] {
+			r.want(frame{flags: rst, from: one, to: to}, LbReasonFORWARD_HIT)
+		}
+		r.travel(11)
+		r.sweep()
+		if n := len(r.conns()); n != 1 {
+			t.Fatalf("%d are left", n)
+		}
+		reply(last, LbReasonFORWARD_REPLY)
+		reply(all[0], LbReasonPASS_NOT_SERVICE)
+	})
+}
+
+// TestRepliesOfEveryLengthPass: what a real server sends that ends within its headers is the host's.
+func TestRepliesOfEveryLengthPass(t *testing.T) {
+	for _, proto := range []uint8{tcpProto, udpProto, sctpProto} {
+		r, _, real := masqueraded(t, proto)
+		in := replyOf(real, ack)
+		in.proto, in.options = proto, make([]byte, 40)
+		if proto == sctpProto {
+			in.payload = []byte{0, 0, 0, 4}
+		}
+		whole := in.bytes()
+		for n := 14; n < len(whole); n++ {
+			if verdict, out, why := r.run(whole[:n]); verdict != xdpPass || !bytes.Equal(out, whole[:n]) {
+				t.Errorf("the first %d bytes of protocol %d: %s, verdict %d", n, proto, why.name(), verdict)
+			}
+		}
+	}
+}
+
+// TestFollowingFragmentOfAReplyWhoseWayIsGone: the interface that its first one left by is nobody's any more.
+func TestFollowingFragmentOfAReplyWhoseWayIsGone(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		with, to, from, serverOf := masqueraded, vip, client, realAddr
+		if v6 {
+			with, to, from, serverOf = masqueraded6, vip6, client6, realAddr6
+		}
+		r, _, real := with(t, udpProto)
+		r.inVLANs()
+		r.want(frame{proto: udpProto, from: from, to: to, tags: []uint32{tagOf(0x8100, 7)}}, LbReasonFORWARD_NEW)
+		piece := func(offset uint16, more bool) frame {
+			f := frame{proto: udpProto, from: netip.AddrPortFrom(serverOf(real), 80), to: from, src: realMAC(int(real)), payload: make([]byte, 32)}
+			if v6 {
+				f.next, f.options = nextFragment, fragment6(udpProto, offset, more, 7)
+			} else if f.frag = offset; more {
+				f.frag |= 0x2000
+			}
+			return f
+		}
+		r.want(piece(0, true), LbReasonFORWARD_REPLY)
+		r.want(piece(5, true), LbReasonFORWARD_REPLY)
+		r.put(r.Links, elsewhere, LbLink{})
+		r.want(piece(5, false), LbReasonDROP_NO_NEIGHBOUR)
+	})
 }
 
 // TestFragmentsOfAServersOwnRequest: a real server that asks the service itself sends no replies, though the service be gone.

@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -80,6 +81,14 @@ func TestRuntFramesOfEveryLengthPass(t *testing.T) {
 			verdict, out, why := r.run(whole[:n])
 			if verdict != xdpPass || why != LbReasonPASS_MALFORMED || !bytes.Equal(out, whole[:n]) {
 				t.Errorf("the first %d bytes of protocol %d: %s, verdict %d", n, or(f.proto, tcpProto), why.name(), verdict)
+			}
+			if n < 34 {
+				continue
+			}
+			honest := bytes.Clone(whole[:n])
+			binary.BigEndian.PutUint16(honest[16:], uint16(n-14))
+			if verdict, out, why := r.run(honest); verdict != xdpPass || why != LbReasonPASS_MALFORMED || !bytes.Equal(out, honest) {
+				t.Errorf("the first %d bytes of protocol %d, and no more is said: %s, verdict %d", n, or(f.proto, tcpProto), why.name(), verdict)
 			}
 		}
 	}
@@ -239,6 +248,39 @@ func TestNothingIsServedBeforeTheMapsSaySo(t *testing.T) {
 	r.put(r.Pools, 0, LbPool{Table: 1 << 20})
 	s.write()
 	r.want(frame{flags: syn}, LbReasonREPLY_NO_SERVER)
+}
+
+// TestWhatIsOfNoRealServer: lines and fragments that name none of the table.
+func TestWhatIsOfNoRealServer(t *testing.T) {
+	const none = 1 << 20
+	both(t, func(t *testing.T, v6 bool) {
+		with, to, from, serverOf := masqueraded, vip, client, realAddr
+		if v6 {
+			with, to, from, serverOf = masqueraded6, vip6, client6, realAddr6
+		}
+		r, _, real := with(t, udpProto)
+		first := frame{proto: udpProto, from: from, to: to, payload: bytes.Repeat([]byte{1}, 32), frag: 0x2000}
+		later := frame{proto: udpProto, from: from, to: to, payload: bytes.Repeat([]byte{1}, 32), frag: 5}
+		if v6 {
+			first.next, first.options = nextFragment, fragment6(udpProto, 0, true, 7)
+			later.next, later.options = nextFragment, fragment6(udpProto, 5, false, 7)
+		}
+		reply := frame{proto: udpProto, from: netip.AddrPortFrom(serverOf(real), 80), to: from, src: realMAC(int(real))}
+		r.want(first, LbReasonFORWARD_NEW)
+		r.want(later, LbReasonFORWARD_FRAGMENT)
+		r.want(reply, LbReasonFORWARD_REPLY)
+		var key LbFragmentKey
+		var value LbFragment
+		for all := r.Fragments.Iterate(); all.Next(&key, &value); {
+			value.Real = none
+			r.put(r.Fragments, key, value)
+		}
+		r.edit(r.conn(), func(c *LbConn) { c.Real = none })
+		r.want(frame{proto: udpProto, from: from, to: to, payload: []byte("0123456789ab")}, LbReasonDROP_REAL_GONE)
+		r.want(first, LbReasonDROP_REAL_GONE)
+		r.want(later, LbReasonDROP_REAL_GONE)
+		r.want(reply, LbReasonPASS_NOT_SERVICE)
+	})
 }
 
 // TestCounters: conns at creation, packets and IP bytes as received, per real server, drops at the real

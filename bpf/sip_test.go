@@ -212,6 +212,37 @@ func TestAMessageLargerThanIsRead(t *testing.T) {
 		t.Errorf("call %q", got)
 	}
 	r.want(message(5061, "a\r\n"+string(filler[:3300])+"\r\ni: late\r\n"), LbReasonFORWARD_NEW)
+	r.want(message(5062, "a\r\ni: early\r\n"+string(filler)), LbReasonFORWARD_NEW)
+	r.want(message(5063, "a\r\n"+string(filler[:4400])+"\r\ni: behind\r\n"), LbReasonDROP_NO_CALL)
+}
+
+// TestLinesThatGoOn: around the colon a line may end, with CR, LF or both, if the next one begins with blanks.
+func TestLinesThatGoOn(t *testing.T) {
+	for text, call := range map[string]string{
+		"a\r\nCall-ID:\r\n x1\r\n":       "x1",
+		"a\r\nCall-ID:\n x2\r\n":         "x2",
+		"a\r\nCall-ID:\r x3\r\n":         "x3",
+		"a\r\nCall-ID:\r\n \t x4\r\n":    "x4",
+		"a\r\nCall-ID\n\t :\r\n\tx5\r\n": "x5",
+		"a\r\nCall-ID:\nx6\r\n":          "",
+		"a\r\nCall-ID:\rx7\r\n":          "",
+		"a\r\nCall-ID:\n\n x8\r\n":       "",
+		"a\r\nCall-ID: x\xe79\r\n":       "x\xe79",
+		"a\r\nCall-ID: x\xf79\r\n":       "",
+	} {
+		t.Run(strconv.Quote(text), func(t *testing.T) {
+			r := newRig(t, 4)
+			calling(r, sipVIP)
+			if call == "" {
+				r.want(message(5060, text), LbReasonDROP_NO_CALL)
+				return
+			}
+			r.want(message(5060, text), LbReasonFORWARD_NEW)
+			if got := r.callText(); got != call {
+				t.Errorf("call %q, want %q", got, call)
+			}
+		})
+	}
 }
 
 // TestACallWhoseServerIsGone: the next message of it makes a template anew; what is kept of the old one's call ends with that.

@@ -93,10 +93,15 @@ func chunks(types ...byte) (f frame) {
 	return f
 }
 
+// longChunk is a chunk that says this length, with an ABORT four bytes behind its beginning, where none is looked for.
+func longChunk(kind byte, length uint16) frame {
+	return frame{proto: sctpProto, payload: append(binary.BigEndian.AppendUint16([]byte{kind, 0}, length), 6, 0, 0, 4)}
+}
+
 var sctpEvents = map[string][]frame{
 	"OTHER": {chunks(0), chunks(3), chunks(4), chunks(5), chunks(12), chunks(13), chunks(15), chunks(200), chunks(0, 6)},
 	"INIT":  {chunks(1), chunks(1, 6)}, "INIT_ACK": {chunks(2)}, "ABORT": {chunks(6), chunks(10, 6), chunks(11, 6)},
-	"SHUTDOWN": {chunks(7)}, "SHUTDOWN_ACK": {chunks(8)}, "ERROR": {chunks(9)}, "COOKIE_ECHO": {chunks(10), chunks(10, 0)},
+	"SHUTDOWN": {chunks(7)}, "SHUTDOWN_ACK": {chunks(8)}, "ERROR": {chunks(9)}, "COOKIE_ECHO": {chunks(10), chunks(10, 0), longChunk(10, 0), longChunk(10, 3), longChunk(10, 0x4000)},
 	"COOKIE_ACK": {chunks(11), chunks(11, 3, 6)}, "SHUTDOWN_COMPLETE": {chunks(14)},
 }
 
@@ -361,6 +366,7 @@ func TestRealServerThatIsGone(t *testing.T) {
 		{"a datagram to it is dropped", udpProto, 0, 0, LbReasonDROP_REAL_GONE},
 		{"a SYN is scheduled anew", tcpProto, syn, 0, LbReasonFORWARD_NEW},
 		{"expire_nodest_conn: so is a datagram", udpProto, 0, 1, LbReasonFORWARD_NEW},
+		{"expire_nodest_conn: data to it is the host's", tcpProto, ack | psh, 1, LbReasonPASS_NO_CONNECTION},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

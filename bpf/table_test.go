@@ -525,6 +525,7 @@ func TestOrdersNeedTheirFrame(t *testing.T) {
 		"forget": func() uint32 { v, _ := r.test(r.Forget, make([]byte, 15)); return v },
 		"defend": func() uint32 { v, _ := r.test(r.Defend, make([]byte, 15)); return v },
 		"judge":  func() uint32 { v, _ := r.test(r.Judge, make([]byte, 15)); return v },
+		"learn":  func() uint32 { v, _ := r.test(r.Learn, make([]byte, 15)); return v },
 		"clock":  func() uint32 { v, _ := r.test(r.ClockProbe, make([]byte, 23)); return v },
 	} {
 		if v := p(); v != xdpAborted {

@@ -47,6 +47,11 @@ func TestRepliesInVLANsOfIPv6AndFullNAT(t *testing.T) {
 					if out := r.want(in, LbReasonFORWARD_REPLY); !bytes.Equal(out, want.bytes()) {
 						t.Errorf("there %x, here %x\ngot  % x\nwant % x", there, here, out, want.bytes())
 					}
+					if len(here) < len(there) {
+						r.meta = 216 // as in TestNoRoomInFront
+						r.want(in, LbReasonDROP_NO_ROOM)
+						r.meta = 0
+					}
 				}
 			}
 		})
