@@ -138,6 +138,7 @@ func TestWithoutAConfigurationSettingsStayAsThePlaneHasThem(t *testing.T) {
 		if err := setByHand(r.plane, "pmtu_disc", 0); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		d.opts.NoConfig = true
 		d.handMade.set("sync_retries", 2)
 		if err := d.pool.ask(func() error { return d.tune(d.pool.plane) }); err != nil {
