@@ -264,6 +264,35 @@ func TestALocalEndThatChangesHands(t *testing.T) {
 	})
 }
 
+// TestALineThatIsNoMoreItsWayBack: of IPv6. It was taken for another one at the moment of a packet: then an end of our own is chosen.
+// The client's way back, which stands in an entry without one, is learned all the same.
+func TestALineThatIsNoMoreItsWayBack(t *testing.T) {
+	for what, change := range map[string]func(line uint32, c, back *LbConn){
+		"another connection's":      func(_ uint32, _, back *LbConn) { back.Control ^= 1 },
+		"of a connection before it": func(_ uint32, _, back *LbConn) { back.Packets-- },
+		"not of replies":            func(line uint32, c, _ *LbConn) { c.Control = line + 1 },
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := toldScene(t, true, false)
+			s.put(s.Clients6, LbClientKey{Addr: addr6(s.client.Addr())}, LbClient{})
+			line := s.learned(s.told(established, 0, 0), LbLearnOutcomeLEARN_NEW).Line
+			all := s.conns()
+			c := all[line]
+			back := all[c.Control-1]
+			was, wasBack := c, back
+			change(line, &c, &back)
+			s.edit(was, func(e *LbConn) { *e = c })
+			s.edit(wasBack, func(e *LbConn) { *e = back })
+			_, out, why := s.run(s.says(frame{flags: ack}, isn+1, 7001))
+			mine := s
+			if mine.local = localEnd(t, out); why != LbReasonFORWARD_HIT || mine.local == s.local {
+				t.Errorf("%s, from %v", why.name(), mine.local)
+			}
+			mine.goesOn(t, "from an end of our own")
+		})
+	}
+}
+
 // TestNoRoomForAnotherLocalEnd: then the connection keeps that which it has.
 func TestNoRoomForAnotherLocalEnd(t *testing.T) {
 	for _, connections := range []int{24, 32} { // of two lines each: three quarters of the region, and all of it
