@@ -230,6 +230,7 @@ func TestNoRoomInFront(t *testing.T) {
 	into := func(kind, flags uint8) func(*LbReal) {
 		return func(e *LbReal) {
 			e.Forward, e.Source, e.Tunnel, e.TunnelFlags = tunnel, [4]uint32{addr4(source)}, kind, uint16(flags)
+			e.Flags &^= uint8(LbRealFlagREAL_IPV6)
 		}
 	}
 	into6 := func(kind, flags uint8) func(*LbReal) {
