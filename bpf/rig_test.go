@@ -68,8 +68,9 @@ type rig struct {
 	nextReal  uint32
 	nextEntry uint32
 	serials   uint32
-	oneCPU    bool // see stillRig
-	meta      int  // bytes that stand in front of each frame, as a driver's metadata may: there is less room for headers
+	oneCPU    bool   // see stillRig
+	ingress   uint32 // the interface that frames come in by; 0: loopback
+	meta      int    // bytes that stand in front of each frame, as a driver's metadata may: there is less room for headers
 }
 
 // newRig has the object with that many regions (a power of two), as it is when it has just been loaded.
@@ -265,9 +266,9 @@ func (r *rig) run(in []byte) (verdict uint32, out []byte, why LbReason) {
 func (r *rig) test(p *ebpf.Program, in []byte) (uint32, []byte) {
 	r.Helper()
 	o := ebpf.RunOptions{Data: in, DataOut: make([]byte, len(in)+64)}
-	if r.meta != 0 {
+	if r.meta != 0 || r.ingress != 0 {
 		o.Data, o.DataOut = append(make([]byte, r.meta), in...), make([]byte, r.meta+len(in)+64)
-		o.Context = [6]uint32{uint32(r.meta), uint32(len(o.Data))} // struct xdp_md: data, data_end, data_meta, …
+		o.Context = [6]uint32{uint32(r.meta), uint32(len(o.Data)), 0, r.ingress} // struct xdp_md: data, data_end, data_meta, ingress_ifindex, …
 	}
 	run := func() (verdict uint32, err error) { return p.Run(&o) }
 	if r.oneCPU {

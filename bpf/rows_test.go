@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+
+	"github.com/vishvananda/netlink"
 )
 
 func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
@@ -99,6 +101,34 @@ func TestInterfaceThatIsNotAttachedIsTheHosts(t *testing.T) {
 	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
 	r.put(r.Links, loopback, LbLink{Mac: ourMAC})
 	r.want(frame{flags: syn}, LbReasonPASS_NOT_OURS)
+}
+
+// TestInterfacesOfHighNumbers: those that are not near are looked for in the table, and those that have no place in it are the host's.
+func TestInterfacesOfHighNumbers(t *testing.T) {
+	r := newRig(t, 4)
+	r.neighbourhood()
+	real := r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	for _, row := range []struct {
+		ifindex  int
+		attached uint8
+		why      LbReason
+	}{
+		{int(LbNumberNEAR) - 1, 1, LbReasonFORWARD_NEW}, {int(LbNumberNEAR), 1, LbReasonFORWARD_NEW}, {int(LbNumberNEAR) + 1, 0, LbReasonPASS_NOT_OURS},
+		{1<<16 - 1, 1, LbReasonFORWARD_NEW}, {1 << 16, 0, LbReasonPASS_NOT_OURS},
+	} {
+		link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprint("n", row.ifindex), Index: row.ifindex}, PeerName: fmt.Sprint("far", row.ifindex)}
+		if err := netlink.LinkAdd(link); err != nil {
+			t.Fatal(err)
+		}
+		if row.ifindex < 1<<16 {
+			r.put(r.Links, row.ifindex, LbLink{Mac: ourMAC, Attached: row.attached})
+		}
+		r.hop(real, LbReal{Ifindex: uint32(row.ifindex), Dst: realMAC(int(real)), Src: ourMAC})
+		r.forgetAll()
+		r.ingress = uint32(row.ifindex)
+		r.want(frame{flags: syn}, row.why)
+		r.ingress = 0
+	}
 }
 
 // TestForwardedFrame: of a packet that goes to a real server the MACs, the TTL and the header's checksum change, no more.
