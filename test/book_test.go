@@ -464,6 +464,7 @@ var unplayed = map[string]string{
 	"README.md: make deb && ":                                         "TestPackage and TestTheServiceUnderSystemd do so, and play what install.md and changes.md say of it",
 	"install.md: make deb ":                                           "makePackages does so",
 	"install.md: systemctl enable --now vipd":                         "TestTheServiceUnderSystemd does so",
+	"ipvsadm.md: ln -s /usr/sbin/vipd ":                               "TestAScriptStartsTheDirectorsOfItsNamespaces does so",
 	"content.md: vipd export haproxy --backends --mode http --watch ": "TestTheSiteByContent has it run beside two HAProxy",
 }
 
