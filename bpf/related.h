@@ -107,11 +107,10 @@ __noinline int related_to_server(struct xdp_md *ctx, struct way *w, struct packe
 	w->ifindex = r->ifindex;
 	if (r->forward == FORWARD_MASQ) {
 		if (depart(e.ip, r, p, 0) == NEXT) {
-			if (r->locals) {
-				__u64 local = local_read(c);
+			__u64 local = r->locals ? local_read(c) : 0;
 
+			if (local) /* one from before its real server became FULLNAT has none */
 				error_rewrite(&e, &e.in->dst, local, (*e.ports & 0xffff) | (local >> 32 & 0xffff) << 16);
-			}
 			outer_rewrite(e.ip, &e.ip->dst, r->addr[0]);
 			error_rewrite(&e, &e.in->src, r->addr[0], r->port ? (*e.ports & 0xffff0000) | r->port : *e.ports);
 			eth_write(e.eth, r);

@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"testing"
 )
@@ -230,5 +231,17 @@ func (r *rig) errorWithoutALocalEnd6(real uint32) {
 	want.dst, want.src, want.ttl = realMAC(int(real)), ourMAC, 63
 	if out := r.want(errorSaid(vip6.Addr(), its.packet6()), LbReasonFORWARD_ICMP); !bytes.Equal(out, want.bytes()) {
 		r.Errorf("got  % x\nwant % x", out, want.bytes())
+	}
+}
+
+// TestAnErrorOfBeforeFULLNAT: a connection from before its real server became FULLNAT has no local end that the quote could name.
+func TestAnErrorOfBeforeFULLNAT(t *testing.T) {
+	r, s, real := masqueraded(t, udpProto)
+	r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW)
+	s.change(real, func(e *LbReal) { e.Source[0], e.Locals = addr4(local0), 1 })
+	out := r.want(errorSaid(vip.Addr(), answered(udpProto).packet()), LbReasonFORWARD_ICMP)
+	quote := out[14+28:]
+	if got, ok := netip.AddrFromSlice(quote[16:20]); !ok || got != client.Addr() || binary.BigEndian.Uint16(quote[22:]) != client.Port() {
+		t.Errorf("% x", quote)
 	}
 }
