@@ -89,6 +89,24 @@ func TestALearnedConnectionOfFullNATGoesOnFromItsLocalEnd(t *testing.T) {
 	})
 }
 
+// TestALearnedConnectionThatIsEstablishedAssuresNothing: of IPv6, what stands where others have their template is the line for its replies.
+func TestALearnedConnectionThatIsEstablishedAssuresNothing(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		s := toldScene(t, v6, false)
+		s.learned(s.told(synRecv, 0, 0), LbLearnOutcomeLEARN_NEW)
+		s.goesOn(t, "its last ACK")
+		if s.counts(s.real) != [3]uint32{1, 0, 0} {
+			t.Errorf("counts %v", s.counts(s.real))
+		}
+		for _, c := range s.conns() {
+			if c.Life>>16&uint64(LbConnFlagCONN_ASSURED) != 0 {
+				t.Errorf("%+v is assured", c)
+			}
+		}
+		s.checkTable()
+	})
+}
+
 // TestWhatWasToldOfTheProxyHeader: both sides see numbers that fit, whether the real server has the header already or not.
 func TestWhatWasToldOfTheProxyHeader(t *testing.T) {
 	both(t, func(t *testing.T, v6 bool) {

@@ -28,6 +28,7 @@ const (
 	datedSize   = 4
 
 	unknownLag = 1<<32 - 1
+	maxIdle    = (1<<32 - 1) * time.Millisecond // that can be told
 
 	// takesLocal: who sends a state learns the connections and templates of FULLNAT. An older one says 0 there.
 	takesLocal = 1
@@ -174,7 +175,7 @@ func readState(b []byte) (s state, ok bool) {
 // appendDated writes a connection as changes have it: how long ago it was used, in ms, then as an entry of version 1. The
 // length of b but for its header is a multiple of 4.
 func appendDated(b []byte, c *Conn) []byte {
-	b = binary.BigEndian.AppendUint32(b, uint32(min(max(c.Idle/time.Millisecond, 0), 1<<32-1)))
+	b = binary.BigEndian.AppendUint32(b, uint32(min(max(c.Idle, 0), maxIdle)/time.Millisecond))
 	b = c.append(b)
 	return append(b, make([]byte, pad(len(b)))...)
 }
@@ -207,7 +208,7 @@ func readChanges(b []byte, waited time.Duration, take func(Conn), refuse func(Re
 		switch {
 		case why == "":
 			c.Flags &= kept
-			c.Dated, c.Idle = true, idle+waited
+			c.Dated, c.Idle = true, min(idle+waited, maxIdle)
 			take(c)
 		case !sure:
 			refuse(why)
