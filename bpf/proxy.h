@@ -194,6 +194,8 @@ __noinline int proxy_request(struct xdp_md *ctx, struct packet *p, __u32 at, __u
 	if (!behind && state == PROXY_DUE && !(tcp->flags & TCP_RST)) {
 		if (mtu && p->length + proxy_size(p) > mtu)
 			return DROP_TOO_BIG;
+		if (tcp->offset >> 4 < sizeof(*tcp) / 4)
+			return DROP_NO_ROOM; /* its payload would begin within its header, and the PROXY header too */
 		return proxy_insert(ctx, p, at, l4, (tcp->offset >> 4) * 4);
 	}
 	seq = be32(be32(tcp->seq) + proxy_size(p));

@@ -206,6 +206,23 @@ func TestProxyHeaderThatDoesNotFit(t *testing.T) {
 	})
 }
 
+// TestProxyHeaderBehindNoHeader: of a segment whose header would end within itself the real server hears nothing, and the header is due still.
+func TestProxyHeaderBehindNoHeader(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		s := proxied(t, v6)
+		s.sends(t, "the answer", s.answers(frame{flags: syn | ack}, 7000, isn+1), s.gets(frame{flags: syn | ack}, 7000, isn+1), LbReasonFORWARD_REPLY)
+		for offset := uint8(12 + 4); offset < 16+5; offset++ { // four bits of it: 0 to 4
+			if _, out, why := s.run(s.says(frame{flags: ack, offset: offset, payload: []byte("data")}, isn+1, 7001)); why != LbReasonDROP_NO_ROOM {
+				t.Errorf("offset %d: %s\n% x", offset&15, why.name(), out)
+			}
+		}
+		in := s.says(frame{flags: ack, payload: []byte("data")}, isn+1, 7001)
+		if _, out, why := s.run(in); why != LbReasonFORWARD_HIT || len(out) != len(in)+len(s.header) {
+			t.Errorf("a whole one: %s\n% x", why.name(), out)
+		}
+	})
+}
+
 // TestProxyLeavesAlone what is not between the answer to a SYN and the connection's end; a reset comes behind the header, too.
 func TestProxyLeavesAlone(t *testing.T) {
 	both(t, func(t *testing.T, v6 bool) {
