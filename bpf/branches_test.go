@@ -127,18 +127,9 @@ func report(t *testing.T, all []decision, of map[decision]taken, excused map[str
 // it at times. The value says whether one was needed.
 func branchExcuses(t *testing.T) map[string]bool {
 	t.Helper()
-	text, err := os.ReadFile("testdata/branches.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := map[string]bool{}
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if known, why, found := strings.Cut(line, " # "); found && why != "" {
-			all[known] = strings.HasPrefix(why, "chance: ")
-		} else if line != "" {
-			t.Errorf("testdata/branches.txt: %q says no reason behind #", line)
-		}
+	for known, why := range excuses(t, "branches.txt") {
+		all[known] = strings.HasPrefix(why, "chance: ")
 	}
 	return all
 }

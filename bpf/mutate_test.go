@@ -1,7 +1,6 @@
 package bpf
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -161,7 +160,7 @@ func TestMutants(t *testing.T) {
 	if which == "" {
 		t.Skip("a mutant takes seconds: VIPD_MUTATE is not set")
 	}
-	chosen, excused := regexp.MustCompile(which), excuses(t)
+	chosen, excused := regexp.MustCompile(which), excuses(t, "mutants.txt")
 	var rest []mutant
 	count := map[fate]int{}
 	tell := func(m mutant, got fate, how string) {
@@ -179,7 +178,7 @@ func TestMutants(t *testing.T) {
 			if m.state != "" || !chosen.MatchString(m.String()) {
 				continue // those of the tables of states: TestMutantsOfStates
 			}
-			if excused[m.known()] || excused[m.knownThere()] {
+			if excused[m.known()] != "" || excused[m.knownThere()] != "" {
 				count[forgiven]++
 				continue
 			}
@@ -261,21 +260,22 @@ func unnoticed(t *testing.T, alive []mutant) []mutant {
 	return append(append(unnoticed(t, now[:half]), unnoticed(t, now[half:])...), unnoticed(t, later)...)
 }
 
-// excuses are the mutants that do the same as the original, or what chance hides: "file: line before / line => line # why", or of one
-// function "file function: ".
-func excuses(t *testing.T) map[string]bool {
+// excuses are what testdata has reasons for, "what # why" on a line, by what it is. Of mutants.txt mutants that do the same as the original, or
+// what chance hides: "file: line before / line => line", or of one function "file function: ".
+func excuses(t *testing.T, file string) map[string]string {
 	t.Helper()
-	f, err := os.Open("testdata/mutants.txt")
+	path := filepath.Join("testdata", file)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	all := map[string]bool{}
-	for in := bufio.NewScanner(f); in.Scan(); {
-		if m, why, found := strings.Cut(in.Text(), " # "); found && why != "" {
-			all[m] = true
-		} else if in.Text() != "" {
-			t.Errorf("testdata/mutants.txt: %q says no reason behind #", in.Text())
+	all := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if what, why, found := strings.Cut(line, " # "); found && why != "" {
+			all[what] = why
+		} else if line != "" {
+			t.Errorf("%s: %q says no reason behind #", path, line)
 		}
 	}
 	return all
