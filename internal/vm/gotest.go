@@ -51,7 +51,8 @@ func GoTest(t testing.TB, c Config, pkg string, args ...string) Result {
 	if c.Output == nil {
 		c.Output = t.Output()
 	}
-	limit := fmt.Sprintf("-test.timeout=%v", cmp.Or(c.Limit, defaultLimit))
+	// Shorter than the machine's, so that a test that hangs says where.
+	limit := fmt.Sprintf("-test.timeout=%v", cmp.Or(c.Limit, defaultLimit)*8/10)
 	if c.CountInstructions {
 		limit = "-test.timeout=0" // its clock is not this machine's
 	}

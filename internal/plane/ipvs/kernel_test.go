@@ -245,6 +245,42 @@ func TestThisPlaneReadsWhatIpvsadmWrote(t *testing.T) {
 	planetest.Want(t, d.plane, want)
 }
 
+// TestLblcIsLoadedBeforeThisKernelAsksForIt keeps the kernel from loading a module by itself: it would hold its lock meanwhile.
+func TestLblcIsLoadedBeforeThisKernelAsksForIt(t *testing.T) {
+	d := newDirector(t)
+	const helper = "/proc/sys/kernel/modprobe"
+	was, err := os.ReadFile(helper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(helper, []byte("/bin/false"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	defer os.WriteFile(helper, bytes.TrimSpace(was), 0o644)
+	for i, scheduler := range []string{"lblc", "lblcr"} {
+		unload(t, "ip_vs_"+scheduler)
+		s := lb.Service{ServiceKey: key(lb.TCP, "10.0.8.9:80"), Scheduler: scheduler}
+		verb := []plane.Verb{plane.AddService, plane.EditService}[i]
+		if err := d.plane.Apply([]plane.Op{{Verb: verb, Service: s}}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// unload waits for namespaces that end with services that use the module.
+func unload(t *testing.T, module string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		out, err := exec.Command("modprobe", "-r", module).CombinedOutput()
+		if _, gone := os.Stat("/sys/module/" + module); gone != nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("modprobe -r %s: %v: %s", module, err, out)
+		}
+	}
+}
+
 func ipvsadm(t *testing.T, args, stdin string) string {
 	t.Helper()
 	cmd := exec.Command(need.Tool(t, "ipvsadm"), strings.Fields(args)...)

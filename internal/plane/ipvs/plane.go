@@ -19,8 +19,9 @@ type Plane struct {
 	client  *Client
 	info    Info
 	methods methods
-	sysctls string        // the directory of the kernel's settings
-	there   chan<- func() // has functions run in the network namespace whose IPVS it is. If nil, that is the process's own.
+	sysctls string          // the directory of the kernel's settings
+	loaded  map[string]bool // schedulers whose module was asked for
+	there   chan<- func()   // has functions run in the network namespace whose IPVS it is. If nil, that is the process's own.
 }
 
 var _ plane.Plane = (*Plane)(nil)
@@ -52,7 +53,7 @@ func OpenIn(path string) (*Plane, error) {
 func openIn(ns *os.File) (*Plane, error) {
 	c, err := dial(ns)
 	if errors.Is(err, os.ErrNotExist) {
-		if loadErr := loadModule(); loadErr != nil {
+		if loadErr := loadModule("ip_vs"); loadErr != nil {
 			return nil, fmt.Errorf("%w (%w)", ErrNoIPVS, loadErr)
 		}
 		c, err = dial(ns)
@@ -101,16 +102,16 @@ func (p *Plane) within(fn func() error) (err error) {
 	return err
 }
 
-// loadModule asks for ip_vs as keepalived and ipvsadm do.
-func loadModule() error {
+// loadModule asks for a module as keepalived and ipvsadm ask for ip_vs.
+func loadModule(name string) error {
 	path, err := exec.LookPath("modprobe")
 	if err != nil {
 		if path = "/sbin/modprobe"; !executable(path) {
 			return errors.New("there is no modprobe program")
 		}
 	}
-	if err := exec.Command(path, "-q", "--", "ip_vs").Run(); err != nil {
-		return fmt.Errorf("modprobe ip_vs: %w", err)
+	if err := exec.Command(path, "-q", "--", name).Run(); err != nil {
+		return fmt.Errorf("modprobe %s: %w", name, err)
 	}
 	return nil
 }
@@ -128,7 +129,7 @@ func open(c *Client) (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plane{sysctls: sysctls, client: c, info: info}
+	p := &Plane{sysctls: sysctls, loaded: map[string]bool{}, client: c, info: info}
 	have, err := p.Read()
 	if err != nil {
 		return nil, err
@@ -167,8 +168,10 @@ func (p *Plane) do(op plane.Op) error {
 	k := op.Service.ServiceKey
 	switch op.Verb {
 	case plane.AddService:
+		p.loadScheduler(op.Service.Scheduler)
 		return p.client.AddService(op.Service)
 	case plane.EditService:
+		p.loadScheduler(op.Service.Scheduler)
 		return p.client.EditService(op.Service)
 	case plane.DelService:
 		return p.client.DelService(k)
@@ -184,6 +187,16 @@ func (p *Plane) do(op plane.Op) error {
 	}
 	p.methods.note(k, op.Real)
 	return nil
+}
+
+// loadScheduler loads a scheduler that registers with every network namespace before the kernel does, which holds the lock of its
+// IPVS meanwhile: a namespace with IPVS that ends in that moment keeps the module out while it waits for the same lock, and neither
+// ends (seen with Linux 6.1). Where this process may not load a module, the kernel does.
+func (p *Plane) loadScheduler(name string) {
+	if (name == "lblc" || name == "lblcr") && !p.loaded[name] {
+		p.loaded[name] = true
+		_ = loadModule("ip_vs_" + name)
+	}
 }
 
 // Zero begins the counts of a service anew, or of all if k is nil. ErrNoService.
