@@ -11,7 +11,10 @@
  */
 static __always_inline __u16 csum_fold(__u64 sum)
 {
-	sum = (sum & 0xffffffff) + (sum >> 32);
+	__u32 low = sum;
+
+	__asm__ volatile("" : "+w"(low)); /* else clang shifts the rest out and back in */
+	sum = low + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return sum;

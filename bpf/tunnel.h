@@ -72,20 +72,27 @@ static __always_inline int covered(struct ipv4 *ip, struct udp *udp, void *end)
 	return ip->proto == PROTO_TCP || (ip->proto == PROTO_UDP && (void *)(udp + 1) <= end && udp->check);
 }
 
+/*
+ * The sum of a whole packet: words as the frame has them, and a number, by how much it is more (csum_number). Either may be less than
+ * nothing, so that what is taken out costs no more than what is added; csum_whole makes it a sum.
+ */
+struct sum {
+	__s64 words, number;
+};
+
 /* A checksum makes what it covers sum to nothing but the pseudo header, so that no payload is read. */
-static __always_inline __u64 sum_covered(struct ipv4 *ip, __u32 header, __u32 length)
+static __always_inline struct sum sum_covered(struct ipv4 *ip, __u32 header, __u32 length)
 {
-	return csum_less(ip->src) + csum_less(ip->dst) + csum_less(csum_number(ip->proto + length - header));
+	return (struct sum){ .words = -(__s64)ip->src - ip->dst, .number = (__s64)header - ip->proto - length };
 }
 
-/* The sum of the whole packet. */
-static __always_inline __u64 sum_of_inner(struct xdp_md *ctx, struct ipv4 *ip, void *end, __u32 at)
+static __always_inline struct sum sum_of_inner(struct xdp_md *ctx, struct ipv4 *ip, void *end, __u32 at)
 {
 	__u32 header = (ip->version_ihl & 15) * 4, length = be16(ip->length);
 
 	if (covered(ip, (void *)ip + header, end))
 		return sum_covered(ip, header, length);
-	return csum_bytes(ctx, at, length);
+	return (struct sum){ .words = csum_bytes(ctx, at, length) };
 }
 
 /* The same of an IPv6 packet, whose own header has no checksum: its addresses and the pseudo header's are nothing together. */
@@ -96,44 +103,58 @@ static __always_inline int covered6(struct ipv6 *ip, void *end)
 	return ip->next == PROTO_TCP || (ip->next == PROTO_UDP && (void *)(udp + 1) <= end && udp->check);
 }
 
-static __always_inline __u64 sum_covered6(struct ipv6 *ip)
+static __always_inline struct sum sum_covered6(struct ipv6 *ip)
 {
-	return (__u64)ip->version_class_flow + load32(&ip->length) + csum_less(ip->length + csum_number(ip->next));
+	/* with the word of next header and hop limit; the length is in both */
+	return (struct sum){ .words = (__s64)ip->version_class_flow + load16(&ip->next), .number = -(__s64)ip->next };
 }
 
-static __always_inline __u64 sum_of_inner6(struct xdp_md *ctx, struct ipv6 *ip, void *end, __u32 at)
+static __always_inline struct sum sum_of_inner6(struct xdp_md *ctx, struct ipv6 *ip, void *end, __u32 at)
 {
-	return covered6(ip, end) ? sum_covered6(ip) : csum_bytes(ctx, at, be16(ip->length) + sizeof(*ip));
+	if (covered6(ip, end))
+		return sum_covered6(ip);
+	return (struct sum){ .words = csum_bytes(ctx, at, be16(ip->length) + sizeof(*ip)) };
 }
 
 /* What an outer header is made of; the packet itself may have moved. */
 struct outer {
-	__u64 inner;             /* sum of the packet, which is not folded */
+	struct sum inner;
 	__u32 flow;              /* hash of the connection */
-	__u16 length;            /* of the packet */
+	__u32 length;            /* of the packet */
 	__be16 frag, id;
 	__u8 tos, ttl, proto;
 	__be16 type;             /* EtherType of the packet */
 };
 
+/* A sum that may be below nothing, by no more than some sixteen words: so many are nothing too. */
+static __always_inline __u64 csum_whole(__s64 sum)
+{
+	return sum + (0xffffffffll << 4);
+}
+
 static __always_inline void front_write(void *at, struct real *r, struct outer *o, struct shape s, __u64 pseudo)
 {
-	__u16 length = o->length + GUE_FRONT;
+	__u64 length = o->length + GUE_FRONT;
 
 	if (s.tunnel == TUNNEL_GUE) {
+		__u64 turned = be16(length);
 		/* The source port spreads flows over the queues and paths behind (RFC 7510 3): one of the dynamic ones. */
 		__u16 sport = be16(0xc000 | (o->flow & 0x3fff));
-		__u64 udp = sport | (__u64)r->tunnel_port << 16 | (__u64)be16(length) << 32;
-		__u32 gue = (__u32)o->proto << 8;
+		__u64 udp = sport | (__u64)r->tunnel_port << 16;
 
-		/* ipvs: remcsum alone also fills the checksum; its option is for checksums that hardware has yet to fill in. */
+		/*
+		 * Of the header in front, UDP's, GUE's, which is no more than its protocol, and the packet. The sum is turned round before it
+		 * is folded: then it is never 0, which would say that there is none.
+		 * ipvs: remcsum alone also fills the checksum; its option is for checksums that hardware has yet to fill in.
+		 */
 		if (s.flags & (TUNNEL_CSUM | TUNNEL_REMCSUM)) {
-			__u16 check = ~csum_fold(pseudo + csum_number(PROTO_UDP + length) + (__u32)udp + (udp >> 32) + gue + o->inner);
+			__s64 number = o->inner.number + PROTO_UDP + o->proto + 2ll * length;
 
-			udp |= (__u64)(check ? check : 0xffff) << 48;
+			udp |= (__u64)csum_fold(csum_whole(-(number * 256) - o->inner.words - (__s64)pseudo - (__s64)udp)) << 48;
 		}
-		*(any64 *)at = udp;
-		*(any32 *)(at + sizeof(struct udp)) = gue;
+		forget_bounds(turned); /* else clang turns eight bytes and takes two of them */
+		*(any64 *)at = udp | turned << 32;
+		*(any32 *)(at + sizeof(struct udp)) = (__u32)o->proto << 8;
 	} else if (s.tunnel == TUNNEL_GRE) {
 		struct gre *gre = at;
 		struct gre_check *c = (void *)(gre + 1);
@@ -141,7 +162,7 @@ static __always_inline void front_write(void *at, struct real *r, struct outer *
 		*gre = (struct gre){ .type = o->type };
 		if (s.flags & TUNNEL_CSUM) {
 			gre->flags = be16(GRE_CHECKSUM);
-			*c = (struct gre_check){ .check = ~csum_fold((__u64)gre->flags + gre->type + o->inner) };
+			*c = (struct gre_check){ .check = ~csum_fold(csum_whole(gre->flags + gre->type + o->inner.words + o->inner.number * 256ll)) };
 		}
 	}
 }
@@ -151,19 +172,23 @@ static __always_inline __u8 outer_proto(struct shape s, struct outer *o)
 	return s.tunnel == TUNNEL_GUE ? PROTO_UDP : s.tunnel == TUNNEL_GRE ? PROTO_GRE : o->proto;
 }
 
-/* The header in whole words, which are also what its checksum adds up: nothing is read again. */
-static __always_inline void outer_write(struct ipv4 *ip, __be32 src, __be32 dst, struct outer *o, struct shape s, __u32 length)
+/*
+ * The header in whole words, which are also what its checksum adds up: nothing is read again. `ends` is the sum of the addresses, which
+ * are written before it is needed, so that they need not be kept.
+ */
+static __always_inline void outer_write(struct ipv4 *ip, __be32 src, __be32 dst, __u64 ends, struct outer *o, struct shape s, __u32 length)
 {
 	__u32 *word = (void *)ip;
 	__u32 first = 0x45 | (__u32)o->tos << 8 | (__u32)be16(length) << 16;
 	__u32 second = o->id | (__u32)o->frag << 16;
 	__u32 third = o->ttl | (__u32)outer_proto(s, o) << 8;
 
-	word[0] = first;
-	word[1] = second;
-	word[2] = third | (__u32)(__u16)~csum_fold((__u64)first + second + third + src + dst) << 16;
 	word[3] = src;
 	word[4] = dst;
+	word[0] = first;
+	word[1] = second;
+	forget_bounds(ends);
+	word[2] = third | (__u32)(__u16)~csum_fold((__u64)first + second + third + ends) << 16;
 }
 
 /*
@@ -180,11 +205,12 @@ static __always_inline void front4(struct eth *eth, struct real *r, struct outer
 {
 	struct ipv4 *ip = (void *)(eth + 1);
 	__be32 src = r->source[0], dst = r->addr[0]; /* once: clang takes what is written for what they may be read from */
+	__u64 ends = (__u64)src + dst;
 
 	eth_write(eth, r);
 	eth->type = be16(ETH_IPV4);
-	outer_write(ip, src, dst, o, s, o->length + sizeof(*ip) + shape_size(s));
-	front_write(ip + 1, r, o, s, (__u64)src + dst);
+	outer_write(ip, src, dst, ends, o, s, o->length + sizeof(*ip) + shape_size(s));
+	front_write(ip + 1, r, o, s, ends);
 }
 
 /* The same with an IPv6 header. Its flow label is 0, as IPVS has it. */
