@@ -61,7 +61,10 @@ static __always_inline __u32 tunnel_front(struct real *r)
  */
 static __always_inline __u8 outer_tos(__u8 tos)
 {
-	return tos - (tos & tos >> 1 & 1);
+	__u32 both = tos & tos >> 1;
+
+	forget_bounds(both); /* else clang asks and branches */
+	return tos - (both & 1);
 }
 
 /* Has the packet a checksum over all that is behind its header? Not UDP without one, other protocols, and fragments. */
@@ -156,14 +159,13 @@ static __always_inline void front_write(void *at, struct real *r, struct outer *
 		*(any64 *)at = udp | turned << 32;
 		*(any32 *)(at + sizeof(struct udp)) = (__u32)o->proto << 8;
 	} else if (s.tunnel == TUNNEL_GRE) {
-		struct gre *gre = at;
-		struct gre_check *c = (void *)(gre + 1);
+		__u32 gre = (__u32)o->type << 16;
 
-		*gre = (struct gre){ .type = o->type };
 		if (s.flags & TUNNEL_CSUM) {
-			gre->flags = be16(GRE_CHECKSUM);
-			*c = (struct gre_check){ .check = ~csum_fold(csum_whole(gre->flags + gre->type + o->inner.words + o->inner.number * 256ll)) };
+			gre |= be16(GRE_CHECKSUM);
+			*(any32 *)(at + sizeof(struct gre)) = (__u16)~csum_fold(csum_whole(gre + o->inner.words + o->inner.number * 256));
 		}
+		*(any32 *)at = gre;
 	}
 }
 
