@@ -80,7 +80,7 @@ bench: setup-bench build ## what things cost, as tables and as JSON in out/bench
 	$(GO) test -run '^$$' -bench Instructions -benchtime 1x -timeout 30m ./test/vm/ -figures $(abspath $(BENCH))/instructions.json
 	VIPD=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench EndToEnd -benchtime 1x -timeout 10m ./test/ -figures $(abspath $(BENCH))/end-to-end.json
 	VIPD_BENCH=1 $(GO) test -timeout 90m -v -count=1 -run 'ChecksCost|TellingAndLearningCost' ./test/vm/
-	$(GO) test -run 'ManyCPUs|ModelAgrees' -rush 1m -v ./bpf/
+	$(GO) test -v -run 'ManyCPUs|ModelAgrees' ./bpf/ -rush 1m
 	$(GO) test -run '^$$' -bench TenMillion -benchtime 1x -timeout 20m ./internal/plane/xdp/
 	VIPD=$(CURDIR)/$(BIN) $(GO) test -run '^$$' -bench Large -benchtime 3x -timeout 20m ./internal/conf/
 	VIPD_BENCH=1 $(GO) test -parallel 1 -timeout 4h -v -count=1 -run 'BesideKeepalived|FastAdverts|FiftyThousand' ./test/ # VIPD_FAILOVERS=50 for the long run
