@@ -155,6 +155,17 @@ var firstTests = map[string]struct {
 	"sweep.h": {rows: []func(*testing.T){TestSweep, TestForget, TestSweepOfAPart, TestChainsOverTheEndOfARegion, TestTimerSweepsAlone, TestOrdersNeedTheirFrame, TestBusy, TestTemplateTimer,
 		TestExpiredTemplate, TestLineOfIPv6, TestDispensable, TestDispensableTemplates, TestALearnedConnectionCountsForThresholds, TestFullRegion}},
 	"mss.h": {rows: []func(*testing.T){TestLargestSegment, TestProxyHeader}},
+	"direct.h": {rows: []func(*testing.T){TestTooBig, TestTooFar, TestChecksumOfEveryTTL, TestChecksumOfZero, TestAnswersOfIPv6, TestForwardedFrameOfIPv6, TestMethodsOfIPv6,
+		TestLocalRealServer, TestTunnelsTellTheRoomThatIsLeft, TestTunnelledFrame}},
+	"tunnel.h": {rows: []func(*testing.T){TestTunnelledFrame, TestTunnelsAsTheKernelHasThem, TestTunnelsOfIPv6, TestATunnelMakesNothingDamagedGood, TestChecksumOfGUEIsNeverZero,
+		TestTunnelWithoutPathMTUDiscovery, TestTunnelsTellTheRoomThatIsLeft, TestNoRoomInFront, TestOtherRoadsSumUpWhatHasNoChecksum}},
+	"icmp.h": {rows: []func(*testing.T){TestNobodyAnswers, TestAnswersOfIPv6, TestTooBig, TestTooFar, TestTunnelsTellTheRoomThatIsLeft, TestNobodyIsToldOfFollowingFragments,
+		TestErrorsReachTheRealServerWhereverItIs, TestErrorsAboutTunnels, TestErrorsAboutTunnelsOfIPv6}},
+	"related.h": {rows: []func(*testing.T){TestErrorsReachTheRealServer, TestErrorsReachTheClient, TestErrorsAboutTunnels, TestErrorsOfNobody, TestErrorsReachTheRealServerWhereverItIs,
+		TestErrorsThatCannotReachTheClient, TestErrorsAboutWhatMayBeATunnel, TestWhatTheOtherFamilyHasNoWordFor, TestASizeThatLeavesNoRoom, TestAnErrorOfBeforeFULLNAT, TestErrorsUnderFullNAT}},
+	"related6.h": {rows: []func(*testing.T){TestErrorsOfIPv6ReachTheRealServer, TestErrorsOfIPv6ReachTheClient, TestErrorsAboutTunnelsOfIPv6, TestErrorsOfIPv6OfNobody,
+		TestErrorsReachTheRealServerWhereverItIs, TestErrorsThatCannotReachTheClient, TestErrorsAboutWhatMayBeATunnel, TestWhatTheOtherFamilyHasNoWordFor, TestASizeThatLeavesNoRoom,
+		TestErrorsUnderFullNAT6}},
 }
 
 var (

@@ -140,6 +140,59 @@ func TestTunnelsOfIPv6(t *testing.T) {
 	}
 }
 
+// TestATunnelMakesNothingDamagedGood: of a packet with a checksum of its own a tunnel's takes in what that says and not what there is.
+// So a packet that came damaged is wrong by both.
+func TestATunnelMakesNothingDamagedGood(t *testing.T) {
+	r := newRig(t, 4)
+	for _, row := range []struct {
+		to  netip.AddrPort
+		far netip.Addr
+	}{{vip, far4}, {vip, far6}, {vip6, far6}} {
+		for _, proto := range []uint8{tcpProto, udpProto} {
+			real := r.serve(row.to, proto, LbSchedulerSCHED_RR).add(1)
+			for _, kind := range []uint8{1, 2} {
+				r.change(real, tunnelTo(row.far, kind, 1))
+				for _, in := range []frame{{flags: syn}, {flags: ack}, {flags: ack, payload: []byte("odd")}} {
+					in.proto, in.to, in.summed, in.frag = proto, row.to, true, 0x4000
+					good := in.bytes()
+					damaged, at := bytes.Clone(good), len(good)-len(in.payload)-map[uint8]int{tcpProto: 4, udpProto: 2}[proto]
+					damaged[at] ^= 0x55
+					_, want, why := r.run(good)
+					_, out, whyDamaged := r.run(damaged)
+					want[len(want)-len(good)+at] ^= 0x55
+					if !bytes.Equal(out, want) || !forwardsWhy(why) || !forwardsWhy(whyDamaged) {
+						t.Errorf("%v, protocol %d, to %v by %d: %s, %s\ngot  % x\nwant % x", row.to, proto, row.far, kind, why.name(), whyDamaged.name(), out, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestOtherRoadsSumUpWhatHasNoChecksum: the fast one is for packets of which nothing need be read for a tunnel's checksum.
+func TestOtherRoadsSumUpWhatHasNoChecksum(t *testing.T) {
+	r := newRig(t, 4)
+	rows := []netip.AddrPort{vip, vip6}
+	for _, to := range rows {
+		for _, proto := range []uint8{tcpProto, udpProto} {
+			real := r.serve(to, proto, LbSchedulerSCHED_RR).add(1)
+			r.change(real, tunnelTo(far6, 1, 1))
+			r.opened(frame{to: to, proto: proto})
+			r.want(frame{to: to, proto: proto, flags: ack}, LbReasonFORWARD_HIT)
+		}
+	}
+	for _, road := range []LbRoad{LbRoadROAD_IPV4, LbRoadROAD_IPV6} {
+		if err := r.Roads.Delete(uint32(road)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, to := range rows {
+		r.want(frame{to: to, flags: ack, payload: []byte("hello")}, LbReasonFORWARD_HIT)
+		r.want(frame{to: to, proto: udpProto, summed: true, payload: []byte("a longer datagram")}, LbReasonFORWARD_HIT)
+		r.want(frame{to: to, proto: udpProto, payload: []byte("a longer datagram")}, LbReasonPASS_NO_ROAD)
+	}
+}
+
 // kernels are packets that Linux 6.1's IPVS put into tunnels, captured on the wire behind it: the outer packet, whole.
 var kernels = []struct {
 	name  string
