@@ -95,7 +95,10 @@ static __always_inline enum step follow(struct frame *f, struct conn *c, __u64 l
 			/* From the director that it would go to: peer.h says what that means. */
 			if (sent_by(f, r))
 				return NEXT;
-		} else if (packet_begins(p) || t->expire_nodest_conn) {
+		} else if (t->expire_nodest_conn) {
+			conn_quit(p, c, life);
+			return NEXT;
+		} else if (packet_begins(p)) {
 			return NEXT;
 		} else {
 			return leave(p, DROP_REAL_GONE);

@@ -146,6 +146,19 @@ static __always_inline int conn_clear(struct conn *c, struct region_head *head)
 	return life_phase(READ_ONCE(c->life)) != PHASE_LIVE || conn_retire(c, head);
 }
 
+/* Ends the packet's connection, whose real server is gone, unless the line has changed hands. */
+static __noinline void conn_quit(struct packet *p, struct conn *c, __u64 life)
+{
+	__u32 index = hash_region(p->hash);
+	struct region_head *head = bpf_map_lookup_elem(&region_heads, &index);
+
+	if (!head || !lock(&head->lock))
+		return;
+	if (!((READ_ONCE(c->life) ^ life) & LIFE_GENERATION))
+		conn_retire(c, head);
+	unlock(&head->lock);
+}
+
 /* Do replies of this real server pass us? */
 static __always_inline int heard_back(__u32 real)
 {
@@ -320,7 +333,7 @@ static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64
 	if (due(p->tick, READ_ONCE(c->expires))) /* nothing needs a connection but itself */
 		return 1;
 	if (!r || r->flags & REAL_GONE)
-		return packet_begins(p) || t->expire_nodest_conn;
+		return packet_begins(p);
 	return packet_begins(p) && conn_renewed(c, r, packet_proto(p), life, t);
 }
 

@@ -366,7 +366,7 @@ func TestRealServerThatIsGone(t *testing.T) {
 		{"a datagram to it is dropped", udpProto, 0, 0, LbReasonDROP_REAL_GONE},
 		{"a SYN is scheduled anew", tcpProto, syn, 0, LbReasonFORWARD_NEW},
 		{"expire_nodest_conn: so is a datagram", udpProto, 0, 1, LbReasonFORWARD_NEW},
-		{"expire_nodest_conn: data to it is the host's", tcpProto, ack | psh, 1, LbReasonPASS_NO_CONNECTION},
+		{"expire_nodest_conn: data to it is the host's, and ends the connection", tcpProto, ack | psh, 1, LbReasonPASS_NO_CONNECTION},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -378,6 +378,14 @@ func TestRealServerThatIsGone(t *testing.T) {
 			before := r.conn()
 			s.remove(b)
 			r.want(frame{proto: row.proto, flags: row.flags}, row.why)
+			if row.why == LbReasonPASS_NO_CONNECTION {
+				if all := r.conns(); len(all) != 0 || r.counts(b) != [3]uint32{} {
+					t.Errorf("it has not ended: %+v, counts %v", all, r.counts(b))
+				}
+				s.restore(b, 1)
+				r.want(frame{proto: row.proto, flags: row.flags}, row.why)
+				return
+			}
 			after := r.conn()
 			if row.why == LbReasonFORWARD_NEW {
 				one := map[uint8][3]uint32{tcpProto: {1, 0, 0}, udpProto: {0, 1, 0}}[row.proto]
