@@ -1,7 +1,9 @@
 package vm
 
 import (
+	"bytes"
 	_ "embed"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -49,7 +51,7 @@ func TestTwoPlanesHaveOneHistory(t *testing.T) {
 	due := false
 	for h.step = 1; h.step <= steps && h.wrong < 20; h.step++ {
 		h.act()
-		due = due || h.step%200 == 0
+		due = due || h.step%100 == 0
 		if due && h.calm() {
 			h.compare(false)
 			due = false
@@ -83,25 +85,26 @@ func numberOf(name string, otherwise int) int {
 type history struct {
 	testing.TB
 	*rand.Rand
-	kernel *ipvs.Plane
-	xdp    *xdp.Plane
-	lb     *ebpf.Program
-	wire   *wire
-	pools  map[lb.ServiceKey]*lb.Pool
-	last   []string // what was done, for who must find out why
-	ops    []string // of them, what changed services, since both agreed last
-	done   map[string]int
-	gone   map[string]bool // services and real servers, as counts names them, of which totals differ: remember
-	step   int
-	began  time.Time
-	slept  time.Time // until when
-	apart  bool      // since a disagreement
-	wrong  int
+	kernel   *ipvs.Plane
+	xdp      *xdp.Plane
+	lb       *ebpf.Program
+	wire     *wire
+	pools    map[lb.ServiceKey]*lb.Pool
+	last     []string // what was done, for who must find out why
+	ops      []string // of them, all but packets
+	done     map[string]int
+	gone     map[string]bool // services and real servers, as counts names them, of which totals differ: remember
+	step     int
+	began    time.Time
+	slept    time.Time         // until when
+	settings map[string]uint32 // of IPVS, as set
+	apart    bool              // since a disagreement
+	wrong    int
 }
 
 func newHistory(t testing.TB, seed uint64) *history {
 	t.Helper()
-	h := &history{TB: t, Rand: rand.New(rand.NewPCG(seed, 1)), wire: openWire(t), pools: map[lb.ServiceKey]*lb.Pool{}, done: map[string]int{}, gone: map[string]bool{}, began: time.Now()}
+	h := &history{TB: t, Rand: rand.New(rand.NewPCG(seed, 1)), wire: openWire(t), pools: map[lb.ServiceKey]*lb.Pool{}, done: map[string]int{}, settings: map[string]uint32{"conn_reuse_mode": 1}, gone: map[string]bool{}, began: time.Now()}
 	var err error
 	if h.kernel, err = ipvs.Open(); err != nil {
 		t.Fatal(err)
@@ -150,7 +153,7 @@ func (h *history) note(kind, format string, args ...any) {
 	if len(h.last) > 60 {
 		h.last = h.last[1:]
 	}
-	if strings.HasSuffix(kind, "service") || strings.HasSuffix(kind, "server") || kind == "sleep" {
+	if kind != "packet" && kind != "reply" && !strings.HasPrefix(kind, "error") {
 		h.ops = append(h.ops, h.last[len(h.last)-1])
 	}
 }
@@ -199,7 +202,7 @@ func (h *history) act() {
 		h.sleep()
 	}
 	switch n := h.IntN(1000); {
-	case len(h.pools) == 0 || n < 8 && len(h.pools) < 6:
+	case len(h.pools) == 0 || n < 8 && len(h.pools) < 8:
 		h.addService()
 	case n < 11:
 		h.apply("delete a service", plane.Op{Verb: plane.DelService, Service: h.anyPool().Service})
@@ -217,6 +220,10 @@ func (h *history) act() {
 		h.sleep()
 	case n < 135:
 		h.tune()
+	case n < 138:
+		h.setTimeouts()
+	case n < 140:
+		h.restore()
 	case n < 230:
 		h.reply()
 	case n < 290:
@@ -307,6 +314,7 @@ func (h *history) tune() {
 // set gives a setting of IPVS a value on both planes.
 func (h *history) set(name string, value uint32) {
 	h.Helper()
+	h.settings[name] = value
 	for _, p := range []plane.Tuner{h.kernel, h.xdp} {
 		if err := p.Set(name, value); err != nil {
 			h.Fatal(err)
@@ -327,13 +335,15 @@ func (h *history) shape(s *lb.Service) {
 	}
 	s.Persistence, s.Wild = 0, 0
 	if h.IntN(3) == 0 {
-		s.Persistence, s.Wild = time.Duration([]int{20, 50, 80}[h.IntN(3)])*time.Second, []uint32{0, wildest(addrOf(s.ServiceKey))}[h.IntN(2)]
+		s.Persistence = time.Duration([]int{20, 50, 80}[h.IntN(3)]) * time.Second
+		some := map[bool][]int{false: {0, 0, 1, 2}, true: {0, 0, 1, 8, 13}}[s.Is6()] // the most: clients of both networks are one
+		s.Wild = wildBytes(addrOf(s.ServiceKey), some[h.IntN(len(some))])
 	}
 	s.OnePacket = (s.Protocol == lb.UDP || s.Mark != 0) && h.IntN(6) == 0
 }
 
-// wildest is lb.Service.Wild for clients of which all but the last byte counts.
-func wildest(a netip.Addr) uint32 { return lb.WildOf(a.BitLen()-8, a.Is6()) }
+// wildBytes is lb.Service.Wild for clients of whom the last bytes do not count.
+func wildBytes(a netip.Addr, n int) uint32 { return lb.WildOf(a.BitLen()-8*n, a.Is6()) }
 
 func (h *history) addService() {
 	s := lb.Service{ServiceKey: servicesOfHistory[h.IntN(len(servicesOfHistory))]}
@@ -348,7 +358,11 @@ func (h *history) addService() {
 
 // anyReal has an address of IPv4, and no port, until methodOf gives it those of a service.
 func (h *history) anyReal() lb.Real {
-	r := lb.Real{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 8, byte(11 + h.IntN(5))}), 0), Weight: int32(h.IntN(5))}
+	r := lb.Real{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 8, byte(11 + h.IntN(6))}), 0), Weight: int32(h.IntN(5)),
+		Tunnel: tunnelsOfHistory[h.IntN(len(tunnelsOfHistory))]}
+	if h.IntN(8) == 0 {
+		r.Weight *= []int32{10, 256, 16384}[h.IntN(3)]
+	}
 	if h.IntN(5) == 0 {
 		r.Upper = uint32(2 + h.IntN(8))
 		r.Lower = uint32(h.IntN(int(r.Upper)))
@@ -360,15 +374,26 @@ func (h *history) anyReal() lb.Real {
 // server had when it was made; here an edited method counts for all of them (docs/ipvsadm.md).
 func methodOf(s lb.Service, r *lb.Real) {
 	host, port := lastByte(r.Addr.Addr()), s.Addr.Port()
-	r.Forward = map[byte]lb.Forward{13: lb.Masq, 14: lb.Tunnel, 15: lb.Masq}[host]
+	r.Forward = map[byte]lb.Forward{13: lb.Masq, 14: lb.Tunnel, 15: lb.Masq, 16: lb.Tunnel}[host]
+	in := addrOf(s.ServiceKey)
 	switch {
+	case host == 16 && in.Is4(): // packets of one family in those of the other
+		in = historyVIP6
+	case host == 16:
+		in = historyVIP
 	case host < 13:
 		r.Forward = lb.Route
 	case host == 15 && port != 21 && s.Mark == 0: // FTP's can be no other (docs/limits.md), a mark's would be another with persistence
 		port += 8000 // not the same for two services: a reply would not say to which connection of its client it belongs
 	}
-	r.Addr = netip.AddrPortFrom(hostIn(addrOf(s.ServiceKey), host), port)
+	if r.Forward != lb.Tunnel {
+		r.Tunnel = lb.TunnelOptions{}
+	}
+	r.Addr = netip.AddrPortFrom(hostIn(in, host), port)
 }
+
+// tunnelsOfHistory may be edited into each other: here and there an edited one counts for all connections. The last is refused.
+var tunnelsOfHistory = []lb.TunnelOptions{{}, {}, {Type: lb.GRE}, {Type: lb.GRE, Csum: true}, {Type: lb.GUE, Port: 6080}, {Type: lb.GUE, Port: 6081, Csum: true}, {Type: lb.GUE}}
 
 // hostIn is the host of that number in the network of the address.
 func hostIn(in netip.Addr, number byte) netip.Addr {
@@ -385,18 +410,116 @@ func (h *history) apply(kind string, op plane.Op) {
 	}
 	h.note(kind, "%v: %s %+v", op, attributes(op.Service), op.Real)
 	kernel, ours := h.kernel.Apply([]plane.Op{op}), h.xdp.Apply([]plane.Op{op})
-	if (kernel == nil) != (ours == nil) {
-		h.disagree("%v: the kernel says %v, the packet path %v", op, kernel, ours)
+	h.sayTheSame(op, kernel, ours)
+	h.setHops()
+	if op.Verb == plane.DelReal || op.Verb == plane.DelService {
+		time.Sleep(soon)
 	}
+	if kernel == nil {
+		h.remember(op)
+	}
+}
+
+// soon is more than how much later IPVS ends what it ends at once: by a timer, one that a new one takes the place of; by a job of
+// its own, those of removed real servers with expire_nodest_conn.
+const soon = 20 * time.Millisecond
+
+func (h *history) setHops() {
 	for _, a := range h.xdp.Hops() {
 		if err := h.xdp.SetHop(a, xdp.Hop{Ifindex: 1, Src: directorMAC, Dst: serverMAC(a), MTU: 1500, Source: directorOf(a)}); err != nil {
 			h.Fatal(err)
 		}
 	}
-	if op.Verb == plane.DelReal || op.Verb == plane.DelService {
-		time.Sleep(20 * time.Millisecond) // ipvs: ends connections by expire_nodest_conn a little later
+}
+
+// refusals are what ipvsadm tells apart.
+var refusals = []error{plane.ErrServiceExists, plane.ErrNoService, plane.ErrRealExists, plane.ErrNoReal, plane.ErrNoScheduler, plane.ErrFull,
+	plane.ErrUnsupported, plane.ErrRange, plane.ErrInvalid}
+
+// refusal is the one that an error is, or the error.
+func refusal(err error) error {
+	for _, r := range refusals {
+		if errors.Is(err, r) {
+			return r
+		}
 	}
-	if kernel == nil {
+	return err
+}
+
+func (h *history) sayTheSame(what any, kernel, ours error) {
+	h.Helper()
+	if refusal(kernel) != refusal(ours) {
+		h.disagree("%v: the kernel says %v, the packet path %v", what, kernel, ours)
+	}
+}
+
+// zero is ipvsadm -Z, of all services or of one. ipvs: what the estimator has not come to yet is there again two seconds later.
+func (h *history) zero() {
+	var key *lb.ServiceKey
+	if h.IntN(2) == 0 {
+		key = &servicesOfHistory[h.IntN(len(servicesOfHistory))]
+	}
+	h.note("zero counters", "zero %v", key)
+	h.sayTheSame("zero", h.kernel.Zero(key), h.xdp.Zero(key))
+	for k, p := range h.pools {
+		if key != nil && k != *key {
+			continue
+		}
+		for _, r := range p.Reals {
+			delete(h.gone, realName(k, r.Addr))
+		}
+		if !h.outlived(k) {
+			delete(h.gone, k.String())
+		}
+	}
+}
+
+// outlived tells whether there are connections of a service whose real server is not.
+func (h *history) outlived(k lb.ServiceKey) bool {
+	for _, c := range h.listed(h.xdp) {
+		if !c.Template && keyOf(c.Protocol, c.Virtual) == k && !h.has(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// setTimeouts is ipvsadm --set: 0 keeps a value. None is so short that it ends while steps are made.
+func (h *history) setTimeouts() {
+	of := func(values ...int) time.Duration { return time.Duration(values[h.IntN(len(values))]) * time.Second }
+	t := lb.Timeouts{TCP: of(0, 50, 400, 900), TCPFin: of(0, 20, 70, 120), UDP: of(0, 30, 100, 300)}
+	h.note("set timeouts", "%+v", t)
+	h.sayTheSame("set timeouts", h.kernel.SetTimeouts(t), h.xdp.SetTimeouts(t))
+	kernel, errKernel := h.kernel.Timeouts()
+	ours, errOurs := h.xdp.Timeouts()
+	if err := errors.Join(errKernel, errOurs); err != nil {
+		h.Fatal(err)
+	}
+	if kernel != ours {
+		h.disagree("timeouts: the kernel has %+v, the packet path %+v", kernel, ours)
+	}
+}
+
+// restore is ipvsadm -S, -C and then -R: connections go on that have not ended meanwhile.
+func (h *history) restore() {
+	var gone, back []plane.Op
+	for _, k := range slices.SortedFunc(maps.Keys(h.pools), func(a, b lb.ServiceKey) int { return strings.Compare(a.String(), b.String()) }) {
+		gone = append(gone, plane.Op{Verb: plane.DelService, Service: h.pools[k].Service})
+		back = append(back, plane.Op{Verb: plane.AddService, Service: h.pools[k].Service})
+		for _, r := range h.pools[k].Reals {
+			back = append(back, plane.Op{Verb: plane.AddReal, Service: h.pools[k].Service, Real: r})
+		}
+	}
+	h.note("flush", "flush %d services", len(gone))
+	h.sayTheSame("flush", h.kernel.Client().Flush(), errors.Join(plane.ApplyEach(h.xdp, gone)...))
+	time.Sleep(soon)
+	for _, op := range gone {
+		h.remember(op)
+	}
+	h.note("restore", "restore")
+	h.sayTheSame("restore", errors.Join(plane.ApplyEach(h.kernel, back)...), errors.Join(plane.ApplyEach(h.xdp, back)...))
+	h.setHops()
+	for _, op := range back {
 		h.remember(op)
 	}
 }
@@ -441,7 +564,7 @@ func (h *history) has(c lb.Conn) bool {
 // ---- packets -----------------------------------------------------------------------------------------------------------
 
 var (
-	tcpEvents  = []byte{syn, syn, syn, ack, ack, ack, fin | ack, rst, syn | ack, 0}
+	tcpEvents  = []byte{syn, syn, syn, syn, syn, syn, ack, ack, ack, ack, ack, ack, fin | ack, fin | ack, rst, rst | ack, syn | ack, syn | fin, syn | rst, 0}
 	sctpEvents = []byte{1, 1, 10, 10, 0, 3, 7, 8, 14, 6, 2, 11, 9} // RFC 9260 3.2: INIT, COOKIE ECHO, DATA, …
 
 	// Types and codes of RFC 792 and RFC 4443 that speak of a packet.
@@ -454,12 +577,18 @@ var (
 // packet is one of a client: of a new one, or of one that was there before.
 func (h *history) packet() {
 	key := servicesOfHistory[h.IntN(len(servicesOfHistory))]
+	if h.IntN(3) > 0 {
+		key = h.anyPool().Service.ServiceKey
+	}
 	network := netip.AddrFrom4([4]byte{10, 0, 4 + byte(h.IntN(2))})
 	if key.Is6() {
 		network = netip.AddrFrom16([16]byte{0xfd, 0, 0, network.As4()[2]})
 	}
 	to := addrOf(key)
 	s := segment{proto: key.Protocol, to: netip.AddrPortFrom(to, key.Addr.Port()), from: netip.AddrPortFrom(hostIn(network, byte(1+h.IntN(8))), uint16(3000+h.IntN(4)))}
+	if h.IntN(40) == 0 {
+		s.from = netip.AddrPortFrom(s.from.Addr(), 20) // FTP's data, which begin nothing
+	}
 	if ports := portsOfHistory[to]; ports != nil {
 		s.to = netip.AddrPortFrom(to, ports[h.IntN(len(ports))])
 	}
@@ -472,14 +601,44 @@ func (h *history) packet() {
 	case lb.SCTP:
 		s.event = sctpEvents[h.IntN(len(sctpEvents))]
 	}
-	// ipvs: a SYN whose connection has a removed real server opens a new one here (bpf/conn.h, conn_renewed); IPVS drops it.
-	begins := s.proto == lb.TCP && s.event&(syn|rst) == syn || s.proto == lb.SCTP && s.event == 1
-	for _, c := range h.listed(h.xdp) {
-		if begins && !c.Template && c.Protocol == s.proto && c.Client == s.from && c.Virtual == s.to && !h.has(c) {
-			return
-		}
+	c, known := h.connOf(s)
+	if known && h.differs(s, c) {
+		return
 	}
 	h.pass("packet", s, routerMAC)
+	if known && (begins(s) || !h.has(c)) {
+		time.Sleep(soon)
+	}
+}
+
+// begins tells whether the packet says that a connection begins.
+func begins(s segment) bool {
+	return s.proto == lb.TCP && s.event&(syn|rst) == syn || s.proto == lb.SCTP && s.event == 1
+}
+
+// differs tells whether a packet of a connection is one of those of which IPVS makes something else, as docs/ipvsadm.md says.
+func (h *history) differs(s segment, c lb.Conn) bool {
+	switch gone := !h.has(c); {
+	case s.proto == lb.TCP && s.event&(syn|rst) == syn|rst: // a SYN where it asks if the connection begins anew, a RST where it does
+		return h.settings["expire_nodest_conn"] != 0 || h.settings["conn_reuse_mode"] != 0 && slices.Contains([]string{"CLOSE", "TIME_WAIT", "FIN_WAIT"}, c.StateName())
+	case gone && begins(s): // opens a new one here (bpf/conn.h, conn_renewed); IPVS drops it
+		return true
+	case gone && h.settings["expire_nodest_conn"] != 0 && s.proto == lb.TCP && s.event&rst == 0 && c.Forward != lb.Masq:
+		return true // ends the connection; of IPVS's the reset of the host is the real server's answer, which keeps it for 10 s
+	}
+	return false
+}
+
+// connOf is the connection that a client's packet belongs to.
+func (h *history) connOf(s segment) (lb.Conn, bool) {
+	all := h.listed(h.xdp)
+	i := slices.IndexFunc(all, func(c lb.Conn) bool {
+		return !c.Template && c.Protocol == s.proto && c.Client == s.from && c.Virtual == s.to
+	})
+	if i < 0 {
+		return lb.Conn{}, false
+	}
+	return all[i], true
 }
 
 // reply is what a NAT real server answers on a connection.
@@ -530,7 +689,7 @@ func (h *history) fail() {
 		what, src = "error about a request", serverMAC(c.Real.Addr())
 		e.about.from, e.about.to = c.Client, c.Real
 	// ipvs: knows a tunnel by the real servers that there are (docs/limits.md), and none of IPv6.
-	case c.Forward == lb.Tunnel && c.Client.Addr().Is4() && h.tunnels(c.Real.Addr()) && h.IntN(2) == 0:
+	case c.Forward == lb.Tunnel && c.Client.Addr().Is4() && c.Real.Addr().Is4() && h.tunnels(c.Real.Addr()) && h.IntN(2) == 0:
 		what, e.through = "error about a tunnel", c.Real.Addr()
 		e.about.from, e.about.to = c.Client, c.Virtual
 		e.kind = failures[h.IntN(2)] // no size: the kernel would keep it for other packets
@@ -554,14 +713,21 @@ func hostsFailure(e failure) []string {
 	return []string{told(e.frame(routerMAC, directorMAC))}
 }
 
-// tunnels tells whether there is a tunnel to this address, of whatever service.
-func (h *history) tunnels(to netip.Addr) bool {
+// tunnels tells whether there is a tunnel of IPIP to this address, of whatever service, and none of another type. ipvs: looks at one of
+// them, and knows an error by the type that this one has.
+func (h *history) tunnels(to netip.Addr) (any bool) {
 	for _, p := range h.pools {
-		if slices.ContainsFunc(p.Reals, func(r lb.Real) bool { return r.Forward == lb.Tunnel && r.Addr.Addr() == to }) {
-			return true
+		for _, r := range p.Reals {
+			if r.Addr.Addr() != to || r.Forward != lb.Tunnel {
+				continue
+			}
+			if r.Tunnel.Type != lb.IPIP {
+				return false
+			}
+			any = true
 		}
 	}
-	return false
+	return any
 }
 
 // serves tells whether there is a service of this family. ipvs: without one it takes no notice of connections that are left
@@ -667,14 +833,13 @@ func (h *history) calm() bool {
 
 // mayHold tells whether the template controls the connection.
 func mayHold(template, c lb.Conn) bool {
-	bits := template.Client.Addr().BitLen()
-	if lastByte(template.Client.Addr()) == 0 {
-		bits -= 8
-	}
-	network := netip.PrefixFrom(template.Client.Addr(), bits)
+	network := netip.PrefixFrom(template.Client.Addr(), bitsOf(template.Client.Addr()))
 	same := c.Protocol == template.Protocol || template.Protocol == lb.IP // of a mark
 	return !c.Template && same && network.Contains(c.Client.Addr()) && c.Real.Addr() == template.Real.Addr()
 }
+
+// bitsOf is how many there are up to the last byte that is not 0.
+func bitsOf(a netip.Addr) int { return 8 * len(bytes.TrimRight(a.AsSlice(), "\x00")) }
 
 // doubtful tells that a template, when its time has come, may be held on one side and not on the other.
 func doubtful(template lb.Conn, end time.Duration, all []lb.Conn) bool {
@@ -686,14 +851,20 @@ func doubtful(template lb.Conn, end time.Duration, all []lb.Conn) bool {
 	return false
 }
 
-// ended is after when everything has: established connections last 15 minutes, and then their templates go.
-const ended = 1300 * time.Second
+// ended is after when everything has: connections first, and then their templates, which live on by steps of a minute meanwhile.
+func ended(all []lb.Conn) time.Duration {
+	last := time.Duration(0)
+	for _, c := range all {
+		last = max(last, c.Expires+max(connLate, lateness(80*time.Second)))
+	}
+	return last + time.Minute + lateness(time.Minute) + 5*time.Second
+}
 
 // sleep lets time pass, to a moment at which on both sides everything has either ended or does not end yet. When there are too
 // many for such a moment, all of it ends.
 func (h *history) sleep() {
 	kernel, ours := h.listed(h.kernel), h.listed(h.xdp)
-	first, d := h.IntN(100), ended
+	first, d := h.IntN(100), ended(slices.Concat(kernel, ours))
 	for n := range 100 {
 		if try := time.Duration(1+(first+n)%100) * time.Second; h.clear(try, kernel) && h.clear(try, ours) {
 			d = try
@@ -703,7 +874,11 @@ func (h *history) sleep() {
 	h.note("sleep", "sleep %v", d)
 	time.Sleep(d)
 	h.slept = time.Now()
-	h.compare(d > 4*time.Second) // the kernel's estimator has come round since
+	counted := d > 4*time.Second // the kernel's estimator has come round since
+	h.compare(counted)
+	if counted && h.IntN(3) == 0 {
+		h.zero()
+	}
 }
 
 func (h *history) clear(d time.Duration, all []lb.Conn) bool {
@@ -798,6 +973,7 @@ func (h *history) counts(p plane.Plane, totals bool) (lines []string) {
 		h.Fatal(err)
 	}
 	for _, pool := range pools {
+		lines = append(lines, attributes(pool.Service))
 		if totals && !h.gone[pool.Service.ServiceKey.String()] {
 			lines = append(lines, fmt.Sprintf("%v: %+v", pool.Service.ServiceKey, pool.Total))
 		}
@@ -805,8 +981,8 @@ func (h *history) counts(p plane.Plane, totals bool) (lines []string) {
 			if !totals || h.gone[realName(pool.Service.ServiceKey, r.Addr)] {
 				r.Total = lb.Counters{}
 			}
-			lines = append(lines, fmt.Sprintf("%v %v: weight %d, active %d, inactive %d, persist %d, counted %+v", pool.Service.ServiceKey, r.Addr,
-				r.Weight, r.Active, r.Inactive, r.Persist, r.Total))
+			lines = append(lines, fmt.Sprintf("%v %v: %v %+v, weight %d, thresholds %d %d, active %d, inactive %d, persist %d, counted %+v", pool.Service.ServiceKey, r.Addr,
+				r.Forward, r.Tunnel, r.Weight, r.Upper, r.Lower, r.Active, r.Inactive, r.Persist, r.Total))
 		}
 	}
 	slices.Sort(lines)

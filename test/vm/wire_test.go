@@ -222,18 +222,38 @@ func told(frame []byte) string {
 	if ip[9] == unix.IPPROTO_ICMP && mac(frame[:6]) == routerMAC {
 		return fmt.Sprintf("ICMP %d/%d from %v about % x", ip[20], ip[21], netip.AddrFrom4([4]byte(ip[12:16])), ip[28:min(len(ip), 28+28)])
 	}
-	length := binary.BigEndian.Uint16(ip[2:])
-	if ip[9] == unix.IPPROTO_IPIP { // identification and what hangs on it are the director's own
-		ip = append([]byte{}, ip...)
+	ip = append([]byte{}, ip[:binary.BigEndian.Uint16(ip[2:])]...)
+	checked := ""
+	if netip.AddrFrom4([4]byte(ip[12:16])) == directorAddr && ip[9] != unix.IPPROTO_ICMP { // a tunnel's: identification and what hangs on it are the director's own
 		clear(ip[4:6])
 		clear(ip[10:12])
+		checked = outerUDP(ip[9], ip[12:20], ip[20:])
 	}
-	return fmt.Sprintf("to %x: % x", frame[:6], ip[:length])
+	return fmt.Sprintf("to %x: % x%s", frame[:6], ip, checked)
+}
+
+// outerUDP makes GUE's own source port 0, and tells in words of the checksum, which hangs on it. ends are both addresses.
+func outerUDP(proto byte, ends, b []byte) (checked string) {
+	if proto != unix.IPPROTO_UDP {
+		return ""
+	}
+	if sum := binary.BigEndian.Uint16(b[6:]); sum != 0 {
+		pseudo := append(append([]byte{}, ends...), 0, proto, b[4], b[5])
+		checked = fmt.Sprintf(", checksum right: %v", sum16(append(pseudo, b...)) == 0xffff)
+	}
+	clear(b[:2])
+	clear(b[6:8])
+	return checked
 }
 
 func told6(to, ip []byte) string {
 	if ip[6] == unix.IPPROTO_ICMPV6 && mac(to) == routerMAC {
 		return fmt.Sprintf("ICMPv6 %d/%d from %v about % x", ip[40], ip[41], netip.AddrFrom16([16]byte(ip[8:24])), ip[48:min(len(ip), 48+48)])
 	}
-	return fmt.Sprintf("to %x: % x", to, ip[:40+int(binary.BigEndian.Uint16(ip[4:]))])
+	ip = append([]byte{}, ip[:40+int(binary.BigEndian.Uint16(ip[4:]))]...)
+	checked := ""
+	if netip.AddrFrom16([16]byte(ip[8:24])) == directorAddr6 {
+		checked = outerUDP(ip[6], ip[8:40], ip[40:])
+	}
+	return fmt.Sprintf("to %x: % x%s", to, ip, checked)
 }

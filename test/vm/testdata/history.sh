@@ -1,5 +1,5 @@
 # One director with one cable: eth0 here, wire in the namespace "out". Whoever holds wire is everybody else: the clients'
-# router 10.0.8.1 and fd00:8::1, and the real servers 10.0.8.11 … 15 and fd00:8::b … f.
+# router 10.0.8.1 and fd00:8::1, and the real servers 10.0.8.11 … 16 and fd00:8::b … 10.
 sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0
 sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
 sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv4.icmp_msgs_per_sec=1000000 net.ipv4.icmp_msgs_burst=1000000 net.ipv6.icmp.ratelimit=0 # a refusal must be heard
@@ -24,7 +24,7 @@ ip addr add fd00:8::9/128 dev lo
 ip neigh add 10.0.8.1 lladdr 02:00:00:00:00:02 dev eth0 nud permanent
 ip neigh add fd00:8::1 lladdr 02:00:00:00:00:02 dev eth0 nud permanent
 ip neigh add 10.0.8.3 lladdr 02:00:00:00:00:03 dev eth0 nud permanent
-for n in 11 12 13 14 15; do
+for n in 11 12 13 14 15 16; do
 	ip neigh add 10.0.8.$n lladdr 02:00:00:00:01:$n dev eth0 nud permanent
 	ip neigh add $(printf fd00:8::%x $n) lladdr 02:00:00:00:01:$n dev eth0 nud permanent
 done
