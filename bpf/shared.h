@@ -430,7 +430,7 @@ enum socket_outcome {         /* each attempt is counted under one of these */
 	SOCKET_OUTCOMES,
 };
 
-struct socket_key {           /* a socket, and an address that it has spoken to. Cookie 0: all sockets, of a persistent service */
+struct socket_key {           /* a socket, and an address that it has spoken to. Cookie 0: all sockets, and what a template is kept by */
 	__u64 cookie;
 	__be32 addr[4];          /* IPv4 in the first word */
 	__be16 port;

@@ -116,17 +116,42 @@ __noinline __u32 choose(struct packet *p)
 	pool = bpf_map_lookup_elem(&pools, &index);
 	if (!pool)
 		return NO_REAL;
+	/* A service of other ports than its own has them by persistence alone, as in open.h. */
+	if (!s->persist && !s->mark && packet_vport(p) != s->port)
+		return NO_REAL;
 	if (s->scheduler == SCHED_LBLC || s->scheduler == SCHED_LBLCR)
 		return pick_least(pool, SCHED_WLC);
 	return pick(p, s, pool);
 }
 
-/* Does what was chosen for the last one still hold? */
-static __always_inline int holds(struct socket_choice *c, __u32 tick, __u32 span)
+/* What was chosen before, by this key, if it holds: it lasts on then. Else NULL. */
+static __always_inline struct socket_choice *held(struct socket_key *k, __u32 tick, __u32 span, int quiescent)
 {
-	struct real *r = real_at(c->real);
+	struct socket_choice *c = bpf_map_lookup_elem(&socket_choices, k);
+	struct real *r = c ? real_at(c->real) : NULL;
 
-	return r && r->serial == c->serial && !(r->flags & REAL_GONE) && tick - c->tick < span;
+	if (!r || r->serial != c->serial || r->flags & REAL_GONE || tick - c->tick >= span || (quiescent && !r->weight))
+		return NULL;
+	c->tick = tick;
+	return c;
+}
+
+static __always_inline void keep(struct socket_key *k, struct socket_choice *c)
+{
+	bpf_map_update_elem(&socket_choices, k, c, 0);
+}
+
+/* What all sockets of this host share, to a persistent service: it is one client. For the rest as template_key in open.h. */
+static __always_inline struct socket_key shared_key(struct socket_key *k, struct service *s)
+{
+	struct socket_key c = *k;
+
+	c.cookie = 0;
+	if (s->mark)
+		c = (struct socket_key){ .addr = { s->mark }, .v6 = k->v6 };
+	else if (k->port != s->port || s->port == be16(PORT_FTP))
+		c.port = 0;
+	return c;
 }
 
 static __always_inline struct packet as_packet(struct socket_key *k)
@@ -139,44 +164,47 @@ static __always_inline struct packet as_packet(struct socket_key *k)
 		__builtin_memcpy(p.addr + 4, k->addr, 16);
 	} else {
 		p.addr[0] = p.addr[1] = k->addr[0];
-		p.ends = k->addr[0] | (__u64)k->addr[0] << 32;
 	}
 	return p;
 }
 
 /*
- * The real server of a service, or NO_REAL. What key the choice is kept by: one socket's, or that of all sockets, to a
- * persistent service. Again: it is another datagram of what was counted already.
+ * The real server of a service, or NO_REAL. Datagrams of one socket are one connection. Again: this one is another of what was
+ * counted already.
  */
 static __always_inline __u32 real_for(struct packet *p, struct socket_key *k, struct service *s, struct tunables *t, int *again)
 {
-	__u32 span = s->persist ? s->persist : t->udp, tick = tick_now(t), real;
-	struct socket_choice *old = NULL, next = {};
+	int keeps = k->proto == PROTO_UDP && !(s->flags & SERVICE_ONE_PACKET);
+	struct socket_choice *own = NULL, *old = NULL, next = {};
+	struct socket_key shared = shared_key(k, s);
+	__u32 tick = tick_now(t);
 	struct real *r;
-	int keeps = s->persist || (k->proto == PROTO_UDP && !(s->flags & SERVICE_ONE_PACKET));
 
+	if (s->persist) /* first, so that it lasts while a connection does */
+		old = held(&shared, tick, s->persist, !!t->expire_quiescent_template);
 	if (keeps)
-		old = bpf_map_lookup_elem(&socket_choices, k);
-	if (old && holds(old, tick, span)) {
-		old->tick = tick;
-		*again = k->proto == PROTO_UDP;
-		return old->real;
+		own = held(k, tick, t->udp, 0);
+	if (own) {
+		*again = 1;
+		return own->real;
 	}
-	real = choose(p);
-	r = real_at(real);
+	next.real = old ? old->real : choose(p);
+	r = real_at(next.real);
 	if (!r)
 		return NO_REAL;
-	if (keeps) {
-		next = (struct socket_choice){ .real = real, .serial = r->serial, .tick = tick };
-		bpf_map_update_elem(&socket_choices, k, &next, 0);
-	}
-	return real;
+	next.serial = r->serial;
+	next.tick = tick;
+	if (keeps)
+		keep(k, &next);
+	if (s->persist && !old)
+		keep(&shared, &next);
+	return next.real;
 }
 
 /* The socket is told its peer's name by what it got. */
-static __always_inline void name_keep(__u64 cookie, struct socket_key *asked_for, const __be32 *addr, __be16 port)
+static __always_inline void name_keep(struct socket_key *asked_for, const __be32 *addr, __be16 port)
 {
-	struct socket_key k = { .cookie = cookie, .port = port, .proto = asked_for->proto, .v6 = asked_for->v6 };
+	struct socket_key k = { .cookie = asked_for->cookie, .port = port, .proto = asked_for->proto, .v6 = asked_for->v6 };
 	struct socket_name n = { .port = asked_for->port };
 
 	__builtin_memcpy(k.addr, addr, 16);
@@ -192,13 +220,15 @@ static __always_inline int connects(struct bpf_sock_addr *ctx, int six)
 	struct service *s;
 	struct packet p;
 	struct real *r;
-	__u64 cookie;
 	__u32 real;
 	__be16 port;
 	int again = 0;
 
 	asked(ctx, six, &k);
-	if (!t || !(k.v6 ? filter_has6(k.addr) : filter_has(k.addr)) || bpf_get_netns_cookie(ctx) != own_namespace)
+	/* As packets: no UDP-Lite, and no socket of ping. SCTP's sockets do not come here. */
+	if (!t || (k.proto != PROTO_TCP && k.proto != PROTO_UDP))
+		return PROCEED;
+	if (!(k.v6 ? filter_has6(k.addr) : filter_has(k.addr)) || bpf_get_netns_cookie(ctx) != own_namespace)
 		return PROCEED;
 	p = as_packet(&k);
 	if (!service_find(&p))
@@ -206,10 +236,11 @@ static __always_inline int connects(struct bpf_sock_addr *ctx, int six)
 	s = service_at(p.service);
 	if (!s)
 		return PROCEED;
-	cookie = bpf_get_socket_cookie(ctx);
-	k.cookie = s->persist ? 0 : cookie;
+	k.cookie = bpf_get_socket_cookie(ctx);
 	real = real_for(&p, &k, s, t, &again);
 	r = real_at(real);
+	if (!r && s->port == be16(PORT_FTP) && k.port != s->port)
+		return PROCEED; /* as in open.h: it is not that service's business */
 	if (!r) {
 		outcome(SOCKET_REFUSED, 0);
 		bpf_set_retval(-ECONNREFUSED);
@@ -227,7 +258,7 @@ static __always_inline int connects(struct bpf_sock_addr *ctx, int six)
 		outcome(SOCKET_FAMILY, again);
 		return PROCEED;
 	}
-	name_keep(cookie, &k, r->addr, port);
+	name_keep(&k, r->addr, port);
 	give(ctx, six, r->addr, port, k.v6);
 	outcome(SOCKET_SENT, again);
 	return PROCEED;
