@@ -46,10 +46,10 @@ const transparentHeader = `
 `
 
 // branched are the objects whose decisions are looked at. Headers are lb.bpf.c's.
-var branched = []string{"decap.bpf.c", "lb.bpf.c", "path.bpf.c"}
+var branched = []string{"decap.bpf.c", "lb.bpf.c", "path.bpf.c", "socket.bpf.c"}
 
 // rowsOfObject are all that send anything through one of the small objects.
-var rowsOfObject = map[string]string{objectName("decap.bpf.c"): "Decapsulator", objectName("path.bpf.c"): "OfACheck"}
+var rowsOfObject = map[string]string{objectName("decap.bpf.c"): "Decapsulator", objectName("path.bpf.c"): "OfACheck", objectName("socket.bpf.c"): "^TestOwn"}
 
 // lookRows look at the object's code, and not at what it does.
 const lookRows = "^(TestLoopsAreThoseThatOlderVerifiersFollow|TestStack.*)$"

@@ -57,7 +57,7 @@ func loadSpec() (*ebpf.CollectionSpec, error) {
 // judged are the headers in which a mistake sends packets to the wrong place, or counts them there.
 var judged = []string{"schedule.h", "least.h", "hash.h", "lblc.h", "states.h", "csum.h", "conn.h", "open.h", "sweep.h", "nat.h",
 	"pool.h", "service.h", "crc32c.h", "find.h", "pace.h", "defend.h", "fast.h", "reply.h", "reply6.h", "told.h", "mss.h", "fullnat.h", "full6.h",
-	"proxy.h", "direct.h", "tunnel.h", "icmp.h", "related.h", "related6.h", "lb.bpf.c", "decap.bpf.c", "path.bpf.c"}
+	"proxy.h", "direct.h", "tunnel.h", "icmp.h", "related.h", "related6.h", "lb.bpf.c", "decap.bpf.c", "path.bpf.c", "socket.bpf.c"}
 
 // operators are the mistakes. A line may have several of one kind; each is a mutant.
 var operators = []struct {
@@ -374,7 +374,7 @@ var firstRows = map[string][]string{
 	"open.h": {"Template|Region|Client|Reuse|Thresholds"}, "sweep.h": {"Sweep|Forget|Chains|Template"}, "nat.h": {"Masq|Reply"},
 	"find.h": {"Class|Order|Mark|Template|Scheduled"}, "pace.h": {"Sloppy|Drop|Flood|Rate"}, "defend.h": {"Dispens"}, "fast.h": {"Forward|Masq|Tunnel|Live|Roads"},
 	"reply.h": {"Reply|Fragments", "MasqueradedSCTP"}, "reply6.h": {"IPv6|Masq|Fragments"}, "told.h": {"Tunnel|Errors|Told"}, "mss.h": {"Largest|Proxy"}, "fullnat.h": {"FullNAT|LocalEnd|Proxy"},
-	"decap.bpf.c": {"Decapsulator"}, "path.bpf.c": {"OfACheck"}, "full6.h": {"NAT6|Frame6|Shared6|Proxy"}, "proxy.h": {"Proxy"},
+	"decap.bpf.c": {"Decapsulator"}, "path.bpf.c": {"OfACheck"}, "socket.bpf.c": {"^TestOwn"}, "full6.h": {"NAT6|Frame6|Shared6|Proxy"}, "proxy.h": {"Proxy"},
 	"direct.h": {"Forward|Checksum|TooBig|TooFar"}, "tunnel.h": {"Tunnel|GUE", "Masq"}, "icmp.h": {"NobodyAnswers|Answers|TooBig|TooFar|RoomThatIsLeft"}, "related.h": {"Errors|NoRoom|Before"}, "related6.h": {"Errors|NoRoom|Before"},
 }
 
