@@ -52,7 +52,7 @@ func GoTest(t testing.TB, c Config, pkg string, args ...string) Result {
 		c.Output = t.Output()
 	}
 	// Shorter than the machine's, so that a test that hangs says where.
-	limit := fmt.Sprintf("-test.timeout=%v", cmp.Or(c.Limit, defaultLimit)*8/10)
+	limit := fmt.Sprintf("-test.timeout=%v", cmp.Or(c.Limit, defaultLimit)*19/20)
 	if c.CountInstructions {
 		limit = "-test.timeout=0" // its clock is not this machine's
 	}
