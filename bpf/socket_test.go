@@ -54,7 +54,12 @@ func (o *socketObjects) attached() map[ebpf.AttachType]*ebpf.Program {
 // newOwnHost has servers at these addresses. Its clock moves by travel and advance alone.
 func newOwnHost(t *testing.T, servers ...string) *ownHost {
 	t.Helper()
-	h := &ownHost{rig: stillRig(t, 4)}
+	return ownHostOf(stillRig(t, 4), servers...)
+}
+
+func ownHostOf(r *rig, servers ...string) *ownHost {
+	r.Helper()
+	h := &ownHost{rig: r}
 	h.neighbourhood()
 	h.allAddresses()
 	h.load(h.namespace())
@@ -115,7 +120,9 @@ func (h *ownHost) load(own uint64) {
 	}
 	Named(spec)
 	h.set(spec, SocketVarOwnNamespace, own)
-	h.set(spec, SocketVarTickShift, h.shift)
+	if h.shift != 0 {
+		h.set(spec, SocketVarTickShift, h.shift)
+	}
 	with := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{}}
 	if o := options(spec); o != nil {
 		maps.Copy(with.MapReplacements, o.MapReplacements)
@@ -461,7 +468,7 @@ func TestOwnSocketsGoToARealServer(t *testing.T) {
 			servers = append(servers, row.server)
 		}
 	}
-	h := newOwnHost(t, servers...)
+	h := ownHostOf(newRig(t, 4), servers...)
 	for _, row := range rows {
 		h.renew(t)
 		reals := map[uint8]uint32{}
@@ -913,6 +920,16 @@ func TestOwnSocketsNames(t *testing.T) {
 			if got := h.dial(row.network, at(to)); got.server != server || got.peer != seen(at(to), row.network) {
 				t.Errorf("%s to %s: %+v", row.network, to, got)
 			}
+		}
+	}
+	// The name goes by the real server's address, and by the socket: the last one that was asked for.
+	h.renew(t)
+	h.serve(vip, udpProto, LbSchedulerSCHED_RR).addHost(11, 1)
+	h.serve(at("10.0.8.10:80"), udpProto, LbSchedulerSCHED_RR).addHost(11, 1)
+	one := h.open("udp4")
+	for _, row := range []struct{ to, name string }{{"10.0.8.11:80", "10.0.8.11:80"}, {"10.0.8.9:80", "10.0.8.9:80"}, {"10.0.8.10:80", "10.0.8.10:80"}, {"10.0.8.11:80", "10.0.8.10:80"}} {
+		if got := one.ask(at(row.to)); got.server != "10.0.8.11:80" || got.from != row.name {
+			t.Errorf("a datagram to %s: %+v, want an answer from %s", row.to, got, row.name)
 		}
 	}
 }
