@@ -16,7 +16,7 @@ var decapScript string
 // again (the traces, the state tables), as a load takes the older verifier up to a minute of emulation.
 var rows = []string{"TestForwardedFrame", "TestClientStaysWithItsServer", "TestTunnelledFrame", "TestTunnelsOfIPv6", "TestDecapsulatorUnpacksWhatIsForAVirtualAddress", "TestReplyFrame", "TestFragmentsUnderNAT", "TestTimerSweepsAlone",
 	"TestCallsAreThoseOfIPVS", "TestRepliesInVLANs", "TestOtherDirector", "TestWhatCannotGoUnderFullNAT6", "TestProxyOfANewConnection", "TestWhatWasToldOfTheProxyHeader",
-	"TestKernelTakesOutWhatWePutIn"}
+	"TestKernelTakesOutWhatWePutIn", "TestOwnSocketsGoToARealServer"}
 
 // TestPacketPathDoesTheSameOnLinux6_1 runs the rows where every program must pass an older verifier.
 func TestPacketPathDoesTheSameOnLinux6_1(t *testing.T) {
