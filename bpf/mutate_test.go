@@ -375,7 +375,7 @@ var firstRows = map[string][]string{
 	"find.h": {"Class|Order|Mark|Template|Scheduled"}, "pace.h": {"Sloppy|Drop|Flood|Rate"}, "defend.h": {"Dispens"}, "fast.h": {"Forward|Masq|Tunnel|Live|Roads"},
 	"reply.h": {"Reply|Fragments", "MasqueradedSCTP"}, "reply6.h": {"IPv6|Masq|Fragments"}, "told.h": {"Tunnel|Errors|Told"}, "mss.h": {"Largest|Proxy"}, "fullnat.h": {"FullNAT|LocalEnd|Proxy"},
 	"decap.bpf.c": {"Decapsulator"}, "path.bpf.c": {"OfACheck"}, "socket.bpf.c": {"^TestOwn"}, "full6.h": {"NAT6|Frame6|Shared6|Proxy"}, "proxy.h": {"Proxy"},
-	"direct.h": {"Forward|Checksum|TooBig|TooFar"}, "tunnel.h": {"Tunnel|GUE", "Masq"}, "icmp.h": {"NobodyAnswers|Answers|TooBig|TooFar|RoomThatIsLeft"}, "related.h": {"Errors|NoRoom|Before"}, "related6.h": {"Errors|NoRoom|Before"},
+	"direct.h": {"Forward|Checksum|TooBig|TooFar", "Tunnel|Masq"}, "tunnel.h": {"Tunnel|GUE", "Masq"}, "icmp.h": {"NobodyAnswers|Answers|TooBig|TooFar|RoomThatIsLeft"}, "related.h": {"Errors|NoRoom|Before"}, "related6.h": {"Errors|NoRoom|Before"},
 }
 
 // slowRows keep time, or look at what no mutant touches.

@@ -156,7 +156,7 @@ var firstTests = map[string]struct {
 		TestExpiredTemplate, TestLineOfIPv6, TestDispensable, TestDispensableTemplates, TestALearnedConnectionCountsForThresholds, TestFullRegion}},
 	"mss.h": {rows: []func(*testing.T){TestLargestSegment, TestProxyHeader}},
 	"direct.h": {rows: []func(*testing.T){TestTooBig, TestTooFar, TestChecksumOfEveryTTL, TestChecksumOfZero, TestAnswersOfIPv6, TestForwardedFrameOfIPv6, TestMethodsOfIPv6,
-		TestLocalRealServer, TestTunnelsTellTheRoomThatIsLeft, TestTunnelledFrame}},
+		TestLocalRealServer, TestTunnelsTellTheRoomThatIsLeft, TestTunnelsOfIPv6, TestMasqueradedFrameOfIPv6}},
 	"tunnel.h": {rows: []func(*testing.T){TestTunnelledFrame, TestTunnelsAsTheKernelHasThem, TestTunnelsOfIPv6, TestATunnelMakesNothingDamagedGood, TestChecksumOfGUEIsNeverZero,
 		TestTunnelWithoutPathMTUDiscovery, TestTunnelsTellTheRoomThatIsLeft, TestNoRoomInFront, TestOtherRoadsSumUpWhatHasNoChecksum}},
 	"icmp.h": {rows: []func(*testing.T){TestNobodyAnswers, TestAnswersOfIPv6, TestTooBig, TestTooFar, TestTunnelsTellTheRoomThatIsLeft, TestNobodyIsToldOfFollowingFragments,
