@@ -149,7 +149,7 @@ func (s *syncCost) open() error {
 		return err
 	}
 	from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{100, 64}), 1024)
-	s.frame = segment{lb.TCP, from, netip.MustParseAddrPort("10.0.8.9:80"), syn}.frame(mac{2, 0, 0, 0, 0, 1})
+	s.frame = segment{proto: lb.TCP, from: from, to: netip.MustParseAddrPort("10.0.8.9:80"), event: syn}.frame(mac{2, 0, 0, 0, 0, 1})
 	return unix.Bind(s.fd, &unix.SockaddrLinklayer{Ifindex: eth0.Index})
 }
 

@@ -59,6 +59,7 @@ type segment struct {
 	proto    lb.Protocol
 	from, to netip.AddrPort
 	event    byte // TCP's flags, or the type of SCTP's first chunk
+	call     byte // of SIP; 0: the datagram is none of SIP's
 }
 
 // frame is the segment on the cable to the director.
@@ -77,7 +78,11 @@ func (s segment) transport() []byte {
 	case lb.TCP:
 		b, check = append(b, 0, 0, 0, 1, 0, 0, 0, 2, 5<<4, s.event, 0xff, 0xff, 0, 0, 0, 0), 16
 	case lb.UDP:
-		b = append(b, 0, 12, 0, 0, 'p', 'i', 'n', 'g')
+		text := "ping"
+		if s.call != 0 {
+			text = fmt.Sprintf("OPTIONS sip:a SIP/2.0\r\nCall-ID: %d@b\r\n\r\n", s.call)
+		}
+		b = append(append(b, 0, byte(8+len(text)), 0, 0), text...)
 	default: // SCTP, whose checksum is CRC32c (RFC 9260 6.8)
 		b = append(b, 0, 0, 0, 1, 0, 0, 0, 0, s.event, 0, 0, 4)
 		binary.LittleEndian.PutUint32(b[8:], crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))

@@ -18,6 +18,8 @@ ip addr add 10.0.8.10/32 dev lo
 ip addr add 10.0.8.8/32 dev lo
 ip addr add 10.0.8.7/32 dev lo
 ip addr add fd00:8::7/128 dev lo
+ip addr add 10.0.8.6/32 dev lo
+ip addr add fd00:8::6/128 dev lo
 nft 'add table inet marks; add chain inet marks given { type filter hook prerouting priority mangle; }
 	add rule inet marks given ip daddr 10.0.8.7 meta mark set 7; add rule inet marks given ip6 daddr fd00:8::7 meta mark set 8'
 # ipvs: FTP by NAT switches connection tracking on; what is to begin anew is then dropped if the host has answered the same client before.
