@@ -556,7 +556,7 @@ func (h *history) remember(op plane.Op) {
 }
 
 // remove notes whose totals will differ. ipvs: forgets what a removed real server counted two minutes after its last
-// connection, and does not count what it still answers (docs/ipvsadm.md).
+// connection, and does not count what it still answers; counts twice what it tells a client of its tunnel (docs/ipvsadm.md).
 func (h *history) remove(k lb.ServiceKey, a netip.AddrPort) {
 	h.gone[k.String()] = true
 	h.gone[realName(k, a)] = true
@@ -714,6 +714,13 @@ func (h *history) fail() {
 	}
 	h.note(what, "%s: %v about %s %v > %v", what, e.kind, e.about.proto, e.about.from, e.about.to)
 	h.exchange(e.frame(directorMAC, src), func([]string) []string { return hostsFailure(e) })
+	if p := h.pools[keyOf(c.Protocol, c.Virtual)]; e.through.IsValid() && p != nil {
+		for _, r := range p.Reals {
+			if r.Addr.Addr() == e.through {
+				h.remove(p.Service.ServiceKey, r.Addr)
+			}
+		}
+	}
 }
 
 // hostsFailure is what the director itself does with an error that the packet path leaves to it: nothing with what is to an
