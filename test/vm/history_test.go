@@ -765,7 +765,8 @@ func (h *history) pass(kind string, s segment, src mac) {
 	if !h.serves(s.to.Addr().Is6()) {
 		return
 	}
-	h.note(kind, "%s %v > %v %#x call %d", s.proto, s.from, s.to, s.event, s.call)
+	s.options = h.IntN(12) == 0
+	h.note(kind, "%s %v > %v %#x call %d options %v", s.proto, s.from, s.to, s.event, s.call, s.options)
 	h.exchange(s.frame(src), func(kernel []string) []string { return h.hosts(s, kernel) })
 }
 

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -60,15 +61,27 @@ type segment struct {
 	from, to netip.AddrPort
 	event    byte // TCP's flags, or the type of SCTP's first chunk
 	call     byte // of SIP; 0: the datagram is none of SIP's
+	options  bool // between its headers, which say nothing
 }
 
 // frame is the segment on the cable to the director.
 func (s segment) frame(src mac) []byte {
 	b := append(directorMAC[:len(directorMAC):6], src[:]...)
+	if s.from.Addr().Is6() && s.options {
+		padding := []byte{byte(s.proto), 0, 1, 4, 0, 0, 0, 0} // destination options (RFC 8200 4.6) that are one PadN
+		return append(append(b, 0x86, 0xdd), packetOf6(s.from.Addr(), s.to.Addr(), unix.IPPROTO_DSTOPTS, append(padding, s.transport()...))...)
+	}
 	if s.from.Addr().Is6() {
 		return append(append(b, 0x86, 0xdd), packetOf6(s.from.Addr(), s.to.Addr(), byte(s.proto), s.transport())...)
 	}
-	return append(append(b, 8, 0), packetOf(s.from.Addr(), s.to.Addr(), byte(s.proto), s.transport())...)
+	ip := packetOf(s.from.Addr(), s.to.Addr(), byte(s.proto), s.transport())
+	if s.options {
+		ip = slices.Insert(ip, 20, 1, 1, 1, 1) // No Operation (RFC 791 3.1)
+		ip[0], ip[3] = 0x46, ip[3]+4
+		clear(ip[10:12])
+		binary.BigEndian.PutUint16(ip[10:], ^sum16(ip[:24]))
+	}
+	return append(append(b, 8, 0), ip...)
 }
 
 func (s segment) transport() []byte {
