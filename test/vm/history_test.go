@@ -556,7 +556,7 @@ func (h *history) remember(op plane.Op) {
 }
 
 // remove notes whose totals will differ. ipvs: forgets what a removed real server counted two minutes after its last
-// connection, and does not count what it still answers; counts twice what it tells a client of its tunnel (docs/ipvsadm.md).
+// connection, and does not count what it still answers; counts what it tells a client of a tunnel or of direct routing (docs/ipvsadm.md).
 func (h *history) remove(k lb.ServiceKey, a netip.AddrPort) {
 	h.gone[k.String()] = true
 	h.gone[realName(k, a)] = true
@@ -613,11 +613,15 @@ func (h *history) packet() {
 	case lb.SCTP:
 		s.event = sctpEvents[h.IntN(len(sctpEvents))]
 	}
+	s.last = h.IntN(25) == 0 // not of replies, which the host tells the real server of (docs/limits.md)
 	c, known := h.connOf(s)
 	if known && h.differs(s, c) {
 		return
 	}
 	h.pass("packet", s, routerMAC)
+	if at, found := h.connOf(s); s.last && found && at.Forward != lb.Masq {
+		h.toldOf(at)
+	}
 	if known && (begins(s) || !h.has(c)) {
 		time.Sleep(soon)
 	}
@@ -714,11 +718,20 @@ func (h *history) fail() {
 	}
 	h.note(what, "%s: %v about %s %v > %v", what, e.kind, e.about.proto, e.about.from, e.about.to)
 	h.exchange(e.frame(directorMAC, src), func([]string) []string { return hostsFailure(e) })
-	if p := h.pools[keyOf(c.Protocol, c.Virtual)]; e.through.IsValid() && p != nil {
-		for _, r := range p.Reals {
-			if r.Addr.Addr() == e.through {
-				h.remove(p.Service.ServiceKey, r.Addr)
-			}
+	if e.through.IsValid() {
+		h.toldOf(c)
+	}
+}
+
+// toldOf notes whose totals will differ since the client was told an error about a connection by the director itself.
+func (h *history) toldOf(c lb.Conn) {
+	p := h.pools[keyOf(c.Protocol, c.Virtual)]
+	if p == nil {
+		return
+	}
+	for _, r := range p.Reals {
+		if r.Addr.Addr() == c.Real.Addr() {
+			h.remove(p.Service.ServiceKey, r.Addr)
 		}
 	}
 }
@@ -766,7 +779,7 @@ func (h *history) pass(kind string, s segment, src mac) {
 		return
 	}
 	s.options = h.IntN(12) == 0
-	h.note(kind, "%s %v > %v %#x call %d options %v", s.proto, s.from, s.to, s.event, s.call, s.options)
+	h.note(kind, "%s %v > %v %#x call %d options %v last %v", s.proto, s.from, s.to, s.event, s.call, s.options, s.last)
 	h.exchange(s.frame(src), func(kernel []string) []string { return h.hosts(s, kernel) })
 }
 

@@ -62,10 +62,25 @@ type segment struct {
 	event    byte // TCP's flags, or the type of SCTP's first chunk
 	call     byte // of SIP; 0: the datagram is none of SIP's
 	options  bool // between its headers, which say nothing
+	last     bool // hop that it may go: its TTL is 1
 }
 
 // frame is the segment on the cable to the director.
 func (s segment) frame(src mac) []byte {
+	b := s.whole(src)
+	switch ip := b[14:]; {
+	case !s.last:
+	case ip[0]>>4 == 6:
+		ip[7] = 1
+	default:
+		ip[8] = 1
+		clear(ip[10:12])
+		binary.BigEndian.PutUint16(ip[10:], ^sum16(ip[:ip[0]&15*4]))
+	}
+	return b
+}
+
+func (s segment) whole(src mac) []byte {
 	b := append(directorMAC[:len(directorMAC):6], src[:]...)
 	if s.from.Addr().Is6() && s.options {
 		padding := []byte{byte(s.proto), 0, 1, 4, 0, 0, 0, 0} // destination options (RFC 8200 4.6) that are one PadN
