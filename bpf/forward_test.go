@@ -153,7 +153,8 @@ func TestTunnelledFrame(t *testing.T) {
 				{proto: udpProto, summed: true, frag: 0x4000, payload: []byte("0123456789")},
 				{proto: udpProto, frag: 0x4000, payload: []byte("without a checksum")},
 				{proto: udpProto, frag: 0x4000, payload: bytes.Repeat([]byte{1, 2, 3}, 471)},
-				{proto: udpProto, summed: true, frag: 0x2000, payload: []byte("a first fragment")}, // its checksum covers the others too
+				{proto: udpProto, summed: true, frag: 0x2000, payload: []byte("a first fragment")},
+				{flags: ack, frag: 0x2000, payload: []byte("another")}, // its checksum covers the others too: it is not this one's sum
 				{proto: sctpProto, frag: 0x4000, payload: chunks(1).payload},
 			} {
 				_, out, why := r.run(in.bytes())
