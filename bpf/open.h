@@ -337,6 +337,23 @@ static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64
 	return packet_begins(p) && conn_renewed(c, r, packet_proto(p), life, t);
 }
 
+/*
+ * What a packet that begins a connection would have made anew ends also when none begins: the scheduler has no server, or there is no
+ * service any more. IPVS ends it before it looks.
+ */
+static __noinline void conn_outlive(struct packet *p, struct tunables *t)
+{
+	__u32 line = line_find(p);
+	struct conn *c = line ? conn_at(line - 1) : NULL;
+	__u64 life;
+
+	if (!c)
+		return;
+	life = READ_ONCE(c->life);
+	if (conn_reusable(c, p, life, t))
+		conn_quit(p, c, life);
+}
+
 /* Mostly the connection's own place is free, and nothing is behind it. */
 static __always_inline struct place conn_place(struct packet *p, struct region *r)
 {
@@ -551,15 +568,11 @@ static __always_inline enum reason admit_later(struct packet *p, struct service 
 	return p->crowded ? forward_stateless(p, PASS_NO_CONNECTION) : stranger(p, t);
 }
 
-/* The road of a packet without a connection. Global, and so verified once; sets packet.real and packet.service. */
-__noinline enum reason admit(struct packet *p)
+static __always_inline enum reason admit_first(struct packet *p, struct tunables *t)
 {
-	struct tunables *t = settings();
 	struct service *s;
 	enum reason why;
 
-	if (!p || !t)
-		return DROP_BUSY;
 	if (!service_find(p))
 		return PASS_NOT_SERVICE;
 	s = service_at(p->service);
@@ -577,6 +590,20 @@ __noinline enum reason admit(struct packet *p)
 		return PASS_FTP_DATA;
 	why = open_paced(p, s, t);
 	return why == REPLY_NO_SERVER ? refused(p, s) : why;
+}
+
+/* The road of a packet without a connection. Global, and so verified once; sets packet.real and packet.service. */
+__noinline enum reason admit(struct packet *p)
+{
+	struct tunables *t = settings();
+	enum reason why;
+
+	if (!p || !t)
+		return DROP_BUSY;
+	why = admit_first(p, t);
+	if (unlikely(packet_begins(p) && !forwards(why)))
+		conn_outlive(p, t);
+	return why;
 }
 
 #endif

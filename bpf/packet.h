@@ -110,6 +110,11 @@ static __always_inline enum step leave(struct packet *p, enum reason why)
 	return DONE;
 }
 
+static __always_inline int forwards(enum reason why)
+{
+	return why >= FORWARD_HIT && why < REPLY_NO_SERVER;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 65536);

@@ -382,3 +382,48 @@ func TestSYNOfAPersistentClientOfWeightZero(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedSYNEndsWhatItWouldHaveMadeAnew: IPVS ends a closed connection before it looks for a real server.
+func TestRefusedSYNEndsWhatItWouldHaveMadeAnew(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		flags uint8 // of the packet before
+		then  func(r *rig, s *service, a uint32)
+		why   LbReason
+		stays bool
+	}{
+		{"no real server", fin | ack, func(_ *rig, s *service, a uint32) { s.overload(a, 1) }, LbReasonREPLY_NO_SERVER, false},
+		{"no real server for a template", fin | ack, func(_ *rig, s *service, a uint32) {
+			s.persist = 60
+			s.write()
+			s.overload(a, 1)
+		}, LbReasonREPLY_NO_SERVER, false},
+		{"no service", fin | ack, func(r *rig, s *service, _ uint32) {
+			if err := r.ServiceIndex.Delete(s.owner.four()); err != nil {
+				r.Fatal(err)
+			}
+			r.put(r.Services, s.index, LbService{})
+		}, LbReasonPASS_NOT_SERVICE, false},
+		{"drop_packet", fin | ack, func(r *rig, _ *service, _ uint32) {
+			r.tune(func(t *LbTunables) { t.DropRate = 1 })
+		}, LbReasonDROP_DEFENCE, false},
+		{"one that goes on stays", ack, func(_ *rig, s *service, a uint32) { s.overload(a, 1) }, LbReasonFORWARD_HIT, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := newRig(t, 4)
+			s := r.serve(vip, tcpProto, LbSchedulerSCHED_RR)
+			a := s.add(1)
+			r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+			r.want(frame{flags: row.flags}, LbReasonFORWARD_HIT)
+			row.then(r, s, a)
+			r.want(frame{flags: syn}, row.why)
+			want, count := 0, [3]uint32{}
+			if row.stays {
+				want, count = 1, [3]uint32{1, 0, 0}
+			}
+			if all := r.conns(); len(all) != want || r.counts(a) != count {
+				t.Errorf("connections %+v, counts %v", all, r.counts(a))
+			}
+		})
+	}
+}

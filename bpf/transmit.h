@@ -7,11 +7,6 @@
 #include "tunnel.h"
 #include "vlan.h"
 
-static __always_inline int forwards(enum reason why)
-{
-	return why >= FORWARD_HIT && why < REPLY_NO_SERVER;
-}
-
 /*
  * Sends the packet on, or changes p->why. Pointers into the frame are void after this. DONE: it is untouched, and ROAD_FULL's to
  * send.
