@@ -138,6 +138,9 @@ func parseFlagWord(c *ipvsCommand, _ Names, value string, _ bool) *usageError {
 
 // schedulerFlags understands -b when the scheduler is known, wherever -s stands.
 func (c *ipvsCommand) schedulerFlags() *usageError {
+	if c.flags != "" && strings.Trim(c.flags, ",") == "" { // ipvsadm: ends by a signal
+		return usage("invalid scheduler flag `%s'", c.flags)
+	}
 	for _, name := range strings.Split(c.flags, ",") {
 		if name == "" {
 			continue

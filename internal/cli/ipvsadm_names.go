@@ -26,7 +26,8 @@ func (e Env) names() Names {
 	if e.Names != nil {
 		return e.Names
 	}
-	return &machineNames{services: sync.OnceValue(func() serviceTable { return readServices("/etc/services") })}
+	return &machineNames{services: sync.OnceValue(func() serviceTable { return readServices("/etc/services") }),
+		static: sync.OnceValue(func() hostTable { return readHosts("/etc/hosts") })}
 }
 
 const (
@@ -37,11 +38,15 @@ const (
 // machineNames asks this machine: /etc/hosts, DNS, /etc/services.
 type machineNames struct {
 	services func() serviceTable
+	static   func() hostTable // asked first: it may have names that are none for DNS, which Go's resolver leaves out
 	spent    time.Duration
 	hosts    map[netip.Addr]string // empty: no name
 }
 
 func (m *machineNames) HostAddr(name string) (netip.Addr, bool) {
+	if addr, found := m.static().addrs[strings.ToLower(name)]; found {
+		return addr, true
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), namesTime)
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", name)
@@ -64,6 +69,9 @@ func (m *machineNames) HostName(addr netip.Addr) (string, bool) {
 }
 
 func (m *machineNames) ask(addr netip.Addr) string {
+	if name, found := m.static().names[addr]; found {
+		return name
+	}
 	left := min(lookupTime, namesTime-m.spent)
 	if left <= 0 {
 		return ""
@@ -136,6 +144,45 @@ func (t serviceTable) add(line string) {
 	for _, name := range append(fields[:1:1], fields[2:]...) {
 		if _, taken := t.ports[serviceName{name, proto}]; !taken {
 			t.ports[serviceName{name, proto}] = uint16(port)
+		}
+	}
+}
+
+// hostTable is hosts(5). Of two lines for the same thing the first counts.
+type hostTable struct {
+	names map[netip.Addr]string // without aliases
+	addrs map[string]netip.Addr // of IPv4, by names in lower case, aliases included
+}
+
+func readHosts(path string) hostTable {
+	t := hostTable{map[netip.Addr]string{}, map[string]netip.Addr{}}
+	f, err := os.Open(path)
+	if err != nil {
+		return t
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		t.add(lines.Text())
+	}
+	return t
+}
+
+func (t hostTable) add(line string) {
+	line, _, _ = strings.Cut(line, "#")
+	fields := strings.Fields(line)
+	if len(fields) < 2 {
+		return
+	}
+	addr, err := netip.ParseAddr(fields[0])
+	if err != nil {
+		return
+	}
+	if _, taken := t.names[addr]; !taken {
+		t.names[addr] = fields[1]
+	}
+	for _, name := range fields[1:] {
+		if _, taken := t.addrs[strings.ToLower(name)]; !taken && addr.Is4() {
+			t.addrs[strings.ToLower(name)] = addr
 		}
 	}
 }

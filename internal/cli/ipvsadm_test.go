@@ -159,6 +159,7 @@ func TestChangesReachTheDaemonOverItsSocket(t *testing.T) {
 	}{
 		{"-A -t 10.0.8.9:80 -s mh -p 20 -M 255.0.255.0 -b mh-port", "", "", "", 0},
 		{"-a -t 10.0.8.9:80 -r [2001:db8::12]:80 -i --tun-type gue --tun-port 6080 --tun-csum -w 3 -x 9 -y 4", "", "", "", 0},
+		{"-A -t 10.0.8.9:81 -s sh -b ,", "", "", "invalid scheduler flag `,'\n", 2},
 		{"-A -f 7 -6 -p 9 -M 64", "", "", "", 0},
 		{"-a -f 8 -r 10.0.8.12", "", "", "Service not defined\n", 255},
 		{"-R", "-A -u 10.0.8.9:53 -o -s rr\n-A -u 10.0.8.9:53\n-Z -t 1.2.3.4:5\n--set 1 2 3\n", "", "Service already exists\nNo such service\n", 0},
@@ -320,6 +321,25 @@ func TestServicesFileIsReadAsServices5Says(t *testing.T) {
 	}
 	if len(tbl.names) != 2 || len(tbl.ports) != 4 {
 		t.Errorf("%v %v", tbl.names, tbl.ports)
+	}
+}
+
+// TestNamesThatAreNoneForDNS: a label of more than 63 bytes, which hosts(5) may have.
+func TestNamesThatAreNoneForDNS(t *testing.T) {
+	long := strings.Repeat("very-", 14) + "long.example.com"
+	tbl := hostTable{map[netip.Addr]string{}, map[string]netip.Addr{}}
+	for _, line := range strings.Split("# comment\n127.9.8.7\t"+strings.ToUpper(long)+" other # again\n127.9.8.7 second\nfe80::9 "+long+" six\nnonsense x\n127.9.8.6", "\n") {
+		tbl.add(line)
+	}
+	m := &machineNames{static: func() hostTable { return tbl }}
+	if got, ok := m.HostName(netip.MustParseAddr("127.9.8.7")); !ok || got != strings.ToUpper(long) {
+		t.Errorf("127.9.8.7 is %q", got)
+	}
+	if got, ok := m.HostAddr(long); !ok || got != netip.MustParseAddr("127.9.8.7") {
+		t.Errorf("the long name is %v", got)
+	}
+	if len(tbl.names) != 2 || len(tbl.addrs) != 3 {
+		t.Errorf("%v %v", tbl.names, tbl.addrs)
 	}
 }
 

@@ -129,6 +129,9 @@ func (b *both) compare(l typed) {
 	b.Helper()
 	theirs, code := b.theirs(l)
 	ours, ourCode := b.ours(l)
+	if code < 0 && ourCode != 0 { // ipvsadm's own end, with a list of scheduler flags that has none: "-b ,"
+		code, theirs = ourCode, ours
+	}
 	theirs, ours = tableSize.ReplaceAllString(theirs, ""), tableSize.ReplaceAllString(ours, "")
 	if slices.Contains(l.args, "--nosort") {
 		theirs, ours = sortLines(theirs), sortLines(ours) // ipvs: by a hash that an address in the kernel goes into
