@@ -133,7 +133,7 @@ func (b *both) compare(l typed) {
 		code, theirs = ourCode, ours
 	}
 	theirs, ours = tableSize.ReplaceAllString(theirs, ""), tableSize.ReplaceAllString(ours, "")
-	if slices.Contains(l.args, "--nosort") {
+	if slices.Contains(l.args, "--nosort") || strings.Contains(l.stdin, "--nosort") {
 		theirs, ours = sortLines(theirs), sortLines(ours) // ipvs: by a hash that an address in the kernel goes into
 	}
 	b.count++
