@@ -6,7 +6,7 @@
 #include "headers/net.h"
 
 /*
- * Of a sum below 0xffff << 32, which is more than 64 KiB in words of 32 bits. The first line leaves at most 1 << 32 and less
+ * Of a sum below 0xffff << 32, which is more than 64 KiB in words of 32 bits. The first addition leaves at most 1 << 32 and less
  * than 0xffff, the second at most 0x1fffe, so that the third has no carry.
  */
 static __always_inline __u16 csum_fold(__u64 sum)
@@ -27,12 +27,6 @@ static __always_inline __u16 csum_header(const struct ipv4 *ip)
 
 	__asm__ volatile("" : : : "memory"); /* it was written by halves of these words, which clang takes for other memory */
 	return ~csum_fold((__u64)word[0] + word[1] + word[2] + word[3] + word[4]);
-}
-
-/* A number of two bytes in host order, as the sum has it that takes it as the frame does: shifted is as good as turned round. */
-static __always_inline __u32 csum_number(__u32 n)
-{
-	return n << 8;
 }
 
 /* What takes a word out of a sum. */

@@ -339,18 +339,15 @@ static __always_inline int conn_reusable(struct conn *c, struct packet *p, __u64
 
 /*
  * What a packet that begins a connection would have made anew ends also when none begins: the scheduler has no server, or there is no
- * service any more. IPVS ends it before it looks.
+ * service any more. IPVS ends it before it looks. What waits for a removed real server goes on waiting.
  */
 static __noinline void conn_outlive(struct packet *p, struct tunables *t)
 {
-	__u32 line = line_find(p);
-	struct conn *c = line ? conn_at(line - 1) : NULL;
 	__u64 life;
+	struct conn *c = conn_look(p, &life);
+	struct real *r = c ? real_at(c->real) : NULL;
 
-	if (!c)
-		return;
-	life = READ_ONCE(c->life);
-	if (conn_reusable(c, p, life, t))
+	if (r && !(r->flags & REAL_GONE) && conn_renewed(c, r, packet_proto(p), life, t))
 		conn_quit(p, c, life);
 }
 

@@ -407,6 +407,13 @@ func TestRefusedSYNEndsWhatItWouldHaveMadeAnew(t *testing.T) {
 		{"drop_packet", fin | ack, func(r *rig, _ *service, _ uint32) {
 			r.tune(func(t *LbTunables) { t.DropRate = 1 })
 		}, LbReasonDROP_DEFENCE, false},
+		{"no service, and its real server was removed", ack, func(r *rig, s *service, a uint32) {
+			s.remove(a)
+			if err := r.ServiceIndex.Delete(s.owner.four()); err != nil {
+				r.Fatal(err)
+			}
+			r.put(r.Services, s.index, LbService{})
+		}, LbReasonPASS_NOT_SERVICE, true},
 		{"one that goes on stays", ack, func(_ *rig, s *service, a uint32) { s.overload(a, 1) }, LbReasonFORWARD_HIT, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -180,7 +180,7 @@ static __always_inline __u32 real_for(struct packet *p, struct socket_key *k, st
 	__u32 tick = tick_now(t);
 	struct real *r;
 
-	if (s->persist) /* first, so that it lasts while a connection does */
+	if (s->persist) /* first, so that it lasts while datagrams go. ipvs: it lasts while a connection does */
 		old = held(&shared, tick, s->persist, !!t->expire_quiescent_template);
 	if (keeps)
 		own = held(k, tick, t->udp, 0);

@@ -76,8 +76,9 @@ static __always_inline int covered(struct ipv4 *ip, struct udp *udp, void *end)
 }
 
 /*
- * The sum of a whole packet: words as the frame has them, and a number, by how much it is more (csum_number). Either may be less than
- * nothing, so that what is taken out costs no more than what is added; csum_whole makes it a sum.
+ * The sum of a whole packet: words as the frame has them, and by how much it is more a number in host order, for which shifted by a byte is as
+ * good as turned round. Either may be less than nothing, so that what is taken out costs no more than what is added; csum_whole
+ * makes it a sum.
  */
 struct sum {
 	__s64 words, number;

@@ -129,7 +129,7 @@ func (b *both) compare(l typed) {
 	b.Helper()
 	theirs, code := b.theirs(l)
 	ours, ourCode := b.ours(l)
-	if code < 0 && ourCode != 0 { // ipvsadm's own end, with a list of scheduler flags that has none: "-b ,"
+	if code < 0 && ourCode != 0 && (slices.Contains(l.args, ",") || strings.Contains(l.stdin, " ,")) { // "-b ,": ipvsadm ends by a signal
 		code, theirs = ourCode, ours
 	}
 	theirs, ours = tableSize.ReplaceAllString(theirs, ""), tableSize.ReplaceAllString(ours, "")

@@ -19,9 +19,8 @@ type Plane struct {
 	client  *Client
 	info    Info
 	methods methods
-	sysctls string          // the directory of the kernel's settings
-	loaded  map[string]bool // schedulers whose module was asked for
-	there   chan<- func()   // has functions run in the network namespace whose IPVS it is. If nil, that is the process's own.
+	sysctls string        // the directory of the kernel's settings
+	there   chan<- func() // has functions run in the network namespace whose IPVS it is. If nil, that is the process's own.
 }
 
 var _ plane.Plane = (*Plane)(nil)
@@ -129,7 +128,7 @@ func open(c *Client) (*Plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plane{sysctls: sysctls, loaded: map[string]bool{}, client: c, info: info}
+	p := &Plane{sysctls: sysctls, client: c, info: info}
 	have, err := p.Read()
 	if err != nil {
 		return nil, err
@@ -193,8 +192,7 @@ func (p *Plane) do(op plane.Op) error {
 // IPVS meanwhile: a namespace with IPVS that ends in that moment keeps the module out while it waits for the same lock, and neither
 // ends (seen with Linux 6.1). Where this process may not load a module, the kernel does.
 func (p *Plane) loadScheduler(name string) {
-	if (name == "lblc" || name == "lblcr") && !p.loaded[name] {
-		p.loaded[name] = true
+	if name == "lblc" || name == "lblcr" {
 		_ = loadModule("ip_vs_" + name)
 	}
 }
