@@ -113,16 +113,21 @@ type (
 	}
 )
 
-func readServices(path string) serviceTable {
-	t := serviceTable{map[serviceName]uint16{}, map[servicePort]string{}}
+// eachLine reads a file of /etc, which may not be there.
+func eachLine(path string, do func(line string)) {
 	f, err := os.Open(path)
 	if err != nil {
-		return t
+		return
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		t.add(lines.Text())
+		do(lines.Text())
 	}
+}
+
+func readServices(path string) serviceTable {
+	t := serviceTable{map[serviceName]uint16{}, map[servicePort]string{}}
+	eachLine(path, t.add)
 	return t
 }
 
@@ -156,14 +161,7 @@ type hostTable struct {
 
 func readHosts(path string) hostTable {
 	t := hostTable{map[netip.Addr]string{}, map[string]netip.Addr{}}
-	f, err := os.Open(path)
-	if err != nil {
-		return t
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		t.add(lines.Text())
-	}
+	eachLine(path, t.add)
 	return t
 }
 
