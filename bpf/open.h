@@ -146,7 +146,7 @@ static __always_inline int conn_clear(struct conn *c, struct region_head *head)
 	return life_phase(READ_ONCE(c->life)) != PHASE_LIVE || conn_retire(c, head);
 }
 
-/* Ends the packet's connection, whose real server is gone, unless the line has changed hands. */
+/* Ends the packet's connection, unless the line has changed hands since `life` was read. */
 static __noinline void conn_quit(struct packet *p, struct conn *c, __u64 life)
 {
 	__u32 index = hash_region(p->hash);
