@@ -192,7 +192,10 @@ func (p *Plane) do(op plane.Op) error {
 // IPVS meanwhile: a namespace with IPVS that ends in that moment keeps the module out while it waits for the same lock, and neither
 // ends (seen with Linux 6.1). Where this process may not load a module, the kernel does.
 func (p *Plane) loadScheduler(name string) {
-	if name == "lblc" || name == "lblcr" {
+	if name != "lblc" && name != "lblcr" {
+		return
+	}
+	if _, err := os.Stat("/sys/module/ip_vs_" + name); err != nil { // one that is built in may not stand there: then it is asked for in vain
 		_ = loadModule("ip_vs_" + name)
 	}
 }
