@@ -220,7 +220,7 @@ func TestMethodsInVLANs(t *testing.T) {
 
 // TestFragments: a following one goes where the first went, whatever the scheduler would say.
 func TestFragments(t *testing.T) {
-	r := newRig(t, 4)
+	r := stillRig(t, 4)
 	for _, to := range []string{"10.0.8.9:53", "[2001:db8:8::9]:53"} {
 		t.Run(to, func(t *testing.T) {
 			r.TB = t
@@ -263,9 +263,14 @@ func TestFragments(t *testing.T) {
 				last.proto = tcpProto
 				r.want(last, LbReasonPASS_FRAGMENT)
 			}
-			r.travel(29)
+			other := piece(10, false, 7) // numbers are each sender's own
+			if other.from = clientNumber(1); other.six() {
+				other.from = client6Number(1)
+			}
+			r.want(other, LbReasonPASS_FRAGMENT)
+			r.travel(30)
 			r.goes(piece(10, false, 7), LbReasonFORWARD_FRAGMENT)
-			r.travel(3)
+			r.advance(1)
 			r.want(piece(10, false, 7), LbReasonPASS_FRAGMENT)
 			r.goes(piece(0, true, 7), LbReasonFORWARD_NEW)
 			for _, m := range s.members {

@@ -57,7 +57,7 @@ func loadSpec() (*ebpf.CollectionSpec, error) {
 // judged are the headers in which a mistake sends packets to the wrong place, or counts them there.
 var judged = []string{"schedule.h", "least.h", "hash.h", "lblc.h", "states.h", "csum.h", "conn.h", "open.h", "sweep.h", "nat.h",
 	"pool.h", "service.h", "crc32c.h", "find.h", "pace.h", "defend.h", "fast.h", "reply.h", "reply6.h", "told.h", "mss.h", "fullnat.h", "full6.h",
-	"proxy.h", "direct.h", "tunnel.h", "icmp.h", "related.h", "related6.h", "lb.bpf.c", "decap.bpf.c", "path.bpf.c", "socket.bpf.c"}
+	"proxy.h", "direct.h", "tunnel.h", "icmp.h", "related.h", "related6.h", "fragment.h", "ipv6.h", "vlan.h", "sip.h", "learn.h", "lb.bpf.c", "decap.bpf.c", "path.bpf.c", "socket.bpf.c"}
 
 // operators are the mistakes. A line may have several of one kind; each is a mutant.
 var operators = []struct {
@@ -376,6 +376,7 @@ var firstRows = map[string][]string{
 	"reply.h": {"Reply|Fragments", "MasqueradedSCTP"}, "reply6.h": {"IPv6|Masq|Fragments"}, "told.h": {"Tunnel|Errors|Told"}, "mss.h": {"Largest|Proxy"}, "fullnat.h": {"FullNAT|LocalEnd|Proxy"},
 	"decap.bpf.c": {"Decapsulator"}, "path.bpf.c": {"OfACheck"}, "socket.bpf.c": {"^TestOwn"}, "full6.h": {"NAT6|Frame6|Shared6|Proxy"}, "proxy.h": {"Proxy"},
 	"direct.h": {"Forward|Checksum|TooBig|TooFar", "Tunnel|Masq"}, "tunnel.h": {"Tunnel|GUE", "Masq"}, "icmp.h": {"NobodyAnswers|Answers|TooBig|TooFar|RoomThatIsLeft"}, "related.h": {"Errors|NoRoom|Before"}, "related6.h": {"Errors|NoRoom|Before"},
+	"fragment.h": {"Fragment"}, "ipv6.h": {"IPv6"}, "vlan.h": {"VLAN|Tagged"}, "sip.h": {"Call|Message|Lines"}, "learn.h": {"Learn|Told|LocalEnd"},
 }
 
 // slowRows keep time, or look at what no mutant touches.

@@ -221,7 +221,7 @@ func TestLocalServerUnderNATOfIPv6(t *testing.T) {
 // TestFragmentsUnderNAT: of requests and of replies a following one goes where the first went, from or to the same address;
 // of either family.
 func TestFragmentsUnderNAT(t *testing.T) {
-	r := newRig(t, 4)
+	r := stillRig(t, 4)
 	r.neighbourhood()
 	four, six := r.serve(vip, udpProto, LbSchedulerSCHED_RR), r.serve(vip6, udpProto, LbSchedulerSCHED_RR)
 	for _, row := range []struct {
@@ -277,9 +277,11 @@ func TestFragmentsUnderNAT(t *testing.T) {
 		late := reply(9, false)
 		late.ttl = 1
 		r.want(late, LbReasonPASS_NOT_SERVICE)
-		r.travel(32)
+		r.travel(30)
+		check(reply(9, false), LbReasonFORWARD_REPLY, row.vip, row.client, routerMAC)
+		r.advance(1)
 		r.want(reply(9, false), LbReasonPASS_NOT_SERVICE)
-		r.travel(-32)
+		r.advance(-30*ticksPerSecond - 1)
 	}
 }
 
