@@ -76,29 +76,33 @@ func TestErrorsReachTheRealServerWhereverItIs(t *testing.T) {
 	})
 }
 
+// senders are those about whose packets errors come, by what became of the packets.
+var senders = map[string]struct {
+	start      func(t *testing.T) (*rig, *service, uint32)
+	from, to   netip.AddrPort
+	masquerade bool
+}{
+	"NAT":              {func(t *testing.T) (*rig, *service, uint32) { return masqueraded(t, udpProto) }, client, vip, true},
+	"NAT of IPv6":      {func(t *testing.T) (*rig, *service, uint32) { return masqueraded6(t, udpProto) }, client6, vip6, true},
+	"FULLNAT":          {func(t *testing.T) (*rig, *service, uint32) { return fullnat(t, udpProto, 4, 1) }, client, vip, true},
+	"FULLNAT of IPv6":  {func(t *testing.T) (*rig, *service, uint32) { return fullnat6(t, udpProto, 1) }, client6, vip6, true},
+	"a tunnel":         {byTunnel(masqueraded, far4), client, vip, false},
+	"a tunnel of IPv6": {byTunnel(masqueraded6, far6), client6, vip6, false},
+}
+
+func byTunnel(start func(*testing.T, uint8) (*rig, *service, uint32), far netip.Addr) func(t *testing.T) (*rig, *service, uint32) {
+	return func(t *testing.T) (*rig, *service, uint32) {
+		r, s, real := start(t, udpProto)
+		s.change(real, tunnelTo(far, 0, 0))
+		r.tune(func(t *LbTunables) { t.Have |= uint32(LbHaveHAVE_TUNNEL | LbHaveHAVE_TUNNEL6) })
+		return r, s, real
+	}
+}
+
 // TestErrorsThatCannotReachTheClient: the interface by which it came is no more, or nobody knows the way. The host has those that
 // have come far enough, and those about a protocol without ports.
 func TestErrorsThatCannotReachTheClient(t *testing.T) {
-	tunnelled := func(start func(*testing.T, uint8) (*rig, *service, uint32), far netip.Addr) func(t *testing.T) (*rig, *service, uint32) {
-		return func(t *testing.T) (*rig, *service, uint32) {
-			r, s, real := start(t, udpProto)
-			s.change(real, tunnelTo(far, 0, 0))
-			r.tune(func(t *LbTunables) { t.Have |= uint32(LbHaveHAVE_TUNNEL | LbHaveHAVE_TUNNEL6) })
-			return r, s, real
-		}
-	}
-	for name, row := range map[string]struct {
-		start      func(t *testing.T) (*rig, *service, uint32)
-		from, to   netip.AddrPort
-		masquerade bool
-	}{
-		"NAT":              {func(t *testing.T) (*rig, *service, uint32) { return masqueraded(t, udpProto) }, client, vip, true},
-		"NAT of IPv6":      {func(t *testing.T) (*rig, *service, uint32) { return masqueraded6(t, udpProto) }, client6, vip6, true},
-		"FULLNAT":          {func(t *testing.T) (*rig, *service, uint32) { return fullnat(t, udpProto, 4, 1) }, client, vip, true},
-		"FULLNAT of IPv6":  {func(t *testing.T) (*rig, *service, uint32) { return fullnat6(t, udpProto, 1) }, client6, vip6, true},
-		"a tunnel":         {tunnelled(masqueraded, far4), client, vip, false},
-		"a tunnel of IPv6": {tunnelled(masqueraded6, far6), client6, vip6, false},
-	} {
+	for name, row := range senders {
 		t.Run(name, func(t *testing.T) {
 			r, _, _ := row.start(t)
 			r.inVLANs()

@@ -94,3 +94,28 @@ func TestToldInAVLANOfIPv6(t *testing.T) {
 		r.meta = 0
 	}
 }
+
+// TestErrorsInVLANs: an error may come in any VLAN of ours, and reaches whom it is for as one without tags does.
+func TestErrorsInVLANs(t *testing.T) {
+	for name, row := range senders {
+		t.Run(name, func(t *testing.T) {
+			r, _, _ := row.start(t)
+			r.inVLANs()
+			sent := r.want(frame{proto: udpProto, from: row.from, to: row.to, summed: true, payload: []byte("hello")}, LbReasonFORWARD_NEW)[14:]
+			errors := map[string]frame{"about a request": errorSaid(quotedTo(sent), sent)}
+			if row.masquerade {
+				answer := frame{proto: udpProto, from: row.to, to: row.from, summed: true, payload: []byte("an answer")}
+				errors["about a reply"] = errorSaid(row.to.Addr(), answer.whole())
+			}
+			for what, in := range errors {
+				want := r.want(in, LbReasonFORWARD_ICMP)
+				for _, tags := range [][]uint32{{tagOf(0x8100, 7)}, {tagOf(0x88a8, 9), tagOf(0x8100, 7)}} {
+					in.tags = tags
+					if out := r.want(in, LbReasonFORWARD_ICMP); !bytes.Equal(out, want) {
+						t.Errorf("%s, tags %x\ngot  % x\nwant % x", what, tags, out, want)
+					}
+				}
+			}
+		})
+	}
+}
