@@ -248,8 +248,14 @@ func perCPU[T any](r *rig, m *ebpf.Map, n int) []T {
 // run sends one frame through and returns the verdict, the frame afterwards, and the one reason that was counted.
 func (r *rig) run(in []byte) (verdict uint32, out []byte, why LbReason) {
 	r.Helper()
+	return r.runBy(r.Lb, in)
+}
+
+// runBy is run by another of the programs that count.
+func (r *rig) runBy(p *ebpf.Program, in []byte) (verdict uint32, out []byte, why LbReason) {
+	r.Helper()
 	before := r.reasonCounts()
-	verdict, out = r.test(r.Lb, in)
+	verdict, out = r.test(p, in)
 	total := uint64(0)
 	for i, n := range r.reasonCounts() {
 		if d := n - before[i]; d != 0 {
