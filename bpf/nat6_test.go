@@ -332,6 +332,8 @@ func TestReplyOfIPv6FollowsTheRoutes(t *testing.T) {
 	r.travel(62)
 	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7}) // no way is known any more: the last one holds
 	must(netlink.RouteAdd(there))
+	mine.payload = make([]byte, 1400-60)
+	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7})
 	mine.payload = make([]byte, 1400-60+1)
 	r.want(mine, LbReasonPASS_NOT_SERVICE) // the host tells the real server
 	mine.payload = nil

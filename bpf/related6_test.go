@@ -73,7 +73,8 @@ func TestErrorsOfIPv6ReachTheRealServer(t *testing.T) {
 				}
 			}
 		}
-		if n := r.counters(r.RealCounters, real); n.Inpkts != 1+3*4*2*3 {
+		size := len(frame{proto: proto, to: vip6}.packet6()) + 3*4*3*(48+48+48+len(answered6(proto).packet6()))
+		if n := r.counters(r.RealCounters, real); n.Inpkts != 1+3*4*2*3 || n.Inbytes != uint64(size) {
 			t.Errorf("counted %+v", n)
 		}
 		large := errorAbout6(stranger6, vip6.Addr(), 2, 0, 1400, answered6(proto).packet6())
@@ -103,7 +104,8 @@ func TestErrorsOfIPv6ReachTheClient(t *testing.T) {
 			}
 		}
 	}
-	if n := r.counters(r.RealCounters, real); n.Outpkts != 8 || n.Inpkts != 1 {
+	size := uint64(8 * (40 + 8 + len(quoted)))
+	if n := r.counters(r.RealCounters, real); n.Outpkts != 8 || n.Outbytes != size || n.Inpkts != 1 {
 		t.Errorf("counted %+v", n)
 	}
 }
@@ -221,6 +223,7 @@ func TestErrorsOfIPv6OfNobody(t *testing.T) {
 		{"about a following fragment", other(func(f *frame) { f.next, f.options = nextFragment, fragment6(tcpProto, 7, false, 1) }), LbReasonPASS_ICMP},
 		{"about IPv4", other(func(f *frame) { f.version = 4 }), LbReasonPASS_ICMP},
 		{"about a packet that another sent", other(func(f *frame) { f.from = at("[2001:db8:8::10]:80") }), LbReasonPASS_ICMP},
+		{"what reads like one", func() frame { f := good; f.proto = 50; return f }(), LbReasonPASS_NOT_SERVICE},
 		{"with less than is quoted always", errorAbout6(stranger6, vip6.Addr(), 1, 4, 0, reply.packet6()[:47]), LbReasonPASS_ICMP},
 		{"with less than a header", errorAbout6(stranger6, vip6.Addr(), 1, 4, 0, reply.packet6()[:39]), LbReasonPASS_ICMP},
 		{"with less than an error's header", frame{proto: icmp6Proto, to: vip6, body: []byte{1, 4, 0, 0}}, LbReasonPASS_ICMP},

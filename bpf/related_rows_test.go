@@ -134,6 +134,25 @@ func TestErrorsThatCannotReachTheClient(t *testing.T) {
 	}
 }
 
+// TestErrorsAboutWhatHasExpired are the host's, whichever way they would have gone.
+func TestErrorsAboutWhatHasExpired(t *testing.T) {
+	for name, row := range senders {
+		t.Run(name, func(t *testing.T) {
+			r, _, _ := row.start(t)
+			sent := r.want(frame{proto: udpProto, from: row.from, to: row.to, summed: true}, LbReasonFORWARD_NEW)[14:]
+			answer := frame{proto: udpProto, from: row.to, to: row.from, summed: true}
+			errors := map[LbReason]frame{LbReasonPASS_NOT_SERVICE: errorSaid(quotedTo(sent), sent), LbReasonPASS_ICMP: errorSaid(row.to.Addr(), answer.whole())}
+			for _, in := range errors {
+				r.want(in, LbReasonFORWARD_ICMP)
+			}
+			r.travel(301)
+			for why, in := range errors {
+				r.want(in, why)
+			}
+		})
+	}
+}
+
 // TestErrorsAboutWhatMayBeATunnel: of a connection that goes by a tunnel now, between the addresses that it has now, and with enough
 // of the packet inside that the client knows it again.
 func TestErrorsAboutWhatMayBeATunnel(t *testing.T) {

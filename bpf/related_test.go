@@ -169,6 +169,7 @@ func TestErrorsOfNobody(t *testing.T) {
 		{"about a following fragment", errorAbout(stranger, vip.Addr(), 3, 3, 0, other(func(f *frame) { f.frag = 7 })), LbReasonPASS_ICMP},
 		{"about IPv6", errorAbout(stranger, vip.Addr(), 3, 3, 0, other(func(f *frame) { f.version = 6 })), LbReasonPASS_ICMP},
 		{"about a packet that another sent", errorAbout(stranger, vip.Addr(), 3, 3, 0, other(func(f *frame) { f.from = at("10.0.8.10:80") })), LbReasonPASS_ICMP},
+		{"what reads like one", func() frame { f := good(); f.proto = 50; return f }(), LbReasonPASS_NOT_SERVICE},
 		{"with less than is quoted always", errorAbout(stranger, vip.Addr(), 3, 3, 0, reply.packet()[:27]), LbReasonPASS_ICMP},
 		{"to another address", errorAbout(stranger, source, 3, 3, 0, reply.packet()), LbReasonPASS_NOT_SERVICE},
 		{"in the first of some fragments", func() frame { f := good(); f.frag = 0x2000; return f }(), LbReasonPASS_ICMP},

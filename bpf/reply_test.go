@@ -282,7 +282,11 @@ func TestReplyFollowsTheRoutes(t *testing.T) {
 	must(netlink.RouteDel(own))
 
 	large := replyOf(real, ack)
-	large.payload, large.frag = make([]byte, 1400-40+1), 0x4000
+	large.payload, large.frag = make([]byte, 1400-40), 0x4000
+	if _, _, why := r.run(large.bytes()); why != LbReasonFORWARD_REPLY {
+		t.Errorf("what just fits: %s", why.name())
+	}
+	large.payload = make([]byte, 1400-40+1)
 	r.want(large, LbReasonPASS_NOT_SERVICE) // the host tells the real server
 	large.frag = 0
 	r.want(large, LbReasonDROP_TOO_BIG)

@@ -119,3 +119,80 @@ func TestErrorsInVLANs(t *testing.T) {
 		})
 	}
 }
+
+// TestAnswersInTwoVLANs: who is told that there is no real server, or that its packet has come far enough, is told behind both tags.
+func TestAnswersInTwoVLANs(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		for name, row := range map[string]struct {
+			why       LbReason
+			typ, code byte // IPv4's, and IPv6's
+			typ6      byte
+			code6     byte
+		}{"no real server": {LbReasonREPLY_NO_SERVER, 3, 3, 1, 4}, "far enough": {LbReasonREPLY_TTL, 11, 0, 3, 0}} {
+			r := newRig(t, 4)
+			r.inVLANs()
+			in := frame{proto: udpProto, from: client, to: vip, summed: true, payload: []byte("query"), tags: []uint32{tagOf(0x88a8, 9), tagOf(0x8100, 7)}}
+			if v6 {
+				in.from, in.to = client6, vip6
+			}
+			s := r.serve(in.to, udpProto, LbSchedulerSCHED_RR)
+			if row.why == LbReasonREPLY_TTL {
+				s.add(1)
+				in.ttl = 1
+			}
+			out := r.want(in, row.why)
+			if tags := in.bytes()[12:20]; !bytes.Equal(out[12:20], tags) {
+				t.Errorf("%s: tags % x, want % x", name, out[12:20], tags)
+			}
+			in.tags = nil
+			if out = append(out[:12:12], out[20:]...); v6 {
+				checkError6(t, in, out, row.typ6, row.code6, 0)
+			} else {
+				checkError(t, in, out, row.typ, row.code, 0)
+			}
+		}
+	})
+}
+
+// TestFragmentsOfRepliesInVLANs: a following one too may come in any VLAN of ours.
+func TestFragmentsOfRepliesInVLANs(t *testing.T) {
+	for name, row := range senders {
+		if !row.masquerade {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			r, _, real := row.start(t)
+			r.inVLANs()
+			local := localEndOrClient(r, frame{proto: udpProto, from: row.from, to: row.to, summed: true})
+			server := netip.AddrPortFrom(realAddr(real), row.to.Port())
+			if row.to.Addr().Is6() {
+				server = netip.AddrPortFrom(realAddr6(real), row.to.Port())
+			}
+			for _, offset := range []uint16{0, 5} {
+				in := frame{proto: udpProto, from: server, to: local, src: realMAC(int(real)), payload: make([]byte, 32)}
+				if in.six() {
+					in.next, in.options = nextFragment, fragment6(udpProto, offset, true, 7)
+				} else {
+					in.frag = offset | 0x2000
+				}
+				want := r.want(in, LbReasonFORWARD_REPLY)
+				for _, tags := range [][]uint32{{tagOf(0x8100, 7)}, {tagOf(0x88a8, 9), tagOf(0x8100, 7)}} {
+					in.tags = tags
+					if out := r.want(in, LbReasonFORWARD_REPLY); !bytes.Equal(out, want) {
+						t.Errorf("offset %d, tags %x\ngot  % x\nwant % x", offset, tags, out, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// localEndOrClient sends a request and says from where its real server has it.
+func localEndOrClient(r *rig, request frame) netip.AddrPort {
+	r.Helper()
+	out := r.want(request, LbReasonFORWARD_NEW)
+	if request.six() {
+		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(out[14+8:])), binary.BigEndian.Uint16(out[14+40:]))
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(out[14+12:])), binary.BigEndian.Uint16(out[14+20:]))
+}
