@@ -40,6 +40,7 @@ static __noinline void fragment_keep(struct frame *f, struct packet *p)
 	bpf_map_update_elem(&fragments, &k, &value, 0);
 }
 
+/* Of a reply, if the address of its client may be a service's by the filter: the way back is another road's. */
 static __noinline enum reason fragment_find(struct frame *f, struct packet *p)
 {
 	struct fragment_key k = fragment_key_of(f, p);
@@ -47,6 +48,8 @@ static __noinline enum reason fragment_find(struct frame *f, struct packet *p)
 
 	if (!first || p->tick - first->tick > FRAGMENT_TICKS)
 		return PASS_FRAGMENT;
+	if (first->hop)
+		return PASS_NOT_SERVICE;
 	p->real = first->real;
 	return FORWARD_FRAGMENT;
 }

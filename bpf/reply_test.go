@@ -434,6 +434,43 @@ func TestFollowingFragmentOfAReplyWhoseWayIsGone(t *testing.T) {
 	})
 }
 
+// TestFragmentsToAClientThatMayBeAService: the filter takes some clients' addresses for a service's, and a class for a large network
+// makes it take all of them. What follows the first fragment of a reply goes to the client all the same, and not back to the real server.
+func TestFragmentsToAClientThatMayBeAService(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		with, to, from, serverOf := masqueraded, vip, client, realAddr
+		if v6 {
+			with, to, from, serverOf = masqueraded6, vip6, client6, realAddr6
+		}
+		r, _, real := with(t, udpProto)
+		r.want(frame{proto: udpProto, from: from, to: to}, LbReasonFORWARD_NEW)
+		f := get[LbFilter](r, r.ServiceFilter, 0)
+		f.May[FilterIndex(from.Addr())] = 1
+		r.put(r.ServiceFilter, 0, f)
+		piece := func(offset uint16, more bool) frame {
+			f := frame{proto: udpProto, from: netip.AddrPortFrom(serverOf(real), 80), to: from, src: realMAC(int(real)), payload: make([]byte, 32)}
+			if v6 {
+				f.next, f.options = nextFragment, fragment6(udpProto, offset, more, 7)
+			} else if f.frag = offset; more {
+				f.frag |= 0x2000
+			}
+			return f
+		}
+		r.want(piece(5, true), LbReasonPASS_FRAGMENT)
+		for _, in := range []frame{piece(0, true), piece(5, true), piece(9, false)} {
+			out, want := r.want(in, LbReasonFORWARD_REPLY), in
+			want.from, want.dst, want.src, want.ttl = to, routerMAC, ourMAC, 63
+			at := 14 + map[bool]int{false: 20, true: 40}[v6]
+			if !bytes.Equal(out[:at], want.bytes()[:at]) {
+				t.Errorf("got  % x\nwant % x", out, want.bytes())
+			}
+		}
+		if n := r.counters(r.RealCounters, real); n.Inpkts+n.Hits != 1 || n.Outpkts != 3 {
+			t.Errorf("counted %+v", n)
+		}
+	})
+}
+
 // TestFragmentsOfAServersOwnRequest: a real server that asks the service itself sends no replies, though the service be gone.
 func TestFragmentsOfAServersOwnRequest(t *testing.T) {
 	r, _, real := masqueraded(t, udpProto)
