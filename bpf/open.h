@@ -45,7 +45,6 @@ static __always_inline struct key *key_of(struct packet *p)
 	k->ports = p->ports;
 	k->hash = p->hash;
 	k->tick = p->tick;
-	k->number = 0;
 	__builtin_memcpy(k->addr, p->addr, sizeof(k->addr));
 	return k;
 }
@@ -392,16 +391,14 @@ static __always_inline enum reason conn_open_locked(struct packet *p, struct reg
 		return DROP_TABLE_FULL;
 	c = &r->line[at.free & (REGION_LINES - 1)];
 	/*
-	 * What is renewed ends when its successor has been chosen and counted, or refused: IPVS's goes by its timer, a tick later.
+	 * What is renewed ends when its successor has been chosen and counted: IPVS's goes by its timer, a tick later. Refused: conn_outlive.
 	 */
 	if (!renewed && !conn_clear(c, head))
 		return DROP_BUSY;
 	if (!p->parent) {
 		why = schedule(p);
-		if (why != FORWARD_NEW) {
-			conn_clear(c, head);
+		if (why != FORWARD_NEW)
 			return why;
-		}
 	}
 	flags = heard_back(p->real) ? 0 : CONN_NOOUTPUT;
 	state = state_next(t, proto, p->event, flags ? INPUT_ONLY : INPUT, TCP_NONE);

@@ -86,3 +86,18 @@ func TestAnotherCPUWasFaster(t *testing.T) {
 		})
 	}
 }
+
+// TestASYNThatIsDroppedEndsNothingThatLives: another CPU has made its connection meanwhile.
+func TestASYNThatIsDroppedEndsNothingThatLives(t *testing.T) {
+	r := stillRig(t, 4)
+	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+	made := r.conn()
+	r.tune(func(t *LbTunables) { t.DropRate = 1 })
+	if _, why := r.overtaken(frame{flags: syn}, eventSYN); why != LbReasonDROP_DEFENCE {
+		t.Fatal(why.name())
+	}
+	if now := r.conn(); now != made {
+		t.Errorf("%+v\nwas %+v", now, made)
+	}
+}

@@ -414,6 +414,11 @@ func TestRefusedSYNEndsWhatItWouldHaveMadeAnew(t *testing.T) {
 			}
 			r.put(r.Services, s.index, LbService{})
 		}, LbReasonPASS_NOT_SERVICE, true},
+		{"no real server, and its own was removed", ack, func(_ *rig, s *service, a uint32) { s.remove(a) }, LbReasonREPLY_NO_SERVER, true},
+		{"no real server for a template, and its own was removed", ack, func(_ *rig, s *service, a uint32) {
+			s.persist = 60
+			s.remove(a)
+		}, LbReasonREPLY_NO_SERVER, true},
 		{"one that goes on stays", ack, func(_ *rig, s *service, a uint32) { s.overload(a, 1) }, LbReasonFORWARD_HIT, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {

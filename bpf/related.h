@@ -89,7 +89,6 @@ __noinline int related_to_server(struct xdp_md *ctx, struct way *w, struct packe
 	p->tick = tick_now(t);
 	p->addr[0] = e.in->dst;
 	p->addr[1] = e.in->src;
-	p->hop = 0;
 	p->ports = *e.ports >> 16 | (*e.ports & 0xffff) << 16 | (__u64)e.in->proto << 32;
 	p->hash = conn_hash(e.in->dst, p->ports);
 	p->length = be16(e.ip->length);

@@ -149,6 +149,29 @@ func TestARenewedConnectionCountsUntilItsSuccessorIsChosen(t *testing.T) {
 	})
 }
 
+// TestAnExpiredConnectionCountsForNobody: nor for the real server that has it when the same client and port come again.
+func TestAnExpiredConnectionCountsForNobody(t *testing.T) {
+	s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_LC)
+	s.add(1)
+	s.add(1)
+	first := s.opened(frame{})
+	s.travel(61)
+	if got := s.opened(frame{}); got != first {
+		t.Errorf("went to %d, and nobody has more than %d", got, first)
+	}
+}
+
+// TestALimitThatIsTakenAway: its real server takes connections again.
+func TestALimitThatIsTakenAway(t *testing.T) {
+	s := newRig(t, 4).serve(vip, tcpProto, LbSchedulerSCHED_RR)
+	a := s.add(1)
+	s.limit(a, 1, 1)
+	s.opened(frame{})
+	s.want(frame{flags: syn, from: port(2)}, LbReasonREPLY_NO_SERVER)
+	s.limit(a, 0, 0)
+	s.opened(frame{from: port(2)})
+}
+
 // TestWhatStandsBehindThePoolIsNotPicked: behind a pool's members are those that it had before, or another pool's.
 func TestWhatStandsBehindThePoolIsNotPicked(t *testing.T) {
 	r := newRig(t, 4)
