@@ -193,6 +193,8 @@ func TestHostKeepsItsPacketsOfIPv6(t *testing.T) {
 		{"a neighbour solicitation to a group", frame{proto: icmp6Proto, to: vip6, dst: mac{0x33, 0x33, 0xff, 0, 0, 9}}, LbReasonPASS_NOT_OURS},
 		{"a ping", frame{proto: icmp6Proto, to: vip6}, LbReasonPASS_ICMP},
 		{"no next header", frame{proto: 59, to: vip6}, LbReasonPASS_NOT_SERVICE},
+		{"no next header, and nothing behind it", frame{proto: 59, to: vip6, body: []byte{}}, LbReasonPASS_NOT_SERVICE},
+		{"nothing behind an extension header", frame{proto: 59, to: vip6, next: nextOptions, options: hopByHop(59), body: []byte{}}, LbReasonPASS_NOT_SERVICE},
 		{"a late ACK", frame{flags: ack, to: vip6}, LbReasonPASS_NO_CONNECTION},
 		{"version 4 in an IPv6 frame", frame{flags: syn, to: vip6, version: 4}, LbReasonPASS_MALFORMED},
 		{"a length beyond the frame", frame{flags: syn, to: vip6, length: 21}, LbReasonPASS_MALFORMED},
@@ -224,6 +226,8 @@ func TestHostKeepsItsPacketsOfIPv6(t *testing.T) {
 		t.Errorf("%d connections were made", n)
 	}
 	r.want(frame{flags: syn, to: vip6, from: at("[::2]:1")}, LbReasonFORWARD_NEW)
+	long[1] = 472/8 - 1
+	r.want(frame{flags: syn, to: vip6, next: nextOptions, options: long[:472]}, LbReasonFORWARD_NEW) // as many as are read
 }
 
 // checkError6: RFC 4443's headers, and of the packet as much as makes 1280 bytes.

@@ -168,13 +168,18 @@ func TestWhatIsNotForAServiceInAVLAN(t *testing.T) {
 func TestTaggedRuntsPass(t *testing.T) {
 	r := newRig(t, 4)
 	r.station(tciOf(7, 0), ourMAC)
+	r.station(tciOf(ad|7, 7), ourMAC)
 	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
 	for _, f := range []frame{{flags: syn}, {flags: syn, to: vip6}} {
 		for _, tags := range [][]uint32{{tagOf(0x8100, 7)}, {tagOf(0x88a8, 7), tagOf(0x8100, 7)}} {
 			f.tags = tags
 			whole := f.bytes()
 			for n := 14; n < len(whole)-20; n++ {
-				if verdict, out, why := r.run(whole[:n]); verdict != xdpPass || !bytes.Equal(out, whole[:n]) {
+				want := LbReasonPASS_MALFORMED
+				if n < 14+4*len(tags) {
+					want = LbReasonPASS_NOT_IP // it ends in its tags
+				}
+				if verdict, out, why := r.run(whole[:n]); verdict != xdpPass || why != want || !bytes.Equal(out, whole[:n]) {
 					t.Errorf("the first %d bytes: %s, verdict %d", n, why.name(), verdict)
 				}
 			}
