@@ -210,12 +210,15 @@ func (s *ipvsSession) ended() error {
 	return nil
 }
 
+func dividesWords(r rune) bool { return strings.ContainsRune(" \t\r\n", r) }
+
 // line executes one line of -R. An error ends the run.
 //
 // ipvs: a mistake that popt finds, and what the kernel refuses, is said, and the next line is read; any other ends the run.
 func (s *ipvsSession) line(line string) error {
 	var words []string
-	for _, w := range strings.Fields(line) {
+	for _, w := range strings.FieldsFunc(line, dividesWords) {
+		w, _, _ = strings.Cut(w, "\x00") // where words of C end
 		if w != "ipvsadm" {
 			words = append(words, w)
 		}

@@ -195,7 +195,7 @@ func (p *printer) number(n uint64) string {
 
 // endpoint is an address and port, by name unless numeric.
 func (p *printer) endpoint(a netip.AddrPort, proto lb.Protocol) string {
-	host, port := a.Addr().String(), strconv.Itoa(int(a.Port()))
+	host, port := addrText(a.Addr()), strconv.Itoa(int(a.Port()))
 	if p.names != nil {
 		if name, ok := p.names.HostName(a.Addr()); ok {
 			host = name
@@ -209,6 +209,15 @@ func (p *printer) endpoint(a netip.AddrPort, proto lb.Protocol) string {
 	}
 	s := host + ":" + port
 	return s[:min(len(s), longestName)]
+}
+
+// addrText is an address as inet_ntop(3) writes it: one of IPv6 in whose last 32 bits alone there is something, beyond the last 16,
+// ends like one of IPv4.
+func addrText(a netip.Addr) string {
+	if b := a.As16(); a.Is6() && [12]byte(b[:12]) == [12]byte{} && (b[12] != 0 || b[13] != 0) {
+		return "::" + netip.AddrFrom4([4]byte(b[12:])).String()
+	}
+	return a.String()
 }
 
 func cutV4(a netip.Addr, s string, width int) string {

@@ -60,7 +60,7 @@ func (l *listing) daemons(ctx context.Context) error {
 	}
 	for _, d := range t.Daemons {
 		fmt.Fprintf(l.out, "%s sync daemon (mcast=%s, syncid=%d, maxlen=%d, group=%s, port=%d, ttl=%d)\n",
-			d.Part(), d.Interface, d.ID, d.MaxLen, d.Group, d.Port, d.TTL)
+			d.Part(), d.Interface, d.ID, d.MaxLen, addrText(d.Group), d.Port, d.TTL)
 	}
 	return nil
 }

@@ -165,6 +165,17 @@ func readHosts(path string) hostTable {
 	return t
 }
 
+// inIPv4 is what the C library takes a line's address for where one of IPv4 is asked for; if invalid, for none.
+func inIPv4(a netip.Addr) netip.Addr {
+	switch {
+	case a == netip.IPv6Loopback():
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case a.Unmap().Is4():
+		return a.Unmap()
+	}
+	return netip.Addr{}
+}
+
 func (t hostTable) add(line string) {
 	line, _, _ = strings.Cut(line, "#")
 	fields := strings.Fields(line)
@@ -175,12 +186,15 @@ func (t hostTable) add(line string) {
 	if err != nil {
 		return
 	}
-	if _, taken := t.names[addr]; !taken {
-		t.names[addr] = fields[1]
+	v4 := inIPv4(addr)
+	for _, a := range []netip.Addr{addr, v4} {
+		if _, taken := t.names[a]; !taken && a.IsValid() {
+			t.names[a] = fields[1]
+		}
 	}
 	for _, name := range fields[1:] {
-		if _, taken := t.addrs[strings.ToLower(name)]; !taken && addr.Is4() {
-			t.addrs[strings.ToLower(name)] = addr
+		if _, taken := t.addrs[strings.ToLower(name)]; !taken && v4.IsValid() {
+			t.addrs[strings.ToLower(name)] = v4
 		}
 	}
 }

@@ -245,7 +245,8 @@ func TestWhatADataPlaneDoesNotDoIsSaidInItsWords(t *testing.T) {
 // The recorded runs 017, 121, 124 to 128, 138 and 139 of the real ipvsadm, in one go.
 func TestSyncDaemonsAreStartedListedAndStoppedAsIpvsadmDoes(t *testing.T) {
 	w := newWorld()
-	w.plane.LackInterface("nosuch0")
+	w.plane.SetMTU("nosuch0", 0)
+	w.plane.SetMTU("big0", 9000)
 	const mixed = "Invalid operation.  Possibly wrong module version, address not unicast, ...\n"
 	for _, step := range []struct {
 		line      string
@@ -270,8 +271,21 @@ func TestSyncDaemonsAreStartedListedAndStoppedAsIpvsadmDoes(t *testing.T) {
 		{"--start-daemon backup --mcast-interface eth0 --mcast-group ff02::81", 0, "", ""},
 		{"-L --daemon", 0, "backup sync daemon (mcast=eth0, syncid=0, maxlen=1452, group=ff02::81, port=8848, ttl=1)\n", ""},
 		{"--stop-daemon backup", 0, "", ""},
+		{"--start-daemon backup --mcast-interface big0", 0, "", ""},
+		{"--start-daemon master --mcast-interface big0 --mcast-group ff02::81 --sync-maxlen 65507", 0, "", ""},
+		{"-L --daemon", 0, "master sync daemon (mcast=big0, syncid=0, maxlen=65487, group=ff02::81, port=8848, ttl=1)\n" +
+			"backup sync daemon (mcast=big0, syncid=0, maxlen=8972, group=224.0.0.81, port=8848, ttl=1)\n", ""},
+		{"--start-daemon master --mcast-interface nosuch0", 255, "", "No such device\n"},
+		{"--stop-daemon master", 0, "", ""},
+		{"--start-daemon master --mcast-interface= --mcast-group 224.0.0.0x51", 2, "", "invalid IPv4 mcast-group `224.0.0.0x51'\n"},
+		{"--start-daemon master --mcast-interface=", 0, "", ""},
+		{"-L --daemon", 0, "master sync daemon (mcast=eth0, syncid=0, maxlen=1472, group=224.0.0.81, port=8848, ttl=1)\n" +
+			"backup sync daemon (mcast=big0, syncid=0, maxlen=8972, group=224.0.0.81, port=8848, ttl=1)\n", ""},
+		{"--stop-daemon master", 0, "", ""},
+		{"--stop-daemon backup", 0, "", ""},
 		{"-a -t 10.0.8.9:80 -r [2001:db8::12]:80 -i", 0, "", ""},
 		{"--start-daemon master", 255, "", mixed},
+		{"--start-daemon master --mcast-interface nosuch0", 255, "", mixed},
 	} {
 		if code, out, errs := w.shell("ipvsadm "+step.line, ""); code != step.code || out != step.out || errs != step.errs {
 			t.Errorf("%s: exit %d, %q, %q; want %d, %q, %q", step.line, code, out, errs, step.code, step.out, step.errs)
@@ -340,6 +354,43 @@ func TestNamesThatAreNoneForDNS(t *testing.T) {
 	}
 	if len(tbl.names) != 2 || len(tbl.addrs) != 3 {
 		t.Errorf("%v %v", tbl.names, tbl.addrs)
+	}
+}
+
+// TestHostsAreReadAsTheCLibraryReadsThem: a line of IPv6 may be one of IPv4, too.
+func TestHostsAreReadAsTheCLibraryReadsThem(t *testing.T) {
+	tbl := hostTable{map[netip.Addr]string{}, map[string]netip.Addr{}}
+	for _, line := range []string{"::1 six six2", "127.0.0.1 four six", "::ffff:10.0.8.23 mapped", "2001:db8::1 other"} {
+		tbl.add(line)
+	}
+	for name, want := range map[string]string{"six": "127.0.0.1", "six2": "127.0.0.1", "four": "127.0.0.1", "mapped": "10.0.8.23", "other": "invalid IP"} {
+		if got := tbl.addrs[name]; got.String() != want {
+			t.Errorf("%s is %v, want %s", name, got, want)
+		}
+	}
+	for addr, want := range map[string]string{"::1": "six", "127.0.0.1": "six", "::ffff:10.0.8.23": "mapped", "10.0.8.23": "mapped", "2001:db8::1": "other"} {
+		if got := tbl.names[netip.MustParseAddr(addr)]; got != want {
+			t.Errorf("%s is %q, want %s", addr, got, want)
+		}
+	}
+}
+
+func TestAddressesAreWrittenAsTheCLibraryWritesThem(t *testing.T) {
+	for _, text := range []string{"::", "::1", "::ffff", "::0.1.0.2", "::10.0.8.9", "::ffff:10.0.8.9", "::ffff:1:2:3", "1:0:0:2::3", "1::2:3:0:0:4", "64:ff9b::a00:809", "10.0.8.9"} {
+		if got := addrText(netip.MustParseAddr(text)); got != text {
+			t.Errorf("%s is written %s", text, got)
+		}
+	}
+}
+
+// TestWordsOfARestoreAreDividedByBlanksTabsAndEndsOfLines: by nothing else that is white.
+func TestWordsOfARestoreAreDividedByBlanksTabsAndEndsOfLines(t *testing.T) {
+	for line, want := range map[string]string{
+		"-A\t-t 10.0.8.9:80\r-s\rrr\r\n": "", "-A -t 10.0.8.9:80\x00x -s rr\n": "", "-A\f-t 10.0.8.9:80\n": "-A\f-t: unknown option\n", "-A\u00a0-t 10.0.8.9:80\n": "-A\u00a0-t: unknown option\n",
+	} {
+		if _, out, errs := newWorld().shell("ipvsadm -R", line); out != "" || errs != want {
+			t.Errorf("%q: %q, %q", line, out, errs)
+		}
 	}
 }
 

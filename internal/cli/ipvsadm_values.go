@@ -32,8 +32,8 @@ func leadingNumber(s string) int {
 	for end < len(s) && (s[end] >= '0' && s[end] <= '9' || end == 0 && (s[0] == '+' || s[0] == '-')) {
 		end++
 	}
-	n, _ := strconv.Atoi(s[:end])
-	return n
+	n, _ := strconv.ParseInt(s[:end], 10, 64)
+	return int(int32(n)) // the rest is lost
 }
 
 // endpoint is an address and a port as they were typed.
@@ -292,7 +292,9 @@ func daemonNumber(text string, low, high int64, set func(*lb.SyncDaemon, int64))
 
 func parseMcastInterface(c *ipvsCommand, _ Names, value string, _ bool) *usageError {
 	// ipvs: copies 15 characters of it.
-	c.daemon.Interface = value[:min(len(value), 15)]
+	if value != "" { // ipvs: an empty name is none
+		c.daemon.Interface = value[:min(len(value), 15)]
+	}
 	return nil
 }
 
@@ -302,9 +304,9 @@ func parseGroup(c *ipvsCommand, _ Names, value string, _ bool) *usageError {
 		c.daemon.Group = a
 		return unless(ok && a.IsMulticast(), "invalid IPv6 mcast-group `"+value+"'")
 	}
-	b, ok := inetAton(value)
-	c.daemon.Group = netip.AddrFrom4(b)
-	return unless(ok && c.daemon.Group.IsMulticast(), "invalid IPv4 mcast-group `"+value+"'")
+	a, err := netip.ParseAddr(value)
+	c.daemon.Group = a
+	return unless(err == nil && a.IsMulticast(), "invalid IPv4 mcast-group `"+value+"'")
 }
 
 // defaultMcastInterface is the original's.

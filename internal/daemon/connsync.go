@@ -43,6 +43,7 @@ type syncing struct {
 	pools  func() ([]plane.Pool, error)
 	ask    func(func() error) error
 	open   func(d lb.SyncDaemon, port uint16, buffer int) (syncWire, error)
+	mtu    func(dev string) (int, error)
 	rouse  func(netip.Addr) (via bool, err error) // makes the kernel resolve a client's next hop
 
 	halves   plane.SyncHalves
@@ -103,7 +104,7 @@ func newSyncing(ev events, p plane.Plane, ask func(func() error) error) *syncing
 	if !ok {
 		return nil
 	}
-	return &syncing{events: ev, table: table, pools: p.Read, ask: ask, open: openSync, rouse: host.Rouse,
+	return &syncing{events: ev, table: table, pools: p.Read, ask: ask, open: openSync, mtu: mtuOf, rouse: host.Rouse,
 		stop: map[bool]func(){}, waiting: connsync.NewWaiting(), counts: syncCounts{refused: map[connsync.Reason]uint64{}}}
 }
 
@@ -139,7 +140,6 @@ func openSync(d lb.SyncDaemon, port uint16, buffer int) (syncWire, error) {
 
 // StartSync implements plane.Syncer.
 func (s *syncing) StartSync(d lb.SyncDaemon) error {
-	d = d.Normal()
 	have, err := s.pools()
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func (s *syncing) StartSync(d lb.SyncDaemon) error {
 		return err
 	}
 	next := s.halves
-	if err := next.Start(d, have); err != nil {
+	if d, err = next.Start(d, have, s.mtu); err != nil {
 		return fmt.Errorf("start the sync daemon %s: %w", d.Part(), err)
 	}
 	var wires []syncWire
@@ -165,6 +165,14 @@ func (s *syncing) StartSync(d lb.SyncDaemon) error {
 	s.begin(d, wires, set)
 	s.events.Info(fmt.Sprintf("sync daemon %s runs on %s: group %s port %d, syncid %d", d.Part(), d.Interface, d.Group, d.Port, d.ID), "if", d.Interface)
 	return nil
+}
+
+func mtuOf(name string) (int, error) {
+	link, err := host.LinkByName(name)
+	if err == nil && !link.Up {
+		err = fmt.Errorf("%s is down: %w", name, plane.ErrNoInterface) // ipvs: as if it were not there
+	}
+	return link.MTU, absent(err)
 }
 
 // absent gives an interface that is not there the meaning that it has for a plane.

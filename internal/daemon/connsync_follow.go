@@ -94,6 +94,7 @@ func (m *pool) startWished() {
 	for _, master := range []bool{false, true} {
 		want, runs := m.wished.wants(master)
 		if err == nil && runs && !hasHalf(have, master) {
+			want.MaxLen = m.wished.daemon.MaxLen // what is not said, the interface does
 			err = s.StartSync(want)
 		}
 	}

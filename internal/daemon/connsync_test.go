@@ -123,11 +123,12 @@ func director(t *testing.T, w *syncPipe) (*syncing, *fakeTable, *locked) {
 	t.Helper()
 	table, l := &fakeTable{Memory: plane.NewMemory()}, &locked{}
 	s := newSyncing(events{slog.New(slog.NewTextHandler(io.Discard, nil))}, table, l.ask)
-	s.open = func(d lb.SyncDaemon, port uint16, _ int) (syncWire, error) {
-		if d.Interface == "nosuch0" {
-			return nil, &host.NoInterfaceError{Name: d.Interface}
+	s.open = func(lb.SyncDaemon, uint16, int) (syncWire, error) { return w, nil }
+	s.mtu = func(dev string) (int, error) {
+		if dev == "nosuch0" {
+			return 0, absent(&host.NoInterfaceError{Name: dev})
 		}
-		return w, nil
+		return ethernet(dev)
 	}
 	s.rouse = func(netip.Addr) (bool, error) { return false, nil }
 	t.Cleanup(func() {

@@ -25,7 +25,13 @@ type syncPlane struct {
 	halves plane.SyncHalves
 }
 
-func (p *syncPlane) StartSync(d lb.SyncDaemon) error       { return p.halves.Start(d, nil) }
+func (p *syncPlane) StartSync(d lb.SyncDaemon) error {
+	_, err := p.halves.Start(d, nil, ethernet)
+	return err
+}
+
+func ethernet(string) (int, error) { return 1500, nil }
+
 func (p *syncPlane) StopSync(master bool) error            { return p.halves.Stop(master) }
 func (p *syncPlane) Syncs() (all []lb.SyncDaemon, _ error) { return p.halves.List(), nil }
 

@@ -7,7 +7,7 @@ type SyncDaemon struct {
 	Master    bool       `json:"master"` // sends; else it receives
 	Interface string     `json:"interface"`
 	ID        uint8      `json:"syncid"` // A backup of 0 takes every one.
-	MaxLen    uint16     `json:"maxlen"` // bytes of a datagram. If zero, 1472, or 1452 with a group of IPv6.
+	MaxLen    uint16     `json:"maxlen"` // bytes of a datagram. If zero, 1472, or 1452 with a group of IPv6; of a backup as many as the interface takes.
 	Group     netip.Addr `json:"group"`  // multicast. If invalid, 224.0.0.81.
 	Port      uint16     `json:"port"`   // If zero, 8848.
 	TTL       uint8      `json:"ttl"`    // If zero, 1.
@@ -19,19 +19,29 @@ var SyncGroup = netip.AddrFrom4([4]byte{224, 0, 0, 81})
 // SyncPort is the UDP port of connection synchronisation.
 const SyncPort = 8848
 
-// Normal fills in what is not said, as the kernel does (ip_vs_sync.c); a backup's buffer has at least 1,024 bytes.
-func (d SyncDaemon) Normal() SyncDaemon {
+// Normal is On an Ethernet.
+func (d SyncDaemon) Normal() SyncDaemon { return d.On(1500) }
+
+// On fills in what is not said, as the kernel does (ip_vs_sync.c), for an interface of this MTU, which counts for a backup alone. A
+// backup's buffer has at least 1,024 bytes, and nobody's more than a datagram.
+func (d SyncDaemon) On(mtu int) SyncDaemon {
 	if !d.Group.IsValid() {
 		d.Group = SyncGroup
 	}
-	if d.MaxLen == 0 {
-		if d.MaxLen = 1472; d.Group.Is6() { // 1,500 without the headers of IP and UDP
-			d.MaxLen = 1452
-		}
+	headers, least := 20+8, 1 // of IP and UDP
+	if d.Group.Is6() {
+		headers = 40 + 8
 	}
-	if !d.Master {
-		d.MaxLen = max(d.MaxLen, 1024)
+	if d.Master {
+		mtu = 1500
+	} else {
+		least = 1024
 	}
+	most := min(max(mtu, 1500), 65535) - headers
+	if d.MaxLen != 0 {
+		most = min(max(int(d.MaxLen), least), 65535-headers)
+	}
+	d.MaxLen = uint16(most)
 	if d.Port == 0 {
 		d.Port = SyncPort
 	}

@@ -134,9 +134,9 @@ func gauge(r *Real, c lb.Conn) *uint32 {
 	return &r.Inactive
 }
 
-// LackInterface says that the host has no interface of this name.
-func (m *Memory) LackInterface(name string) {
+// SetMTU says how large the packets of an interface are; 0: the host has none of this name.
+func (m *Memory) SetMTU(name string, mtu int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.noInterface[name] = true
+	m.mtus[name] = mtu
 }

@@ -26,8 +26,7 @@ type Memory struct {
 	readErr  error
 	closed   bool
 	syncs    SyncHalves
-	// interfaces that the host does not have
-	noInterface map[string]bool
+	mtus     map[string]int // of interfaces, as SetMTU says
 }
 
 // goneKey identifies a removed real server as IPVS does: by the service's identity, not by the service.
@@ -50,7 +49,7 @@ var (
 
 // NewMemory returns an empty plane with the default timeouts.
 func NewMemory() *Memory {
-	m := &Memory{gone: map[goneKey]Real{}, timeouts: lb.DefaultTimeouts, settings: map[string]uint32{}, noInterface: map[string]bool{}}
+	m := &Memory{gone: map[goneKey]Real{}, timeouts: lb.DefaultTimeouts, settings: map[string]uint32{}, mtus: map[string]int{}}
 	for _, s := range Settings {
 		m.settings[s.Name] = s.Default
 	}

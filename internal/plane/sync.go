@@ -42,7 +42,7 @@ func CheckSync(op Op, syncs []lb.SyncDaemon) error {
 	return nil
 }
 
-// StartSync implements Syncer. Which interfaces there are, LackInterface says.
+// StartSync implements Syncer. All interfaces are Ethernets but for what SetMTU says.
 func (m *Memory) StartSync(d lb.SyncDaemon) error {
 	have, err := m.Read()
 	if err != nil {
@@ -50,10 +50,19 @@ func (m *Memory) StartSync(d lb.SyncDaemon) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.noInterface[d.Interface] {
-		return ErrNoInterface
+	_, err = m.syncs.Start(d, have, m.mtu)
+	return err
+}
+
+func (m *Memory) mtu(name string) (int, error) {
+	mtu, said := m.mtus[name]
+	switch {
+	case !said:
+		return 1500, nil
+	case mtu == 0:
+		return 0, ErrNoInterface
 	}
-	return m.syncs.Start(d, have)
+	return mtu, nil
 }
 
 // StopSync implements Syncer.
@@ -73,16 +82,22 @@ func (m *Memory) Syncs() ([]lb.SyncDaemon, error) {
 // SyncHalves are the halves that run, by their rules.
 type SyncHalves struct{ halves []lb.SyncDaemon }
 
-// Start notes that d runs, with nothing left unsaid; ErrSyncRuns, or ErrInvalid with these pools.
-func (h *SyncHalves) Start(d lb.SyncDaemon, pools []Pool) error {
-	if h.at(d.Master) >= 0 {
-		return ErrSyncRuns
-	}
+// Start notes that d runs, with nothing left unsaid, which is returned. ErrInvalid with these pools, what mtu says of its interface,
+// ErrSyncRuns.
+func (h *SyncHalves) Start(d lb.SyncDaemon, pools []Pool, mtu func(name string) (int, error)) (lb.SyncDaemon, error) {
 	if MixedFamilies(pools) {
-		return ErrInvalid
+		return d, ErrInvalid
 	}
-	h.halves = append(h.halves, d.Normal())
-	return nil
+	n, err := mtu(d.Interface)
+	if err != nil {
+		return d, err
+	}
+	if h.at(d.Master) >= 0 {
+		return d, ErrSyncRuns
+	}
+	d = d.On(n)
+	h.halves = append(h.halves, d)
+	return d, nil
 }
 
 // Stop notes that a half runs no more. ErrNoSync.
