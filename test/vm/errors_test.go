@@ -35,7 +35,7 @@ func TestTwoPlanesSendErrorsToARealServerThatLeaves(t *testing.T) {
 		return
 	}
 	need.BPF(t)
-	h := newHistory(t, 1)
+	h := newHistory(t, 1, 1<<11)
 	client := byte(0)
 	for _, vip := range []netip.Addr{historyVIP, historyVIP6} {
 		for _, host := range []byte{11, 13, 14} { // whose methods are direct routing, NAT and a tunnel

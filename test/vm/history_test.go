@@ -44,7 +44,7 @@ func TestTwoPlanesHaveOneHistory(t *testing.T) {
 		return
 	}
 	need.BPF(t)
-	h, steps := newHistory(t, uint64(numberOf(seedVar, historySeed))), numberOf(historyVar, historySteps)
+	h, steps := newHistory(t, uint64(numberOf(seedVar, historySeed)), 1<<11), numberOf(historyVar, historySteps)
 	due := false
 	for h.step = 1; h.step <= steps && h.wrong < 20; h.step++ {
 		h.act()
@@ -99,14 +99,14 @@ type history struct {
 	wrong    int
 }
 
-func newHistory(t testing.TB, seed uint64) *history {
+func newHistory(t testing.TB, seed uint64, connections uint32) *history {
 	t.Helper()
 	h := &history{TB: t, Rand: rand.New(rand.NewPCG(seed, 1)), wire: openWire(t), pools: map[lb.ServiceKey]*lb.Pool{}, done: map[string]int{}, settings: map[string]uint32{"conn_reuse_mode": 1}, gone: map[string]bool{}, began: time.Now()}
 	var err error
 	if h.kernel, err = ipvs.Open(); err != nil {
 		t.Fatal(err)
 	}
-	if h.xdp, err = xdp.Open(xdp.Options{PinDir: "/sys/fs/bpf/vipd/history", TableSize: 1 << 11}); err != nil {
+	if h.xdp, err = xdp.Open(xdp.Options{PinDir: "/sys/fs/bpf/vipd/history", TableSize: connections}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.xdp.Attach("shelf0"); err != nil {

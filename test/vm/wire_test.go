@@ -281,6 +281,9 @@ func outerUDP(proto byte, ends, b []byte) (checked string) {
 
 func told6(to, ip []byte) string {
 	if ip[6] == unix.IPPROTO_ICMPV6 && mac(to) == routerMAC {
+		if manyVIPs6.Contains(netip.AddrFrom16([16]byte(ip[48+24 : 48+40]))) { // no address of the host: IPVS says it from another one (docs/ipvsadm.md)
+			ip = slices.Concat(ip[:8], directorAddr6.AsSlice(), ip[24:])
+		}
 		return fmt.Sprintf("ICMPv6 %d/%d from %v about % x", ip[40], ip[41], netip.AddrFrom16([16]byte(ip[8:24])), ip[48:min(len(ip), 48+48)])
 	}
 	ip = append([]byte{}, ip[:40+int(binary.BigEndian.Uint16(ip[4:]))]...)
