@@ -101,7 +101,7 @@ type history struct {
 
 func newHistory(t testing.TB, seed uint64, connections uint32) *history {
 	t.Helper()
-	h := &history{TB: t, Rand: rand.New(rand.NewPCG(seed, 1)), wire: openWire(t), pools: map[lb.ServiceKey]*lb.Pool{}, done: map[string]int{}, settings: map[string]uint32{"conn_reuse_mode": 1}, gone: map[string]bool{}, began: time.Now()}
+	h := &history{TB: t, Rand: rand.New(rand.NewPCG(seed, 1)), wire: openWire(t, "out"), pools: map[lb.ServiceKey]*lb.Pool{}, done: map[string]int{}, settings: map[string]uint32{"conn_reuse_mode": 1}, gone: map[string]bool{}, began: time.Now()}
 	var err error
 	if h.kernel, err = ipvs.Open(); err != nil {
 		t.Fatal(err)

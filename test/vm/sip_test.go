@@ -31,7 +31,7 @@ func TestStoredCallsAreWhatTheKernelDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, director := openWire(t), &world{TB: t}
+	w, director := openWire(t, "out"), &world{TB: t}
 	director.command("ipvsadm -A -u 10.0.8.9:5060 -s rr -p 60 --pe sip")
 	director.command("ipvsadm -a -u 10.0.8.9:5060 -r 10.0.8.11:5060")
 	director.command("ipvsadm -a -u 10.0.8.9:5060 -r 10.0.8.12:5060")

@@ -190,10 +190,11 @@ type wire struct {
 	buf [2048]byte
 }
 
-func openWire(t testing.TB) *wire {
+// openWire opens it in the namespace where it lies.
+func openWire(t testing.TB, namespace string) *wire {
 	t.Helper()
 	w := &wire{}
-	err := in("out", func() (err error) {
+	err := in(namespace, func() (err error) {
 		ifi, err := net.InterfaceByName("wire")
 		if err != nil {
 			return err
@@ -213,14 +214,14 @@ func openWire(t testing.TB) *wire {
 	return w
 }
 
-// exchange sends a frame, and then a ping of the director itself: what it has to say to the frame comes before the pong.
-func (w *wire) exchange(t testing.TB, frame []byte) (answers [][]byte) {
+// exchange sends frames, and then a ping of the director itself: what it has to say to the frames comes before the pong.
+func (w *wire) exchange(t testing.TB, frames ...[]byte) (answers [][]byte) {
 	t.Helper()
 	w.seq++
 	echo := []byte{8, 0, 0, 0, 0, 7, byte(w.seq >> 8), byte(w.seq)}
 	binary.BigEndian.PutUint16(echo[2:], ^sum16(echo))
 	ping := append(append(append(directorMAC[:len(directorMAC):6], fenceMAC[:]...), 8, 0), packetOf(fenceAddr, directorAddr, unix.IPPROTO_ICMP, echo)...)
-	for _, b := range [][]byte{frame, ping} {
+	for _, b := range append(frames[:len(frames):len(frames)], ping) {
 		if _, err := unix.Write(w.fd, b); err != nil {
 			t.Fatalf("write a frame: %v", err)
 		}
