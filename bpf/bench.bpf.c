@@ -15,7 +15,10 @@ __u32 six;                   /* 1: their packets are IPv6's */
 __be32 to[4];                /* where they send, for what rewrites it; IPv4 in the first word */
 __be16 to_port = 0;
 __u32 size;                  /* of a frame */
-__u32 longer;                /* bytes that the path puts in front, to be taken off again before the next */
+__u32 longer;                /* bytes that the path puts in front of each, */
+__u32 grown;                 /* and how many of them are there when they are taken off again */
+__u64 begins[2];             /* what is the same in all of them, if they are put elsewhere: the first words of the IP header, */
+__u32 offset_flags;          /* and the word of TCP's flags */
 
 /*
  * The frame of client n, as it came from the wire. NULL if it is not the one that the test sends. Stores are as wide as the
@@ -32,6 +35,10 @@ static __always_inline struct eth *frame_of(struct xdp_md *ctx, __u32 n)
 		return NULL;
 	store64(eth->dst, 0x0002010000000002); /* to 02:00:00:00:00:01, from another */
 	eth->type = be16(ETH_IPV4);
+	if (longer) {
+		store64(ip, begins[0]);
+		*(any32 *)&tcp->offset = offset_flags;
+	}
 	*(any32 *)&ip->ttl = 64 | PROTO_TCP << 8; /* and no checksum, which nobody looks at */
 	store64(&ip->src, be32(0x0a320000 + (n >> 8)) | (__u64)to[0] << 32);
 	*(__u32 *)&tcp->sport = be16(1024 + (n & 255)) | (__u32)to_port << 16;
@@ -49,6 +56,11 @@ static __always_inline struct eth *frame_of6(struct xdp_md *ctx, __u32 n)
 		return NULL;
 	store64(eth->dst, 0x0002010000000002);
 	eth->type = be16(ETH_IPV6);
+	if (longer) {
+		store64(ip, begins[0]);
+		store64(ip->src, begins[1]);
+		*(any32 *)&tcp->offset = offset_flags;
+	}
 	ip->hop_limit = 64;
 	store64(&ip->src[2], (__u64)be32(n >> 8) << 32);
 	store64(&ip->dst[0], to[0] | (__u64)to[1] << 32);
@@ -61,12 +73,12 @@ static __always_inline struct eth *next_frame(struct xdp_md *ctx)
 {
 	__u32 n = base + (turn++ & (flows - 1));
 
-	if (longer && ctx->data_end - ctx->data > size)
-		bpf_xdp_adjust_head(ctx, longer);
+	if (longer && ctx->data_end - ctx->data >= size + grown)
+		bpf_xdp_adjust_head(ctx, ctx->data_end - ctx->data - size);
 	return six ? frame_of6(ctx, n) : frame_of(ctx, n);
 }
 
-/* What the generator itself costs; with `longer` also what it costs to put so many bytes in front, and take them off. */
+/* What the generator itself costs; with `longer` also what it costs to put so many bytes in front, and to take them off at times. */
 SEC("xdp.frags")
 int bench_empty(struct xdp_md *ctx)
 {

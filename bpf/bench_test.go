@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -262,6 +263,7 @@ func (n *bench) send(program *ebpf.Program, f frame, base, clients uint32, packe
 	n.assign(map[*ebpf.Variable]uint32{n.object.Turn: n.turn, n.object.Base: base, n.object.Flows: clients})
 	in := f.bytes()
 	n.assign(map[*ebpf.Variable]uint32{n.object.Size: uint32(len(in))})
+	n.begin(in)
 	_, mean, err := program.Benchmark(in, packets, nil)
 	if err != nil {
 		n.Fatal(err)
@@ -283,6 +285,20 @@ func (n *bench) aim(f frame) {
 	}
 }
 
+// begin tells the generator what its frames have in common with this one.
+func (n *bench) begin(in []byte) {
+	n.Helper()
+	ip := in[14:]
+	tcp := ip[20:]
+	if n.six {
+		tcp = ip[40:]
+	}
+	front := [2]uint64{binary.NativeEndian.Uint64(ip), binary.NativeEndian.Uint64(ip[8:])}
+	if err := errors.Join(n.object.Begins.Set(front), n.object.OffsetFlags.Set(binary.NativeEndian.Uint32(tcp[12:]))); err != nil {
+		n.Fatal(err)
+	}
+}
+
 func (n *bench) assign(values map[*ebpf.Variable]uint32) {
 	n.Helper()
 	for v, x := range values {
@@ -292,12 +308,22 @@ func (n *bench) assign(values map[*ebpf.Variable]uint32) {
 	}
 }
 
-// by gives the real servers a method.
-func (n *bench) by(w way) (longer uint32) {
-	longer = w.longer
+// longerBy is what the method puts in front.
+func (n *bench) longerBy(w way) uint32 {
 	if n.six {
-		longer = w.longer6
+		return w.longer6
 	}
+	return w.longer
+}
+
+// atOnce is of how many packets the generator takes off at once what the method puts in front: more do not fit into the 256 bytes that
+// are in front of a frame, less what the kernel wants of them for itself.
+func (n *bench) atOnce(w way) uint32 { return 208 / max(n.longerBy(w), 1) }
+
+// by gives the real servers a method, and tells the generator.
+func (n *bench) by(w way) {
+	n.Helper()
+	n.assign(map[*ebpf.Variable]uint32{n.object.Longer: n.longerBy(w), n.object.Grown: n.atOnce(w) * n.longerBy(w)})
 	for i := range n.nextReal {
 		n.change(i+1, func(e *LbReal) {
 			e.Source = [4]uint32{addr4(source)}
@@ -307,13 +333,12 @@ func (n *bench) by(w way) (longer uint32) {
 			w.how(e)
 		})
 	}
-	return longer
 }
 
 // measure adds a round.
 func (r *row) measure() {
 	r.Helper()
-	r.assign(map[*ebpf.Variable]uint32{r.object.Longer: r.by(r.way)})
+	r.by(r.way)
 	if !r.fresh {
 		r.rounds = append(r.rounds, r.send(r.program, r.frame, 0, r.flows, hitsPerRound))
 		return
@@ -330,7 +355,7 @@ func (r *row) measure() {
 func (r *row) works() (LbReason, bool) {
 	r.Helper()
 	before := r.reasonCounts()
-	r.assign(map[*ebpf.Variable]uint32{r.object.Longer: r.by(r.way)})
+	r.by(r.way)
 	base, clients := uint32(0), r.flows
 	if r.fresh {
 		base, clients = r.bench.fresh, 1

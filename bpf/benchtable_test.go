@@ -68,10 +68,10 @@ func (t *pathTable) measure(b *testing.B, flows int, six bool) {
 		if r.what.Packet == emptyHarness {
 			there = r
 		}
-		// A tunnel's bytes are taken off again by the generator: half of what there and back costs.
+		// A tunnel's bytes are taken off again by the generator, of several packets at once: that part of what there and back costs.
 		off := 0.0
 		if r.way.longer != 0 {
-			off = (there.least() - empty.least()) / 2
+			off = (there.least() - empty.least()) / float64(1+n.atOnce(r.way))
 		}
 		net := r.least() - empty.least() - off
 		t.figures = append(t.figures, figure{what: r.what, Flows: flows, Net: net, Median: r.median() - empty.median() - off, OfFloor: net / floor})
