@@ -56,7 +56,6 @@ const (
 	BenchProgDefend       = "defend"
 	BenchProgForget       = "forget"
 	BenchProgJudge        = "judge"
-	BenchProgLb           = "lb"
 	BenchProgLearn        = "learn"
 	BenchProgRacePath     = "race_path"
 	BenchProgRoad4        = "road4"
@@ -75,6 +74,7 @@ const (
 	BenchVarHashSeed      = "hash_seed"
 	BenchVarLockTries     = "lock_tries"
 	BenchVarLonger        = "longer"
+	BenchVarMade          = "made"
 	BenchVarOffsetFlags   = "offset_flags"
 	BenchVarOut           = "out"
 	BenchVarRegionMask    = "region_mask"
@@ -137,7 +137,6 @@ type BenchProgramSpecs struct {
 	Defend      *ebpf.ProgramSpec `ebpf:"defend"`
 	Forget      *ebpf.ProgramSpec `ebpf:"forget"`
 	Judge       *ebpf.ProgramSpec `ebpf:"judge"`
-	Lb          *ebpf.ProgramSpec `ebpf:"lb"`
 	Learn       *ebpf.ProgramSpec `ebpf:"learn"`
 	RacePath    *ebpf.ProgramSpec `ebpf:"race_path"`
 	Road4       *ebpf.ProgramSpec `ebpf:"road4"`
@@ -199,6 +198,7 @@ type BenchVariableSpecs struct {
 	HashSeed    *ebpf.VariableSpec `ebpf:"hash_seed"`
 	LockTries   *ebpf.VariableSpec `ebpf:"lock_tries"`
 	Longer      *ebpf.VariableSpec `ebpf:"longer"`
+	Made        *ebpf.VariableSpec `ebpf:"made"`
 	OffsetFlags *ebpf.VariableSpec `ebpf:"offset_flags"`
 	Out         *ebpf.VariableSpec `ebpf:"out"`
 	RegionMask  *ebpf.VariableSpec `ebpf:"region_mask"`
@@ -311,6 +311,7 @@ type BenchVariables struct {
 	HashSeed    *ebpf.Variable `ebpf:"hash_seed"`
 	LockTries   *ebpf.Variable `ebpf:"lock_tries"`
 	Longer      *ebpf.Variable `ebpf:"longer"`
+	Made        *ebpf.Variable `ebpf:"made"`
 	OffsetFlags *ebpf.Variable `ebpf:"offset_flags"`
 	Out         *ebpf.Variable `ebpf:"out"`
 	RegionMask  *ebpf.Variable `ebpf:"region_mask"`
@@ -335,7 +336,6 @@ type BenchPrograms struct {
 	Defend      *ebpf.Program `ebpf:"defend"`
 	Forget      *ebpf.Program `ebpf:"forget"`
 	Judge       *ebpf.Program `ebpf:"judge"`
-	Lb          *ebpf.Program `ebpf:"lb"`
 	Learn       *ebpf.Program `ebpf:"learn"`
 	RacePath    *ebpf.Program `ebpf:"race_path"`
 	Road4       *ebpf.Program `ebpf:"road4"`
@@ -359,7 +359,6 @@ func (p *BenchPrograms) Close() error {
 		p.Defend,
 		p.Forget,
 		p.Judge,
-		p.Lb,
 		p.Learn,
 		p.RacePath,
 		p.Road4,

@@ -167,8 +167,9 @@ type bench struct {
 	object benchObjects
 	flows  uint32
 	six    bool
-	turn   uint32 // where the hits of all rows go on
-	fresh  uint32 // the next new client
+	turn   uint32        // where the hits of all rows go on
+	fresh  uint32        // the next new client
+	lb     *ebpf.Program // as it is shipped, where it is wanted: the generator's path begins with a frame of its own
 }
 
 // benchObjects are BenchObjects with the sections that are maps.
@@ -180,11 +181,11 @@ type benchObjects struct {
 // loadBench has a table of that many lines, and lends the rig the maps of the bench object, which has the same ones.
 func loadBench(t testing.TB, lines int) *bench {
 	t.Helper()
-	return loadBenchBy(t, lines, func(spec *ebpf.CollectionSpec, o *benchObjects) error { return spec.LoadAndAssign(o, nil) })
+	return loadBenchBy(t, lines, func(_ *bench, spec *ebpf.CollectionSpec, o *benchObjects) error { return spec.LoadAndAssign(o, nil) })
 }
 
 // loadBenchBy is loadBench with some of the programs.
-func loadBenchBy(t testing.TB, lines int, load func(*ebpf.CollectionSpec, *benchObjects) error) *bench {
+func loadBenchBy(t testing.TB, lines int, load func(*bench, *ebpf.CollectionSpec, *benchObjects) error) *bench {
 	t.Helper()
 	need.BPF(t)
 	spec, err := LoadBench()
@@ -194,7 +195,7 @@ func loadBenchBy(t testing.TB, lines int, load func(*ebpf.CollectionSpec, *bench
 	Named(spec)
 	n := &bench{rig: &rig{TB: t, regions: lines / int(LbNumberREGION_LINES)}}
 	n.configure(spec)
-	if err := load(spec, &n.object); err != nil {
+	if err := load(n, spec, &n.object); err != nil {
 		t.Fatalf("load: %+v", err)
 	}
 	t.Cleanup(func() { n.object.Close() })
@@ -205,7 +206,6 @@ func loadBenchBy(t testing.TB, lines int, load func(*ebpf.CollectionSpec, *bench
 		RealCounters: o.RealCounters, Reasons: o.Reasons}
 	n.Sections = o.Sections
 	n.LbPrograms = LbPrograms{Sweep: o.Sweep, Forget: o.Forget, StartSweep: o.StartSweep, ClockProbe: o.ClockProbe}
-	n.put(o.RaceOn, 0, o.Lb)
 	n.put(o.Roads, int(LbRoadROAD_IPV4), o.Road4)
 	n.put(o.Roads, int(LbRoadROAD_IPV6), o.Road6)
 	n.put(o.Roads, int(LbRoadROAD_BACK), o.RoadBack)
@@ -320,10 +320,8 @@ func (n *bench) longerBy(w way) uint32 {
 // are in front of a frame, less what the kernel wants of them for itself.
 func (n *bench) atOnce(w way) uint32 { return 208 / max(n.longerBy(w), 1) }
 
-// by gives the real servers a method, and tells the generator.
+// by gives the real servers a method.
 func (n *bench) by(w way) {
-	n.Helper()
-	n.assign(map[*ebpf.Variable]uint32{n.object.Longer: n.longerBy(w), n.object.Grown: n.atOnce(w) * n.longerBy(w)})
 	for i := range n.nextReal {
 		n.change(i+1, func(e *LbReal) {
 			e.Source = [4]uint32{addr4(source)}
@@ -335,10 +333,18 @@ func (n *bench) by(w way) {
 	}
 }
 
+// ready gives the real servers the row's method, and tells the generator.
+func (r *row) ready() {
+	r.Helper()
+	r.by(r.way)
+	longer := r.longerBy(r.way)
+	r.assign(map[*ebpf.Variable]uint32{r.object.Longer: longer, r.object.Grown: r.atOnce(r.way) * longer})
+}
+
 // measure adds a round.
 func (r *row) measure() {
 	r.Helper()
-	r.by(r.way)
+	r.ready()
 	if !r.fresh {
 		r.rounds = append(r.rounds, r.send(r.program, r.frame, 0, r.flows, hitsPerRound))
 		return
@@ -355,7 +361,7 @@ func (r *row) measure() {
 func (r *row) works() (LbReason, bool) {
 	r.Helper()
 	before := r.reasonCounts()
-	r.by(r.way)
+	r.ready()
 	base, clients := uint32(0), r.flows
 	if r.fresh {
 		base, clients = r.bench.fresh, 1

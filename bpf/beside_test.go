@@ -2,11 +2,14 @@ package bpf
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -116,31 +119,58 @@ func newDirector(b *testing.B) *director {
 	return d
 }
 
-// loadDirector loads what forwards and what makes frames: an older verifier needs a minute of emulation for the rest.
-func loadDirector(spec *ebpf.CollectionSpec, o *benchObjects) error {
-	var some struct {
+// loadDirector loads what makes frames, and what forwards as it is shipped: an older verifier needs a minute of emulation for the rest.
+func loadDirector(n *bench, spec *ebpf.CollectionSpec, o *benchObjects) error {
+	keep(spec, "bench_source", "bench_sink")
+	made, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return err
+	}
+	defer made.Close()
+	path, err := LoadLb()
+	if err != nil {
+		return err
+	}
+	n.configure(Named(path))
+	keep(path, "lb", "road4", "road6", "road_back", "road_back6", "road_full", "road_full6")
+	shared := maps.Clone(made.Maps)
+	maps.DeleteFunc(shared, func(name string, _ *ebpf.Map) bool { return strings.HasPrefix(name, ".") || path.Maps[name] == nil })
+	paths, err := ebpf.NewCollectionWithOptions(path, ebpf.CollectionOptions{MapReplacements: shared})
+	if err != nil {
+		return err
+	}
+	defer paths.Close()
+	var ways struct {
+		Lb        *ebpf.Program `ebpf:"lb"`
+		Road4     *ebpf.Program `ebpf:"road4"`
+		Road6     *ebpf.Program `ebpf:"road6"`
+		RoadBack  *ebpf.Program `ebpf:"road_back"`
+		RoadBack6 *ebpf.Program `ebpf:"road_back6"`
+		RoadFull  *ebpf.Program `ebpf:"road_full"`
+		RoadFull6 *ebpf.Program `ebpf:"road_full6"`
+	}
+	var frames struct {
 		BenchMaps
 		BenchVariables
 		Sections
-		Lb          *ebpf.Program `ebpf:"lb"`
-		Road4       *ebpf.Program `ebpf:"road4"`
-		Road6       *ebpf.Program `ebpf:"road6"`
-		RoadBack    *ebpf.Program `ebpf:"road_back"`
-		RoadBack6   *ebpf.Program `ebpf:"road_back6"`
-		RoadFull    *ebpf.Program `ebpf:"road_full"`
-		RoadFull6   *ebpf.Program `ebpf:"road_full6"`
 		BenchSource *ebpf.Program `ebpf:"bench_source"`
 		BenchSink   *ebpf.Program `ebpf:"bench_sink"`
 	}
-	if err := spec.LoadAndAssign(&some, nil); err != nil {
+	if err := errors.Join(made.Assign(&frames), paths.Assign(&ways)); err != nil {
 		return err
 	}
-	o.BenchMaps, o.BenchVariables = some.BenchMaps, some.BenchVariables
-	o.Lb, o.Road4, o.Road6, o.RoadBack = some.Lb, some.Road4, some.Road6, some.RoadBack
-	o.RoadBack6, o.RoadFull, o.RoadFull6 = some.RoadBack6, some.RoadFull, some.RoadFull6
-	o.BenchSource, o.BenchSink = some.BenchSource, some.BenchSink
-	o.Sections = some.Sections
+	o.BenchMaps, o.BenchVariables, o.Sections = frames.BenchMaps, frames.BenchVariables, frames.Sections
+	o.BenchSource, o.BenchSink = frames.BenchSource, frames.BenchSink
+	n.Cleanup(func() { ways.Lb.Close() })
+	n.lb = ways.Lb
+	o.Road4, o.Road6, o.RoadBack = ways.Road4, ways.Road6, ways.RoadBack
+	o.RoadBack6, o.RoadFull, o.RoadFull6 = ways.RoadBack6, ways.RoadFull, ways.RoadFull6
 	return nil
+}
+
+// keep leaves these programs alone in an object.
+func keep(spec *ebpf.CollectionSpec, programs ...string) {
+	maps.DeleteFunc(spec.Programs, func(name string, _ *ebpf.ProgramSpec) bool { return !slices.Contains(programs, name) })
 }
 
 func (d *director) attach(p *ebpf.Program, ifindex int) ebpflink.Link {
@@ -183,7 +213,7 @@ func (d *director) kernel(method string) (first, hit float64) {
 // path measures the packet path.
 func (d *director) path(w way) (first, hit float64) {
 	d.Helper()
-	l := d.attach(d.object.Lb, d.near)
+	l := d.attach(d.lb, d.near)
 	defer l.Close()
 	d.by(w)
 	before := d.reasonCounts()

@@ -125,12 +125,6 @@ static __always_inline void nat_plain6(struct ipv6 *ip, struct real *r, struct p
 	ports_plain((void *)(ip + 1), r, p, change);
 }
 
-/* Does the tunnel cover its packet by a checksum? */
-static __always_inline int plain_checks(struct real *r)
-{
-	return r->plain == PLAIN_GUE_CHECKED || r->plain == PLAIN_GRE_CHECKED;
-}
-
 /* covered, of what plain4 and plain6 let through. */
 static __always_inline int plain_covered(struct packet *p, struct tcp *tcp)
 {
@@ -160,7 +154,7 @@ static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct packe
 		return 0;
 	if (v6) {
 		ip6->hop_limit--;
-		o = outer_of_six(ip6, r, p->hash >> 32, p->length);
+		o = outer_of_six(ip6, outer6, p->hash >> 32, p->length);
 		if (s.flags)
 			o.inner = sum_covered6(ip6);
 	} else {
@@ -170,31 +164,58 @@ static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct packe
 			o.inner = sum_covered(ip, sizeof(*ip), p->length);
 	}
 	if (outer6)
-		front6(eth, r, &o, s);
+		front6(eth, r, &o, s, r->ends);
 	else
 		front4(eth, r, &o, s);
 	return 1;
 }
 
-static __always_inline int wrap_shape(struct xdp_md *ctx, struct real *r, struct packet *p, struct shape s, int v6)
+/* What became of a packet on its way into a tunnel. */
+enum entry {
+	ENTRY_NOT,               /* nothing yet: it has no checksum that the tunnel's can be made of */
+	ENTRY_NO_ROOM,           /* it is counted, and as it was */
+	ENTRY_MADE,
+};
+
+static __always_inline enum entry enter(struct xdp_md *ctx, struct conn *c, struct real *r, struct packet *p, struct tcp *tcp, __u32 wait,
+					struct shape s, int v6, int outer6)
 {
-	return r->flags & REAL_IPV6 ? wrap(ctx, r, p, s, v6, 1) : wrap(ctx, r, p, s, v6, 0);
+	if (s.flags && unlikely(!plain_covered(p, tcp)))
+		return ENTRY_NOT;
+	conn_wind(c, p, wait);
+	return wrap(ctx, r, p, s, v6, outer6) ? ENTRY_MADE : ENTRY_NO_ROOM;
 }
 
 /* tunnel_request without a question. Each way of tunnelling has its own code. */
-static __always_inline int tunnel_plain(struct xdp_md *ctx, struct real *r, struct packet *p, int v6)
+static __always_inline enum entry tunnel_plain(struct xdp_md *ctx, struct conn *c, struct real *r, struct packet *p, struct tcp *tcp,
+					       __u32 wait, int v6)
 {
+	struct shape ipip = { TUNNEL_IPIP, 0 }, gue = { TUNNEL_GUE, 0 }, gre = { TUNNEL_GRE, 0 };
+	struct shape gue_checked = { TUNNEL_GUE, TUNNEL_CSUM }, gre_checked = { TUNNEL_GRE, TUNNEL_CSUM };
+
 	switch (r->plain) {
 	case PLAIN_IPIP:
-		return wrap_shape(ctx, r, p, (struct shape){ TUNNEL_IPIP, 0 }, v6);
+		return enter(ctx, c, r, p, tcp, wait, ipip, v6, 0);
 	case PLAIN_GUE:
-		return wrap_shape(ctx, r, p, (struct shape){ TUNNEL_GUE, 0 }, v6);
-	case PLAIN_GRE:
-		return wrap_shape(ctx, r, p, (struct shape){ TUNNEL_GRE, 0 }, v6);
+		return enter(ctx, c, r, p, tcp, wait, gue, v6, 0);
 	case PLAIN_GUE_CHECKED:
-		return wrap_shape(ctx, r, p, (struct shape){ TUNNEL_GUE, TUNNEL_CSUM }, v6);
+		return enter(ctx, c, r, p, tcp, wait, gue_checked, v6, 0);
+	case PLAIN_GRE:
+		return enter(ctx, c, r, p, tcp, wait, gre, v6, 0);
+	case PLAIN_GRE_CHECKED:
+		return enter(ctx, c, r, p, tcp, wait, gre_checked, v6, 0);
+	case PLAIN_IPIP_OVER6:
+		return enter(ctx, c, r, p, tcp, wait, ipip, v6, 1);
+	case PLAIN_GUE_OVER6:
+		return enter(ctx, c, r, p, tcp, wait, gue, v6, 1);
+	case PLAIN_GUE_CHECKED_OVER6:
+		return enter(ctx, c, r, p, tcp, wait, gue_checked, v6, 1);
+	case PLAIN_GRE_OVER6:
+		return enter(ctx, c, r, p, tcp, wait, gre, v6, 1);
+	case PLAIN_GRE_CHECKED_OVER6:
+		return enter(ctx, c, r, p, tcp, wait, gre_checked, v6, 1);
 	}
-	return wrap_shape(ctx, r, p, (struct shape){ TUNNEL_GRE, TUNNEL_CSUM }, v6);
+	return ENTRY_NOT;
 }
 
 #endif

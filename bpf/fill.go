@@ -13,7 +13,7 @@ func HashFactor(seed uint64) uint64 { return (seed ^ 0xd6e8feb86659fd93) | 1 }
 // SetPlain fills in what the fast road asks of a real server, out of everything else that the entry says. Whoever writes one calls
 // it last.
 func (r *LbReal) SetPlain() {
-	r.Plain, r.Room = uint8(LbPlainPLAIN_NOT), 0
+	r.Plain, r.Room, r.Ends = uint8(LbPlainPLAIN_NOT), 0, 0
 	if r.Flags&^uint8(LbRealFlagREAL_LOWER|LbRealFlagREAL_IPV6) != 0 || r.Ifindex == 0 || r.Tci != [2]uint16{} {
 		return
 	}
@@ -28,6 +28,10 @@ func (r *LbReal) SetPlain() {
 		r.Plain = uint8(LbPlainPLAIN_MASQ)
 	case LbForwardFORWARD_TUNNEL:
 		r.Plain, before = uint8(r.plainTunnel()), r.outer()
+		if r.Flags&uint8(LbRealFlagREAL_IPV6) != 0 {
+			r.Plain += uint8(LbPlainPLAIN_IPIP_OVER6 - LbPlainPLAIN_IPIP)
+			r.Ends = foldAll(r.Source, r.Addr)
+		}
 	default:
 		return
 	}
@@ -37,7 +41,21 @@ func (r *LbReal) SetPlain() {
 	}
 }
 
-// plainTunnel is a tunnel's number on the fast road. Of GUE either option fills the checksum in, as front_write in tunnel.h.
+// foldAll is the sum of addresses as checksums have it (RFC 1071), in the order of their bytes in a packet.
+func foldAll(addrs ...[4]uint32) uint16 {
+	sum := uint64(0)
+	for _, a := range addrs {
+		for _, word := range a {
+			sum += uint64(word)
+		}
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return uint16(sum)
+}
+
+// plainTunnel is a tunnel's number on the fast road, with IPv4 outside. Of GUE either option fills the checksum in, as front_write in tunnel.h.
 func (r *LbReal) plainTunnel() LbPlain {
 	const gueChecks = uint16(LbTunnelFlagTUNNEL_CSUM | LbTunnelFlagTUNNEL_REMCSUM)
 	switch {

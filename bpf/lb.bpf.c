@@ -482,19 +482,19 @@ static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct 
 		eth_write(f->eth, r);
 		return sent(r, ingress);
 	}
-	switch (r->plain) {
-	case PLAIN_MASQ:
+	if (r->plain == PLAIN_MASQ) {
 		conn_wind(c, &p, wait);
 		nat_plain(f->ip, r, &p);
 		eth_write(f->eth, r);
 		return sent(r, ingress);
-	case PLAIN_IPIP ... PLAIN_GRE_CHECKED:
-		if (unlikely(plain_checks(r) && !plain_covered(&p, tcp)))
-			break;
-		conn_wind(c, &p, wait);
-		if (unlikely(!tunnel_plain(ctx, r, &p, 0)))
-			return unsent(ctx, c);
+	}
+	switch (tunnel_plain(ctx, c, r, &p, tcp, wait, 0)) {
+	case ENTRY_MADE:
 		return sent(r, ingress);
+	case ENTRY_NO_ROOM:
+		return unsent(ctx, c);
+	case ENTRY_NOT:
+		break;
 	}
 	return detour(ctx, ROAD_IPV4);
 }
@@ -532,19 +532,19 @@ static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct 
 		eth_write(f->eth, r);
 		return sent(r, ingress);
 	}
-	switch (r->plain) {
-	case PLAIN_MASQ:
+	if (r->plain == PLAIN_MASQ) {
 		conn_wind(c, &p, wait);
 		nat_plain6(ip, r, &p);
 		eth_write(f->eth, r);
 		return sent(r, ingress);
-	case PLAIN_IPIP ... PLAIN_GRE_CHECKED:
-		if (unlikely(plain_checks(r) && !plain_covered(&p, tcp)))
-			break;
-		conn_wind(c, &p, wait);
-		if (unlikely(!tunnel_plain(ctx, r, &p, 1)))
-			return unsent(ctx, c);
+	}
+	switch (tunnel_plain(ctx, c, r, &p, tcp, wait, 1)) {
+	case ENTRY_MADE:
 		return sent(r, ingress);
+	case ENTRY_NO_ROOM:
+		return unsent(ctx, c);
+	case ENTRY_NOT:
+		break;
 	}
 	return detour(ctx, ROAD_IPV6);
 }
@@ -564,11 +564,13 @@ static __always_inline int balance(struct xdp_md *ctx)
 	return f.eth->type == be16(ETH_IPV6) ? balance6(ctx, &f, t, ingress) : other(ctx);
 }
 
+#ifndef WITHOUT_LB
 SEC("xdp.frags")
 int lb(struct xdp_md *ctx)
 {
 	return balance(ctx);
 }
+#endif
 
 /* Ends what has expired, now. Frame: struct order. */
 SEC("xdp")

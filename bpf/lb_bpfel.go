@@ -350,14 +350,19 @@ const (
 type LbPlain uint32
 
 const (
-	LbPlainPLAIN_NOT         LbPlain = 0
-	LbPlainPLAIN_ROUTE       LbPlain = 1
-	LbPlainPLAIN_MASQ        LbPlain = 2
-	LbPlainPLAIN_IPIP        LbPlain = 3
-	LbPlainPLAIN_GUE         LbPlain = 4
-	LbPlainPLAIN_GUE_CHECKED LbPlain = 5
-	LbPlainPLAIN_GRE         LbPlain = 6
-	LbPlainPLAIN_GRE_CHECKED LbPlain = 7
+	LbPlainPLAIN_NOT               LbPlain = 0
+	LbPlainPLAIN_ROUTE             LbPlain = 1
+	LbPlainPLAIN_MASQ              LbPlain = 2
+	LbPlainPLAIN_IPIP              LbPlain = 8
+	LbPlainPLAIN_GUE               LbPlain = 9
+	LbPlainPLAIN_GUE_CHECKED       LbPlain = 10
+	LbPlainPLAIN_GRE               LbPlain = 11
+	LbPlainPLAIN_GRE_CHECKED       LbPlain = 12
+	LbPlainPLAIN_IPIP_OVER6        LbPlain = 13
+	LbPlainPLAIN_GUE_OVER6         LbPlain = 14
+	LbPlainPLAIN_GUE_CHECKED_OVER6 LbPlain = 15
+	LbPlainPLAIN_GRE_OVER6         LbPlain = 16
+	LbPlainPLAIN_GRE_CHECKED_OVER6 LbPlain = 17
 )
 
 type LbPool struct {
@@ -405,7 +410,8 @@ type LbReal struct {
 	TunnelFlags uint16
 	Room        uint32
 	Plain       uint8
-	Pad         [3]uint8
+	Pad         uint8
+	Ends        uint16
 	Source      [4]uint32
 	Owner       LbServiceKey6
 	Serial      uint32

@@ -50,7 +50,8 @@ func TestEveryCPUAtFullSpeed(t *testing.T) {
 			tuning.Tcp[closed] = 0 // a reset leaves a line that the next SYN, of anybody, takes over
 			n.put(n.Tuning, 0, tuning)
 			n.aim(frame{})
-			n.assign(map[*ebpf.Variable]uint32{n.object.Flows: 64, n.object.Base: 0})
+			n.assign(map[*ebpf.Variable]uint32{n.object.Flows: 64, n.object.Base: 0, n.object.Made: 1})
+			n.put(n.object.RaceOn, 0, n.object.BenchPath)
 			n.storm(c, *rushFor*2/3)
 			c.settle()
 		})

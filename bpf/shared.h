@@ -275,12 +275,20 @@ enum plain {
 	PLAIN_NOT = 0,           /* another road's matter: it is gone or local, has no next hop, wants tags, FULLNAT, … */
 	PLAIN_ROUTE,
 	PLAIN_MASQ,
-	/* tunnels: each a number, so that what is put in front is a constant behind one branch */
-	PLAIN_IPIP,
+	/*
+	 * Tunnels, with IPv4 outside: each a number, so that what is put in front is a constant behind one branch. 3 to 7 were those of
+	 * an earlier version, which did not fill in all that they need now.
+	 */
+	PLAIN_IPIP = 8,
 	PLAIN_GUE,
 	PLAIN_GUE_CHECKED,
 	PLAIN_GRE,
 	PLAIN_GRE_CHECKED,
+	PLAIN_IPIP_OVER6,        /* the same in the same order, with IPv6 outside */
+	PLAIN_GUE_OVER6,
+	PLAIN_GUE_CHECKED_OVER6,
+	PLAIN_GRE_OVER6,
+	PLAIN_GRE_CHECKED_OVER6,
 };
 
 /* Written by user space alone. The first 64 bytes are all that a packet of direct routing reads. */
@@ -299,9 +307,10 @@ struct real {
 	__be16 tci[2];           /* tags that frames leave with (enum vlan_tag), outer first; 0: none */
 	__be16 tunnel_port;      /* GUE */
 	__u16 tunnel_flags;
-	__u32 room;              /* the largest packet that the fast road may send; SetPlain in fill.go fills in these two */
+	__u32 room;              /* the largest packet that the fast road may send; SetPlain in fill.go fills in these three */
 	__u8 plain;              /* enum plain */
-	__u8 pad[3];
+	__u8 pad;
+	__u16 ends;              /* sum of the IPv6 addresses outside, folded */
 	/* the second line */
 	__be32 source[4];        /* outer source address of tunnels; first local address of FULLNAT */
 	struct service_key6 owner; /* for a later process: its service, which service_index may no longer have */

@@ -67,6 +67,15 @@ static __always_inline __u8 outer_tos(__u8 tos)
 	return tos - (both & 1);
 }
 
+/* The same of an IPv6 header's first word, in its own order: without the flow label. */
+static __always_inline __u32 outer_class(__be32 version_class_flow)
+{
+	__u32 both = version_class_flow & version_class_flow >> 1;
+
+	forget_bounds(both);
+	return (version_class_flow & be32(0xfff00000)) - (both & be32(1 << 20));
+}
+
 /* Has the packet a checksum over all that is behind its header? Not UDP without one, other protocols, and fragments. */
 static __always_inline int covered(struct ipv4 *ip, struct udp *udp, void *end)
 {
@@ -125,7 +134,8 @@ struct outer {
 	struct sum inner;
 	__u32 flow;              /* hash of the connection */
 	__u32 length;            /* of the packet */
-	__be16 frag, id;
+	__u32 fragment;          /* IPv4's word of identification and flags */
+	__u32 class;             /* IPv6's word of version and traffic class */
 	__u8 tos, ttl, proto;
 	__be16 type;             /* EtherType of the packet */
 };
@@ -183,7 +193,7 @@ static __always_inline void outer_write(struct ipv4 *ip, __be32 src, __be32 dst,
 {
 	__u32 *word = (void *)ip;
 	__u32 first = 0x45 | (__u32)o->tos << 8 | (__u32)be16(length) << 16;
-	__u32 second = o->id | (__u32)o->frag << 16;
+	__u32 second = o->fragment;
 	__u32 third = o->ttl | (__u32)outer_proto(s, o) << 8;
 
 	word[3] = src;
@@ -216,18 +226,18 @@ static __always_inline void front4(struct eth *eth, struct real *r, struct outer
 	front_write(ip + 1, r, o, s, ends);
 }
 
-/* The same with an IPv6 header. Its flow label is 0, as IPVS has it. */
-static __always_inline void front6(struct eth *eth, struct real *r, struct outer *o, struct shape s)
+/* The same with an IPv6 header. Its flow label is 0, as IPVS has it. `ends` is the sum of the addresses. */
+static __always_inline void front6(struct eth *eth, struct real *r, struct outer *o, struct shape s, __u64 ends)
 {
 	struct ipv6 *ip = (void *)(eth + 1);
 
 	eth_write(eth, r);
 	eth->type = be16(ETH_IPV6);
-	*(any64 *)ip = be32(6 << 28 | (__u32)o->tos << 20) | (__u64)be16(o->length + shape_size(s)) << 32 |
+	*(any64 *)ip = o->class | (__u64)be16(o->length + shape_size(s)) << 32 |
 		       (__u64)outer_proto(s, o) << 48 | (__u64)o->ttl << 56;
 	copy6(ip->src, r->source);
 	copy6(ip->dst, r->addr);
-	front_write(ip + 1, r, o, s, csum_add6(r->source) + csum_add6(r->addr));
+	front_write(ip + 1, r, o, s, ends);
 }
 
 static __always_inline enum step encapsulate4(struct xdp_md *ctx, struct real *r, __u32 at, struct outer *o, struct shape s)
@@ -253,7 +263,7 @@ static __always_inline enum step encapsulate6(struct xdp_md *ctx, struct real *r
 	eth = (void *)(long)ctx->data;
 	if ((void *)(eth + 1) + sizeof(struct ipv6) + GUE_FRONT > (void *)(long)ctx->data_end)
 		return DONE;
-	front6(eth, r, o, s);
+	front6(eth, r, o, s, csum_add6(r->source) + csum_add6(r->addr));
 	return NEXT;
 }
 
@@ -266,10 +276,11 @@ static __always_inline struct outer outer_of(struct ipv4 *ip, struct tunables *t
 	struct outer o = { .flow = flow, .length = length, .tos = outer_tos(ip->tos), .ttl = ip->ttl, .proto = PROTO_IPIP,
 			   .type = be16(ETH_IPV4) };
 
-	if (t->pmtu_disc)
-		o.frag = ip->frag & be16(IP_DF);
-	if (!o.frag)
-		o.id = ip->id ^ flow;
+	if (t->pmtu_disc && ip->frag & be16(IP_DF))
+		o.fragment = (__u32)be16(IP_DF) << 16;
+	else
+		o.fragment = (__be16)(ip->id ^ flow);
+	o.class = be32(6 << 28 | (__u32)o.tos << 20);
 	return o;
 }
 
@@ -292,13 +303,14 @@ static __always_inline enum step outer_of4(struct xdp_md *ctx, struct ipv4 *ip, 
 
 /* Around an IPv6 packet: hop limit and traffic class are its own. It has no identification to lend for an IPv4 header, and IPVS
  * no "don't fragment" for it. */
-static __always_inline struct outer outer_of_six(struct ipv6 *ip, struct real *r, __u32 flow, __u32 length)
+static __always_inline struct outer outer_of_six(struct ipv6 *ip, int outer6, __u32 flow, __u32 length)
 {
 	struct outer o = { .flow = flow, .length = length, .tos = outer_tos(be32(ip->version_class_flow) >> 20),
 			   .ttl = ip->hop_limit, .proto = PROTO_IPV6, .type = be16(ETH_IPV6) };
 
-	if (!(r->flags & REAL_IPV6))
-		o.id = bpf_get_prandom_u32();
+	o.class = outer_class(ip->version_class_flow);
+	if (!outer6)
+		o.fragment = (__be16)bpf_get_prandom_u32();
 	return o;
 }
 
@@ -308,7 +320,7 @@ static __always_inline enum step outer_of6(struct xdp_md *ctx, struct ipv6 *ip, 
 	p->length = be16(ip->length) + sizeof(*ip);
 	if (depart6(ip, r, p, more) == DONE)
 		return DONE;
-	*o = outer_of_six(ip, r, flow, p->length);
+	*o = outer_of_six(ip, r->flags & REAL_IPV6, flow, p->length);
 	if (unlikely(r->tunnel_flags))
 		o->inner = sum_of_inner6(ctx, ip, end, at);
 	return NEXT;
