@@ -12,9 +12,9 @@
 /*
  * RFC 1624 for the one word that changes: TTL - 1 in the high byte takes 0x0100 from it, so the checksum gains it, which is one
  * as this machine reads it; of its two zeros and the one, the one that follows all ones is skipped. TTL is the low byte of its
- * word of the header, the checksum the upper half. The TTL is not 0.
+ * word of the header, the checksum the upper half. The TTL is not 0. That word as it is now.
  */
-static __always_inline void ttl_less_one(struct ipv4 *ip)
+static __always_inline __u32 ttl_less_one(struct ipv4 *ip)
 {
 	enum { CHECK_ONE = 1 << 16, CHECK_ONES = 0xffff0000u };
 	any32 *word = (void *)&ip->ttl;
@@ -23,6 +23,17 @@ static __always_inline void ttl_less_one(struct ipv4 *ip)
 	if (unlikely(sum >= CHECK_ONES))
 		sum += CHECK_ONE;
 	*word = sum;
+	return sum;
+}
+
+/* The word of an IPv6 header that ends with the hop limit, as it is when that is one less. */
+static __always_inline __u32 hop_less_one(struct ipv6 *ip)
+{
+	any32 *word = (void *)&ip->length;
+	__u32 now = *word - (1 << 24);
+
+	*word = now;
+	return now;
 }
 
 /* An IPv6 address, in two loads where clang, which sees words of four bytes, would take four. */

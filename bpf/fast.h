@@ -144,6 +144,7 @@ static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct packe
 	struct ipv4 *ip;
 	struct ipv6 *ip6;
 	struct outer o;
+	__u32 word;
 
 	if (unlikely(room_in_front(ctx, sizeof(*eth), more) == DONE))
 		return 0;
@@ -153,13 +154,15 @@ static __always_inline int wrap(struct xdp_md *ctx, struct real *r, struct packe
 	if (unlikely((v6 ? (void *)(ip6 + 1) : (void *)(ip + 1)) > (void *)(long)ctx->data_end))
 		return 0;
 	if (v6) {
-		ip6->hop_limit--;
+		word = hop_less_one(ip6);
 		o = outer_of_six(ip6, outer6, p->hash >> 32, p->length);
+		o.ttl = word >> 24;
 		if (s.flags)
 			o.inner = sum_covered6(ip6);
 	} else {
-		ttl_less_one(ip);
+		word = ttl_less_one(ip);
 		o = outer_of(ip, settings(), p->hash >> 32, p->length);
+		o.ttl = word;
 		if (s.flags)
 			o.inner = sum_covered(ip, sizeof(*ip), p->length);
 	}

@@ -119,7 +119,9 @@ static __always_inline int covered6(struct ipv6 *ip, void *end)
 static __always_inline struct sum sum_covered6(struct ipv6 *ip)
 {
 	/* with the word of next header and hop limit; the length is in both */
-	return (struct sum){ .words = (__s64)ip->version_class_flow + load16(&ip->next), .number = -(__s64)ip->next };
+	__u16 next_hop = load32(&ip->length) >> 16;
+
+	return (struct sum){ .words = (__s64)ip->version_class_flow + next_hop, .number = -(__s64)(next_hop & 0xff) };
 }
 
 static __always_inline struct sum sum_of_inner6(struct xdp_md *ctx, struct ipv6 *ip, void *end, __u32 at)
