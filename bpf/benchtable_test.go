@@ -60,7 +60,6 @@ func (t *pathTable) measure(b *testing.B, flows int, six bool) {
 			r.measure()
 			r.counted(before)
 		}
-		n.sweep()
 	}
 	empty, there := rows[0], rows[0]
 	floor := max(rows[1].least()-empty.least(), 1)

@@ -185,11 +185,12 @@ static __always_inline enum entry enter(struct xdp_md *ctx, struct conn *c, stru
 {
 	if (s.flags && unlikely(!plain_covered(p, tcp)))
 		return ENTRY_NOT;
-	conn_wind(c, p, wait);
+	if (c)
+		conn_wind(c, p, wait);
 	return wrap(ctx, r, p, s, v6, outer6) ? ENTRY_MADE : ENTRY_NO_ROOM;
 }
 
-/* tunnel_request without a question. Each way of tunnelling has its own code. */
+/* tunnel_request without a question. Each way of tunnelling has its own code. Without a connection it has been counted. */
 static __always_inline enum entry tunnel_plain(struct xdp_md *ctx, struct conn *c, struct real *r, struct packet *p, struct tcp *tcp,
 					       __u32 wait, int v6)
 {
@@ -219,6 +220,44 @@ static __always_inline enum entry tunnel_plain(struct xdp_md *ctx, struct conn *
 		return enter(ctx, c, r, p, tcp, wait, gre_checked, v6, 1);
 	}
 	return ENTRY_NOT;
+}
+
+/*
+ * A first packet that the fast road has read goes as those that follow it. Whether it does; else it is as it was, and transmit's to send.
+ * Pointers into the frame are void after this.
+ */
+static __always_inline int first_plain(struct xdp_md *ctx, struct frame *f, struct real *r, struct packet *p, int v6)
+{
+	struct tcp *tcp = v6 ? (void *)(f->ip6 + 1) : (void *)(f->ip + 1);
+
+	if (unlikely((void *)(tcp + 1) > f->end || !departs(r, p, v6 ? f->ip6->hop_limit : f->ip->ttl)))
+		return 0;
+	if (likely(r->plain == PLAIN_ROUTE)) {
+		if (v6)
+			f->ip6->hop_limit--;
+		else
+			ttl_less_one(f->ip);
+		eth_write(f->eth, r);
+		return 1;
+	}
+	if (r->plain == PLAIN_MASQ) {
+		if (v6)
+			nat_plain6(f->ip6, r, p);
+		else
+			nat_plain(f->ip, r, p);
+		eth_write(f->eth, r);
+		return 1;
+	}
+	switch (tunnel_plain(ctx, NULL, r, p, tcp, 0, v6)) {
+	case ENTRY_MADE:
+		return 1;
+	case ENTRY_NO_ROOM:
+		p->why = DROP_NO_ROOM;
+		return 1;
+	case ENTRY_NOT:
+		break;
+	}
+	return 0;
 }
 
 #endif

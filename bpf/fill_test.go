@@ -33,7 +33,9 @@ func TestSetPlain(t *testing.T) {
 		{"gue with remote checksum offload", func(r *LbReal) { r.Forward, r.Tunnel, r.TunnelFlags = tunnel, 1, 2 }, LbPlainPLAIN_GUE_CHECKED, 1468},
 		{"gre", func(r *LbReal) { r.Forward, r.Tunnel = tunnel, 2 }, LbPlainPLAIN_GRE, 1476},
 		{"gre with checksum", func(r *LbReal) { r.Forward, r.Tunnel, r.TunnelFlags = tunnel, 2, 1 }, LbPlainPLAIN_GRE_CHECKED, 1472},
-		{"gue with checksum to IPv6", func(r *LbReal) { r.Forward, r.Flags, r.Tunnel, r.TunnelFlags = tunnel, uint8(LbRealFlagREAL_IPV6), 1, 1 }, LbPlainPLAIN_GUE_CHECKED_OVER6, 1448},
+		{"gue with checksum to IPv6", func(r *LbReal) {
+			r.Forward, r.Flags, r.Tunnel, r.TunnelFlags = tunnel, uint8(LbRealFlagREAL_IPV6), 1, 1
+		}, LbPlainPLAIN_GUE_CHECKED_OVER6, 1448},
 		{"gre to IPv6", func(r *LbReal) { r.Forward, r.Flags, r.Tunnel = tunnel, uint8(LbRealFlagREAL_IPV6), 2 }, LbPlainPLAIN_GRE_OVER6, 1456},
 		{"a tunnel without an MTU", func(r *LbReal) { r.Forward, r.Mtu = tunnel, 0 }, LbPlainPLAIN_IPIP, anyLength},
 		{"a way that is too narrow for a tunnel", func(r *LbReal) { r.Forward, r.Mtu = tunnel, 19 }, LbPlainPLAIN_IPIP, 0},

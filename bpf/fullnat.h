@@ -249,8 +249,7 @@ __noinline int full_came_by(struct packet *p, __u32 line, __u64 hop)
 	known = bpf_map_lookup_elem(&clients6, &k);
 	if (known && READ_ONCE(known->hop))
 		return 0;
-	p->hop = hop;
-	client_learn(p);
+	client_learn(hop, &k);
 	return 1;
 }
 

@@ -237,15 +237,24 @@ static __always_inline int full(struct xdp_md *ctx, struct packet *p, int v6)
 	return detour(ctx, v6 ? ROAD_FULL6 : ROAD_FULL);
 }
 
+/* Does something come from the real server's side that goes back to the client? Replies of NAT, errors about tunnels. */
+static __always_inline int comes_again(struct real *r)
+{
+	return r->forward == FORWARD_MASQ || r->forward == FORWARD_TUNNEL;
+}
+
 /* What follows a decision: count, write, or answer. */
-static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct packet *p, struct real *real, int v6)
+static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct packet *p, struct real *real, int known, int v6)
 {
 	struct tunables *t = settings();
-	__u32 ifindex = 0, mtu;
+	__u32 mtu;
 
 	if (likely(real)) {
 		count_in(p);
-		ifindex = real->ifindex;
+		if (v6 && p->hop && comes_again(real))
+			client_learn(p->hop, p->addr);
+		if (known && first_plain(ctx, f, real, p, v6))
+			return settle(ctx, p->why, real->ifindex);
 		if (transmit(ctx, f, real, p, v6) == DONE)
 			return full(ctx, p, v6);
 	}
@@ -259,7 +268,7 @@ static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct pa
 		mtu = real ? told_mtu(real) : 0;
 		p->why = v6 ? answer6(ctx, p->why, f->at, mtu) : answer(ctx, p->why, f->at, mtu);
 	}
-	return settle(ctx, p->why, ifindex);
+	return settle(ctx, p->why, real ? real->ifindex : 0);
 }
 
 /* TCP's largest segment is told in the SYN alone. */
@@ -278,20 +287,22 @@ static __always_inline int road(struct xdp_md *ctx, int v6)
 	__u64 tags = sizeof(struct eth);
 	struct real *real = NULL;
 	struct frame f = {};
+	int known;
 
 	if (!t || !p) /* for the verifier: the arrays have this one entry */
 		return XDP_ABORTED;
-	if (!p->known)
+	known = p->known;
+	if (!known)
 		tags = parse_tags(ctx);
 	f.tci = tags >> 32;
 	if (frame_behind(ctx, &f, tags & 0xff))
 		return settle(ctx, PASS_MALFORMED, 0);
-	if (p->known)
+	if (known)
 		decide_known(ctx, &f, p, t, &real, v6);
 	else
 		decide(ctx, &f, p, t, &real, v6);
 	clamp(ctx, &f, p, real);
-	return finish(ctx, &f, p, real, v6);
+	return finish(ctx, &f, p, real, known, v6);
 }
 
 SEC("xdp.frags")

@@ -101,7 +101,8 @@ struct draw {
 	__s64 total;
 	__s64 left[2];           /* of each drawn number, as the weights are taken from it */
 	__u32 found[2];
-	__s64 load[2], weight[2];
+	__s64 load[2];
+	__s32 weight[2];
 };
 
 static int total_block(__u32 block, struct draw *d)

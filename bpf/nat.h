@@ -20,15 +20,12 @@ struct {
  * By whom the first packet of a connection came: the way back where the routes know no better. A look costs a third of an update,
  * and most clients are known.
  */
-static __always_inline void client_learn(struct packet *p)
+static __always_inline void client_learn(__u64 hop, const void *client)
 {
-	struct client_key k;
-	struct client value = { .hop = p->hop }, *known;
+	struct client value = { .hop = hop }, *known = bpf_map_lookup_elem(&clients6, client);
 
-	__builtin_memcpy(k.addr, p->addr, sizeof(k.addr));
-	known = bpf_map_lookup_elem(&clients6, &k);
 	if (!known) {
-		bpf_map_update_elem(&clients6, &k, &value, 0);
+		bpf_map_update_elem(&clients6, client, &value, 0);
 	} else if (READ_ONCE(known->hop) != value.hop) {
 		WRITE_ONCE(known->hop, value.hop);
 		WRITE_ONCE(known->tick, 0); /* the routes are asked again */

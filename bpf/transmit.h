@@ -24,14 +24,10 @@ static __always_inline enum step transmit(struct xdp_md *ctx, struct frame *f, s
 	} else if (r->forward == FORWARD_LOCAL) {
 		p->why = PASS_LOCAL;
 	} else if (r->forward == FORWARD_MASQ) {
-		if (v6 && p->hop)
-			client_learn(p);
 		if (unlikely(r->locals))
 			return DONE;
 		p->why = v6 ? nat_request6(ctx, r, p, nat6_where(f)) : nat_request(ctx, r, at, packet_vport(p), p->why);
 	} else {
-		if (v6 && p->hop) /* for errors about the tunnel */
-			client_learn(p);
 		if (unlikely(r->flags & REAL_IPV6))
 			p->why = tunnel_over6(ctx, r, at, p->hash >> 32, p->why);
 		else if (v6)
