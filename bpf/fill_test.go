@@ -50,6 +50,22 @@ func TestSetPlain(t *testing.T) {
 	}
 }
 
+// TestSumOfTheAddressesOutside: as checksums have it, of IPv6 tunnels alone.
+func TestSumOfTheAddressesOutside(t *testing.T) {
+	r := LbReal{Forward: 2, Ifindex: 2, Flags: uint8(LbRealFlagREAL_IPV6), Tunnel: 1, Source: addr6(netip.MustParseAddr("2001:db8::1")),
+		Addr: addr6(netip.MustParseAddr("2001:db8:ffff::fffe"))}
+	r.SetPlain()
+	const want = (0x2001+0x0db8)*2 + 1 + 0xffff + 0xfffe // in the packet's order: 0x2001, 0x0db8, …
+	if folded := uint16(want>>16 + want&0xffff); r.Ends != port2(folded) {
+		t.Errorf("%#x, want %#x turned round", r.Ends, folded)
+	}
+	r.Flags = 0
+	r.SetPlain()
+	if r.Ends != 0 {
+		t.Errorf("%#x of IPv4's", r.Ends)
+	}
+}
+
 func TestFilterIndex(t *testing.T) {
 	for addr, want := range map[string]uint16{
 		"10.1.2.3": 0x0302, "192.0.2.3": 0x0302, "10.1.3.2": 0x0203,

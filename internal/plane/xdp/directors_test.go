@@ -123,3 +123,43 @@ func TestPortsAreKnownToPackets(t *testing.T) {
 		t.Error("the station is there still")
 	}
 }
+
+// TestASuccessorMendsWhatItsPredecessorLeftOut: every daemon tells the directors once, and that writes anew what packets know of real
+// servers. An earlier version has other numbers for the fast road's tunnels there, which a newer program does not take.
+func TestASuccessorMendsWhatItsPredecessorLeftOut(t *testing.T) {
+	opts := small
+	opts.PinDir = pinDir(t)
+	p := opened(t, opts)
+	server := planetest.Server(12, 1)
+	server.Forward = lb.Tunnel
+	do(t, p, add(planetest.Web, server)...)
+	if err := p.SetHop(server.Addr.Addr(), Hop{Ifindex: 1, MTU: 1500, Source: netip.MustParseAddr("10.0.8.2")}); err != nil {
+		t.Fatal(err)
+	}
+	entry := func(p *Plane) (e bpf.LbReal, index uint32) {
+		t.Helper()
+		index = p.services[planetest.Web.ServiceKey].reals[0].index
+		if err := p.maps.get(bpf.LbMapReals, index, &e); err != nil {
+			t.Fatal(err)
+		}
+		return e, index
+	}
+	was, index := entry(p)
+	const theirs = 3
+	left := was
+	left.Plain = theirs
+	if err := p.maps.put(bpf.LbMapReals, index, left); err != nil {
+		t.Fatal(err)
+	}
+	kill(p)
+	next := opened(t, opts)
+	if now, _ := entry(next); now.Plain != theirs {
+		t.Errorf("plain %d before anything was told", now.Plain)
+	}
+	if err := next.SetDirectors(nil); err != nil {
+		t.Fatal(err)
+	}
+	if now, _ := entry(next); now != was || bpf.LbPlain(now.Plain) != bpf.LbPlainPLAIN_IPIP {
+		t.Errorf("%+v, want %+v", now, was)
+	}
+}
