@@ -77,6 +77,7 @@ const (
 	BenchVarMade          = "made"
 	BenchVarOffsetFlags   = "offset_flags"
 	BenchVarOut           = "out"
+	BenchVarRecentClients = "recent_clients"
 	BenchVarRegionMask    = "region_mask"
 	BenchVarSix           = "six"
 	BenchVarSize          = "size"
@@ -190,24 +191,25 @@ type BenchMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type BenchVariableSpecs struct {
-	Base        *ebpf.VariableSpec `ebpf:"base"`
-	Begins      *ebpf.VariableSpec `ebpf:"begins"`
-	Flows       *ebpf.VariableSpec `ebpf:"flows"`
-	Grown       *ebpf.VariableSpec `ebpf:"grown"`
-	HashFactor  *ebpf.VariableSpec `ebpf:"hash_factor"`
-	HashSeed    *ebpf.VariableSpec `ebpf:"hash_seed"`
-	LockTries   *ebpf.VariableSpec `ebpf:"lock_tries"`
-	Longer      *ebpf.VariableSpec `ebpf:"longer"`
-	Made        *ebpf.VariableSpec `ebpf:"made"`
-	OffsetFlags *ebpf.VariableSpec `ebpf:"offset_flags"`
-	Out         *ebpf.VariableSpec `ebpf:"out"`
-	RegionMask  *ebpf.VariableSpec `ebpf:"region_mask"`
-	Six         *ebpf.VariableSpec `ebpf:"six"`
-	Size        *ebpf.VariableSpec `ebpf:"size"`
-	TickShift   *ebpf.VariableSpec `ebpf:"tick_shift"`
-	To          *ebpf.VariableSpec `ebpf:"to"`
-	ToPort      *ebpf.VariableSpec `ebpf:"to_port"`
-	Turn        *ebpf.VariableSpec `ebpf:"turn"`
+	Base          *ebpf.VariableSpec `ebpf:"base"`
+	Begins        *ebpf.VariableSpec `ebpf:"begins"`
+	Flows         *ebpf.VariableSpec `ebpf:"flows"`
+	Grown         *ebpf.VariableSpec `ebpf:"grown"`
+	HashFactor    *ebpf.VariableSpec `ebpf:"hash_factor"`
+	HashSeed      *ebpf.VariableSpec `ebpf:"hash_seed"`
+	LockTries     *ebpf.VariableSpec `ebpf:"lock_tries"`
+	Longer        *ebpf.VariableSpec `ebpf:"longer"`
+	Made          *ebpf.VariableSpec `ebpf:"made"`
+	OffsetFlags   *ebpf.VariableSpec `ebpf:"offset_flags"`
+	Out           *ebpf.VariableSpec `ebpf:"out"`
+	RecentClients *ebpf.VariableSpec `ebpf:"recent_clients"`
+	RegionMask    *ebpf.VariableSpec `ebpf:"region_mask"`
+	Six           *ebpf.VariableSpec `ebpf:"six"`
+	Size          *ebpf.VariableSpec `ebpf:"size"`
+	TickShift     *ebpf.VariableSpec `ebpf:"tick_shift"`
+	To            *ebpf.VariableSpec `ebpf:"to"`
+	ToPort        *ebpf.VariableSpec `ebpf:"to_port"`
+	Turn          *ebpf.VariableSpec `ebpf:"turn"`
 }
 
 // BenchObjects contains all objects after they have been loaded into the kernel.
@@ -303,24 +305,25 @@ func (m *BenchMaps) Close() error {
 //
 // It can be passed to LoadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BenchVariables struct {
-	Base        *ebpf.Variable `ebpf:"base"`
-	Begins      *ebpf.Variable `ebpf:"begins"`
-	Flows       *ebpf.Variable `ebpf:"flows"`
-	Grown       *ebpf.Variable `ebpf:"grown"`
-	HashFactor  *ebpf.Variable `ebpf:"hash_factor"`
-	HashSeed    *ebpf.Variable `ebpf:"hash_seed"`
-	LockTries   *ebpf.Variable `ebpf:"lock_tries"`
-	Longer      *ebpf.Variable `ebpf:"longer"`
-	Made        *ebpf.Variable `ebpf:"made"`
-	OffsetFlags *ebpf.Variable `ebpf:"offset_flags"`
-	Out         *ebpf.Variable `ebpf:"out"`
-	RegionMask  *ebpf.Variable `ebpf:"region_mask"`
-	Six         *ebpf.Variable `ebpf:"six"`
-	Size        *ebpf.Variable `ebpf:"size"`
-	TickShift   *ebpf.Variable `ebpf:"tick_shift"`
-	To          *ebpf.Variable `ebpf:"to"`
-	ToPort      *ebpf.Variable `ebpf:"to_port"`
-	Turn        *ebpf.Variable `ebpf:"turn"`
+	Base          *ebpf.Variable `ebpf:"base"`
+	Begins        *ebpf.Variable `ebpf:"begins"`
+	Flows         *ebpf.Variable `ebpf:"flows"`
+	Grown         *ebpf.Variable `ebpf:"grown"`
+	HashFactor    *ebpf.Variable `ebpf:"hash_factor"`
+	HashSeed      *ebpf.Variable `ebpf:"hash_seed"`
+	LockTries     *ebpf.Variable `ebpf:"lock_tries"`
+	Longer        *ebpf.Variable `ebpf:"longer"`
+	Made          *ebpf.Variable `ebpf:"made"`
+	OffsetFlags   *ebpf.Variable `ebpf:"offset_flags"`
+	Out           *ebpf.Variable `ebpf:"out"`
+	RecentClients *ebpf.Variable `ebpf:"recent_clients"`
+	RegionMask    *ebpf.Variable `ebpf:"region_mask"`
+	Six           *ebpf.Variable `ebpf:"six"`
+	Size          *ebpf.Variable `ebpf:"size"`
+	TickShift     *ebpf.Variable `ebpf:"tick_shift"`
+	To            *ebpf.Variable `ebpf:"to"`
+	ToPort        *ebpf.Variable `ebpf:"to_port"`
+	Turn          *ebpf.Variable `ebpf:"turn"`
 }
 
 // BenchPrograms contains all programs after they have been loaded into the kernel.

@@ -229,6 +229,7 @@ static __always_inline enum entry tunnel_plain(struct xdp_md *ctx, struct conn *
 static __always_inline int first_plain(struct xdp_md *ctx, struct frame *f, struct real *r, struct packet *p, int v6)
 {
 	struct tcp *tcp = v6 ? (void *)(f->ip6 + 1) : (void *)(f->ip + 1);
+	enum entry entry;
 
 	if (unlikely((void *)(tcp + 1) > f->end || !departs(r, p, v6 ? f->ip6->hop_limit : f->ip->ttl)))
 		return 0;
@@ -248,16 +249,10 @@ static __always_inline int first_plain(struct xdp_md *ctx, struct frame *f, stru
 		eth_write(f->eth, r);
 		return 1;
 	}
-	switch (tunnel_plain(ctx, NULL, r, p, tcp, 0, v6)) {
-	case ENTRY_MADE:
-		return 1;
-	case ENTRY_NO_ROOM:
+	entry = tunnel_plain(ctx, NULL, r, p, tcp, 0, v6);
+	if (entry == ENTRY_NO_ROOM)
 		p->why = DROP_NO_ROOM;
-		return 1;
-	case ENTRY_NOT:
-		break;
-	}
-	return 0;
+	return entry != ENTRY_NOT;
 }
 
 #endif

@@ -246,6 +246,7 @@ func TestNoRoomInFront(t *testing.T) {
 			e.Source = addr6(local6)
 		}
 	}
+	another := netip.MustParseAddrPort("10.9.0.77:1077")
 	rows := []struct {
 		name string
 		way  func(*LbReal)
@@ -257,6 +258,8 @@ func TestNoRoomInFront(t *testing.T) {
 		{"GUE with a checksum", into(1, 1), frame{flags: ack}},
 		{"GRE", into(2, 0), frame{flags: ack}},
 		{"GRE with a checksum in IPv6", into6(2, 1), frame{flags: ack}},
+		{"a first packet", into(0, 0), frame{flags: syn, from: another}},
+		{"a first packet, in IPv6", into6(1, 1), frame{flags: syn, from: another}},
 		{"a state that changes", into(0, 0), frame{flags: fin | ack}},
 		{"a state that changes, in IPv6", into6(0, 0), frame{flags: fin | ack}},
 		{"an answer", func(*LbReal) {}, frame{flags: ack, ttl: 1}},
@@ -271,13 +274,18 @@ func TestNoRoomInFront(t *testing.T) {
 				r.clear()
 				in, opens := row.in, frame{flags: syn}
 				if v6 {
-					in.from, in.to, opens.from, opens.to = client6, vip6, client6, vip6
+					in.to, opens.from, opens.to = vip6, client6, vip6
+					if in.from.IsValid() {
+						in.from = client6Number(77)
+					} else {
+						in.from = client6
+					}
 				}
 				s := r.serve(or(in.to, vip), tcpProto, LbSchedulerSCHED_RR)
 				real := s.add(1)
 				s.change(real, row.way)
 				r.run(opens.bytes())
-				r.want(frame{flags: ack, from: in.from, to: in.to}, LbReasonFORWARD_HIT)
+				r.want(frame{flags: ack, from: opens.from, to: in.to}, LbReasonFORWARD_HIT)
 				before := r.counters(r.RealCounters, real)
 				r.meta = allRoom
 				r.want(in, LbReasonDROP_NO_ROOM)

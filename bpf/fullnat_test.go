@@ -357,9 +357,7 @@ func TestRepliesThatCannotGoUnderFullNAT(t *testing.T) {
 		r.want(back, LbReasonPASS_NOT_SERVICE)
 		way(0)
 		if v6 {
-			if err := r.Clients6.Delete(LbClientKey{Addr: addr6(client6.Addr())}); err != nil {
-				t.Fatal(err)
-			}
+			r.pushOut(client6.Addr())
 			first := back
 			first.next, first.options = nextFragment, fragment6(udpProto, 0, true, 7)
 			r.want(first, LbReasonDROP_NO_NEIGHBOUR)

@@ -252,7 +252,7 @@ static __always_inline int finish(struct xdp_md *ctx, struct frame *f, struct pa
 	if (likely(real)) {
 		count_in(p);
 		if (v6 && p->hop && comes_again(real))
-			client_learn(p->hop, p->addr);
+			client_comes(p);
 		if (known && first_plain(ctx, f, real, p, v6))
 			return settle(ctx, p->why, real->ifindex);
 		if (transmit(ctx, f, real, p, v6) == DONE)
@@ -465,6 +465,7 @@ static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct 
 {
 	struct tcp *tcp = (void *)(f->ip + 1);
 	struct packet p = {};
+	enum entry entry;
 	struct real *r;
 	struct conn *c;
 	__u32 wait;
@@ -499,14 +500,11 @@ static __always_inline int balance4(struct xdp_md *ctx, struct frame *f, struct 
 		eth_write(f->eth, r);
 		return sent(r, ingress);
 	}
-	switch (tunnel_plain(ctx, c, r, &p, tcp, wait, 0)) {
-	case ENTRY_MADE:
+	entry = tunnel_plain(ctx, c, r, &p, tcp, wait, 0);
+	if (likely(entry == ENTRY_MADE))
 		return sent(r, ingress);
-	case ENTRY_NO_ROOM:
+	if (entry == ENTRY_NO_ROOM)
 		return unsent(ctx, c);
-	case ENTRY_NOT:
-		break;
-	}
 	return detour(ctx, ROAD_IPV4);
 }
 
@@ -516,6 +514,7 @@ static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct 
 	struct ipv6 *ip = f->ip6;
 	struct tcp *tcp = (void *)(ip + 1);
 	struct packet p = {};
+	enum entry entry;
 	struct real *r;
 	struct conn *c;
 	__u32 wait;
@@ -549,14 +548,11 @@ static __always_inline int balance6(struct xdp_md *ctx, struct frame *f, struct 
 		eth_write(f->eth, r);
 		return sent(r, ingress);
 	}
-	switch (tunnel_plain(ctx, c, r, &p, tcp, wait, 1)) {
-	case ENTRY_MADE:
+	entry = tunnel_plain(ctx, c, r, &p, tcp, wait, 1);
+	if (likely(entry == ENTRY_MADE))
 		return sent(r, ingress);
-	case ENTRY_NO_ROOM:
+	if (entry == ENTRY_NO_ROOM)
 		return unsent(ctx, c);
-	case ENTRY_NOT:
-		break;
-	}
 	return detour(ctx, ROAD_IPV6);
 }
 

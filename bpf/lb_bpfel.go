@@ -724,6 +724,7 @@ const (
 	LbVarHashFactor    = "hash_factor"
 	LbVarHashSeed      = "hash_seed"
 	LbVarLockTries     = "lock_tries"
+	LbVarRecentClients = "recent_clients"
 	LbVarRegionMask    = "region_mask"
 	LbVarTickShift     = "tick_shift"
 )
@@ -826,11 +827,12 @@ type LbMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type LbVariableSpecs struct {
-	HashFactor *ebpf.VariableSpec `ebpf:"hash_factor"`
-	HashSeed   *ebpf.VariableSpec `ebpf:"hash_seed"`
-	LockTries  *ebpf.VariableSpec `ebpf:"lock_tries"`
-	RegionMask *ebpf.VariableSpec `ebpf:"region_mask"`
-	TickShift  *ebpf.VariableSpec `ebpf:"tick_shift"`
+	HashFactor    *ebpf.VariableSpec `ebpf:"hash_factor"`
+	HashSeed      *ebpf.VariableSpec `ebpf:"hash_seed"`
+	LockTries     *ebpf.VariableSpec `ebpf:"lock_tries"`
+	RecentClients *ebpf.VariableSpec `ebpf:"recent_clients"`
+	RegionMask    *ebpf.VariableSpec `ebpf:"region_mask"`
+	TickShift     *ebpf.VariableSpec `ebpf:"tick_shift"`
 }
 
 // LbObjects contains all objects after they have been loaded into the kernel.
@@ -924,11 +926,12 @@ func (m *LbMaps) Close() error {
 //
 // It can be passed to LoadLbObjects or ebpf.CollectionSpec.LoadAndAssign.
 type LbVariables struct {
-	HashFactor *ebpf.Variable `ebpf:"hash_factor"`
-	HashSeed   *ebpf.Variable `ebpf:"hash_seed"`
-	LockTries  *ebpf.Variable `ebpf:"lock_tries"`
-	RegionMask *ebpf.Variable `ebpf:"region_mask"`
-	TickShift  *ebpf.Variable `ebpf:"tick_shift"`
+	HashFactor    *ebpf.Variable `ebpf:"hash_factor"`
+	HashSeed      *ebpf.Variable `ebpf:"hash_seed"`
+	LockTries     *ebpf.Variable `ebpf:"lock_tries"`
+	RecentClients *ebpf.Variable `ebpf:"recent_clients"`
+	RegionMask    *ebpf.Variable `ebpf:"region_mask"`
+	TickShift     *ebpf.Variable `ebpf:"tick_shift"`
 }
 
 // LbPrograms contains all programs after they have been loaded into the kernel.

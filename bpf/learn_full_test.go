@@ -18,9 +18,7 @@ func toldScene(t *testing.T, v6, proxy bool) scene {
 	}
 	s.forgetAll()
 	if v6 {
-		if err := s.Clients6.Delete(LbClientKey{Addr: addr6(s.client.Addr())}); err != nil {
-			t.Fatal(err)
-		}
+		s.pushOut(s.client.Addr())
 	}
 	s.local = netip.AddrPortFrom(s.local.Addr(), 31000)
 	return s

@@ -326,7 +326,7 @@ func TestReplyOfIPv6FollowsTheRoutes(t *testing.T) {
 	from(xdpTX, routerMAC, ourMAC)
 	r.travel(62)
 	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7})
-	must(r.Clients6.Delete(key)) // pushed out by others
+	r.pushOut(client6.Addr())
 	from(xdpRedirect, mac{2, 0, 0, 0, 9, 1}, mac{2, 0, 0, 0, 0, 7})
 	must(netlink.RouteDel(there))
 	r.travel(62)
@@ -350,9 +350,7 @@ func TestReplyToAClientThatNobodyKnows(t *testing.T) {
 	r.want(frame{flags: syn, to: vip6}, LbReasonFORWARD_NEW)
 	mine := frame{flags: ack, from: netip.AddrPortFrom(realAddr6(real), 80), to: client6, src: realMAC(int(real)), summed: true}
 	r.want(mine, LbReasonFORWARD_REPLY)
-	if err := r.Clients6.Delete(LbClientKey{Addr: addr6(client6.Addr())}); err != nil {
-		t.Fatal(err)
-	}
+	r.pushOut(client6.Addr())
 	r.want(mine, LbReasonDROP_NO_NEIGHBOUR)
 	mine.next, mine.options = nextFragment, fragment6(tcpProto, 0, true, 7)
 	r.want(mine, LbReasonDROP_NO_NEIGHBOUR)

@@ -126,9 +126,7 @@ func TestErrorsThatCannotReachTheClient(t *testing.T) {
 			if !request.six() {
 				return
 			}
-			if err := r.Clients6.Delete(LbClientKey{Addr: addr6(row.from.Addr())}); err != nil {
-				t.Fatal(err)
-			}
+			r.pushOut(row.from.Addr())
 			r.want(in, LbReasonDROP_NO_NEIGHBOUR)
 		})
 	}

@@ -3,6 +3,7 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"sync"
 	"testing"
@@ -88,7 +89,20 @@ func wipe(o *Objects) error {
 			return fmt.Errorf("%v: %w", m, err)
 		}
 	}
-	return nil
+	return nobodyRecent(&o.LbVariables)
+}
+
+// nobodyRecent forgets whom clients6 knew a moment ago.
+func nobodyRecent(v *LbVariables) error {
+	return v.RecentClients.Set(make([]uint64, v.RecentClients.Size()/8))
+}
+
+// pushOut does to a client of IPv6 what others do who come between.
+func (r *rig) pushOut(client netip.Addr) {
+	r.Helper()
+	if err := errors.Join(r.Clients6.Delete(LbClientKey{Addr: addr6(client)}), nobodyRecent(&r.LbVariables)); err != nil {
+		r.Fatal(err)
+	}
 }
 
 func each(o *Objects) (all []*ebpf.Map) {
