@@ -34,7 +34,9 @@ func TestANumberOfAnEarlierVersion(t *testing.T) {
 		r.change(real, tunnelTo(far6, 0, 0))
 		e := get[LbReal](r, r.Reals, real)
 		e.Plain, e.Ends = 3, 0
-		r.put(r.Reals, real, e)
+		if err := r.Reals.Put(real, e); err != nil {
+			t.Fatal(err)
+		}
 		for _, step := range []struct {
 			flags uint8
 			why   LbReason
