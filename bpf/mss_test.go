@@ -47,6 +47,7 @@ func TestLargestSegment(t *testing.T) {
 			{"less", mssOption(536), mssOption(536)},
 			{"no options", nil, nil},
 			{"behind others", join([]byte{1, 1}, timestamps, mssOption(9000)), join([]byte{1, 1}, timestamps, mssOption(1300))},
+			{"behind one of two bytes", join([]byte{4, 2}, mssOption(9000), []byte{1, 1}), join([]byte{4, 2}, mssOption(1300), []byte{1, 1})},
 			{"at an odd place", join([]byte{1}, mssOption(9001), []byte{3, 3, 7}), join([]byte{1}, mssOption(1300), []byte{3, 3, 7})},
 			{"behind the end of the list", join([]byte{0, 0, 0, 0}, mssOption(1460)), join([]byte{0, 0, 0, 0}, mssOption(1460))},
 			{"with a wrong length", []byte{2, 3, 0xff, 0}, []byte{2, 3, 0xff, 0}},

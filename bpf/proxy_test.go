@@ -173,6 +173,8 @@ func TestProxyOptions(t *testing.T) {
 			want := join(front, bytes.Repeat([]byte{1}, 10), mssOption(1460))
 			s.sends(t, "a SYN that asks for more", s.says(withOptions(frame{flags: syn}, options), isn, 0), s.hears(withOptions(frame{flags: syn}, want), isn, 0), LbReasonFORWARD_HIT)
 		}
+		s.sends(t, "a SYN that asks for a cookie, and no more", s.says(withOptions(frame{flags: syn}, []byte{1, 1, 34, 2}), isn, 0),
+			s.hears(withOptions(frame{flags: syn}, []byte{1, 1, 1, 1}), isn, 0), LbReasonFORWARD_HIT)
 	})
 }
 

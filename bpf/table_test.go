@@ -158,20 +158,23 @@ func TestFullRegionWithTemplate(t *testing.T) {
 // TestHashesNeedNoTable: their clients go on to the right server when there is no room, SYN or not.
 func TestHashesNeedNoTable(t *testing.T) {
 	for name, scheduler := range map[string]LbScheduler{"sh": LbSchedulerSCHED_SH, "dh": LbSchedulerSCHED_DH, "mh": LbSchedulerSCHED_MH} {
-		t.Run(name, func(t *testing.T) { needsNoTable(t, scheduler) })
+		t.Run(name, func(t *testing.T) { needsNoTable(t, scheduler, vip, clientNumber) })
+		t.Run(name+" of IPv6", func(t *testing.T) { needsNoTable(t, scheduler, vip6, client6Number) })
 	}
 }
 
-func needsNoTable(t *testing.T, scheduler LbScheduler) {
+func needsNoTable(t *testing.T, scheduler LbScheduler, to netip.AddrPort, number func(int) netip.AddrPort) {
 	r := newRig(t, 1)
-	s := r.serve(vip, tcpProto, scheduler)
+	s := r.serve(to, tcpProto, scheduler)
 	for range 3 {
 		s.add(1)
 	}
-	r.fill()
+	for i := range int(LbNumberREGION_LINES) {
+		r.opened(frame{from: number(i), to: to})
+	}
 	for i := 64; i < 96; i++ {
-		first := r.want(frame{flags: syn, from: clientNumber(i)}, LbReasonFORWARD_STATELESS)
-		second := r.want(frame{flags: ack, from: clientNumber(i)}, LbReasonFORWARD_STATELESS)
+		first := r.want(frame{flags: syn, from: number(i), to: to}, LbReasonFORWARD_STATELESS)
+		second := r.want(frame{flags: ack, from: number(i), to: to}, LbReasonFORWARD_STATELESS)
 		if first[5] != second[5] {
 			t.Errorf("client %d: SYN to %d, ACK to %d", i, first[5], second[5])
 		}
@@ -185,8 +188,8 @@ func needsNoTable(t *testing.T, scheduler LbScheduler) {
 		t.Errorf("%+v", n)
 	}
 	r.order(r.Forget, LbOrder{Real: uint32(LbNumberNO_REAL)})
-	stateless := r.opened(frame{from: clientNumber(70)})
-	if want := r.want(frame{flags: ack, from: clientNumber(70)}, LbReasonFORWARD_HIT); want[5] != stateless {
+	stateless := r.opened(frame{from: number(70), to: to})
+	if want := r.want(frame{flags: ack, from: number(70), to: to}, LbReasonFORWARD_HIT); want[5] != stateless {
 		t.Error("with room it is a connection again")
 	}
 }
