@@ -209,6 +209,27 @@ func TestTemplateOfAMarkOfIPv6(t *testing.T) {
 	}
 }
 
+// TestTemplateOfAMarkTakesALineThatHasExpired, as any line does, without waiting for the sweep.
+func TestTemplateOfAMarkTakesALineThatHasExpired(t *testing.T) {
+	for _, row := range []struct {
+		net    string
+		to     netip.AddrPort
+		number func(int) netip.AddrPort
+	}{{"10.0.8.9/32", vip, clientNumber}, {"2001:db8:8::9/128", vip6, client6Number}} {
+		r := newRig(t, 1)
+		s := r.serveMark(7, LbSchedulerSCHED_RR, class(row.net))
+		s.add(1)
+		for i := range int(LbNumberREGION_LINES) {
+			r.opened(frame{from: row.number(i), to: row.to})
+		}
+		s.persist = 60
+		s.write()
+		r.want(frame{flags: syn, from: row.number(64), to: row.to}, LbReasonDROP_TABLE_FULL)
+		r.travel(61)
+		r.opened(frame{from: row.number(64), to: row.to})
+	}
+}
+
 // TestTemplateWithoutAPort: FTP's service and that of every port keep a client on one server whatever the port.
 func TestTemplateWithoutAPort(t *testing.T) {
 	r := newRig(t, 4)

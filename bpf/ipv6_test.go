@@ -222,6 +222,12 @@ func TestHostKeepsItsPacketsOfIPv6(t *testing.T) {
 			t.Errorf("the first %d bytes: %s, verdict %d", n, why.name(), verdict)
 		}
 	}
+	// It ends within a header, and reads as TCP to port 80 where its own header is taken for what stands behind.
+	cut := frame{flags: syn, to: vip6, from: at("[2014:8000:5000::50:200]:1"), next: nextOptions, options: options16(tcpProto), length: 4}.bytes()[:14+44]
+	cut[14+1] = tcpProto
+	if verdict, out, why := r.run(cut); verdict != xdpPass || why != LbReasonPASS_MALFORMED || !bytes.Equal(out, cut) {
+		t.Errorf("cut within a header: %s, verdict %d", why.name(), verdict)
+	}
 	if n := len(r.conns()); n != 0 {
 		t.Errorf("%d connections were made", n)
 	}

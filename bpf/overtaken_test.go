@@ -87,17 +87,32 @@ func TestAnotherCPUWasFaster(t *testing.T) {
 	}
 }
 
-// TestASYNThatIsDroppedEndsNothingThatLives: another CPU has made its connection meanwhile.
-func TestASYNThatIsDroppedEndsNothingThatLives(t *testing.T) {
-	r := stillRig(t, 4)
-	r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
-	r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
-	made := r.conn()
-	r.tune(func(t *LbTunables) { t.DropRate = 1 })
-	if _, why := r.overtaken(frame{flags: syn}, eventSYN); why != LbReasonDROP_DEFENCE {
-		t.Fatal(why.name())
-	}
-	if now := r.conn(); now != made {
-		t.Errorf("%+v\nwas %+v", now, made)
+// TestWhatIsRefusedEndsNothingThatLives: another CPU has made its connection meanwhile, or moved it.
+func TestWhatIsRefusedEndsNothingThatLives(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		flags  uint8
+		event  uint32
+		before int
+		tune   func(*LbTunables)
+		why    LbReason
+	}{
+		{"a SYN that drop_packet drops", syn, eventSYN, synRecv, func(t *LbTunables) { t.DropRate = 1 }, LbReasonDROP_DEFENCE},
+		{"an ACK that begins none, of one that is closed", ack, eventACK, timeWait, func(*LbTunables) {}, LbReasonPASS_NO_CONNECTION},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := stillRig(t, 4)
+			r.serve(vip, tcpProto, LbSchedulerSCHED_RR).add(1)
+			r.want(frame{flags: syn}, LbReasonFORWARD_NEW)
+			r.edit(r.conn(), func(c *LbConn) { c.Life = c.Life&^0xff00 | uint64(row.before)<<8 })
+			made := r.conn()
+			r.tune(row.tune)
+			if _, why := r.overtaken(frame{flags: row.flags}, row.event); why != row.why {
+				t.Fatal(why.name())
+			}
+			if now := r.conn(); now != made {
+				t.Errorf("%+v\nwas %+v", now, made)
+			}
+		})
 	}
 }

@@ -249,6 +249,26 @@ func TestDatagramsDoNotAssure(t *testing.T) {
 	}
 }
 
+// TestOnePacketHoldsNoTemplate: a datagram of one-packet scheduling goes where its client's template says, and the template ends by its time.
+func TestOnePacketHoldsNoTemplate(t *testing.T) {
+	r, s, _, b := persistent(t, udpProto, 60)
+	s.flags |= LbServiceFlagSERVICE_ONE_PACKET
+	s.write()
+	for range 3 {
+		if out := r.want(frame{proto: udpProto}, LbReasonFORWARD_NEW); out[5] != byte(b) {
+			t.Errorf("went to %d", out[5])
+		}
+	}
+	if c := r.only(true); c.Control != 0 {
+		t.Errorf("the template controls %d connections", c.Control)
+	}
+	r.travel(61)
+	r.sweep()
+	if n := len(r.conns()); n != 0 || r.counts(b) != [3]uint32{} {
+		t.Errorf("%d entries, counts %v", n, r.counts(b))
+	}
+}
+
 func TestTemplateOfAServerThatIsGone(t *testing.T) {
 	r, s, a, b := persistent(t, tcpProto, 60)
 	if got := r.opened(frame{}); got != byte(b) {

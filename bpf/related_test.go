@@ -69,7 +69,8 @@ func TestErrorsReachTheRealServer(t *testing.T) {
 				}
 			}
 		}
-		if n := r.counters(r.RealCounters, real); n.Inpkts != 1+3*2*3 {
+		size := len(frame{proto: proto}.packet()) + 3*3*(28+28+28+len(answered(proto).packet()))
+		if n := r.counters(r.RealCounters, real); n.Inpkts != 1+3*2*3 || n.Inbytes != uint64(size) {
 			t.Errorf("counted %+v", n)
 		}
 		r.want(frame{proto: proto, flags: ack}, LbReasonDROP_REAL_GONE)
