@@ -151,6 +151,55 @@ func TestErrorsAboutWhatHasExpired(t *testing.T) {
 	}
 }
 
+// TestErrorsAboutAServiceThatIsGone: those about replies reach the real server, and count there, as long as the connection lasts.
+func TestErrorsAboutAServiceThatIsGone(t *testing.T) {
+	for name, row := range senders {
+		if !row.masquerade {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			r, s, real := row.start(t)
+			r.want(frame{proto: udpProto, from: row.from, to: row.to, summed: true}, LbReasonFORWARD_NEW)
+			s.remove(real)
+			r.put(r.ServiceFilter, 0, LbFilter{})
+			answer := frame{proto: udpProto, from: row.to, to: row.from, summed: true, payload: []byte("an answer")}
+			in := errorSaid(row.to.Addr(), answer.whole())
+			before := r.counters(r.RealCounters, real)
+			r.want(in, LbReasonFORWARD_ICMP)
+			if n := r.counters(r.RealCounters, real); n.Inpkts != before.Inpkts+1 || n.Inbytes != before.Inbytes+uint64(len(in.whole())) {
+				t.Errorf("counted %+v, before %+v", n, before)
+			}
+			r.travel(301)
+			r.want(in, LbReasonPASS_NOT_SERVICE)
+		})
+	}
+}
+
+// TestErrorsSayNothingOfTheClientsWay: least of all that another client's packet came by, also when the service is gone.
+func TestErrorsSayNothingOfTheClientsWay(t *testing.T) {
+	r, _ := quotable(t, vip6, far6)
+	r.oneCPU = true
+	way := func() (c LbClient) {
+		t.Helper()
+		if err := r.Clients6.Lookup(LbClientKey{Addr: addr6(client6.Addr())}, &c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	known := way()
+	r.put(r.ServiceFilter, 0, LbFilter{})
+	other := at("[2001:db8:8::10]:80")
+	r.serve(other, tcpProto, LbSchedulerSCHED_RR).add(1)
+	if FilterIndex(other.Addr()) == FilterIndex(vip6.Addr()) {
+		t.Fatal("the other service lets packets to this one pass")
+	}
+	r.opened(frame{from: client6Number(1), to: other, src: mac{2, 0, 0, 0, 0, 99}})
+	r.want(errorSaid(vip6.Addr(), answered6(udpProto).packet6()), LbReasonFORWARD_ICMP)
+	if now := way(); now != known {
+		t.Errorf("its way is %+v, was %+v", now, known)
+	}
+}
+
 // TestErrorsAboutWhatMayBeATunnel: of a connection that goes by a tunnel now, between the addresses that it has now, and with enough
 // of the packet inside that the client knows it again.
 func TestErrorsAboutWhatMayBeATunnel(t *testing.T) {
