@@ -175,6 +175,27 @@ func TestErrorsAboutAServiceThatIsGone(t *testing.T) {
 	}
 }
 
+// TestOthersBesideFULLNAT: a director that has real servers of FULLNAT treats what comes back to the others as one that has none.
+func TestOthersBesideFULLNAT(t *testing.T) {
+	for name, row := range senders {
+		t.Run(name, func(t *testing.T) {
+			r, _, real := row.start(t)
+			r.tune(func(t *LbTunables) { t.Have |= uint32(LbHaveHAVE_FULL) })
+			sent := r.want(frame{proto: udpProto, from: row.from, to: row.to, summed: true}, LbReasonFORWARD_NEW)[14:]
+			answer := frame{proto: udpProto, from: row.to, to: row.from, summed: true}
+			r.want(errorSaid(quotedTo(sent), sent), LbReasonFORWARD_ICMP)
+			r.want(errorSaid(row.to.Addr(), answer.whole()), LbReasonFORWARD_ICMP)
+			if !row.masquerade || get[LbReal](r, r.Reals, real).Locals != 0 {
+				return
+			}
+			if answer.from = netip.AddrPortFrom(realAddr(real), row.to.Port()); answer.six() {
+				answer.from = netip.AddrPortFrom(realAddr6(real), row.to.Port())
+			}
+			r.want(answer, LbReasonFORWARD_REPLY)
+		})
+	}
+}
+
 // TestErrorsSayNothingOfTheClientsWay: least of all that another client's packet came by, also when the service is gone.
 func TestErrorsSayNothingOfTheClientsWay(t *testing.T) {
 	r, _ := quotable(t, vip6, far6)
