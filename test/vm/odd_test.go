@@ -41,7 +41,7 @@ func TestTwoPlanesMakeTheSameOfOddPackets(t *testing.T) {
 		return
 	}
 	need.BPF(t)
-	o := &odds{history: newHistory(t, uint64(numberOf(oddSeedVar, oddSeed)), 1<<11), twin: openWire(t, "outtwin"), port: 3000}
+	o := &odds{history: newHistory(t, uint64(numberOf(oddSeedVar, oddSeed)), 1<<14), twin: openWire(t, "outtwin"), port: 3000}
 	for _, to := range []netip.Addr{historyVIP, historyVIP6} {
 		for _, proto := range []lb.Protocol{lb.TCP, lb.UDP, lb.SCTP} {
 			for _, host := range hostsOfOdds {
