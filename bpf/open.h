@@ -256,6 +256,8 @@ static __always_inline enum reason template_hold_locked(struct packet *p, struct
 			/* It stays until its time, with a port that it can no longer match by. */
 			if (c->kind & KIND_SIP) /* its text goes by the line's key; the packet is of the same call */
 				sip_forget(line_hash(c), c->packets);
+			if (c->vport == DEAD_VPORT) /* the service's own port, by which it would be found again */
+				c->cport = DEAD_VPORT;
 			c->vport = DEAD_VPORT;
 			if (c->kind & KIND_SIP)
 				sip_keep(line_hash(c), c->packets);

@@ -303,6 +303,37 @@ func TestTemplateOfAServerThatIsGone(t *testing.T) {
 	}
 }
 
+// TestTemplateOfAServerThatIsGoneOfTheLastPort: a dead template has the port 65535, by which a service of that port does not find it.
+func TestTemplateOfAServerThatIsGoneOfTheLastPort(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		r := newRig(t, 4)
+		to, from := netip.AddrPortFrom(vip.Addr(), uint16(LbNumberDEAD_VPORT)), client
+		if v6 {
+			to, from = netip.AddrPortFrom(vip6.Addr(), to.Port()), client6
+		}
+		s := r.serve(to, tcpProto, LbSchedulerSCHED_RR)
+		s.persist = 60
+		a, b := s.add(1), s.add(1)
+		open := func(n uint16) byte { return r.opened(frame{from: netip.AddrPortFrom(from.Addr(), n), to: to}) }
+		if got := open(1); got != byte(b) {
+			t.Fatalf("went to %d", got)
+		}
+		s.remove(b)
+		for n := range uint16(3) {
+			if got := open(2 + n); got != byte(a) {
+				t.Errorf("went to %d", got)
+			}
+		}
+		s.restore(b, 1)
+		if got := open(5); got != byte(a) {
+			t.Errorf("the dead template matched again: client went to %d", got)
+		}
+		if n := r.counts(a); n != [3]uint32{4, 0, 1} || r.counts(b) != [3]uint32{1, 0, 1} {
+			t.Errorf("counts %v %v", n, r.counts(b))
+		}
+	})
+}
+
 func TestSYNOfAConnectionWhoseServerIsGoneLeavesItsTemplate(t *testing.T) {
 	r, s, a, b := persistent(t, tcpProto, 60)
 	r.opened(frame{})

@@ -156,11 +156,10 @@ func (p *Plane) connOf(c *conn, r owned, left int32) lb.Conn {
 		Expires:  p.clock.duration(left),
 	}
 	if template {
-		one.Packets = 0
+		// ipvs: shows no port here; of a call ours is part of what the template is found by.
+		one.Client, one.Packets = netip.AddrPortFrom(one.Client.Addr(), 0), 0
 	}
 	if c.Kind&isSIP != 0 {
-		// ipvs: shows no port here; ours is part of what the template is found by.
-		one.Client = netip.AddrPortFrom(one.Client.Addr(), 0)
 		one.Engine, one.EngineData = "sip", p.callID(c)
 	}
 	return one
