@@ -230,6 +230,10 @@ func TestErrorsUnderFullNAT6(t *testing.T) {
 	for _, from := range []netip.Addr{server.Addr(), stranger6} {
 		check(errorAbout6(from, local.Addr(), 2, 0, 1400, sent[14:]), frame{from: vip6, to: client6, src: ourMAC, dst: routerMAC}, request.packet6(), sent[14:])
 	}
+	size := uint64(2 * (48 + len(sent[14:])))
+	if n := r.counters(r.RealCounters, real); n.Outpkts != 2 || n.Outbytes != size {
+		t.Errorf("counted %+v, want 2 packets of %d bytes out", n, size)
+	}
 	answer := frame{proto: udpProto, from: vip6, to: client6, summed: true, payload: []byte("an answer")}
 	its := answer
 	its.from, its.to = server, local

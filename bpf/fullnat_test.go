@@ -478,6 +478,10 @@ func TestErrorsUnderFullNAT(t *testing.T) {
 		in := errorAbout(from, local.Addr(), 3, 4, 1400, sent[14:])
 		check(in, frame{from: vip, to: client, src: ourMAC, dst: routerMAC}, request.packet(), sent[14:])
 	}
+	size := uint64(2 * (28 + len(sent[14:])))
+	if n := r.counters(r.RealCounters, real); n.Outpkts != 2 || n.Outbytes != size {
+		t.Errorf("counted %+v, want 2 packets of %d bytes out", n, size)
+	}
 	answer := frame{proto: udpProto, from: vip, to: client, summed: true, payload: []byte("an answer")}
 	its := answer
 	its.from, its.to = server, local
