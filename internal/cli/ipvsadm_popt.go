@@ -10,7 +10,7 @@ type reader struct {
 	bundle string   // short options that are left of the current word
 	words  []string // what is no option
 	rest   bool     // after "--"
-	typed  string   // the current word, for messages
+	typed  string   // the current word, or the last one that was taken as a value, for messages
 }
 
 // poptError is an error that popt reports itself, with its words.
@@ -73,8 +73,9 @@ func (r *reader) finish(w *word, value string, given bool) (*word, string, bool,
 	case w.arg == mayHaveArgument && strings.HasPrefix(r.args[r.next], "-"):
 		return w, "", false, ""
 	}
+	r.typed = r.args[r.next]
 	r.next++
-	return w, r.args[r.next-1], true, ""
+	return w, r.typed, true, ""
 }
 
 func longWord(name string) *word {

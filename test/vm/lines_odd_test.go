@@ -66,6 +66,19 @@ var oddLines = []string{
 	"--add-serv -t 10.0.8.9:80", "--add -t 10.0.8.9:80", "--add-service -t 10.0.8.9:80 --sched rr", "--add-service -t 10.0.8.9:80 --real 10.0.8.12", "-A -t 10.0.8.9:80 -s", "-A -t 10.0.8.9:80 -s ''", "-A -t 10.0.8.9:81 -s -rr", "-A -t 10.0.8.9:82 -s exactlyfifteen1", "-A -t 10.0.8.9:82 -s exactlysixteen12",
 	"-A -u 10.0.8.9:83 -s rr -p --pe exactlysixteen12", "-A -u 10.0.8.9:83 -s rr -p --pe exactlyseventeen1", "-A -u 10.0.8.9:83 -s rr -p --pe sip", "-A -u 10.0.8.9:84 -s rr --pe sip", "-A -t 10.0.8.9:85 -s rr -p --pe sip", "-E -u 10.0.8.9:83 -s rr -p", "-E -u 10.0.8.9:84 -s rr -p --pe=sip", "-L", "-Sn",
 	"-A -t 10.0.8.9:86 -s rr\t", "-A -t 10.0.8.9:86 -s wlc -b flag-1", "-E -t 10.0.8.9:86 -s mh -b mh-port", "-E -t 10.0.8.9:86 -s mh", "-E -t 10.0.8.9:86 -s sh -b ,,sh-port,,", "-E -t 10.0.8.9:86 -s sh -b sh-port,flag-1,flag-3", "-E -t 10.0.8.9:86 -b flag-3,flag-2,flag-1", "-L", "-Sn", "-C",
+	// More of popt(3), and what is long or for other programs to read.
+	"-A -t 10.0.8.9:80 -s rr", "-a -t 10.0.8.9:80 -r 10.0.8.12 -w=", "-a -t 10.0.8.9:80 -r 10.0.8.12 -w= 3", "-a -t 10.0.8.9:80 -r 10.0.8.12 --weight=", "-a -t 10.0.8.9:80 -r 10.0.8.12 --weight= -m", "-a -t 10.0.8.9:80 -r 10.0.8.12 -w =3", "-a -t 10.0.8.9:80 -r 10.0.8.12 -w==3",
+	"-A -t 10.0.8.9:81 -s rr -p -", "-A -t 10.0.8.9:81 -s rr -p -- foo", "-A -t 10.0.8.9:81 -s rr -p --", "-A -t 10.0.8.9:82 -s rr -p =5", "-A -t 10.0.8.9:82 -s rr -p5s", "-A -t 10.0.8.9:82 -s rr -pn", "-A -u 10.0.8.9:82 -opn", "-A -u 10.0.8.9:83 -op -s rr", "-A -f 7 -M=255.0.0.0 -p=6", "-A -f=8 -srr",
+	"-A -f =9", "-A --fwmark-service=10 --ipv6 -p7 -M48", "-A -6f11", "-Af12 -6 -srr", "-A -f 13 -6 -6 -s rr", "-Af14 -srr -6 -p5 -M64", "-aix5 -t 10.0.8.9:80 -r 10.0.8.13", "-agw5x6 -t 10.0.8.9:80 -r 10.0.8.14", "-agw5 -x6 -t 10.0.8.9:80 -r 10.0.8.14", "-amgi -t 10.0.8.9:80 -r 10.0.8.15", "-Lf7 -n", "-LXn",
+	"-Ln --exact=", "-L --stats -X", "-Lnf 13 -6", "-Ln -f 13", "-D -f 13", "-D -f 13 -6", "-D -6 -f 13", "-E -f 7 -p 8 -M 255.255.0.0 --pe sip -o -b flag-2", "-E -f 10 -6 -p 8 -M 32 -o -s mh -b mh-port,mh-fallback", "-a -f 7 -r 10.0.8.12:8080 -g", "-a -f 7 -r 10.0.8.12:8081 -i", "-a -f 7 -r 10.0.8.12 -m",
+	"-a -f 10 -6 -r [2001:db8::12]:80 -m", "-a -f 10 -6 -r 2001:db8::13 -g -w 0", "-a -f 10 -6 -r 10.0.8.12 -i", "-a -f 10 -r 10.0.8.12", "-e -f 7 -r 10.0.8.12:8081 -i --tun-type gue --tun-port 6080", "-e -f 7 -r 10.0.8.12:8080 -m -w 9", "-d -f 7 -r 10.0.8.12:0", "-L", "-Ln --tun-info", "-S", "-Ln -f 10 -6 --stats",
+	"-a -t 10.0.8.9:80 -r 10.0.8.16:80 -m", "-a -t 10.0.8.9:80 -r 10.0.8.16:81 -m", "-a -t 10.0.8.9:80 -r 10.0.8.16:0 -m", "-e -t 10.0.8.9:80 -r 10.0.8.16:81", "-e -t 10.0.8.9:80 -r 10.0.8.16:81 -i", "-d -t 10.0.8.9:80 -r 10.0.8.16:82", "-d -t 10.0.8.9:80 -r 10.0.8.16", "-Ln", "-Sn",
+	"--start-daemon master backup", "--start-daemon master --start-daemon backup", "--start-daemon -n", "--start-daemon master -c", "--stop-daemon master master", "--stop-daemon -- master", "--stop-daemon master --sync-maxlen 5", "--daemon", "-L --start-daemon master", "-L %s%n%d", "-A -t %s:80", "-A -t 10.0.8.9:%n", "-A -f %s", "-A -t 10.0.8.9:99 -p %s",
+	"-A -t 10.0.8.9:99 -s %s", "-L '\x1b[31m' ", "-L '\xff\xfe' ", "-L 'a\nb' ", "-A -f '7\n' ", "-A -t '10.0.8.9:80\n' ", "-A -t *:80", "-A -t localhost:99 -s rr", "-A -t LocalHost:98 -s rr", "-A -t 'local host:97' -s rr", "-A -t " + strings.Repeat("a", 300) + ":80", "-A -t " + strings.Repeat("a.", 4000) + ":80",
+	"-A -t 10.0.8.9:" + strings.Repeat("0", 3000) + "96 -s rr", "-A -t 10.0.8.9:95 -s " + strings.Repeat("s", 3000), "-A -t 10.0.8.9:94 -s rr -p " + strings.Repeat("9", 3000), "-A -t 10.0.8.9:94 -s rr -p -M " + strings.Repeat("2", 3000), "-A -t 10.0.8.9:93 -s sh -b " + strings.Repeat("sh-port,", 300), "-L " + strings.Repeat("x", 3000),
+	"--" + strings.Repeat("x", 3000), "-L --" + strings.Repeat("x", 3000), "-A -u 10.0.8.9:92 --pe " + strings.Repeat("p", 3000), "-a -t 10.0.8.9:80 -r " + strings.Repeat("1", 3000) + ":80", "-A -t [" + strings.Repeat("1:", 100) + "]:80", "-A -t " + strings.Repeat("[", 40) + "::1]:80", "-R <<< " + strings.Repeat("-L ", 500) + "\n",
+	"-R <<< -A -t " + strings.Repeat("a", 5000) + "\n-A -t 10.0.8.9:91 -s rr\n", "-R <<< " + strings.Repeat(" ", 9000) + "-A -t 10.0.8.9:90 -s rr\n", "-R <<< " + strings.Repeat("#", 9000) + "-A -t 10.0.8.9:89 -s rr\n", "-R <<< -D -f 7\n-D -f 8\n-D -f 9\n-D -f 10 -6\n", "-R <<< -a -t 10.0.8.9:80 -r 10.0.8.12 -w 3 -x 2 -y 1 -m\n-e -t 10.0.8.9:80 -r 10.0.8.12 -m\n-a -t 10.0.8.9:80 -r 10.0.8.12\n-a -t 10.0.8.8:80 -r 10.0.8.12\n-a -t 10.0.8.9:80 -r 224.0.0.1\n-a -t 10.0.8.9:80 -r 10.0.8.13 -y 1\n",
+	"-L", "-Sn", "-Ln --nosort", "-C",
 	// Timeouts.
 	"--set 1 2", "--set 1 2 3 4", "--set '' 2 3", "--set 1 '' 3", "--set 1 2 ''", "--set -- 1 2 3", "-L --timeout", "--set 4 -- 5 6", "--set ' 7' +8 0009", "-L --timeout", "--set 0 0 0", "--set 0 0 1", "--set 2678400 2678400 2678400", "-L --timeout", "--set 1 2678401 1", "--set 1 1 4294967297", "--set 1.0 1 1",
 	"--set 1 2 3 -t 10.0.8.9:80", "--set", "--set 1 2 -q 3", "-L --timeout", "--timeout", "-L --timeout --nosort", "-L --timeout --exact -n --sort --tun-info --syncid 4", "--list --timeout", "-S --timeout", "-L --timeout foo", "--set 900 120 300",
@@ -100,9 +113,10 @@ func TestOddCommandLines(t *testing.T) {
 	}) {
 		return
 	}
-	b := &both{TB: t, plane: plane.NewMemory()}
+	memory := plane.NewMemory()
+	b := &both{TB: t, plane: memory}
 	for name, mtu := range map[string]int{"nosuch": 0, "a-name-of-more-": 0, "down": 0, "big": 9000, "small": 1400, "lo": 65536} {
-		b.plane.SetMTU(name, mtu)
+		memory.SetMTU(name, mtu)
 	}
 	for _, line := range oddLines {
 		line, stdin, _ := strings.Cut(line, " <<< ")
