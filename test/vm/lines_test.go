@@ -16,13 +16,16 @@ import (
 	"vipd/internal/control"
 	"vipd/internal/daemon"
 	"vipd/internal/lb"
+	"vipd/internal/need"
 	"vipd/internal/plane"
+	"vipd/internal/plane/xdp"
 	"vipd/internal/vm"
 )
 
 const (
 	linesVar     = "VIPD_LINES" // another number of command lines: a thousand take a minute
 	linesSeedVar = "VIPD_LINES_SEED"
+	crowdVar     = "VIPD_LINES_CROWD" // how many services more than five some tables have at most
 	lines        = 250
 	linesSeed    = 7
 )
@@ -40,17 +43,27 @@ ip route add default via 2001:db8::1
 `
 
 // TestCommandLinesOfEveryKind gives command lines that chance makes, right and wrong, to the real ipvsadm on the kernel's IPVS and to ours
-// with a plane in memory: the same exit code, the same output on both channels, and the same table after it.
+// with the packet path's plane: the same exit code, the same output on both channels, and the same table after it.
 func TestCommandLinesOfEveryKind(t *testing.T) {
 	t.Parallel()
 	if !vm.Inside(t, vm.Config{
 		Tools:  []string{"ip", "ipvsadm"},
 		Texts:  map[string]string{"/etc/hosts": hosts + moreHosts},
-		Script: exported(linesVar, linesSeedVar) + linesScript,
+		Script: exported(linesVar, linesSeedVar, crowdVar) + linesScript,
 	}) {
 		return
 	}
-	b := &both{TB: t, plane: plane.NewMemory()}
+	need.BPF(t)
+	path, err := xdp.Open(xdp.Options{PinDir: "/sys/fs/bpf/vipd/lines", TableSize: 1 << 11})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := path.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	b := &both{TB: t, plane: path}
 	w := &lineWriter{rand.New(rand.NewPCG(uint64(numberOf(linesSeedVar, linesSeed)), 1))}
 	for n := range numberOf(linesVar, lines) {
 		l := w.line()
@@ -88,17 +101,19 @@ func (l typed) String() string { return fmt.Sprintf("ipvsadm %q <%q", l.args, l.
 // both are the real ipvsadm and ours.
 type both struct {
 	testing.TB
-	plane       *plane.Memory
+	plane       plane.Plane
 	last        []string // what was done since the tables were empty
 	count, done int
 }
 
 // Of a daemon there is what ipvsadm asks for.
 
-func (b *both) Status(context.Context) (control.Status, error)  { return control.Status{}, nil }
-func (b *both) Timeouts(context.Context) (lb.Timeouts, error)   { return b.plane.Timeouts() }
-func (b *both) Conns(context.Context, func(lb.Conn) bool) error { return nil }
-func (b *both) Table(context.Context) (control.Table, error)    { return daemon.TableOf(b.plane) }
+func (b *both) Status(context.Context) (control.Status, error) { return control.Status{}, nil }
+func (b *both) Timeouts(context.Context) (lb.Timeouts, error)  { return b.plane.Timeouts() }
+func (b *both) Table(context.Context) (control.Table, error)   { return daemon.TableOf(b.plane) }
+func (b *both) Conns(_ context.Context, visit func(lb.Conn) bool) error {
+	return b.plane.Conns(visit)
+}
 func (b *both) Change(_ context.Context, changes []control.Change) ([]control.Answer, error) {
 	return daemon.ChangePlane(b.plane, changes), nil
 }
@@ -313,7 +328,7 @@ func (w *lineWriter) crowd() string {
 		}
 		return fmt.Sprintf("%d.%d.%d.%d", first, w.IntN(256), w.IntN(256), 1+w.IntN(254))
 	}
-	for range 5 + w.IntN(30) {
+	for range 5 + w.IntN(numberOf(crowdVar, 30)) {
 		six := w.IntN(4) == 0
 		service := fmt.Sprintf("%s %s:%d", w.one("-t", "-u", "--sctp-service"), host(six, 120), 1+w.IntN(65535))
 		if w.IntN(4) == 0 {
