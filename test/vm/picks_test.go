@@ -84,13 +84,13 @@ func newPicking(h *history, number int) *picking {
 	default:
 		p.service.ServiceKey = lb.ServiceKey{Mark: 21}
 	}
-	p.reshape()
 	if h.IntN(2) == 0 {
 		p.method = lb.Masq
 	}
 	for n := 20; n < 99; n++ {
 		p.unused = append(p.unused, byte(n))
 	}
+	p.reshape()
 	h.Shuffle(len(p.unused), func(i, j int) { p.unused[i], p.unused[j] = p.unused[j], p.unused[i] })
 	p.spread = int32(h.IntN(8))
 	return p
@@ -100,7 +100,10 @@ func newPicking(h *history, number int) *picking {
 func (p *picking) reshape() {
 	s := &p.service
 	s.Scheduler, s.Flags = schedulersOfHistory[p.IntN(len(schedulersOfHistory))], 0
-	if s.Scheduler == "sh" || s.Scheduler == "mh" {
+	switch {
+	case s.Scheduler == "lblcr" && p.crowded():
+		s.Scheduler = "wlc"
+	case s.Scheduler == "sh" || s.Scheduler == "mh":
 		s.Flags = lb.SchedFlags(p.IntN(4))
 	}
 	s.Persistence, s.Wild = 0, 0
@@ -115,6 +118,9 @@ func (p *picking) reshape() {
 	}
 	s.OnePacket = (s.Protocol == lb.UDP || s.Mark != 0) && p.IntN(8) == 0
 }
+
+// crowded tells that there were as many real servers as lblcr remembers of a destination; IPVS remembers any number (docs/ipvsadm.md).
+func (p *picking) crowded() bool { return 79-len(p.unused) >= 8 }
 
 // weight is one of the kind that the service's have.
 func (p *picking) weight() int32 {
@@ -179,9 +185,12 @@ func (p *picking) do(kind string, ops ...plane.Op) {
 func (p *picking) add(n int) {
 	var ops []plane.Op
 	for range min(n, len(p.unused)) {
+		if p.service.Scheduler == "lblcr" && p.crowded() {
+			break
+		}
 		ops = append(ops, plane.Op{Verb: plane.AddReal, Service: p.service, Real: p.real()})
 	}
-	if p.IntN(2) == 0 {
+	if len(ops) > 0 && p.IntN(2) == 0 {
 		p.do("add real servers together", ops...)
 		return
 	}
@@ -200,6 +209,7 @@ func (p *picking) play() {
 	if name := p.service.Scheduler + "_expiration"; strings.HasPrefix(name, "lblc") {
 		p.set(name, []uint32{86400, 20}[p.IntN(2)])
 	}
+	p.set("expire_quiescent_template", uint32(p.IntN(2)))
 	for range 30 + p.IntN(50) {
 		p.act()
 		if p.apart {
@@ -248,7 +258,7 @@ func (p *picking) act() {
 	case len(p.open) > 0:
 		i := p.IntN(len(p.open))
 		s := p.open[i]
-		s.event = fin | ack // after a reset there would be ten seconds left, and the end is seen earlier here than there
+		s.event = []byte{fin | ack, rst}[p.IntN(2)]
 		p.served("end", s)
 		p.open = slices.Delete(p.open, i, i+1)
 	}
@@ -284,12 +294,19 @@ func (p *picking) somebody() netip.Addr {
 	if p.service.Is6() {
 		b := [16]byte{0x20, 1, 0x0d, 0xb8}
 		binary.BigEndian.PutUint32(b[12:], p.Uint32())
-		if p.IntN(2) == 0 {
+		if p.service.Persistence > 0 {
+			clear(b[12:15])
+			b[15] %= 12
+		} else if p.IntN(2) == 0 {
 			binary.BigEndian.PutUint64(b[4:], p.Uint64())
 		}
 		return netip.AddrFrom16(b)
 	}
 	b := [4]byte{10, 50, byte(p.IntN(4)), byte(1 + p.IntN(250))}
+	if p.service.Persistence > 0 { // and comes again
+		b[3] %= 5
+		return netip.AddrFrom4(b)
+	}
 	if p.IntN(2) == 0 {
 		b = [4]byte{byte(20 + p.IntN(80)), byte(p.IntN(256)), byte(p.IntN(256)), byte(1 + p.IntN(250))}
 	}
