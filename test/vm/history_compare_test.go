@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -147,6 +148,37 @@ func (h *history) compare(totals bool) {
 		h.disagree("counts\nthe kernel:\n%s\nthe packet path:\n%s", strings.Join(k, "\n"), strings.Join(o, "\n"))
 	}
 	h.done["connections compared"] += len(kernel)
+}
+
+// listsOfHistory are all ways to list what there is.
+var listsOfHistory = []string{"-L", "-Ln --stats", "-Ln --rate", "-Ln --thresholds --exact", "-L --persistent-conn", "-Ln --tun-info", "-Sn", "-S", "-Lcn", "-Lc", "-Lcn --persistent-conn", "-L --timeout"}
+
+var timeLeft = regexp.MustCompile(`\d\d:\d\d`)
+
+// lists holds what the real ipvsadm prints of the kernel's against what ours does.
+func (h *history) lists() {
+	h.Helper()
+	b := &both{TB: h.TB, plane: h.kernel}
+	for _, args := range listsOfHistory {
+		var theirs, ours string
+		for range 5 { // a second may begin between the two
+			theirs, _ = b.theirs(typed{args: strings.Fields(args)})
+			ours, _ = b.ours(typed{args: strings.Fields(args)})
+			if args == "-Lc" { // all names take it more than a second
+				theirs, ours = timeLeft.ReplaceAllString(theirs, ""), timeLeft.ReplaceAllString(ours, "")
+			}
+			if strings.HasPrefix(args, "-Lc") {
+				theirs, ours = sortLines(theirs), sortLines(ours) // ipvs: in no order
+			}
+			if theirs, ours = tableSize.ReplaceAllString(theirs, ""), tableSize.ReplaceAllString(ours, ""); theirs == ours {
+				break
+			}
+		}
+		if theirs != ours {
+			h.disagree("ipvsadm %s\n%s\nours:\n%s", args, theirs, ours)
+		}
+		h.done["lists compared"]++
+	}
 }
 
 func without(names []string, table map[string]time.Duration) (rest []string) {

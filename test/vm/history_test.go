@@ -40,7 +40,7 @@ const (
 // The machine's clock counts instructions, so that all of it takes seconds but for the hours that are slept.
 func TestTwoPlanesHaveOneHistory(t *testing.T) {
 	t.Parallel()
-	if !vm.Inside(t, vm.Config{Tools: []string{"ip", need.Tool(t, "nft"), need.Tool(t, "ethtool")}, Modules: []string{"ip_vs_pe_sip"}, Script: exported(historyVar, seedVar) + historyScript, CountInstructions: true, Limit: 2 * time.Hour}) {
+	if !vm.Inside(t, vm.Config{Tools: []string{"ip", "ipvsadm", need.Tool(t, "nft"), need.Tool(t, "ethtool")}, Modules: []string{"ip_vs_pe_sip"}, Script: exported(historyVar, seedVar) + historyScript, CountInstructions: true, Limit: 2 * time.Hour}) {
 		return
 	}
 	need.BPF(t)
@@ -51,6 +51,7 @@ func TestTwoPlanesHaveOneHistory(t *testing.T) {
 		due = due || h.step%100 == 0
 		if due && h.calm() {
 			h.compare(false)
+			h.lists()
 			due = false
 		}
 		if h.step%1000 == 0 {
