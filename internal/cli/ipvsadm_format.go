@@ -94,8 +94,8 @@ func (p *printer) serviceName(s *lb.Service) string {
 // attributes are a service's scheduler flags, persistence and modes.
 func (p *printer) attributes(s *lb.Service) string {
 	var b strings.Builder
-	if flags := flagList(s); flags != "" {
-		fmt.Fprintf(&b, " (%s)", flags)
+	if s.Flags != 0 { // ipvs: also where none of them has a name
+		fmt.Fprintf(&b, " (%s)", flagList(s))
 	}
 	if s.Persistence != 0 {
 		fmt.Fprintf(&b, " persistent %d", s.Persistence/time.Second)
@@ -286,8 +286,8 @@ func (p *printer) savedAttributes(s *lb.Service) string {
 	if s.OnePacket {
 		b.WriteString(" -o")
 	}
-	if flags := flagList(s); flags != "" {
-		b.WriteString(" -b " + flags)
+	if s.Flags != 0 {
+		b.WriteString(" -b " + flagList(s))
 	}
 	return b.String()
 }

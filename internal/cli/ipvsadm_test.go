@@ -375,6 +375,18 @@ func TestHostsAreReadAsTheCLibraryReadsThem(t *testing.T) {
 	}
 }
 
+// A service of sh and mh may have a flag that has no name there.
+func TestAFlagWithoutANameIsListedAsAnEmptyOne(t *testing.T) {
+	w := newWorld()
+	w.shell("ipvsadm -A -t 10.0.8.9:80 -s mh -b flag-3 -p 5", "")
+	if _, out, _ := w.shell("ipvsadm -Ln", ""); !strings.Contains(out, "\nTCP  10.0.8.9:80 mh () persistent 5\n") {
+		t.Errorf("listed: %s", out)
+	}
+	if _, out, _ := w.shell("ipvsadm -Sn", ""); out != "-A -t 10.0.8.9:80 -s mh -p 5 -b \n" {
+		t.Errorf("saved: %q", out)
+	}
+}
+
 func TestAddressesAreWrittenAsTheCLibraryWritesThem(t *testing.T) {
 	for _, text := range []string{"::", "::1", "::ffff", "::0.1.0.2", "::10.0.8.9", "::ffff:10.0.8.9", "::ffff:1:2:3", "1:0:0:2::3", "1::2:3:0:0:4", "64:ff9b::a00:809", "10.0.8.9"} {
 		if got := addrText(netip.MustParseAddr(text)); got != text {
@@ -409,7 +421,8 @@ func FuzzIpvsadmArguments(f *testing.F) {
 			}
 			return
 		}
-		if c.verb != addServer && c.verb != addService || c.service.Mark >= 1<<31 || strings.ContainsAny(c.service.Scheduler+c.service.Engine, " ,") {
+		if c.verb != addServer && c.verb != addService || c.service.Mark >= 1<<31 || strings.ContainsAny(c.service.Scheduler+c.service.Engine, " ,") ||
+			c.service.Flags != 0 && flagList(&c.service) == "" { // ipvs: is saved as what is refused
 			return
 		}
 		s := svc{Service: c.service}

@@ -147,6 +147,9 @@ func (b *both) compare(l typed) {
 	if code < 0 && ourCode != 0 && (slices.Contains(l.args, ",") || strings.Contains(l.stdin, " ,")) { // "-b ,": ipvsadm ends by a signal
 		code, theirs = ourCode, ours
 	}
+	if strings.Contains(theirs, "\nUsage:\n") && strings.Contains(ours, "\nUsage:\n") { // each has its own
+		theirs = ours
+	}
 	theirs, ours = tableSize.ReplaceAllString(theirs, ""), tableSize.ReplaceAllString(ours, "")
 	if slices.Contains(l.args, "--nosort") || strings.Contains(l.stdin, "--nosort") {
 		theirs, ours = sortLines(theirs), sortLines(ours) // ipvs: by a hash that an address in the kernel goes into
