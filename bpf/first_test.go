@@ -90,3 +90,49 @@ func TestAClientOfAMomentAgo(t *testing.T) {
 		t.Errorf("%+v, want %+v: two seconds later", now, first)
 	}
 }
+
+// TestAPacketWindsItsTimer: each that leaves its connection's state as it is, too, and by what the state's timeout is then.
+func TestAPacketWindsItsTimer(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		for proto, flags := range map[uint8]uint8{udpProto: 0, tcpProto: ack} {
+			r := newRig(t, 4)
+			to := vip
+			if v6 {
+				to = vip6
+			}
+			r.serve(to, proto, LbSchedulerSCHED_RR).add(1)
+			r.opened(frame{proto: proto, to: to, summed: true})
+			r.want(frame{proto: proto, to: to, flags: ack, summed: true}, LbReasonFORWARD_HIT)
+			r.travel(50)
+			r.tune(func(t *LbTunables) { t.Udp, t.Tcp[established] = 70*ticksPerSecond, 80*ticksPerSecond })
+			r.want(frame{proto: proto, to: to, flags: flags, summed: true, payload: []byte("for the fast road")}, LbReasonFORWARD_HIT)
+			if got, want := r.secondsLeft(r.conn()), map[uint8]int{udpProto: 70, tcpProto: 80}[proto]; got != want {
+				t.Errorf("protocol %d: %d s are left, want %d", proto, got, want)
+			}
+		}
+	})
+}
+
+// TestLengthThatHoldsNoTransportHeader: what is behind a packet's end is none of it, whatever connection it names.
+func TestLengthThatHoldsNoTransportHeader(t *testing.T) {
+	both(t, func(t *testing.T, v6 bool) {
+		for proto, header := range map[uint8]uint16{udpProto: 8, tcpProto: 20} {
+			r := newRig(t, 4)
+			to := vip
+			if v6 {
+				to = vip6
+			}
+			r.serve(to, proto, LbSchedulerSCHED_RR).add(1)
+			r.opened(frame{proto: proto, to: to, summed: true})
+			in := frame{proto: proto, to: to, flags: ack, summed: true, payload: []byte("for the fast road")}
+			r.want(in, LbReasonFORWARD_HIT)
+			in.length = header
+			if !v6 {
+				in.length += 20
+			}
+			r.want(in, LbReasonFORWARD_HIT)
+			in.length--
+			r.want(in, LbReasonPASS_MALFORMED)
+		}
+	})
+}
