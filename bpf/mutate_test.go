@@ -372,7 +372,7 @@ var firstRows = map[string][]string{
 	"states.h":   {"States"}, "csum.h": {"Checksum|EveryWord|Masq|Tunnel|Answers", "Errors"}, "crc32c.h": {"SCTP|Masq"}, "conn.h": {"Live|Reuse|Table|Template", "States"},
 	"pool.h": {"Picks/^w?rr-(w321|w012)|Behind|Heaviest|Weighted", "Picks"}, "service.h": {"Counters|Frame"},
 	"open.h": {"Template|Region|Client|Reuse|Thresholds", "RefusedSYN|IsGone"}, "sweep.h": {"Sweep|Forget|Chains|Template"}, "nat.h": {"Masq|Reply"},
-	"find.h": {"Class|Order|Mark|Template|Scheduled"}, "pace.h": {"Sloppy|Drop|Flood|Rate"}, "defend.h": {"Dispens"}, "fast.h": {"Forward|Masq|Tunnel|Live|Roads"},
+	"find.h": {"Class|Order|Mark|Template|Scheduled"}, "pace.h": {"Sloppy|Drop|Flood|Rate"}, "defend.h": {"Dispens"}, "fast.h": {"Forward|Masq|Tunnel|Live|Roads|Timer|LengthThatHolds"},
 	"reply.h": {"Reply|Fragments", "MasqueradedSCTP"}, "reply6.h": {"IPv6|Masq|Fragments"}, "told.h": {"Tunnel|Errors|Told"}, "mss.h": {"Largest|Proxy"}, "fullnat.h": {"FullNAT|LocalEnd|Proxy"},
 	"decap.bpf.c": {"Decapsulator"}, "path.bpf.c": {"OfACheck"}, "socket.bpf.c": {"^TestOwn"}, "full6.h": {"NAT6|Frame6|Shared6|Proxy"}, "proxy.h": {"Proxy"},
 	"direct.h": {"Forward|Checksum|TooBig|TooFar", "Tunnel|Masq"}, "tunnel.h": {"Tunnel|GUE", "Masq"}, "icmp.h": {"NobodyAnswers|Answers|TooBig|TooFar|RoomThatIsLeft"}, "related.h": {"Errors|NoRoom|Before"}, "related6.h": {"Errors|NoRoom|Before"},
