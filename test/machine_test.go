@@ -38,14 +38,22 @@ func TestMain(m *testing.M) {
 		os.Exit(withState(m))
 	}
 	flag.Parse()
-	if err := flag.Set("test.parallel", "4"); err != nil { // they mostly wait, on any number of processors
-		panic(err)
+	if !given("test.parallel") {
+		if err := flag.Set("test.parallel", "4"); err != nil { // they mostly wait, on any number of processors
+			panic(err)
+		}
 	}
 	code := withState(m)
 	if dir := built.dir; dir != "" {
 		os.RemoveAll(dir)
 	}
 	os.Exit(code)
+}
+
+// given says whether a flag is on the command line.
+func given(name string) (is bool) {
+	flag.Visit(func(f *flag.Flag) { is = is || f.Name == name })
+	return is
 }
 
 // withState runs the tests with a folder of their own for what their daemons keep over restarts.
