@@ -54,7 +54,8 @@ func TestANumberOfAnEarlierVersion(t *testing.T) {
 // TestAClientOfAMomentAgo: who came by the same hop within two seconds is not looked for again, whoever was meanwhile pushed out; after
 // that he is.
 func TestAClientOfAMomentAgo(t *testing.T) {
-	r, _, _ := masqueraded6(t, tcpProto)
+	r := stillRig(t, 4) // else the two seconds may end between any two packets
+	r.change(r.serve(vip6, tcpProto, LbSchedulerSCHED_RR).add(1), func(e *LbReal) { e.Forward = masq })
 	key := LbClientKey{Addr: addr6(client6.Addr())}
 	known := func() (c LbClient) {
 		t.Helper()

@@ -39,7 +39,7 @@ static __always_inline void client_learn(__u64 hop, const void *client)
 
 /*
  * The same for a packet of a client that may have come a moment ago: most open several connections at once, and a look into an LRU
- * costs a fifth of a first packet. A mark holds for two seconds, so that what happened to the entry meanwhile is made good then.
+ * costs a fifth of a first packet. A mark holds for two seconds at most, so that what happened to the entry meanwhile is made good then.
  */
 static __always_inline void client_comes(struct packet *p)
 {
